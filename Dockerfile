@@ -1,0 +1,35 @@
+# The service and its bundles. `--build-arg REQUIREMENTS=gpu` builds it for NVIDIA GPUs (Linux x86-64).
+FROM python:3.11-slim-bookworm AS build
+
+ARG REQUIREMENTS=serve
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+
+WORKDIR /src
+RUN python3 -m venv /opt/venv
+COPY requirements/${REQUIREMENTS}.txt requirements.txt
+RUN /opt/venv/bin/pip install --no-deps --require-hashes -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+RUN /opt/venv/bin/pip install --no-deps . \
+    && /opt/venv/bin/pip uninstall --yes setuptools pip
+
+
+FROM python:3.11-slim-bookworm
+
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin marrowscope
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /srv/marrowscope
+COPY models models
+
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    MARROWSCOPE_BUNDLES_DIR=/srv/marrowscope/models
+
+USER 10001:10001
+EXPOSE 8000
+# Ready means that the bundle is loaded and has reproduced its golden pair.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+CMD ["marrowscope", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,83 @@
+# `make help` lists the targets. Needs make and Python 3.11 or newer; everything else goes into .venv.
+
+PYTHON ?= python3
+HOST   ?= 127.0.0.1
+PORT   ?= 8000
+ARGS   ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV   := $(BIN)/uv
+LOCK := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+# For Linux, macOS and Windows and every supported Python, with one version of each package.
+EVERYWHERE := --universal --fork-strategy fewest
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-fast check format bench openapi lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+run: $(VENV)/.serve ## serve the shipped bundle (HOST=127.0.0.1 PORT=8000)
+	@$(BIN)/marrowscope serve --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.test ## run every test (ARGS= are passed to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(VENV)/.test ## run the tests that take seconds
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(VENV)/.test ## formatter, linter, types, import rules, contract drift
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m app.openapi --check
+
+format: $(VENV)/.test ## format the code and sort its imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test ## speed and memory, against the reference recipe
+	@$(BIN)/python -m bench $(ARGS)
+
+openapi: $(VENV)/.test ## write openapi.json anew
+	$(BIN)/python -m app.openapi
+
+lock: $(VENV)/.uv ## write the hash-locked requirements anew (ARGS=--upgrade for newer versions)
+	$(LOCK) $(EVERYWHERE) $(ARGS) -o requirements/serve.txt pyproject.toml
+	$(LOCK) $(EVERYWHERE) $(ARGS) -o requirements/test.txt pyproject.toml requirements/torch-deps.in \
+	    --extra training --extra histomics --extra test \
+	    --constraints requirements/serve.txt --excludes requirements/not-locked.in
+	$(LOCK) --python-platform x86_64-manylinux_2_28 $(ARGS) -o requirements/gpu.txt pyproject.toml requirements/gpu.in \
+	    --constraints requirements/serve.txt --excludes requirements/gpu-replaces.in
+
+clean: ## remove .venv, caches and build products
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp says that an installation is complete and newer than what it was made from.
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: Python 3.11 or newer is needed (or name one: make PYTHON=/path/to/python3)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d: 3.11 or newer is needed (or name one: make PYTHON=/path/to/python3)" % v[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.created requirements/serve.txt pyproject.toml
+	@echo "Installing the service into $(VENV) (about a minute the first time)"
+	@$(PIP) install --no-deps --require-hashes -r requirements/serve.txt
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.serve requirements/test.txt requirements/torch.txt
+	@echo "Installing what the tests need into $(VENV) (minutes the first time; PyTorch is large)"
+	@$(PIP) install --no-deps --require-hashes -r requirements/test.txt
+	@$(PIP) install -r requirements/torch.txt
+	@touch $@
+
+$(VENV)/.uv: $(VENV)/.created
+	@$(PIP) install uv==0.13.9
+	@touch $@

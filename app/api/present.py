@@ -1,0 +1,147 @@
+"""Values of the pipeline → the JSON of the contract."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from app.api.schemas import (
+    NOTICE,
+    AnalysisOut,
+    BundleOut,
+    BundleSummary,
+    BundleUsed,
+    CellOut,
+    ClusterOut,
+    FlagOut,
+    LabelOut,
+    QualityOut,
+    TileOut,
+    TimingOut,
+)
+from app.pipeline.bundle import Bundle
+from app.pipeline.run import Analysis, Cells
+from app.pipeline.types import UInt8Array
+from app.service import Result
+
+
+def png(pixels: UInt8Array) -> bytes:
+    """(H, W, 3) uint8 → PNG bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def base64_pngs(cells: UInt8Array) -> list[str]:
+    """(n, 32, 32, 3) uint8 → n base64 PNGs."""
+    return [base64.b64encode(png(cell)).decode("ascii") for cell in cells]
+
+
+def analysis_out(result: Result, request_id: str) -> AnalysisOut:
+    """The body of POST /analyze."""
+    analysis = result.analysis
+    return AnalysisOut(
+        request_id=request_id,
+        notice=NOTICE,
+        tile=TileOut(
+            width=analysis.tile.width,
+            height=analysis.tile.height,
+            mpp=analysis.tile.mpp,
+            sha256=analysis.tile.sha256,
+        ),
+        quality=QualityOut(
+            focus=round(analysis.quality.focus, 3),
+            stain_distance=_rounded(analysis.quality.stain_distance, 3),
+            tissue_fraction=round(analysis.quality.tissue_fraction, 6),
+            flags=[FlagOut(code=flag.code, message=flag.message) for flag in analysis.quality.flags],
+        ),
+        cells=_cells(analysis.cells, analysis.proportions.clusters.tolist()),
+        clusters=_clusters(result),
+        label=_label(analysis),
+        bundle=bundle_used(result.bundle),
+        timing_ms=TimingOut(**{stage: round(ms, 3) for stage, ms in analysis.timing_ms.items()}),
+    )
+
+
+def _cells(cells: Cells, clusters: list[int]) -> list[CellOut]:
+    low = np.floor(cells.bboxes[:, :2]).astype(int)
+    high = np.ceil(cells.bboxes[:, 2:]).astype(int)
+    bboxes = np.hstack([low, high]).tolist()
+    areas = np.maximum(np.rint(cells.areas_px), 1).astype(int).tolist()
+    probs = cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist()
+    return [
+        CellOut(
+            id=i,
+            centroid=centroid,
+            bbox=bboxes[i],
+            area_px=areas[i],
+            contour=cells.contours[i].round(1).tolist(),
+            cluster=clusters[i],
+            probabilities=probs[i],
+            outlier=None,
+        )
+        for i, centroid in enumerate(cells.centroids.round(2).tolist())
+    ]
+
+
+def _clusters(result: Result) -> list[ClusterOut]:
+    manifest, analysis = result.bundle.manifest, result.analysis
+    values, intervals = analysis.proportions.values, analysis.proportions.intervals
+    contributions = analysis.label.contributions
+    return [
+        ClusterOut(
+            cluster=k,
+            name=manifest.cluster_names[k] if manifest.cluster_names else None,
+            count=int(analysis.proportions.counts[k]),
+            proportion=None if values is None else float(values[k]),
+            interval=None if intervals is None else (float(intervals[k, 0]), float(intervals[k, 1])),
+            contribution=None if contributions is None else float(contributions[k]),
+            prototypes_url=f"/prototypes/{k}?bundle={manifest.name}",
+            prototypes=base64_pngs(result.prototypes[k]) if result.prototypes else None,
+        )
+        for k in range(manifest.n_clusters)
+    ]
+
+
+def _label(analysis: Analysis) -> LabelOut:
+    label = analysis.label
+    return LabelOut(
+        value=label.value,
+        score=label.score,
+        probability=None,
+        kmeans=label.kmeans,
+        basis=label.basis,
+        reason=label.reason,
+    )
+
+
+def bundle_used(bundle: Bundle) -> BundleUsed:
+    """Name, version, checksum, backend and device."""
+    return BundleUsed(**_identity(bundle))
+
+
+def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
+    """One entry of GET /bundles."""
+    return BundleSummary(**_identity(bundle), default=default, n_clusters=bundle.manifest.n_clusters)
+
+
+def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
+    """The body of GET /bundles/{name}."""
+    return BundleOut(**bundle_summary(bundle, default=default).model_dump(), manifest=bundle.manifest)
+
+
+def _identity(bundle: Bundle) -> dict[str, str]:
+    return {
+        "name": bundle.manifest.name,
+        "version": bundle.manifest.version,
+        "sha256": bundle.sha256,
+        "backend": bundle.backend.name,
+        "device": bundle.backend.device,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,116 @@
+"""Errors → RFC 9457 problems: one table from exception to status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from app.pipeline import errors
+from app.service import Busy, NotReady, TookTooLong, UnknownBundle
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "5"
+
+STATUS: Mapping[type[Exception], int] = {
+    errors.UnreadableTile: 415,
+    errors.UnsupportedTile: 415,
+    errors.TileTooLarge: 413,
+    errors.InvalidParameter: 422,
+    errors.UnknownCluster: 404,
+    errors.EngineUnavailable: 503,
+    UnknownBundle: 404,
+    NotReady: 503,
+    Busy: 503,
+    TookTooLong: 504,
+}
+
+DESCRIPTIONS: Mapping[int, str] = {
+    400: "Malformed request: no multipart form, no field `tile`, or more than one",
+    401: "Missing or wrong API key (only when keys are set)",
+    404: "No such path, cluster or bundle",
+    405: "Method not allowed",
+    413: "Too many bytes or pixels",
+    415: "Not a readable 8-bit PNG, JPEG or TIFF image",
+    422: "A parameter is outside its range",
+    500: "Unexpected; the request id is all that is told",
+    503: "Busy or not ready; see Retry-After",
+    504: "Took too long",
+}
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str = Field(description="the status in words")
+    status: int
+    detail: str = Field(description="what was wrong with this request")
+    request_id: str
+
+
+def declare(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """OpenAPI responses of a route for these statuses."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": DESCRIPTIONS[status], "content": content} for status in statuses}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The application's OpenAPI document with the schema that `declare` refers to.
+
+    Given to FastAPI as a response model, it would be declared as application/json besides.
+    """
+    if app.openapi_schema is None:
+        schema = FastAPI.openapi(app)
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def problem(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """One problem response."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request.state.request_id)
+    extra = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
+    return JSONResponse(body.model_dump(), status, {**extra, **(headers or {})}, MEDIA_TYPE)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer every error with a problem, the framework's own included."""
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        return problem(request, STATUS[type(error)], str(error))
+
+    async def http_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return problem(request, error.status_code, str(error.detail), error.headers)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        if first["loc"][0] != "body":
+            name = ".".join(str(part) for part in first["loc"][1:])
+            return problem(request, 422, f"Parameter {name}: {first['msg']}.")
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            return problem(request, 415, "The body must be multipart/form-data with the image in the field `tile`.")
+        return problem(request, 400, "The multipart form must hold exactly one file, in the field `tile`.")
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request %s failed", request.state.request_id, exc_info=error)
+        return problem(request, 500, "The request failed unexpectedly.", {"X-Request-ID": request.state.request_id})
+
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
+    for kind in STATUS:
+        app.add_exception_handler(kind, refused)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unexpected)

@@ -1,0 +1,155 @@
+"""The endpoints of the contract."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Response, UploadFile
+from fastapi.responses import RedirectResponse
+from fastapi.security import APIKeyHeader
+
+from app.api import present
+from app.api.problems import declare
+from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypesOut
+from app.pipeline.crops import WHITE
+from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, tile_grid
+from app.pipeline.types import UInt8Array
+from app.service import Analyzer
+from app.settings import Settings
+
+PNG = "image/png"
+PNG_CONTENT = {PNG: {"schema": {"type": "string", "format": "binary"}}}
+
+_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only when the service has keys set")
+
+
+def require_key(request: Request, key: Annotated[str | None, Depends(_api_key)]) -> None:
+    """Refuse a request without one of the keys, when there are any."""
+    settings: Settings = request.app.state.settings
+    offered = (key or "").encode()
+    # Every key is compared, so that the time does not tell which one came close.
+    matches = [secrets.compare_digest(offered, known.get_secret_value().encode()) for known in settings.api_keys]
+    if settings.api_keys and not any(matches):
+        raise HTTPException(401, "A valid key is needed in the header X-API-Key.", {"WWW-Authenticate": "X-API-Key"})
+
+
+def get_analyzer(request: Request) -> Analyzer:
+    """The service of this application."""
+    analyzer: Analyzer = request.app.state.analyzer
+    return analyzer
+
+
+AnalyzerDep = Annotated[Analyzer, Depends(get_analyzer)]
+BundleQuery = Annotated[str | None, Query(description="name of a bundle; default: the shipped one")]
+SeedQuery = Annotated[int, Query(ge=0, le=MAX_SEED, description="the same seed gives the same cells")]
+
+health = APIRouter(tags=["health"], responses=declare(405, 500))
+router = APIRouter(dependencies=[Depends(require_key)], responses=declare(401, 405, 422, 500, 503))
+
+
+@router.post("/analyze", responses=declare(400, 404, 413, 415, 504), tags=["analysis"])
+async def analyze(
+    request: Request,
+    analyzer: AnalyzerDep,
+    tile: Annotated[UploadFile, File(description="PNG, JPEG or TIFF, 8 bits per channel")],
+    bundle: BundleQuery = None,
+    mpp: Annotated[float | None, Query(description="µm per pixel of the tile, 0.05 to 4")] = None,
+    prototypes: Annotated[int, Query(ge=0, le=16, description="prototype cells per cluster to embed")] = 0,
+    format: Annotated[Literal["json"], Query(description="form of the answer")] = "json",
+) -> AnalysisOut:
+    """Find the cells of a tile, their clusters and proportions, and the tile's label."""
+    if len((await request.form()).multi_items()) != 1:
+        raise HTTPException(400, "The multipart form must hold exactly one file, in the field `tile`.")
+    result = await analyzer.analyse(await tile.read(), bundle, mpp, prototypes)
+    return present.analysis_out(result, request.state.request_id)
+
+
+@router.get(
+    "/prototypes/{cluster}",
+    responses={200: {"model": PrototypesOut, "content": PNG_CONTENT}, **declare(404, 504)},
+    tags=["prototypes"],
+)
+async def prototypes(
+    analyzer: AnalyzerDep,
+    cluster: int,
+    n: Annotated[int, Query(ge=1, le=MAX_PROTOTYPES, description="how many cells")] = 16,
+    seed: SeedQuery = 0,
+    bundle: BundleQuery = None,
+    format: Annotated[Literal["png", "json"], Query(description="a PNG grid, or each cell by itself")] = "png",
+) -> Response:
+    """Cells of one cluster, drawn by the generator."""
+    cells = await analyzer.prototypes(cluster, n, seed, bundle)
+    if format == "png":
+        return Response(present.png(_square(cells)), media_type=PNG)
+    metrics = analyzer.bundle(bundle).manifest.metrics.clusters[cluster]
+    answer = PrototypesOut(
+        cluster=cluster,
+        n=n,
+        seed=seed,
+        cells=present.base64_pngs(cells),
+        fidelity=metrics.fidelity,
+        diversity=metrics.diversity,
+    )
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/prototypes",
+    response_class=Response,
+    responses={200: {"content": PNG_CONTENT}, **declare(404, 504)},
+    tags=["prototypes"],
+)
+async def prototype_grid(
+    analyzer: AnalyzerDep,
+    n: Annotated[int, Query(ge=1, le=MAX_PROTOTYPES, description="rows")] = 8,
+    seed: SeedQuery = 0,
+    bundle: BundleQuery = None,
+) -> Response:
+    """The grid of the paper: noise fixed along a row, one column per cluster."""
+    grid = await analyzer.prototype_grid(n, seed, bundle)
+    return Response(present.png(tile_grid(grid)), media_type=PNG)
+
+
+@router.get("/bundles", tags=["bundles"])
+async def bundles(analyzer: AnalyzerDep) -> BundlesOut:
+    """Every bundle that can be served."""
+    served = analyzer.bundles().items()
+    return BundlesOut(
+        bundles=[present.bundle_summary(bundle, default=analyzer.is_default(name)) for name, bundle in served]
+    )
+
+
+@router.get("/bundles/{name}", responses=declare(404), tags=["bundles"])
+async def bundle(analyzer: AnalyzerDep, name: str) -> BundleOut:
+    """Model card, provenance, licence, metrics and checksums of one bundle."""
+    return present.bundle_out(analyzer.bundle(name), default=analyzer.is_default(name))
+
+
+@health.get("/livez")
+async def livez() -> HealthOut:
+    """The process answers."""
+    return HealthOut(status="alive")
+
+
+@health.get("/readyz", responses=declare(503))
+async def readyz(analyzer: AnalyzerDep) -> HealthOut:
+    """The default bundle is loaded and has reproduced its golden pair."""
+    analyzer.bundle()
+    return HealthOut(status="ready")
+
+
+@health.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    """A browser that comes to the bare address finds the documentation."""
+    return RedirectResponse("/docs")
+
+
+def _square(cells: UInt8Array) -> UInt8Array:
+    """Lay n cells out as a near-square image, the places left over white."""
+    columns = math.ceil(math.sqrt(len(cells)))
+    missing = -len(cells) % columns
+    padded = np.concatenate([cells, np.full((missing, *cells.shape[1:]), WHITE, np.uint8)])
+    return tile_grid(padded.reshape(-1, columns, *cells.shape[1:]))

@@ -1,0 +1,51 @@
+"""The FastAPI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from app import __version__
+from app.api.middleware import RequestMiddleware
+from app.api.problems import install_problem_handlers
+from app.api.routes import health, router
+from app.service import Analyzer
+from app.settings import Settings
+
+DESCRIPTION = """Post a bone-marrow tile, get its cells, their clusters and proportions, and the tile's label.
+
+For Research Use Only. Not for use in diagnostic procedures."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application; its lifespan loads the bundles.
+
+    Args:
+        settings: limits, keys and where the bundles are.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        analyzer = Analyzer(settings)
+        await run_in_threadpool(analyzer.load)
+        app.state.analyzer = analyzer
+        yield
+        analyzer.close()
+
+    app = FastAPI(
+        title="Marrowscope",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.add_middleware(RequestMiddleware, max_bytes=settings.max_bytes)
+    install_problem_handlers(app)
+    app.include_router(health)
+    app.include_router(router)
+    return app

@@ -1,0 +1,138 @@
+"""Load a bundle: manifest, checksums, networks, golden pair. What does not check out is not served."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.pipeline.backends import Backend, open_backend
+from app.pipeline.crops import CROP_PX, to_network
+from app.pipeline.encode import encode
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED, Q_ONNX, Manifest
+from app.pipeline.types import UInt8Array
+
+MANIFEST = "manifest.json"
+REPLACEABLE = frozenset({Q_ONNX, GENERATOR_ONNX})
+"""Files whose absence the PyTorch fallback makes good. One that is there must still have its checksum."""
+
+
+class Golden(BaseModel):
+    """golden/expected.json: what the networks gave when the bundle was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    latent: list[list[float]] = Field(description="(M, K + Z) input of G; G gives the cells of golden/cells.png")
+    cluster_probs: list[list[float]] = Field(description="(M, K) output of Q on those cells")
+    tolerance: float = Field(
+        gt=0, description="largest absolute difference allowed, of probabilities and of G in [-1, 1]"
+    )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, ready to serve.
+
+    Attributes:
+        manifest: its numbers.
+        sha256: hex digest of manifest.json, which names the checksum of every other file.
+        directory: where it lies.
+        backend: Q and G.
+    """
+
+    manifest: Manifest
+    sha256: str
+    directory: Path
+    backend: Backend
+
+
+def load_bundle(directory: Path, threads: int = 0) -> Bundle:
+    """Read, verify and self-test a bundle.
+
+    Args:
+        directory: models/<name>.
+        threads: threads of ONNX Runtime, 0 = one per core.
+
+    Raises:
+        InvalidBundle: a file is missing, altered or malformed, or the golden pair is not reproduced.
+    """
+    manifest, sha256 = read_manifest(directory)
+    _verify_files(directory, manifest)
+    bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads))
+    _self_test(bundle)
+    return bundle
+
+
+def read_manifest(directory: Path) -> tuple[Manifest, str]:
+    """Parse manifest.json.
+
+    Returns:
+        The manifest and the hex digest of its bytes.
+
+    Raises:
+        InvalidBundle: it is missing or malformed.
+    """
+    try:
+        raw = (directory / MANIFEST).read_bytes()
+        return Manifest.model_validate_json(raw), hashlib.sha256(raw).hexdigest()
+    except OSError as error:
+        raise InvalidBundle(f"{directory.name}/{MANIFEST} cannot be read.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise InvalidBundle(f"{directory.name}/{MANIFEST} is malformed at {where}: {first['msg']}.") from error
+
+
+def _verify_files(directory: Path, manifest: Manifest) -> None:
+    for name, wanted in manifest.files.items():
+        try:
+            found = hashlib.sha256((directory / name).read_bytes()).hexdigest()
+        except OSError as error:
+            if name in REPLACEABLE and not (directory / name).exists():
+                continue
+            raise InvalidBundle(f"{directory.name}/{name} cannot be read.") from error
+        if found != wanted:
+            raise InvalidBundle(f"{directory.name}/{name} has been altered: sha256 {found}, expected {wanted}.")
+
+
+def _self_test(bundle: Bundle) -> None:
+    """Both networks must give today what they gave when the bundle was made."""
+    golden, cells = read_golden(bundle.directory)
+    found = {
+        "Q": _difference(encode(cells, bundle.backend, bundle.manifest.n_clusters), golden.cluster_probs),
+        # Cells are stored as 8-bit PNG: half a grey level is rounding, not a difference.
+        "G": _difference(bundle.backend.generate(np.asarray(golden.latent, np.float32)), to_network(cells))
+        - 0.5 / 127.5,
+    }
+    for network, difference in found.items():
+        if not difference <= golden.tolerance:
+            raise InvalidBundle(
+                f"{bundle.directory.name}: {network} does not reproduce its golden pair "
+                f"(difference {difference:.2g}, tolerance {golden.tolerance:.2g})."
+            )
+
+
+def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:
+    """The golden pair: expectations, and cells (M, 32, 32, 3) uint8 stacked from top to bottom in the PNG.
+
+    Raises:
+        InvalidBundle: it cannot be read.
+    """
+    try:
+        golden = Golden.model_validate(json.loads((directory / GOLDEN_EXPECTED).read_text(encoding="utf-8")))
+        with Image.open(directory / GOLDEN_CELLS, formats=("PNG",)) as image:
+            cells = np.asarray(image.convert("RGB"), dtype=np.uint8)
+        return golden, cells.reshape(-1, CROP_PX, CROP_PX, 3)
+    except (OSError, ValueError) as error:
+        raise InvalidBundle(f"{directory.name}/golden is malformed.") from error
+
+
+def _difference(found: np.ndarray, expected: object) -> float:
+    wanted = np.asarray(expected, np.float32)
+    return float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")

@@ -1,0 +1,117 @@
+"""Bytes → Tile: PNG, JPEG and TIFF of 8 bits, made RGB; everything else is refused with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import struct
+import warnings
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from app.pipeline.errors import InvalidParameter, TileTooLarge, UnreadableTile, UnsupportedTile
+from app.pipeline.types import Tile, UInt8Array
+
+FORMATS = ("PNG", "JPEG", "TIFF")
+EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+MPP_RANGE = (0.05, 4.0)
+"""µm per pixel that a microscope can mean; outside it the parameter is a mistake."""
+
+
+def decode(data: bytes, *, max_pixels: int, mpp: float | None = None) -> Tile:
+    """Decode an upload.
+
+    Palette, grey, CMYK and YCbCr become RGB; alpha is laid over white, the colour of an empty slide; the EXIF
+    orientation is applied; of an animated or multi-page file only a single page is accepted.
+
+    Args:
+        data: the uploaded bytes.
+        max_pixels: largest width x height, checked in the header before any pixel is decoded.
+        mpp: µm per pixel of the upload, if known.
+
+    Raises:
+        UnreadableTile: not a PNG, JPEG or TIFF, or damaged.
+        UnsupportedTile: 16-bit or floating-point samples, or several pages.
+        TileTooLarge: more than `max_pixels`.
+        InvalidParameter: `mpp` is not a finite number within MPP_RANGE.
+    """
+    if mpp is not None and not (math.isfinite(mpp) and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]):
+        raise InvalidParameter(f"mpp must be between {MPP_RANGE[0]} and {MPP_RANGE[1]} µm per pixel, found {mpp}.")
+    if not data:
+        raise UnreadableTile("The upload is empty (0 bytes).")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_header(image, max_pixels)
+                pixels = _to_rgb(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TileTooLarge(f"The tile may have at most {max_pixels} pixels.") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableTile("The upload is not a PNG, JPEG or TIFF image.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error) as error:
+        # Pillow's decoders report damage with any of these.
+        raise UnreadableTile("The image is damaged or truncated and cannot be decoded.") from error
+    return Tile(pixels=pixels, sha256=hashlib.sha256(data).hexdigest(), mpp=mpp)
+
+
+def _check_header(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise TileTooLarge(f"The tile may have at most {max_pixels} pixels, found {width} x {height}.")
+    if width * height == 0:
+        raise UnreadableTile("The image has no pixels.")
+    if _is_deep(image):
+        raise UnsupportedTile(f"The tile must have 8 bits per channel, found mode {image.mode} with more.")
+    pages = getattr(image, "n_frames", 1)
+    if pages != 1:
+        raise UnsupportedTile(f"The tile must be a single image, found {pages} frames or pages.")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether any channel has more than 8 bits; Pillow opens a 16-bit RGB PNG as mode RGB and drops the low byte."""
+    if image.mode not in EIGHT_BIT_MODES:
+        return True
+    if image.format == "PNG":
+        # What Pillow is to decode names the raw mode, such as "RGB;16B".
+        return any(";16" in str(layer) for layer in getattr(image, "tile", ()))
+    if image.format == "TIFF":
+        bits = getattr(image, "tag_v2", {}).get(258, (8,))
+        return bool(max(np.atleast_1d(bits)) > 8)
+    return False
+
+
+def _to_rgb(image: Image.Image) -> UInt8Array:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        canvas = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        upright = Image.alpha_composite(canvas, rgba)
+    return np.ascontiguousarray(upright.convert("RGB"), dtype=np.uint8)
+
+
+def rescale(pixels: UInt8Array, factor: float, *, max_pixels: int) -> UInt8Array:
+    """Resize a tile by `factor` (same along x and y); 1 returns the pixels as they are.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        factor: new size over old size.
+        max_pixels: largest result.
+
+    Raises:
+        TileTooLarge: the result would have more than `max_pixels`.
+    """
+    if factor == 1.0:
+        return pixels
+    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
+    if width * height > max_pixels:
+        raise TileTooLarge(
+            f"At the bundle's scale the tile would be {width} x {height}, more than {max_pixels} pixels."
+        )
+    # Area averaging does not alias when shrinking; cubic keeps edges when enlarging.
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)

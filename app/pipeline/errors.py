@@ -1,0 +1,33 @@
+"""Errors of the method: one base class, one line each."""
+
+
+class PipelineError(Exception):
+    """Base of every error that the method raises on purpose; its text is safe to show to a client."""
+
+
+class UnreadableTile(PipelineError):
+    """The bytes are not a PNG, JPEG or TIFF image that can be decoded."""
+
+
+class UnsupportedTile(PipelineError):
+    """The image is readable, but its pixel format or shape is not one that can be analysed."""
+
+
+class TileTooLarge(PipelineError):
+    """The image has more pixels than allowed."""
+
+
+class InvalidParameter(PipelineError):
+    """A parameter of the analysis is outside its range."""
+
+
+class UnknownCluster(PipelineError):
+    """The bundle has no such cluster."""
+
+
+class InvalidBundle(PipelineError):
+    """The bundle directory is incomplete, altered, or does not reproduce its golden pair."""
+
+
+class EngineUnavailable(PipelineError):
+    """The bundle asks for an optional engine that is not installed."""

@@ -1,0 +1,43 @@
+"""The stain stages by HistomicsTK 1.4.0, with the signatures of `stain`: the reference that ours is held against."""
+
+from __future__ import annotations
+
+import numpy as np
+from histomicstk.preprocessing.color_conversion import rgb_to_sda
+from histomicstk.preprocessing.color_deconvolution import color_deconvolution, separate_stains_macenko_pca
+from histomicstk.preprocessing.color_normalization import reinhard as htk_reinhard
+
+from app.pipeline import stain
+from app.pipeline.types import Float64Array, UInt8Array
+
+
+def reinhard(pixels: UInt8Array, target_mean: Float64Array, target_sd: Float64Array) -> UInt8Array:
+    """See `stain.reinhard`."""
+    if _is_flat(pixels):
+        return pixels
+    return np.asarray(htk_reinhard(pixels, target_mean, target_sd), dtype=np.uint8)
+
+
+def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> Float64Array | None:
+    """See `stain.macenko`. HistomicsTK leaves the order of the vectors open; haematoxylin is put first here."""
+    # HistomicsTK raises or returns NaN where there is no plane of two stains; the native check finds that case.
+    if stain.macenko(pixels, min_magnitude=min_magnitude, angle_percentiles=angle_percentiles) is None:
+        return None
+    low, high = angle_percentiles
+    matrix = separate_stains_macenko_pca(
+        rgb_to_sda(pixels, None),
+        minimum_magnitude=min_magnitude,
+        min_angle_percentile=low / 100,
+        max_angle_percentile=high / 100,
+    )
+    return stain.haematoxylin_first(np.asarray(matrix, dtype=np.float64)[:, :2])
+
+
+def haematoxylin_image(pixels: UInt8Array, stain_matrix: Float64Array) -> UInt8Array:
+    """See `stain.haematoxylin_image`."""
+    return np.asarray(color_deconvolution(pixels, stain_matrix).Stains[..., 0], dtype=np.uint8)
+
+
+def _is_flat(pixels: UInt8Array) -> bool:
+    """Whether some lαβ channel is constant, where HistomicsTK would divide by zero."""
+    return bool((stain.rgb_to_lab(pixels).std(axis=(0, 1)) < stain.MIN_LAB_SD).any())

@@ -1,0 +1,146 @@
+"""manifest.json of a bundle: every number that decides an answer, and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from app.pipeline.presets import SegmentationParams
+
+SCHEMA_VERSION = 1
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+Q_ONNX = "q.onnx"
+GENERATOR_ONNX = "generator.onnx"
+WEIGHTS = "weights.safetensors"
+GOLDEN_CELLS = "golden/cells.png"
+GOLDEN_EXPECTED = "golden/expected.json"
+SAMPLE = "sample.png"
+FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
+
+Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+LabelValue = Literal["normal", "abnormal"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Architecture(_Part):
+    """What the PyTorch fallback needs to rebuild the networks."""
+
+    channels: int = Field(ge=1)
+    code_scale: float = Field(gt=0)
+
+
+class Svm(_Part):
+    """L2-SVM on proportions: score = weights · P + bias, positive = abnormal."""
+
+    weights: tuple[float, ...]
+    bias: float
+
+
+class KMeans(_Part):
+    """Two centres in proportion space, and the label of each."""
+
+    centres: tuple[tuple[float, ...], tuple[float, ...]]
+    labels: tuple[LabelValue, LabelValue]
+
+
+class ImageLevel(_Part):
+    """From proportions to the tile's label."""
+
+    label_basis: str = Field(min_length=1, description="what normal and abnormal mean here; says what was simulated")
+    min_cells: int = Field(ge=1, description="cells below which no label is given")
+    svm: Svm
+    kmeans: KMeans
+    calibration: None = Field(default=None, description="of score to probability; none yet")
+
+
+class QualityReference(_Part):
+    """What the training tiles look like."""
+
+    stain_matrix: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
+        description="mean unit vectors of haematoxylin and eosin, after normalisation"
+    )
+
+
+class DataSource(_Part):
+    """One data set that the bundle was trained on."""
+
+    name: str
+    description: str
+    source: str
+    licence: str
+    tiles: int = Field(ge=1)
+    cells: int = Field(ge=1)
+
+
+class Training(_Part):
+    """Provenance."""
+
+    config: dict[str, JsonValue]
+    data: tuple[DataSource, ...]
+    code_version: str
+    libraries: dict[str, str]
+    iterations: int = Field(ge=1)
+
+
+class ClusterMetrics(_Part):
+    """Per-cluster figures, measured when the bundle was made."""
+
+    share: float = Field(ge=0, le=1, description="of the training cells")
+    fidelity: float = Field(ge=0, le=1, description="share of generated cells that Q puts back")
+    diversity: float | None = Field(ge=0, description="spread of 16 prototypes over that of 16 real cells")
+
+
+class Metrics(_Part):
+    """How well the bundle learned."""
+
+    loss_q: float
+    rotation_agreement: float = Field(ge=0, le=1)
+    clusters: tuple[ClusterMetrics, ...]
+    onnx_max_difference: float = Field(ge=0)
+    image_level: dict[str, JsonValue] = Field(description="on held-out simulated bags")
+
+
+class Manifest(_Part):
+    """The bundle's description; every other file is named here with its checksum."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str
+    created: str
+    licence: str
+    n_clusters: int = Field(ge=2, le=64)
+    latent_size: int = Field(ge=1)
+    mpp: float = Field(gt=0, description="µm per pixel that nuclei and crops are measured at")
+    mpp_basis: str
+    architecture: Architecture
+    segmentation: SegmentationParams
+    quality: QualityReference
+    cluster_names: tuple[str, ...] | None = None
+    image_level: ImageLevel
+    training: Training
+    metrics: Metrics
+    files: dict[str, Sha256]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        k = self.n_clusters
+        sizes: dict[str, Any] = {
+            "image_level.svm.weights": self.image_level.svm.weights,
+            "image_level.kmeans.centres[0]": self.image_level.kmeans.centres[0],
+            "image_level.kmeans.centres[1]": self.image_level.kmeans.centres[1],
+            "metrics.clusters": self.metrics.clusters,
+        }
+        if self.cluster_names is not None:
+            sizes["cluster_names"] = self.cluster_names
+        for field, values in sizes.items():
+            if len(values) != k:
+                raise ValueError(f"{field} must have n_clusters = {k} entries, found {len(values)}")
+        if set(self.files) != set(FILES):
+            raise ValueError(f"files must name {sorted(FILES)}, found {sorted(self.files)}")
+        return self

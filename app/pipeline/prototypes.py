@@ -1,0 +1,75 @@
+"""Generator → prototype cells of a cluster (paper §III-A2, Fig. 3b)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.pipeline.backends import Backend
+from app.pipeline.crops import CROP_PX, from_network
+from app.pipeline.errors import InvalidParameter, UnknownCluster
+from app.pipeline.types import Float32Array, UInt8Array
+
+MAX_PROTOTYPES = 64
+MAX_SEED = 2**32 - 1
+
+
+def draw_noise(n: int, latent_size: int, seed: int) -> Float32Array:
+    """The z of n prototypes; the first rows do not depend on n.
+
+    Args:
+        n: rows.
+        latent_size: Z.
+        seed: 0 … 2³² − 1.
+
+    Returns:
+        (n, Z) float32, standard normal.
+    """
+    return np.random.default_rng(seed).standard_normal((n, latent_size), dtype=np.float32)
+
+
+def prototypes(backend: Backend, cluster: int, n: int, seed: int, *, n_clusters: int, latent_size: int) -> UInt8Array:
+    """Generate n cells of one cluster: G([onehot(cluster), z]).
+
+    Args:
+        backend: holds G.
+        cluster: 0 … K − 1.
+        n: 1 … MAX_PROTOTYPES.
+        seed: the same seed gives the same cells.
+        n_clusters: K.
+        latent_size: Z.
+
+    Returns:
+        (n, 32, 32, 3) uint8.
+
+    Raises:
+        UnknownCluster: `cluster` is outside 0 … K − 1.
+        InvalidParameter: `n` or `seed` is outside its range.
+    """
+    if not 0 <= cluster < n_clusters:
+        raise UnknownCluster(f"The bundle's clusters are 0 to {n_clusters - 1}, found {cluster}.")
+    if not 1 <= n <= MAX_PROTOTYPES:
+        raise InvalidParameter(f"n must be 1 to {MAX_PROTOTYPES}, found {n}.")
+    if not 0 <= seed <= MAX_SEED:
+        raise InvalidParameter(f"seed must be 0 to {MAX_SEED}, found {seed}.")
+    code = np.zeros((n, n_clusters), np.float32)
+    code[:, cluster] = 1
+    return from_network(backend.generate(np.concatenate([code, draw_noise(n, latent_size, seed)], axis=1)))
+
+
+def prototype_grid(backend: Backend, rows: int, seed: int, *, n_clusters: int, latent_size: int) -> UInt8Array:
+    """The paper's grid (Fig. 5): z fixed along a row, one column per cluster.
+
+    Returns:
+        (rows, K, 32, 32, 3) uint8.
+    """
+    columns = [
+        prototypes(backend, cluster, rows, seed, n_clusters=n_clusters, latent_size=latent_size)
+        for cluster in range(n_clusters)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def tile_grid(cells: UInt8Array) -> UInt8Array:
+    """Lay (R, C, 32, 32, 3) cells out as one (R · 32, C · 32, 3) image."""
+    rows, columns = cells.shape[:2]
+    return np.ascontiguousarray(cells.transpose(0, 2, 1, 3, 4).reshape(rows * CROP_PX, columns * CROP_PX, 3))

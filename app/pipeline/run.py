@@ -1,0 +1,115 @@
+"""All stages in order: Tile → Analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from app.pipeline.bundle import Bundle
+from app.pipeline.crops import crop_nuclei
+from app.pipeline.decode import decode, rescale
+from app.pipeline.diagnose import Label, diagnose
+from app.pipeline.encode import encode
+from app.pipeline.proportions import Proportions, summarise
+from app.pipeline.quality import Quality, assess
+from app.pipeline.segment import contours, segment, unmix
+from app.pipeline.types import Float32Array, Float64Array, Int32Array, Int64Array, Nuclei, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells of a tile, in pixels of the uploaded tile; row i of every array is cell i.
+
+    Attributes:
+        centroids: (N, 2) float64 x, y.
+        bboxes: (N, 4) float64 x0, y0, x1, y1, x1 and y1 exclusive.
+        areas_px: (N,) float64.
+        contours: N arrays (V, 2) float64 of x, y, not closed.
+        cluster_probs: (N, K) float32.
+    """
+
+    centroids: Float64Array
+    bboxes: Float64Array
+    areas_px: Float64Array
+    contours: list[Float64Array]
+    cluster_probs: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything that is known about a tile."""
+
+    tile: Tile
+    quality: Quality
+    cells: Cells
+    proportions: Proportions
+    label: Label
+    timing_ms: dict[str, float]
+
+
+def analyse(data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None) -> Analysis:
+    """Decode an upload, find its cells, and say what they are.
+
+    Args:
+        data: the uploaded bytes.
+        bundle: parameters and networks.
+        max_pixels: largest tile, as uploaded and at the bundle's scale.
+        mpp: µm per pixel of the upload; None takes the tile to be at the bundle's scale.
+
+    Raises:
+        PipelineError: one of its subclasses, by the stage that refuses.
+    """
+    manifest = bundle.manifest
+    timing: dict[str, float] = {}
+    with _timed(timing, "total"):
+        with _timed(timing, "decode"):
+            tile = decode(data, max_pixels=max_pixels, mpp=mpp)
+            factor = 1.0 if tile.mpp is None else tile.mpp / manifest.mpp
+            pixels = rescale(tile.pixels, factor, max_pixels=max_pixels)
+        with _timed(timing, "segment"):
+            stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
+            nuclei = segment(stains, manifest.segmentation)
+            outlines = contours(nuclei)
+        with _timed(timing, "quality"):
+            quality = assess(pixels, stains, manifest.segmentation.stain, manifest.quality)
+        with _timed(timing, "encode"):
+            probs = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, manifest.n_clusters)
+        with _timed(timing, "label"):
+            proportions = summarise(probs)
+            label = diagnose(proportions.values, len(nuclei), manifest.image_level)
+            cells = _on_upload(nuclei, outlines, probs, tile)
+    return Analysis(tile, quality, cells, proportions, label, timing)
+
+
+def _on_upload(nuclei: Nuclei, outlines: list[Int32Array], probs: Float32Array, tile: Tile) -> Cells:
+    """Map nuclei from the analysed scale to pixels of the uploaded tile."""
+    height, width = nuclei.labels.shape
+    scale = np.array([tile.width / width, tile.height / height])
+
+    def points(at: Float64Array | Int32Array) -> Float64Array:
+        # Pixel i covers [i, i + 1): it is its centre, i + 0.5, that scales.
+        return np.asarray((at + 0.5) * scale - 0.5)
+
+    def corners(at: Int64Array) -> Float64Array:
+        return np.asarray(at * np.tile(scale, 2))
+
+    return Cells(
+        centroids=points(nuclei.centroids),
+        bboxes=corners(nuclei.bboxes),
+        areas_px=nuclei.areas_px * scale.prod(),
+        contours=[np.clip(points(outline), 0, [tile.width - 1, tile.height - 1]) for outline in outlines],
+        cluster_probs=probs,
+    )
+
+
+@contextmanager
+def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        timing[stage] = (perf_counter() - start) * 1000

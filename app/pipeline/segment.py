@@ -1,0 +1,140 @@
+"""Tile → Nuclei: stains, haematoxylin threshold, clean-up (paper §III-B1, Fig. 6)."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import cv2
+import numpy as np
+from scipy import ndimage
+from skimage.measure import label, regionprops_table
+
+from app.pipeline import stain
+from app.pipeline.errors import EngineUnavailable
+from app.pipeline.presets import SegmentationParams, StainParams
+from app.pipeline.types import BoolArray, Int32Array, Nuclei, Stain, UInt8Array
+
+EIGHT_CONNECTED = 2
+
+
+def unmix(pixels: UInt8Array, params: StainParams, engine: str = "native") -> Stain:
+    """Normalise a tile's colours and separate its haematoxylin.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        params: target statistics and Macenko's limits.
+        engine: "native", or "histomicstk" for the reference implementation.
+
+    Raises:
+        EngineUnavailable: the engine is not installed.
+    """
+    source = _engine(engine)
+    normalised = source.reinhard(pixels, np.asarray(params.target_mean), np.asarray(params.target_sd))
+    matrix = source.macenko(normalised, min_magnitude=params.min_magnitude, angle_percentiles=params.angle_percentiles)
+    if matrix is None:
+        blank = np.full(pixels.shape[:2], 255, np.uint8)
+        return Stain(normalised=normalised, haematoxylin=blank, stain_matrix=None)
+    return Stain(normalised, source.haematoxylin_image(normalised, matrix), matrix)
+
+
+def segment(stains: Stain, params: SegmentationParams) -> Nuclei:
+    """Find the nuclei of an unmixed tile.
+
+    Args:
+        stains: result of `unmix`.
+        params: threshold and clean-up.
+
+    Returns:
+        Nuclei in reading order of their topmost pixel; none for a degenerate tile.
+    """
+    stained = ndimage.binary_fill_holes(stains.haematoxylin < params.threshold)
+    kept = compact(remove_small(stained, params.min_area_px), params.compaction)
+    kernel = np.ones((params.opening_px, params.opening_px), np.uint8)
+    # The border is replicated, or the opening would eat every nucleus that touches it.
+    opened = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+    kept = remove_small(opened.astype(bool), params.min_fragment_px)
+    return measure(np.asarray(label(kept, connectivity=EIGHT_CONNECTED), dtype=np.int32))
+
+
+def remove_small(stained: BoolArray, min_area_px: int) -> BoolArray:
+    """Drop the 8-connected objects of fewer than `min_area_px` pixels.
+
+    Args:
+        stained: (H, W) bool.
+        min_area_px: smallest object that stays.
+
+    Returns:
+        (H, W) bool, a subset of `stained`.
+    """
+    objects = label(stained, connectivity=EIGHT_CONNECTED)
+    large = np.bincount(objects.ravel()) >= min_area_px
+    large[0] = False
+    return np.asarray(large[objects])
+
+
+def compact(stained: BoolArray, compaction: int) -> BoolArray:
+    """Remove thin protrusions (Wienert et al. 2012, "compaction").
+
+    A pixel at city-block distance i < d from the background is removed unless a path of rising distance leads from it
+    into a part of the object that is at least d deep.
+
+    Args:
+        stained: (H, W) bool.
+        compaction: d, in px.
+
+    Returns:
+        (H, W) bool, a subset of `stained`.
+    """
+    # Pixels beyond the border are unknown, not background: pad with the edge before measuring depth.
+    padded = np.pad(stained, compaction, mode="edge")
+    depth = np.asarray(ndimage.distance_transform_cdt(padded, metric="taxicab"))
+    cross = ndimage.generate_binary_structure(2, 1)
+    for i in range(compaction - 1, 0, -1):
+        shallow = (depth == i) & (ndimage.maximum_filter(depth, footprint=cross) < i + 1)
+        depth[shallow] -= 1
+    inner = slice(compaction, -compaction)
+    return np.asarray(depth[inner, inner] > 0)
+
+
+def measure(labels: Int32Array) -> Nuclei:
+    """Centroid, bounding box and area of every labelled nucleus.
+
+    Args:
+        labels: (H, W) int32, 0 = background, 1…N without gaps.
+    """
+    table = regionprops_table(labels, properties=("centroid", "bbox", "area"))
+    columns = {name: np.asarray(values) for name, values in table.items()}
+    return Nuclei(
+        labels=labels,
+        centroids=np.column_stack([columns["centroid-1"], columns["centroid-0"]]).astype(np.float64),
+        bboxes=np.column_stack([columns[f"bbox-{i}"] for i in (1, 0, 3, 2)]).astype(np.int64),
+        areas_px=columns["area"].astype(np.int64),
+    )
+
+
+def contours(nuclei: Nuclei) -> list[Int32Array]:
+    """Outer outline of every nucleus.
+
+    Returns:
+        One (V, 2) int32 array of x, y per nucleus, V ≥ 1, clockwise on the screen, not closed.
+    """
+    outlines = []
+    for i, (x0, y0, x1, y1) in enumerate(nuclei.bboxes, start=1):
+        inside = (nuclei.labels[y0:y1, x0:x1] == i).astype(np.uint8)
+        found, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(int(x0), int(y0)))
+        largest = max(found, key=len)
+        outlines.append(np.asarray(largest, dtype=np.int32).reshape(-1, 2))
+    return outlines
+
+
+def _engine(name: str) -> ModuleType:
+    """The module that computes stains: `stain` itself, or the one that asks HistomicsTK."""
+    if name == "native":
+        return stain
+    try:
+        from app.pipeline import histomicstk_engine
+    except ImportError as error:
+        raise EngineUnavailable(
+            "The bundle asks for segmentation.engine 'histomicstk', and HistomicsTK is not installed."
+        ) from error
+    return histomicstk_engine

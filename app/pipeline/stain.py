@@ -1,0 +1,136 @@
+"""Colour normalisation and unmixing: Reinhard in Ruderman's lαβ, then Macenko (paper §III-B1, §IV-B).
+
+Optical density is kept on HistomicsTK's scale, `od = 255 · (1 − ln(I + 1) / ln 256)`, so that the paper's "magnitude
+below 16" means the same here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.pipeline.types import Float64Array, UInt8Array
+
+RGB_TO_LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
+LMS_TO_LAB = np.diag([1 / 3**0.5, 1 / 6**0.5, 1 / 2**0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
+LMS_TO_RGB = np.linalg.inv(RGB_TO_LMS)
+LAB_TO_LMS = np.linalg.inv(LMS_TO_LAB)
+
+REFERENCE_HAEMATOXYLIN = np.array([0.650, 0.704, 0.286])
+"""Ruifrok & Johnston's haematoxylin; used only to tell which of the two estimated vectors is haematoxylin."""
+REFERENCE_EOSIN = np.array([0.072, 0.990, 0.105])
+
+MIN_LAB_SD = 1e-3
+"""lαβ spread below which a channel is constant: dividing by it would turn noise into colour."""
+MIN_STAINED_PIXELS = 100
+"""Pixels that must exceed the magnitude for percentiles at 1% and 99% to mean anything."""
+MIN_STAIN_ANGLE = np.deg2rad(3.0)
+"""Below this angle the two stains are one, and unmixing only amplifies noise."""
+
+_OD_TABLE = 255.0 * (1.0 - np.log(np.arange(256) + 1.0) / np.log(256.0))
+
+
+def optical_density(pixels: UInt8Array) -> Float64Array:
+    """Optical density of each sample, 0 (white) to 255 (black).
+
+    Args:
+        pixels: uint8 of any shape.
+
+    Returns:
+        float64 of the same shape. A table over the 256 values: no `uint8 + 1` that wraps to 0.
+    """
+    return np.asarray(_OD_TABLE[pixels])
+
+
+def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
+    """Ruderman's lαβ of (…, 3) uint8 RGB, as float64."""
+    lms = pixels.astype(np.float64) @ RGB_TO_LMS.T
+    # ln 0 has no value; the smallest positive double stands for black, as in HistomicsTK.
+    lms[lms == 0] = np.spacing(1)
+    return np.asarray(np.log(lms) @ LMS_TO_LAB.T)
+
+
+def lab_to_rgb(lab: Float64Array) -> UInt8Array:
+    """Inverse of `rgb_to_lab`, clipped to 0…255 and truncated to uint8."""
+    rgb = np.exp(lab @ LAB_TO_LMS.T) @ LMS_TO_RGB.T
+    return np.asarray(np.clip(rgb, 0, 255), dtype=np.uint8)
+
+
+def reinhard(pixels: UInt8Array, target_mean: Float64Array, target_sd: Float64Array) -> UInt8Array:
+    """Move the tile's lαβ mean and spread to the target's (Reinhard et al. 2001).
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        target_mean: (3,) lαβ mean.
+        target_sd: (3,) lαβ standard deviation.
+
+    Returns:
+        (H, W, 3) uint8. A tile whose lαβ lightness does not vary is returned as it is: it has no spread to move.
+    """
+    lab = rgb_to_lab(pixels)
+    mean = lab.mean(axis=(0, 1))
+    sd = lab.std(axis=(0, 1))
+    if sd[0] < MIN_LAB_SD:
+        return pixels
+    scale = np.where(sd < MIN_LAB_SD, 0.0, target_sd / np.maximum(sd, MIN_LAB_SD))
+    return lab_to_rgb((lab - mean) * scale + target_mean)
+
+
+def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> Float64Array | None:
+    """Estimate the two stain vectors (Macenko et al. 2009).
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        min_magnitude: optical-density length in the principal plane below which a pixel is background.
+        angle_percentiles: low and high percentile of the angle distribution, 0–100.
+
+    Returns:
+        (3, 2) float64, unit columns haematoxylin then eosin; None when the tile has no plane of two stains (blank,
+        black, a single stain).
+    """
+    od = optical_density(pixels.reshape(-1, 3))
+    # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix odᵀ·od.
+    values, vectors = np.linalg.eigh(od.T @ od)
+    if values[1] <= 1e-9 * max(values[2], 1.0):
+        return None
+    plane = vectors[:, [2, 1]]
+    # eigh leaves the sign free; tissue darkens, so the first axis points to positive density.
+    plane[:, 0] *= np.sign(plane[:, 0].sum()) or 1.0
+    projected = od @ plane
+    projected = projected[np.hypot(projected[:, 0], projected[:, 1]) > min_magnitude]
+    if len(projected) < MIN_STAINED_PIXELS:
+        return None
+    angles = np.arctan2(projected[:, 1], projected[:, 0])
+    low, high = np.percentile(angles, angle_percentiles, method="nearest")
+    if high - low < MIN_STAIN_ANGLE:
+        return None
+    return haematoxylin_first(plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]]))
+
+
+def haematoxylin_first(vectors: Float64Array) -> Float64Array:
+    """Order two stain vectors by colour, since their order along the angle is arbitrary.
+
+    Args:
+        vectors: (3, 2) float64, unit columns.
+
+    Returns:
+        (3, 2) float64: the column that leans more to Ruifrok's haematoxylin than to his eosin comes first.
+    """
+    lean = vectors.T @ REFERENCE_HAEMATOXYLIN - vectors.T @ REFERENCE_EOSIN
+    return vectors[:, ::-1] if lean[1] > lean[0] else vectors
+
+
+def haematoxylin_image(pixels: UInt8Array, stain_matrix: Float64Array) -> UInt8Array:
+    """Unmix a tile and render the haematoxylin channel as intensity.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        stain_matrix: (3, 2) haematoxylin and eosin; the third stain is their cross product.
+
+    Returns:
+        (H, W) uint8, 255 = none, dark = stained.
+    """
+    residual = np.cross(stain_matrix[:, 0], stain_matrix[:, 1])
+    complete = np.column_stack([stain_matrix, residual / np.linalg.norm(residual)])
+    density = optical_density(pixels) @ np.linalg.inv(complete)[0]
+    intensity = 256.0 ** (1.0 - density / 255.0) - 1.0
+    return np.asarray(np.clip(intensity, 0, 255), dtype=np.uint8)

@@ -1,0 +1,59 @@
+"""Q and G by PyTorch, the fallback when the ONNX files or ONNX Runtime are not there. Imported only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from app.pipeline.backends import BackendName, Device
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.manifest import WEIGHTS, Manifest
+from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
+from app.pipeline.types import Float32Array
+
+
+class TorchBackend:
+    """The networks from weights.safetensors, on CUDA when there is one.
+
+    Args:
+        directory: the bundle.
+        manifest: its manifest.
+
+    Raises:
+        InvalidBundle: the weights do not fit the manifest's architecture.
+    """
+
+    name: BackendName = "pytorch"
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self.device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+        architecture = manifest.architecture
+        nets = nn.ModuleDict(
+            {
+                "generator": Generator(
+                    architecture.channels, manifest.n_clusters, manifest.latent_size, architecture.code_scale
+                ),
+                "q": ClusterNet(CriticQ(architecture.channels, manifest.n_clusters)),
+            }
+        )
+        try:
+            nets.load_state_dict(load_file(directory / WEIGHTS))
+        except (RuntimeError, OSError, ValueError) as error:
+            raise InvalidBundle(f"{WEIGHTS} does not fit the manifest's architecture.") from error
+        self._nets = nets.eval().to(self.device)
+
+    def cluster_probs(self, crops: Float32Array) -> Float32Array:
+        """See `Backend`."""
+        return self._run("q", crops)
+
+    def generate(self, latent: Float32Array) -> Float32Array:
+        """See `Backend`."""
+        return self._run("generator", latent)
+
+    def _run(self, net: str, inputs: Float32Array) -> Float32Array:
+        with torch.inference_mode():
+            return np.asarray(self._nets[net](torch.from_numpy(inputs).to(self.device)).cpu().numpy())

@@ -1,0 +1,143 @@
+"""The networks in PyTorch (paper §III-A, Fig. 3): generator, and the trunk that the critic D and Q share.
+
+Imported by the training and, lazily, by the PyTorch fallback; nothing else in the pipeline needs torch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SEED_PX = 4
+"""Edge of the generator's first feature map; three doublings give the 32-px crop."""
+
+
+class UpBlock(nn.Module):
+    """Residual block with batch norm that doubles the map by nearest-neighbour up-sampling."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, S, S) → (B, C, 2S, 2S)."""
+        h = functional.interpolate(functional.relu(self.norm1(x)), scale_factor=2, mode="nearest")
+        h = self.conv2(functional.relu(self.norm2(self.conv1(h))))
+        # A 1×1 convolution and nearest up-sampling commute; in this order it costs a quarter.
+        return h + functional.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
+
+
+class Generator(nn.Module):
+    """G(c, z): a one-hot code and Gaussian noise → a cell.
+
+    Args:
+        channels: width of every layer (paper: 128).
+        n_clusters: K, length of the code.
+        latent_size: length of z.
+        code_scale: factor on the one-hot code. At 1 the code is K of K + Z inputs and G learns to ignore it.
+    """
+
+    def __init__(self, channels: int, n_clusters: int, latent_size: int, code_scale: float = 1.0) -> None:
+        super().__init__()
+        self.n_clusters = n_clusters
+        self.latent_size = latent_size
+        self.code_scale = code_scale
+        self.linear = nn.Linear(n_clusters + latent_size, channels * SEED_PX**2)
+        self.blocks = nn.Sequential(*(UpBlock(channels) for _ in range(3)))
+        self.norm = nn.BatchNorm2d(channels)
+        self.to_rgb = nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(B, K + Z) = [one-hot c, z] → (B, 3, 32, 32) in [-1, 1]."""
+        code, z = latent.split([self.n_clusters, self.latent_size], dim=1)
+        h = self.linear(torch.cat([code * self.code_scale, z], dim=1))
+        h = self.blocks(h.unflatten(1, (-1, SEED_PX, SEED_PX)))
+        return torch.tanh(self.to_rgb(functional.relu(self.norm(h))))
+
+
+class FirstDownBlock(nn.Module):
+    """Residual block on the image itself: no activation before the first convolution, mean pooling."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(3, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) → (B, C, S/2, S/2)."""
+        h = self.conv2(functional.relu(self.conv1(x)))
+        return functional.avg_pool2d(h, 2) + self.shortcut(functional.avg_pool2d(x, 2))
+
+
+class ResBlock(nn.Module):
+    """Pre-activation residual block without batch norm; `down` halves the map by mean pooling."""
+
+    def __init__(self, channels: int, *, down: bool) -> None:
+        super().__init__()
+        self.down = down
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels, channels, 1) if down else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, S, S) → (B, C, S, S), or (B, C, S/2, S/2) when `down`."""
+        h = self.conv2(functional.relu(self.conv1(functional.relu(x))))
+        if self.down:
+            return functional.avg_pool2d(h, 2) + self.shortcut(functional.avg_pool2d(x, 2))
+        return h + x
+
+
+class Trunk(nn.Module):
+    """The four residual blocks that D and Q share."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            [
+                FirstDownBlock(channels),
+                ResBlock(channels, down=True),
+                ResBlock(channels, down=False),
+                ResBlock(channels, down=False),
+            ]
+        )
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, 3, 32, 32) → (B, C), the ReLU'd and globally averaged last map."""
+        h = crops
+        for block in self.blocks:
+            h = block(h)
+        return functional.relu(h).mean(dim=(2, 3))
+
+
+class CriticQ(nn.Module):
+    """Trunk with its two heads: D's score and Q's logits."""
+
+    def __init__(self, channels: int, n_clusters: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels)
+        self.score = nn.Linear(channels, 1)
+        self.code_logits = nn.Linear(channels, n_clusters)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, 32, 32) → D's scores (B,) and Q's logits (B, K)."""
+        h = self.trunk(crops)
+        return self.score(h).squeeze(1), self.code_logits(h)
+
+
+class ClusterNet(nn.Module):
+    """Q as it is served: crops → cluster probabilities."""
+
+    def __init__(self, critic: CriticQ) -> None:
+        super().__init__()
+        self.trunk = critic.trunk
+        self.code_logits = critic.code_logits
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, 3, 32, 32) → (B, K), rows sum to 1."""
+        return functional.softmax(self.code_logits(self.trunk(crops)), dim=1)

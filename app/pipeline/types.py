@@ -1,0 +1,76 @@
+"""Array aliases and the frozen values that pass from stage to stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Array = NDArray[np.uint8]
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One decoded upload.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        sha256: hex digest of the uploaded bytes.
+        mpp: µm per pixel of `pixels`, or None when the client did not say.
+    """
+
+    pixels: UInt8Array
+    sha256: str
+    mpp: float | None = None
+
+    @property
+    def width(self) -> int:
+        """Width in px."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in px."""
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Stain:
+    """What colour normalisation and unmixing know about a tile.
+
+    Attributes:
+        normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
+        haematoxylin: (H, W) uint8 intensity, dark = stained; 255 everywhere when the tile is degenerate.
+        stain_matrix: (3, 2) float64 unit columns haematoxylin, eosin; None when the tile is degenerate.
+    """
+
+    normalised: UInt8Array
+    haematoxylin: UInt8Array
+    stain_matrix: Float64Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class Nuclei:
+    """Segmented nuclei of a tile; row i of every array is nucleus i + 1 of `labels`.
+
+    Attributes:
+        labels: (H, W) int32, 0 = background, 1…N.
+        centroids: (N, 2) float64 x, y in px.
+        bboxes: (N, 4) int64 x0, y0, x1, y1 in px, x1 and y1 exclusive.
+        areas_px: (N,) int64.
+    """
+
+    labels: Int32Array
+    centroids: Float64Array
+    bboxes: Int64Array
+    areas_px: Int64Array
+
+    def __len__(self) -> int:
+        """Number of nuclei."""
+        return int(self.areas_px.size)

@@ -1,0 +1,26 @@
+"""How the service runs; what it answers is decided by the bundle alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once, by the entry point, from MARROWSCOPE_… in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="MARROWSCOPE_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    bundles_dir: Path = Path(__file__).parents[1] / "models"
+    bundle: str = Field(default="marrow", description="bundle that answers when a request names none")
+    max_bytes: int = Field(default=20 * 1024**2, ge=1, description="largest request body")
+    max_pixels: int = Field(default=25_000_000, ge=1, description="largest tile, as uploaded and at the bundle's scale")
+    workers: int = Field(default=2, ge=1, description="tiles analysed at the same time")
+    queue: int = Field(default=16, ge=0, description="requests that may wait for a worker; more are answered 503")
+    time_limit_s: float = Field(default=60.0, gt=0, description="from the arrival of the body to the answer")
+    threads: int = Field(default=0, ge=0, description="threads of ONNX Runtime, 0 = one per core")
+    api_keys: tuple[SecretStr, ...] = Field(default=(), description="JSON list; empty: no key is asked for")

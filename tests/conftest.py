@@ -1,0 +1,128 @@
+"""Fixtures that several test folders share."""
+
+import copy
+import csv
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.pipeline.bundle import Bundle
+from app.pipeline.manifest import FILES, Manifest
+from app.pipeline.presets import PAPER
+from tests.fakes import FakeBackend
+
+REPOSITORY = Path(__file__).parents[1]
+KAINZ_TEST_TILES = ("BM_GRAZ_HE_0007_01", "BM_GRAZ_HE_0008_01", "BM_GRAZ_HE_0020_01")
+
+MANIFEST_VALUES = {
+    "schema_version": 1,
+    "name": "fake",
+    "version": "0.0.1",
+    "created": "2025-01-01T00:00:00Z",
+    "licence": "none",
+    "n_clusters": 5,
+    "latent_size": 8,
+    "mpp": 0.25,
+    "mpp_basis": "assumed",
+    "architecture": {"channels": 4, "code_scale": 5.0},
+    "segmentation": PAPER.model_dump(mode="json"),
+    "quality": {"stain_matrix": [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]]},
+    "cluster_names": None,
+    "image_level": {
+        "label_basis": "simulated",
+        "min_cells": 10,
+        "svm": {"weights": [1.0, -1.0, 2.0, 0.0, 0.5], "bias": -0.25},
+        "kmeans": {
+            "centres": [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]],
+            "labels": ["abnormal", "normal"],
+        },
+    },
+    "training": {
+        "config": {},
+        "data": [
+            {
+                "name": "drawn",
+                "description": "drawn by a test",
+                "source": "none",
+                "licence": "none",
+                "tiles": 1,
+                "cells": 1,
+            }
+        ],
+        "code_version": "0.0.1",
+        "libraries": {},
+        "iterations": 1,
+    },
+    "metrics": {
+        "loss_q": 0.1,
+        "rotation_agreement": 1.0,
+        "clusters": [{"share": 0.2, "fidelity": 1.0, "diversity": 1.0}] * 5,
+        "onnx_max_difference": 0.0,
+        "image_level": {},
+    },
+    "files": dict.fromkeys(FILES, "0" * 64),
+}
+
+
+@pytest.fixture
+def manifest_values() -> dict:
+    """The content of a valid manifest.json, to be changed at will."""
+    return copy.deepcopy(MANIFEST_VALUES)
+
+
+@pytest.fixture
+def manifest(manifest_values) -> Manifest:
+    return Manifest.model_validate(manifest_values)
+
+
+@pytest.fixture
+def fake_bundle(manifest, tmp_path) -> Bundle:
+    """A bundle of known numbers, whose networks are stand-ins."""
+    return Bundle(manifest, "0" * 64, tmp_path, FakeBackend(manifest.n_clusters, manifest.latent_size))
+
+
+@pytest.fixture(scope="session")
+def shipped_bundle() -> Path:
+    """The bundle in the repository. Its absence is a failure, not a reason to skip."""
+    directory = REPOSITORY / "models" / "marrow"
+    assert directory.is_dir(), "models/marrow is not in the repository"
+    return directory
+
+
+@pytest.fixture(scope="session")
+def bm_graz() -> Path:
+    """The public bone-marrow tiles, which may not be copied into the repository."""
+    root = Path(os.environ.get("MARROWSCOPE_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"The public data are not in {root} (set MARROWSCOPE_DATA).")
+    return root / "bm_graz"
+
+
+@pytest.fixture(scope="session")
+def real_tiles(bm_graz) -> dict[str, np.ndarray]:
+    """Kainz's test tiles, by name: (1200, 1200, 3) uint8."""
+    tiles = {}
+    for name in KAINZ_TEST_TILES:
+        with Image.open(bm_graz / "tiles" / f"{name}.png") as image:
+            tiles[name] = np.asarray(image.convert("RGB"))
+    return tiles
+
+
+@pytest.fixture(scope="session")
+def real_tile(real_tiles) -> np.ndarray:
+    """BM_GRAZ_HE_0007_01, the tile that the paper's colour target was taken from."""
+    return real_tiles["BM_GRAZ_HE_0007_01"]
+
+
+@pytest.fixture(scope="session")
+def real_dots(bm_graz) -> dict[str, np.ndarray]:
+    """Centres of every annotated nucleus, by tile: (N, 2) x, y."""
+    dots = defaultdict(list)
+    with (bm_graz / "cells.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            dots[row["tile"]].append((float(row["x"]), float(row["y"])))
+    return {tile: np.asarray(points) for tile, points in dots.items()}

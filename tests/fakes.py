@@ -1,0 +1,30 @@
+"""A stand-in for the trained networks: small, deterministic, and sensitive to what it is given."""
+
+import numpy as np
+
+
+class FakeBackend:
+    """Q looks at how much of the crop is covered; G turns its latent into colours by a fixed projection."""
+
+    name = "onnxruntime"
+    device = "cpu"
+
+    def __init__(self, n_clusters: int = 5, latent_size: int = 8) -> None:
+        self.n_clusters = n_clusters
+        self.batches: list[int] = []
+        rng = np.random.default_rng(1234)
+        self._projection = rng.normal(size=(n_clusters + latent_size, 3 * 32 * 32)).astype(np.float32)
+
+    def cluster_probs(self, crops):
+        assert crops.dtype == np.float32
+        assert crops.shape[1:] == (3, 32, 32)
+        assert np.abs(crops).max() <= 1
+        self.batches.append(len(crops))
+        covered = (crops < 1).any(axis=1).mean(axis=(1, 2))
+        logits = -200 * (covered[:, None] - np.linspace(0.1, 0.9, self.n_clusters)) ** 2
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def generate(self, latent):
+        assert latent.dtype == np.float32
+        return np.tanh(latent @ self._projection).reshape(-1, 3, 32, 32)

@@ -1,0 +1,109 @@
+import hashlib
+import json
+
+import pytest
+
+from app.pipeline.bundle import read_manifest
+from app.pipeline.errors import InvalidBundle
+
+
+def written(directory, values):
+    (directory / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
+    return directory
+
+
+def changed(values, path, value):
+    """Set values["a"]["b"] for path "a.b"; a list index is a number."""
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in parents:
+        values = values[part]
+    values[last] = value
+
+
+def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values, manifest):
+    found, sha256 = read_manifest(written(tmp_path, manifest_values))
+    assert found == manifest
+    assert sha256 == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema_version", 2),
+        ("name", "../etc"),
+        ("name", "Marrow"),
+        ("name", ""),
+        ("n_clusters", 1),
+        ("latent_size", 0),
+        ("mpp", 0),
+        ("mpp", float("nan")),
+        ("mpp", float("inf")),
+        ("architecture.channels", 0),
+        ("architecture.code_scale", 0),
+        ("segmentation.engine", "other"),
+        ("segmentation.preset", "other"),
+        ("segmentation.threshold", 0),
+        ("segmentation.threshold", 256),
+        ("segmentation.min_area_px", 0),
+        ("segmentation.compaction", 0),
+        ("segmentation.opening_px", 0),
+        ("segmentation.stain.target_sd.1", 0),
+        ("segmentation.stain.target_sd.1", float("inf")),
+        ("segmentation.stain.target_mean.1", float("nan")),
+        ("segmentation.stain.min_magnitude", -1),
+        ("segmentation.stain.angle_percentiles", [1, 101]),
+        ("segmentation.stain.angle_percentiles", [-1, 99]),
+        ("segmentation.stain.angle_percentiles", [99, 1]),
+        ("quality.stain_matrix.0", [0, 0, 0]),
+        ("cluster_names", ["one", "two"]),
+        ("image_level.min_cells", 0),
+        ("image_level.label_basis", ""),
+        ("image_level.svm.bias", float("inf")),
+        ("image_level.svm.weights", [1.0, 2.0]),
+        ("image_level.kmeans.centres.1", [1.0]),
+        ("image_level.kmeans.labels", ["normal", "odd"]),
+        ("metrics.clusters", []),
+        ("metrics.clusters.0.share", 1.5),
+        ("files", {}),
+        ("files.q.onnx", "short"),
+    ],
+)
+def test_impossible_value_is_refused_by_name(tmp_path, manifest_values, path, value):
+    if path == "files.q.onnx":
+        manifest_values["files"]["q.onnx"] = value
+    else:
+        changed(manifest_values, path, value)
+    with pytest.raises(InvalidBundle, match="malformed") as error:
+        read_manifest(written(tmp_path, manifest_values))
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_file_outside_the_bundle_is_refused(tmp_path, manifest_values):
+    manifest_values["files"]["../secret"] = "0" * 64
+    with pytest.raises(InvalidBundle, match="files"):
+        read_manifest(written(tmp_path, manifest_values))
+
+
+@pytest.mark.parametrize("where", ["", "segmentation", "segmentation.stain", "image_level.svm"])
+def test_unknown_key_is_refused(tmp_path, manifest_values, where):
+    changed(manifest_values, f"{where}.surprise".lstrip("."), 1)
+    with pytest.raises(InvalidBundle, match="surprise"):
+        read_manifest(written(tmp_path, manifest_values))
+
+
+def test_missing_key_is_refused(tmp_path, manifest_values):
+    del manifest_values["segmentation"]["threshold"]
+    with pytest.raises(InvalidBundle, match=r"segmentation\.threshold"):
+        read_manifest(written(tmp_path, manifest_values))
+
+
+@pytest.mark.parametrize("content", [b"", b"no JSON", b"[]", b"null", b'{"schema_version": 1', b"\xff\xfe\0"])
+def test_what_is_not_a_json_object_is_refused(tmp_path, content):
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(InvalidBundle, match="malformed"):
+        read_manifest(tmp_path)
+
+
+def test_missing_manifest_is_refused(tmp_path):
+    with pytest.raises(InvalidBundle, match="cannot be read"):
+        read_manifest(tmp_path)

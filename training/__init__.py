@@ -1,0 +1,1 @@
+"""Offline: tiles → cells → GAN → image-level model → bundle."""

@@ -1,0 +1,176 @@
+"""`python -m training`: cells · train · fit · evaluate · export · report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from app.pipeline.bundle import read_manifest
+from app.pipeline.crops import to_network
+from app.pipeline.errors import PipelineError
+from app.pipeline.presets import PRESETS
+from training import data
+from training.config import Config, ConfigError, load_config, read_config, write_config
+from training.evaluate import evaluate_detection
+from training.export import ExportError, export_bundle
+from training.image_level import fit_image_level
+from training.loop import DivergedError, Trainer, restore_trainer, training_loop
+from training.model_checks import assign, check_model
+from training.report import render
+from training.shippable import failed_gates
+
+T = TypeVar("T")
+EXPECTED = (ConfigError, data.DataError, DivergedError, ExportError, PipelineError)
+IMAGE_LEVEL = "image_level.json"
+DETECTION = "detection.json"
+
+console = Console(stderr=True)
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Offline: tiles → cells → GAN → image-level model → bundle.",
+)
+RunDir = Annotated[Path, typer.Argument(help="directory of a run, as `train` made it")]
+
+
+def bar(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
+    """A progress bar round an iterable."""
+    return partial(track, description=description, console=console)
+
+
+@cli.command()
+def cells(
+    tiles: Annotated[Path, typer.Argument(help="directory of PNG, JPEG or TIFF tiles")],
+    out: Annotated[Path, typer.Argument(help="directory to write cells.npz into")],
+    preset: Annotated[str, typer.Option(help=f"segmentation preset: {', '.join(PRESETS)}")] = "paper",
+) -> None:
+    """Cut the cells out of every tile, with the pipeline that serves."""
+    if preset not in PRESETS:
+        raise ConfigError(f"There is no preset '{preset}'; the presets are: {', '.join(PRESETS)}.")
+    found = data.extract_cells(data.tile_paths(tiles), PRESETS[preset], bar("tiles"))
+    found.save(out)
+    typer.echo(f"{len(found)} cells of {len(found.tiles)} tiles in {out / data.CELLS}")
+
+
+@cli.command()
+def train(
+    cells: Annotated[Path, typer.Argument(help="directory that `cells` wrote")],
+    run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished run is resumed")],
+    config: Annotated[Path, typer.Option(help="full, cpu, smoke, or a TOML file")] = Path("cpu"),
+    seed: Annotated[int | None, typer.Option(help="replaces the configuration's seed")] = None,
+    stop_after: Annotated[int | None, typer.Option(min=1, help="pause at this iteration; run again to go on")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
+) -> None:
+    """Train the GAN on CUDA, or else on the CPU: checkpoint.pt, metrics.jsonl and samples/ in the run."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    settings = load_config(config, seed)
+    found = data.Cells.load(cells)
+    write_config(settings, run)
+    if not (run / data.CELLS).is_file():
+        shutil.copyfile(cells / data.CELLS, run / data.CELLS)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
+    typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
+
+
+@cli.command()
+def fit(run: RunDir) -> None:
+    """Fit the image-level model on the run's cells: image_level.json in the run."""
+    config, found, trainer = _open(run)
+    clusters = assign(trainer.nets.mean_critic, torch.from_numpy(to_network(found.crops)))
+    result = fit_image_level(found, clusters, config.train.n_clusters, config.fit)
+    _write(run / IMAGE_LEVEL, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    typer.echo(json.dumps(result["metrics"], indent=2))
+
+
+@cli.command()
+def export(
+    run: RunDir,
+    out: Annotated[Path, typer.Argument(help="models/<name>; replaced when it exists")],
+    bundle_version: Annotated[str, typer.Option("--bundle-version")] = "1",
+) -> None:
+    """Write the run as a bundle that the service loads; one that fails its self-test is not written."""
+    config, found, trainer = _open(run)
+    if not (run / IMAGE_LEVEL).is_file():
+        raise data.DataError(f"{run / IMAGE_LEVEL} does not exist; make it with `python -m training fit {run}`.")
+    nets = trainer.nets
+    checks = check_model(nets.mean_generator, nets.mean_critic, found.crops)
+    manifest = export_bundle(
+        out,
+        config,
+        found,
+        nets.mean_generator,
+        nets.mean_critic,
+        iterations=trainer.iteration,
+        checks=checks,
+        image_level=json.loads((run / IMAGE_LEVEL).read_text(encoding="utf-8")),
+        bundle_version=bundle_version,
+    )
+    typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
+    for failure in failed_gates(manifest.metrics):
+        console.print(f"[bold red]Not fit to ship:[/] {failure}")
+
+
+@cli.command()
+def evaluate(
+    bm_graz: Annotated[Path, typer.Argument(help="the data set: tiles/ and cells.csv")],
+    out: Annotated[Path, typer.Argument(help="directory to write detection.json into")],
+) -> None:
+    """Score detection against the dots of `bm_graz`."""
+    result = evaluate_detection(bm_graz, bar("tiles"))
+    _write(out / DETECTION, json.dumps(result, indent=2) + "\n")
+    typer.echo(json.dumps(result, indent=2))
+
+
+@cli.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="directory that `evaluate` wrote")] = Path("docs/results"),
+    out: Annotated[Path, typer.Argument(help="document to write")] = Path("docs/results.md"),
+    bundle: Annotated[Path, typer.Option(help="bundle to report on")] = Path("models/marrow"),
+) -> None:
+    """Write docs/results.md from what was measured."""
+    detection = results / DETECTION
+    if not detection.is_file():
+        raise data.DataError(f"{detection} does not exist; make it with `python -m training evaluate`.")
+    manifest, _ = read_manifest(bundle)
+    _write(out, render(json.loads(detection.read_text(encoding="utf-8")), manifest))
+    typer.echo(f"{out} written")
+
+
+def _open(run: Path) -> tuple[Config, data.Cells, Trainer]:
+    """A run with its networks, on the CPU."""
+    config = read_config(run)
+    found = data.Cells.load(run)
+    return config, found, restore_trainer(config.train, found.crops, run, torch.device("cpu"))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_path = path.with_name(f"{path.name}.partial")
+    partial_path.write_text(text, encoding="utf-8")
+    partial_path.replace(path)
+
+
+def main() -> None:
+    """Entry point: an expected error is one line and exit status 1."""
+    try:
+        cli()
+    except EXPECTED as error:
+        console.print(f"[bold red]{type(error).__name__}:[/] {error}")
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

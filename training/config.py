@@ -1,0 +1,144 @@
+"""One TOML per configuration → frozen dataclasses; an unknown key is an error."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class ConfigError(Exception):
+    """The configuration file is missing, malformed, or has an unknown key."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainConfig:
+    """Architecture, losses and schedule of the GAN (paper §IV-B)."""
+
+    channels: Count
+    n_clusters: Count
+    latent_size: Count
+    generator_iterations: Count
+    critic_steps: Count
+    batch_size: Annotated[int, Field(ge=2, multiple_of=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    penalty_weight: Weight
+    """λ₁ of eq. 10."""
+    code_weight: Weight
+    """λ₂ of eq. 12."""
+    critic_code_weight: Weight
+    """Weight of eq. 12 in the critic's own step; 0 is the paper's schedule."""
+    code_scale: Annotated[float, Field(gt=0)]
+    """Factor on the one-hot code at G's input; 1 is the paper's."""
+    mode_seeking_weight: Weight
+    """Weight of `losses.mode_seeking_loss` in the generator's step; 0 is the paper's."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the weight average that is exported; 0 exports the last iterate."""
+    precision: Literal["float32", "bfloat16"]
+    """bfloat16 computes convolutions at half width where the processor has it; weights stay float32."""
+    log_every: Count
+    checkpoint_every: Count
+    seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FitConfig:
+    """The image-level model on proportions (paper §III-B2), with simulated abnormal bags."""
+
+    bags_per_class: Count
+    cells_per_bag: Count
+    """Cells drawn with replacement for one bag."""
+    blast_share: tuple[float, float]
+    """Range of the share of large open-chromatin cells in an abnormal bag."""
+    min_cells: Count
+    """Cells below which the service gives no label."""
+    svm_c: Annotated[float, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataConfig:
+    """Where the tiles come from, for the bundle's manifest."""
+
+    name: str
+    description: str
+    source: str
+    licence: str
+    mpp: Annotated[float, Field(gt=0)]
+    mpp_basis: str
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    """One run, from tiles to bundle."""
+
+    preset: Literal["paper"]
+    """Segmentation preset of `app.pipeline.presets`."""
+    data: DataConfig
+    train: TrainConfig
+    fit: FitConfig
+
+
+_ADAPTER = TypeAdapter(Config)
+NAME = "config.json"
+
+
+def load_config(path: Path, seed: int | None = None) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: TOML file, or the name of one in `configs` ("full", "cpu", "smoke").
+        seed: replaces the one of [train], for one of several runs.
+
+    Raises:
+        ConfigError: not found, not TOML, or not of the form of `Config`.
+    """
+    file = path if path.suffix == ".toml" else Path(__file__).parent / "configs" / f"{path}.toml"
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        config = _ADAPTER.validate_python(values)
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return config if seed is None else replace(config, train=replace(config.train, seed=seed))
+
+
+def write_config(config: Config, directory: Path) -> None:
+    """Keep the configuration of a run beside it, as config.json.
+
+    Raises:
+        ConfigError: the directory holds a run of another configuration.
+    """
+    path = directory / NAME
+    if path.is_file() and read_config(directory) != config:
+        raise ConfigError(f"{directory} holds a run of another configuration; choose another directory.")
+    directory.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_ADAPTER.dump_json(config, indent=2) + b"\n")
+
+
+def read_config(directory: Path) -> Config:
+    """The configuration that `write_config` kept.
+
+    Raises:
+        ConfigError: there is none, or it is not of the form of `Config`.
+    """
+    path = directory / NAME
+    try:
+        return _ADAPTER.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The configuration as JSON values, for the manifest."""
+    values: dict[str, Any] = _ADAPTER.dump_python(config, mode="json")
+    return values

@@ -1,0 +1,168 @@
+"""Tiles → cells, and the sampler that feeds them to the loop."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.pipeline.crops import crop_nuclei, to_network
+from app.pipeline.decode import decode
+from app.pipeline.presets import SegmentationParams
+from app.pipeline.segment import segment, unmix
+from app.pipeline.types import Int64Array, UInt8Array
+
+TILE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+CELLS = "cells.npz"
+MAX_TRAINING_PIXELS = 100_000_000
+
+
+class DataError(Exception):
+    """The input directory holds no tiles or no cells."""
+
+
+def data_root() -> Path:
+    """Where the public data sets lie: `MARROWSCOPE_DATA`, by default ../shared/data beside the repository."""
+    return Path(os.environ.get("MARROWSCOPE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a set of tiles.
+
+    Attributes:
+        crops: (N, 32, 32, 3) uint8.
+        tile_index: (N,) int64, index into `tiles`.
+        areas_px: (N,) int64 nuclear area.
+        tiles: name of each tile.
+        stain_matrices: (T, 3, 2) float64, NaN where a tile had none.
+        segmentation: the parameters they were found with.
+    """
+
+    crops: UInt8Array
+    tile_index: Int64Array
+    areas_px: Int64Array
+    tiles: tuple[str, ...]
+    stain_matrices: np.ndarray
+    segmentation: SegmentationParams
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.crops)
+
+    def save(self, directory: Path) -> None:
+        """Write `cells.npz` into the directory, whole or not at all."""
+        directory.mkdir(parents=True, exist_ok=True)
+        partial = directory / "cells.partial.npz"
+        np.savez_compressed(
+            partial,
+            crops=self.crops,
+            tile_index=self.tile_index,
+            areas_px=self.areas_px,
+            tiles=np.array(self.tiles),
+            stain_matrices=self.stain_matrices,
+            segmentation=np.array(self.segmentation.model_dump_json()),
+        )
+        partial.replace(directory / CELLS)
+
+    @classmethod
+    def load(cls, directory: Path) -> Cells:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: there is no `cells.npz`.
+        """
+        path = directory / CELLS
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; make it with `python -m training cells`.")
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(
+                crops=stored["crops"],
+                tile_index=stored["tile_index"],
+                areas_px=stored["areas_px"],
+                tiles=tuple(str(name) for name in stored["tiles"]),
+                stain_matrices=stored["stain_matrices"],
+                segmentation=SegmentationParams.model_validate(json.loads(str(stored["segmentation"]))),
+            )
+
+
+def tile_paths(directory: Path) -> list[Path]:
+    """The tiles of a directory, by name.
+
+    Raises:
+        DataError: there are none.
+    """
+    paths = sorted(path for path in directory.glob("*") if path.suffix.lower() in TILE_SUFFIXES)
+    if not paths:
+        raise DataError(f"{directory} holds no PNG, JPEG or TIFF tile.")
+    return paths
+
+
+def extract_cells(
+    paths: list[Path],
+    params: SegmentationParams,
+    track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+) -> Cells:
+    """Cut the cells of every tile with the pipeline that serves.
+
+    Args:
+        paths: tiles.
+        params: segmentation parameters.
+        track: wraps the paths, to show progress.
+
+    Raises:
+        DataError: no tile has a nucleus.
+    """
+    crops, index, areas, matrices = [], [], [], []
+    for i, path in enumerate(track(paths)):
+        tile = decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS)
+        stains = unmix(tile.pixels, params.stain, params.engine)
+        nuclei = segment(stains, params)
+        crops.append(crop_nuclei(stains.normalised, nuclei))
+        index.append(np.full(len(nuclei), i))
+        areas.append(nuclei.areas_px)
+        matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
+    if not sum(map(len, crops)):
+        raise DataError("No nucleus was found in any tile.")
+    return Cells(
+        crops=np.concatenate(crops),
+        tile_index=np.concatenate(index).astype(np.int64),
+        areas_px=np.concatenate(areas),
+        tiles=tuple(path.stem for path in paths),
+        stain_matrices=np.stack(matrices),
+        segmentation=params,
+    )
+
+
+class CropSampler:
+    """Random batches of crops, each rotated by a random multiple of 90° (paper §IV-B).
+
+    Args:
+        crops: (N, 32, 32, 3) uint8.
+        batch_size: B.
+        random: CPU generator that every draw comes from.
+        device: where batches are made.
+    """
+
+    def __init__(self, crops: UInt8Array, batch_size: int, random: torch.Generator, device: torch.device) -> None:
+        self.crops = torch.from_numpy(to_network(crops)).to(device)
+        self.batch_size = batch_size
+        self.random = random
+
+    def __call__(self) -> Tensor:
+        """The next batch, (B, 3, 32, 32) float32 in [-1, 1]."""
+        chosen = torch.randint(len(self.crops), (self.batch_size,), generator=self.random)
+        return rotate(self.crops[chosen.to(self.crops.device)], self.random)
+
+
+def rotate(batch: Tensor, random: torch.Generator) -> Tensor:
+    """Turn every crop of (B, 3, S, S) by its own random multiple of 90°; differentiable."""
+    turns = torch.randint(4, (len(batch),), generator=random).to(batch.device)
+    every = torch.stack([torch.rot90(batch, quarter, dims=(2, 3)) for quarter in range(4)])
+    return every[turns, torch.arange(len(batch), device=batch.device)]

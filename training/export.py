@@ -1,0 +1,247 @@
+"""A finished run → a bundle: ONNX, safetensors, golden pair, sample, manifest. A bundle that fails is not written."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import shutil
+import tempfile
+import warnings
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from app import __version__
+from app.pipeline.backends import Backend, OnnxBackend
+from app.pipeline.bundle import MANIFEST, Golden, load_bundle
+from app.pipeline.crops import CROP_PX, from_network, to_network
+from app.pipeline.manifest import (
+    FILES,
+    GENERATOR_ONNX,
+    GOLDEN_CELLS,
+    GOLDEN_EXPECTED,
+    Q_ONNX,
+    SAMPLE,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    Manifest,
+)
+from app.pipeline.prototypes import draw_noise
+from app.pipeline.torch_backend import TorchBackend
+from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
+from app.pipeline.types import Float32Array
+from training.config import Config, as_dict
+from training.data import Cells
+from training.sample_tile import draw_tile
+
+OPSET = 18
+MAX_ONNX_DIFFERENCE = 1e-4
+GOLDEN_TOLERANCE = 2e-3
+"""Room for another processor's rounding; a wrong weight moves outputs by far more."""
+GOLDEN_PER_CLUSTER = 4
+SAMPLE_CELLS = 200
+LIBRARIES = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "opencv-python-headless",
+)
+BUNDLE_LICENCE = "Apache-2.0 for the weights; see data for the terms of what they were trained on"
+
+
+class ExportError(Exception):
+    """The bundle does not reproduce what the run computed; nothing was written."""
+
+
+def export_bundle(
+    target: Path,
+    config: Config,
+    cells: Cells,
+    generator: Generator,
+    critic: CriticQ,
+    *,
+    iterations: int,
+    checks: dict[str, Any],
+    image_level: dict[str, Any],
+    bundle_version: str,
+) -> Manifest:
+    """Write models/<name>, whole or not at all.
+
+    Args:
+        target: the bundle's directory; its last part is the bundle's name. An existing bundle is replaced.
+        config: the run's configuration.
+        cells: the cells it was trained on.
+        generator: G, in evaluation mode, on the CPU.
+        critic: holds Q; likewise.
+        iterations: generator iterations done.
+        checks: result of `check_model`.
+        image_level: result of `fit_image_level`.
+        bundle_version: version of the bundle.
+
+    Raises:
+        ExportError: ONNX and PyTorch differ by more than 1e-4.
+        InvalidBundle: the written bundle does not load or does not reproduce its golden pair.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
+        staged = Path(scratch) / target.name
+        (staged / "golden").mkdir(parents=True)
+        _write_networks(staged, generator, critic)
+        onnx = OnnxBackend(staged)
+        latent = _balanced_latent(config, GOLDEN_PER_CLUSTER)
+        _write_golden(staged, onnx, latent)
+        Image.fromarray(draw_tile(_sample_cells(config, onnx, checks))).save(staged / SAMPLE)
+        difference = max_difference(onnx, ClusterNet(critic), generator, latent)
+        if not difference <= MAX_ONNX_DIFFERENCE:
+            raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
+        manifest = build_manifest(
+            target.name, config, cells, iterations, checks, image_level, bundle_version, difference, staged
+        )
+        (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        load_bundle(staged)
+        _check_fallback(staged, manifest, onnx, latent)
+        if target.exists():
+            shutil.rmtree(target)
+        staged.rename(target)
+    return manifest
+
+
+def _write_networks(directory: Path, generator: Generator, critic: CriticQ) -> None:
+    q = ClusterNet(critic)
+    latent = torch.zeros(2, generator.n_clusters + generator.latent_size)
+    _export_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", "cells")
+    _export_onnx(q, torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", "cluster_probs")
+    weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
+    save_file({name: value.contiguous() for name, value in weights.items()}, directory / WEIGHTS)
+    # safetensors writes for its owner alone; the service runs as another user.
+    (directory / WEIGHTS).chmod(0o644)
+
+
+def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, output_name: str) -> None:
+    net = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    # The exporter reports its progress on standard output, and warns and logs of its own dependencies.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (example,),
+            path,
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+
+
+def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32Array:
+    """`per_cluster` rows [one-hot c, z] of each cluster in turn."""
+    k = config.train.n_clusters
+    code = np.repeat(np.eye(k, dtype=np.float32), per_cluster, axis=0)
+    return np.concatenate([code, draw_noise(len(code), config.train.latent_size, seed)], axis=1)
+
+
+def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
+    cells = from_network(backend.generate(latent))
+    Image.fromarray(cells.reshape(-1, CROP_PX, 3)).save(directory / GOLDEN_CELLS)
+    golden = Golden(
+        latent=latent.tolist(),
+        cluster_probs=backend.cluster_probs(to_network(cells)).tolist(),
+        tolerance=GOLDEN_TOLERANCE,
+    )
+    (directory / GOLDEN_EXPECTED).write_text(golden.model_dump_json(), encoding="utf-8")
+
+
+def _sample_cells(config: Config, backend: Backend, checks: dict[str, Any]) -> np.ndarray:
+    """Prototypes in the proportions of the training cells, in random order."""
+    random = np.random.default_rng(0)
+    drawn = random.choice(config.train.n_clusters, SAMPLE_CELLS, p=np.array(checks["shares"]) / sum(checks["shares"]))
+    code = np.eye(config.train.n_clusters, dtype=np.float32)[drawn]
+    return from_network(
+        backend.generate(np.concatenate([code, draw_noise(SAMPLE_CELLS, config.train.latent_size, 1)], axis=1))
+    )
+
+
+def max_difference(backend: Backend, q: nn.Module, generator: nn.Module, latent: Float32Array) -> float:
+    """Largest absolute difference between a backend and PyTorch, over G's cells and Q's probabilities."""
+    with torch.inference_mode():
+        cells = generator(torch.from_numpy(latent)).numpy()
+        probs = q(torch.from_numpy(cells)).numpy()
+    return float(
+        max(np.abs(backend.generate(latent) - cells).max(), np.abs(backend.cluster_probs(cells) - probs).max())
+    )
+
+
+def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: Float32Array) -> None:
+    """weights.safetensors must give what the ONNX files give."""
+    fallback = TorchBackend(directory, manifest)
+    difference = float(np.abs(fallback.generate(latent) - onnx.generate(latent)).max())
+    if not difference <= MAX_ONNX_DIFFERENCE:
+        raise ExportError(f"{WEIGHTS} and {GENERATOR_ONNX} differ by {difference:.2g}.")
+
+
+def build_manifest(
+    name: str,
+    config: Config,
+    cells: Cells,
+    iterations: int,
+    checks: dict[str, Any],
+    image_level: dict[str, Any],
+    bundle_version: str,
+    onnx_max_difference: float,
+    directory: Path,
+) -> Manifest:
+    """The manifest of the files in `directory`."""
+    reference = np.nanmean(cells.stain_matrices, axis=0)
+    data = {key: getattr(config.data, key) for key in ("name", "description", "source", "licence")}
+    per_cluster = zip(checks["shares"], checks["fidelity"], checks["diversity"], strict=True)
+    return Manifest.model_validate(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "name": name,
+            "version": bundle_version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "licence": BUNDLE_LICENCE,
+            "n_clusters": config.train.n_clusters,
+            "latent_size": config.train.latent_size,
+            "mpp": config.data.mpp,
+            "mpp_basis": config.data.mpp_basis,
+            "architecture": {"channels": config.train.channels, "code_scale": config.train.code_scale},
+            "segmentation": cells.segmentation.model_dump(),
+            "quality": {"stain_matrix": (reference / np.linalg.norm(reference, axis=0)).T.tolist()},
+            "image_level": image_level["model"],
+            "training": {
+                "config": as_dict(config),
+                "data": [{**data, "tiles": len(cells.tiles), "cells": len(cells)}],
+                "code_version": __version__,
+                "libraries": {library: version(library) for library in LIBRARIES},
+                "iterations": iterations,
+            },
+            "metrics": {
+                "loss_q": checks["loss_q"],
+                "rotation_agreement": checks["rotation_agreement"],
+                "clusters": [
+                    {"share": share, "fidelity": fidelity, "diversity": diversity}
+                    for share, fidelity, diversity in per_cluster
+                ],
+                "onnx_max_difference": onnx_max_difference,
+                "image_level": image_level["metrics"],
+            },
+            "files": {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in FILES},
+        }
+    )

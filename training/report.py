@@ -1,0 +1,75 @@
+"""docs/results.md from what `evaluate` measured and what the bundle's manifest says; nothing is typed by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.pipeline.manifest import Manifest
+from training.shippable import GATES, gate_values
+
+DETECTION = """## Detection of nuclei
+
+Data: `bm_graz`, all dots, one-to-one within 10 px; Kainz's split (test: 0007_01, 0008_01, 0020_01; tune: the rest).
+Command: `python -m training evaluate ../shared/data/bm_graz docs/results`
+
+| segmentation | split | precision | recall | F1 | found | dots |
+|---|---|---|---|---|---|---|
+"""
+BUNDLE = """## The shipped bundle `{name}` {version}
+
+Measured by `python -m training export` on the averaged weights; data: {data}. {iterations} generator iterations,
+{channels} channels, seed {seed}: one run, so no spread is given.
+
+| figure | value | wanted |
+|---|---|---|
+"""
+CLUSTERS = """
+| cluster | share of training cells | fidelity | diversity |
+|---|---|---|---|
+"""
+IMAGE_LEVEL = """
+### Image label
+
+{basis}
+
+On {data}: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f}. Of the {training_tiles} real healthy tiles,
+{training_tiles_called_normal} are called normal. These figures say that the simulation can be told apart, no more.
+"""
+
+
+def render(detection: dict[str, Any], manifest: Manifest) -> str:
+    """The document.
+
+    Args:
+        detection: result of `evaluate_detection`.
+        manifest: of the shipped bundle.
+    """
+    rows = [
+        f"| {name} | {split} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | {s['found']} | {s['truth']} |"
+        for name, splits in detection.items()
+        for split, s in splits.items()
+    ]
+    head = "# Results\n\nWritten by `python -m training report`; every figure names the command that measured it.\n\n"
+    return head + DETECTION + "\n".join(rows) + "\n\n" + _bundle(manifest)
+
+
+def _bundle(manifest: Manifest) -> str:
+    training, metrics = manifest.training, manifest.metrics
+    source = training.data[0]
+    train_config: Any = training.config["train"]
+    text = BUNDLE.format(
+        name=manifest.name,
+        version=manifest.version,
+        data=f"{source.cells} cells of {source.tiles} tiles of `{source.name}`",
+        iterations=training.iterations,
+        channels=manifest.architecture.channels,
+        seed=train_config["seed"],
+    )
+    values = gate_values(metrics)
+    text += "".join(f"| {gate.title} | {values[name]:.3f} | {gate.wanted} |\n" for name, gate in GATES.items())
+    text += f"| largest difference ONNX − PyTorch | {metrics.onnx_max_difference:.1e} | ≤ 1e-04 |\n"
+    text += CLUSTERS + "".join(
+        f"| {k} | {c.share:.3f} | {c.fidelity:.3f} | {'–' if c.diversity is None else f'{c.diversity:.3f}'} |\n"
+        for k, c in enumerate(metrics.clusters)
+    )
+    return text + IMAGE_LEVEL.format(basis=manifest.image_level.label_basis, **metrics.image_level)

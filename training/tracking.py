@@ -1,0 +1,50 @@
+"""What a run leaves to look at: `metrics.jsonl` and sample grids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from app.pipeline.crops import CROP_PX
+from app.pipeline.types import UInt8Array
+
+
+class MetricsLog:
+    """Append-only JSON lines, one per logged iteration.
+
+    Args:
+        path: the file.
+        resume_at: iteration that a resumed run starts from; later lines, written after its checkpoint, are dropped.
+    """
+
+    def __init__(self, path: Path, resume_at: int) -> None:
+        self.path = path
+        kept = [row for row in self.read(path) if row["iteration"] <= resume_at] if path.exists() else []
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> list[dict[str, Any]]:
+        """All lines."""
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def save_grid(path: Path, cells: UInt8Array, columns: int) -> None:
+    """Write cells as one PNG, row by row.
+
+    Args:
+        path: target.
+        cells: (N, 32, 32, 3) uint8, N a multiple of `columns`.
+        columns: cells per row.
+    """
+    rows = len(cells) // columns
+    grid = cells.reshape(rows, columns, CROP_PX, CROP_PX, 3).transpose(0, 2, 1, 3, 4)
+    Image.fromarray(np.ascontiguousarray(grid.reshape(rows * CROP_PX, columns * CROP_PX, 3))).save(path)
