@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from app import __version__
@@ -35,7 +36,8 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         analyzer.close()
 
-    app = FastAPI(
+    # The documentation page must work in a laboratory without internet: its scripts come from a package.
+    app = FastAPIOffline(
         title="Marrowscope",
         version=__version__,
         description=DESCRIPTION,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Analyzer:
         self._settings = settings
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
         self._workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="analyse")
-        self._admitted = 0
+        self._places = threading.BoundedSemaphore(settings.workers + settings.queue)
 
     def load(self) -> None:
         """Load every bundle of the directory; one that is invalid is kept with its reason."""
@@ -137,20 +138,15 @@ class Analyzer:
 
     async def _run(self, work: Callable[[], T]) -> T:
         """Do blocking work on a worker, off the event loop."""
-        if self._admitted >= self._settings.workers + self._settings.queue:
+        if not self._places.acquire(blocking=False):
             raise Busy("Every worker is busy and the queue is full; try again shortly.")
-        self._admitted += 1
         future = self._workers.submit(work)
-        loop = asyncio.get_running_loop()
         # A thread cannot be stopped: its place is free when it ends, not when its client is gone.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        future.add_done_callback(lambda _: self._places.release())
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
         except TimeoutError as error:
             raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
-
-    def _leave(self) -> None:
-        self._admitted -= 1
 
 
 def _draw(bundle: Bundle, cluster: int, n: int, seed: int) -> UInt8Array:

@@ -1,0 +1,1 @@
+"""Speed and memory, ours against the reference recipe in one run."""

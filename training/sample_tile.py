@@ -9,7 +9,9 @@ from app.pipeline.crops import CROP_PX
 from app.pipeline.types import BoolArray, UInt8Array
 
 SIZE_PX = 512
-SPACING_PX = 40
+SPACING_PX = 38
+JITTER_PX = 5
+"""Cells lie on a grid, each moved by up to this much along x and y."""
 EOSIN = np.array([226.0, 168.0, 205.0])
 GLASS = np.array([243.0, 240.0, 243.0])
 FAT_VACUOLES = ((90, 110, 62), (400, 60, 48), (430, 420, 75))
@@ -33,7 +35,8 @@ def draw_tile(cells: UInt8Array, seed: int = 0) -> UInt8Array:
     rows = np.arange(SPACING_PX // 2, SIZE_PX - SPACING_PX // 2, SPACING_PX)
     places = [(y, x) for y in rows for x in rows]
     for (y, x), cell in zip(places, cells, strict=False):
-        top, left = np.array([y, x]) - CROP_PX // 2 + random.integers(-3, 4, 2)
+        cell = np.rot90(cell, random.integers(4))
+        top, left = np.array([y, x]) - CROP_PX // 2 + random.integers(-JITTER_PX, JITTER_PX + 1, 2)
         window = (slice(top, top + CROP_PX), slice(left, left + CROP_PX))
         if fat[window].any():
             continue

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import struct
-import warnings
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from app.pipeline.errors import InvalidParameter, TileTooLarge, UnreadableTile, UnsupportedTile
+from app.pipeline.errors import InvalidParameter, PipelineError, TileTooLarge, UnreadableTile, UnsupportedTile
 from app.pipeline.types import Tile, UInt8Array
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -43,17 +41,16 @@ def decode(data: bytes, *, max_pixels: int, mpp: float | None = None) -> Tile:
     if not data:
         raise UnreadableTile("The upload is empty (0 bytes).")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_header(image, max_pixels)
-                pixels = _to_rgb(image)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(image, max_pixels)
+            pixels = _to_rgb(image)
+    except PipelineError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TileTooLarge(f"The tile may have at most {max_pixels} pixels.") from error
     except UnidentifiedImageError as error:
         raise UnreadableTile("The upload is not a PNG, JPEG or TIFF image.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error) as error:
-        # Pillow's decoders report damage with any of these.
+    except Exception as error:  # Pillow's decoders report damage with exceptions of many kinds
         raise UnreadableTile("The image is damaged or truncated and cannot be decoded.") from error
     return Tile(pixels=pixels, sha256=hashlib.sha256(data).hexdigest(), mpp=mpp)
 

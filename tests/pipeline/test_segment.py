@@ -105,6 +105,15 @@ def test_nucleus_cut_by_the_border_is_kept_up_to_the_border(centre):
         assert (nuclei.labels[edge] > 0).sum() >= stained[edge].sum() - 6
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_sliver_of_a_nucleus_at_the_border_is_not_eaten_by_the_opening(turns):
+    # 5 px of it are in the tile: a 7 × 7 square fits only if what lies beyond the border may be nucleus too.
+    sliver = np.rot90(box((80, 100), 20, 0, 70, 5), turns)
+    nuclei = nuclei_of(sliver)
+    assert len(nuclei) == 1
+    assert nuclei.areas_px[0] >= 0.9 * sliver.sum()
+
+
 def test_tile_that_is_all_nucleus_is_one_nucleus():
     nuclei = nuclei_of(np.ones((30, 40), bool))
     assert nuclei.areas_px.tolist() == [1200]

@@ -1,0 +1,68 @@
+"""`python -m bench.measure SYSTEM TILE RUNS`: one system in a process of its own, so that its peak memory is its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from app.pipeline.bundle import Bundle, load_bundle
+from app.pipeline.run import analyse
+
+BUNDLE = Path(__file__).parents[1] / "models" / "marrow"
+MAX_PIXELS = 100_000_000
+
+
+def ours(data: bytes, bundle: Bundle) -> dict[str, Any]:
+    """The service's analysis; returns cells and milliseconds per stage."""
+    analysis = analyse(data, bundle, max_pixels=MAX_PIXELS)
+    return {"cells": len(analysis.cells.areas_px), "stages_ms": analysis.timing_ms}
+
+
+def reference(bundle: Bundle) -> Callable[[bytes], dict[str, Any]]:
+    """The reference recipe with the bundle's Q; its imports are made before the clock starts."""
+    from safetensors.torch import load_file
+
+    from app.pipeline.decode import decode
+    from app.pipeline.torch_nets import ClusterNet, CriticQ
+    from bench.reference import analyse_reference
+
+    q = ClusterNet(CriticQ(bundle.manifest.architecture.channels, bundle.manifest.n_clusters))
+    weights = load_file(BUNDLE / "weights.safetensors")
+    q.load_state_dict({name.removeprefix("q."): w for name, w in weights.items() if name.startswith("q.")})
+    q.eval()
+    return lambda data: {"cells": analyse_reference(decode(data, max_pixels=MAX_PIXELS).pixels, q)}
+
+
+def main(system: str, tile: Path, runs: int) -> None:
+    """Print one JSON object: seconds of each run after a warm-up, cells, stages, peak memory."""
+    data = tile.read_bytes()
+    bundle = load_bundle(BUNDLE)
+    run = reference(bundle) if system == "reference" else lambda data: ours(data, bundle)
+    run(data)
+    seconds, results = [], []
+    for _ in range(runs):
+        start = perf_counter()
+        results.append(run(data))
+        seconds.append(perf_counter() - start)
+    stages = [result["stages_ms"] for result in results if "stages_ms" in result]
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "median_s": statistics.median(seconds),
+                "cells": results[-1]["cells"],
+                "stages_ms": {name: statistics.median(s[name] for s in stages) for name in stages[0]} if stages else {},
+                "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,65 @@
+"""The service as a client sees it."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from tests.api.answers import check_answer, post_tile
+
+
+def open_client(stack: ExitStack, **settings) -> TestClient:
+    """A client of a new service, its lifespan entered; every answer is checked by `check_answer`."""
+    app = create_app(Settings(**{"threads": 1, **settings}))
+    client = stack.enter_context(TestClient(app, raise_server_exceptions=False, follow_redirects=False))
+    client.event_hooks["response"].append(check_answer)
+    return client
+
+
+@pytest.fixture(scope="session")
+def client():
+    """The service as it is shipped."""
+    with ExitStack() as stack:
+        yield open_client(stack)
+
+
+@pytest.fixture
+def serve() -> Callable[..., TestClient]:
+    """Start a service with other settings than the shipped ones."""
+    with ExitStack() as stack:
+        yield lambda **settings: open_client(stack, **settings)
+
+
+@pytest.fixture(scope="session")
+def sample(shipped_bundle) -> bytes:
+    """The synthetic tile of the shipped bundle."""
+    return (shipped_bundle / "sample.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def sample_answer(client, sample) -> dict:
+    response = post_tile(client, sample)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.fixture(scope="session")
+def real_upload(bm_graz) -> bytes:
+    """A real tile as a user would upload it."""
+    return (bm_graz / "tiles" / "BM_GRAZ_HE_0007_01.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def real_answer(client, real_upload) -> dict:
+    response = post_tile(client, real_upload)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.fixture(scope="session")
+def card(client) -> dict:
+    """GET /bundles/marrow."""
+    return client.get("/bundles/marrow").json()

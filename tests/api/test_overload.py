@@ -1,0 +1,126 @@
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import app.service
+from app.pipeline.run import analyse
+from tests.api.answers import assert_problem, post_tile
+from tests.drawing import draw_tile, encoded, grid_of_centres
+
+TILE = encoded(draw_tile(grid_of_centres()))
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Analyses that begin, and go on only when the gate is opened."""
+
+    class Gate:
+        begun = threading.Semaphore(0)
+        opened = threading.Event()
+
+    def slow(*arguments, **options):
+        Gate.begun.release()
+        assert Gate.opened.wait(PATIENCE_S)
+        return analyse(*arguments, **options)
+
+    monkeypatch.setattr(app.service, "analyse", slow)
+    yield Gate
+    Gate.opened.set()
+
+
+@pytest.fixture
+def background():
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_one_more_than_workers_and_queue_is_503(serve, gate, background):
+    client = serve(workers=1, queue=0)
+    first = background.submit(post_tile, client, TILE)
+    assert gate.begun.acquire(timeout=PATIENCE_S)
+    refused = post_tile(client, TILE)
+    assert_problem(refused, 503, "busy")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert_problem(client.get("/prototypes/0"), 503, "busy")
+    gate.opened.set()
+    assert first.result().status_code == 200
+    assert post_tile(client, TILE).status_code == 200
+
+
+def test_queued_request_is_served_when_its_turn_comes(serve, gate, background):
+    client = serve(workers=1, queue=1)
+    answers = [background.submit(post_tile, client, TILE) for _ in range(2)]
+    assert gate.begun.acquire(timeout=PATIENCE_S)
+    wait_until(lambda: client.app.state.analyzer._admitted == 2)
+    assert_problem(post_tile(client, TILE), 503)
+    gate.opened.set()
+    assert [answer.result().status_code for answer in answers] == [200, 200]
+
+
+def test_other_requests_are_answered_while_an_analysis_runs(serve, gate, background):
+    client = serve(workers=1, queue=0)
+    first = background.submit(post_tile, client, TILE)
+    assert gate.begun.acquire(timeout=PATIENCE_S)
+    for path in ("/livez", "/readyz", "/bundles", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    assert not first.done()
+    gate.opened.set()
+    assert first.result().status_code == 200
+
+
+def test_analysis_that_takes_too_long_is_504_and_keeps_its_place_until_it_ends(serve, gate):
+    client = serve(workers=1, queue=0, time_limit_s=0.2)
+    assert_problem(post_tile(client, TILE), 504, "0.2 s")
+    assert_problem(post_tile(client, TILE), 503)
+    gate.opened.set()
+    wait_until(lambda: client.get("/prototypes/0").status_code == 200)
+
+
+def test_queued_request_whose_time_has_passed_is_never_begun(serve, gate, background):
+    client = serve(workers=1, queue=1, time_limit_s=0.3)
+    answers = [background.submit(post_tile, client, TILE) for _ in range(2)]
+    for answer in answers:
+        assert_problem(answer.result(), 504)
+    gate.opened.set()
+    wait_until(lambda: client.app.state.analyzer._admitted == 0)
+    assert gate.begun.acquire(timeout=PATIENCE_S)
+    assert not gate.begun.acquire(blocking=False)
+
+
+def test_several_tiles_at_once_get_each_its_own_answer(serve, background):
+    client = serve(workers=2, queue=8)
+    shapes = [(200, 240), (200, 320), (240, 240), (280, 200)]
+    tiles = [encoded(draw_tile(grid_of_centres(shape), shape=shape)) for shape in shapes]
+    answers = [answer.json() for answer in background.map(lambda tile: post_tile(client, tile), tiles)]
+    assert [(answer["tile"]["height"], answer["tile"]["width"]) for answer in answers] == shapes
+    assert [len(answer["cells"]) for answer in answers] == [len(grid_of_centres(shape)) for shape in shapes]
+    assert len({answer["request_id"] for answer in answers}) == len(answers)
+
+
+def test_unexpected_error_tells_nothing_but_the_request_id(serve, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("the secret of /srv/patients")
+
+    client = serve(workers=1, queue=0)
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(app.service, "analyse", fail)
+        response = post_tile(client, TILE)
+    assert_problem(response, 500)
+    assert "secret" not in response.text
+    assert "RuntimeError" not in response.text
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    logged = [record for record in caplog.records if response.json()["request_id"] in record.getMessage()]
+    assert logged
+    assert logged[0].exc_info
+    assert post_tile(client, TILE).status_code == 200

@@ -1,0 +1,156 @@
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+PATIENCE_S = 60
+BOUNDARY = "------------------------marrow"
+HEAD = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="tile"; filename="tile.png"\r\n\r\n'.encode()
+TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
+MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+LIMIT = 20 * 1024**2
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def started():
+    """`marrowscope serve` on a port of the system's choice: the process and its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve", "--port", "0"],
+        cwd=REPOSITORY,
+        env={**os.environ, "MARROWSCOPE_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        heard = []
+        for line in process.stderr:
+            heard.append(line)
+            if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
+                yield process, int(found[1])
+                break
+        else:
+            pytest.fail("The service did not start:\n" + "".join(heard))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def connection(started):
+    found = http.client.HTTPConnection("127.0.0.1", started[1], timeout=PATIENCE_S)
+    yield found
+    found.close()
+
+
+def answer(connection):
+    """Status, headers and JSON body."""
+    response = connection.getresponse()
+    return response.status, response.headers, json.loads(response.read())
+
+
+def pieces(data, size=64_000):
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def assert_problem(found, status):
+    code, headers, body = found
+    assert code == status, body
+    assert headers["Content-Type"] == "application/problem+json"
+    assert body["status"] == status
+    assert body["request_id"] == headers["X-Request-ID"]
+
+
+def test_it_is_ready(connection):
+    connection.request("GET", "/readyz")
+    status, headers, body = answer(connection)
+    assert (status, body) == (200, {"status": "ready"})
+    assert "server" not in headers
+
+
+def test_tile_sent_whole_and_in_chunks_gives_the_same_cells(connection, sample):
+    connection.request("POST", "/analyze", HEAD + sample + TAIL, MULTIPART)
+    status, _, whole = answer(connection)
+    assert status == 200
+    connection.request("POST", "/analyze", pieces(HEAD + sample + TAIL), MULTIPART, encode_chunked=True)
+    status, _, chunked = answer(connection)
+    assert status == 200
+    assert len(whole["cells"]) > 0
+    assert whole["cells"] == chunked["cells"]
+
+
+def test_body_declared_too_long_is_refused_before_it_is_sent(connection):
+    connection.putrequest("POST", "/analyze")
+    for name, value in {**MULTIPART, "Content-Length": "25000000", "Expect": "100-continue"}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    found = answer(connection)
+    assert_problem(found, 413)
+    assert found[1]["Connection"] == "close"
+
+
+def test_chunked_body_is_refused_as_soon_as_it_is_too_long(connection):
+    connection.putrequest("POST", "/analyze")
+    for name, value in {**MULTIPART, "Transfer-Encoding": "chunked"}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    # One byte over the limit, and then the client waits: nothing is left to be read when the answer comes.
+    body = HEAD + bytes(LIMIT + 1 - len(HEAD))
+    for piece in pieces(body, 1_000_000):
+        connection.send(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    assert_problem(answer(connection), 413)
+
+
+def test_service_goes_on_after_a_client_that_leaves_in_the_middle(started, connection):
+    for request in (
+        b"POST /analyze HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n",
+        b"POST /ana",
+        b"\x16\x03\x01\x02",
+    ):
+        with socket.create_connection(("127.0.0.1", started[1]), PATIENCE_S) as client:
+            client.sendall(request + b"\r\n" + HEAD)
+    connection.request("GET", "/livez")
+    assert answer(connection)[0] == 200
+
+
+def test_head_has_no_body(connection):
+    for path in ("/livez", "/nothing"):
+        connection.request("HEAD", path)
+        response = connection.getresponse()
+        assert response.read() == b""
+        assert response.status in {404, 405}
+
+
+def test_what_is_not_http_ends_the_connection_only(started, connection):
+    with socket.create_connection(("127.0.0.1", started[1]), PATIENCE_S) as client:
+        client.sendall(b"nonsense\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 400")
+    connection.request("GET", "/livez")
+    assert answer(connection)[0] == 200
+
+
+def test_port_that_is_taken_ends_the_start_with_an_error(started):
+    command = [sys.executable, "-m", "app", "serve", "--port", str(started[1])]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode != 0
+    assert "in use" in ended.stderr
+
+
+def test_it_ends_in_peace_when_it_is_asked_to(started):
+    """Last of the module: it ends the service."""
+    process, port = started
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
+        pytest.fail("The port still answers.")
