@@ -35,7 +35,7 @@ def draw_tile(cells: UInt8Array, seed: int = 0) -> UInt8Array:
     rows = np.arange(SPACING_PX // 2, SIZE_PX - SPACING_PX // 2, SPACING_PX)
     places = [(y, x) for y in rows for x in rows]
     for (y, x), cell in zip(places, cells, strict=False):
-        cell = np.rot90(cell, random.integers(4))
+        cell = np.rot90(cell, int(random.integers(4)))
         top, left = np.array([y, x]) - CROP_PX // 2 + random.integers(-JITTER_PX, JITTER_PX + 1, 2)
         window = (slice(top, top + CROP_PX), slice(left, left + CROP_PX))
         if fat[window].any():

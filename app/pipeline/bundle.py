@@ -104,12 +104,15 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
 def _self_test(bundle: Bundle) -> None:
     """Both networks must give today what they gave when the bundle was made."""
     golden, cells = read_golden(bundle.directory)
-    found = {
-        "Q": _difference(encode(cells, bundle.backend, bundle.manifest.n_clusters), golden.cluster_probs),
-        # Cells are stored as 8-bit PNG: half a grey level is rounding, not a difference.
-        "G": _difference(bundle.backend.generate(np.asarray(golden.latent, np.float32)), to_network(cells))
-        - 0.5 / 127.5,
-    }
+    try:
+        found = {
+            "Q": _difference(encode(cells, bundle.backend, bundle.manifest.n_clusters), golden.cluster_probs),
+            # Cells are stored as 8-bit PNG: half a grey level is rounding, not a difference.
+            "G": _difference(bundle.backend.generate(np.asarray(golden.latent, np.float32)), to_network(cells))
+            - 0.5 / 127.5,
+        }
+    except Exception as error:  # ragged or misshapen arrays: each library has its own
+        raise InvalidBundle(f"{bundle.directory.name}: the networks cannot compute the golden pair.") from error
     for network, difference in found.items():
         if not difference <= golden.tolerance:
             raise InvalidBundle(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from app.pipeline.presets import SegmentationParams
 
@@ -65,6 +65,14 @@ class QualityReference(_Part):
     stain_matrix: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
         description="mean unit vectors of haematoxylin and eosin, after normalisation"
     )
+
+    @field_validator("stain_matrix")
+    @classmethod
+    def _directed(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        for vector in value:
+            if not any(vector):
+                raise ValueError(f"must hold vectors with a direction, found {vector}")
+        return value
 
 
 class DataSource(_Part):

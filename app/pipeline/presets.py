@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
@@ -13,18 +13,25 @@ Positive = Annotated[float, Field(gt=0)]
 class StainParams(BaseModel):
     """Colour normalisation and unmixing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     target_mean: Triple = Field(description="lαβ mean after Reinhard normalisation")
     target_sd: tuple[Positive, Positive, Positive] = Field(description="lαβ standard deviation after it")
     min_magnitude: float = Field(ge=0, description="optical density below which a pixel is background, 0–255 scale")
     angle_percentiles: tuple[float, float] = Field(description="low and high percentile of Macenko's angles")
 
+    @field_validator("angle_percentiles")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] < value[1] <= 100:
+            raise ValueError(f"must be rising and within 0 to 100, found {value}")
+        return value
+
 
 class SegmentationParams(BaseModel):
     """Everything between a tile and its nuclei."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Literal["paper"]
     engine: Literal["native", "histomicstk"] = Field(description="who computes stains and compaction")

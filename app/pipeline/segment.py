@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +30,12 @@ def unmix(pixels: UInt8Array, params: StainParams, engine: str = "native") -> St
         EngineUnavailable: the engine is not installed.
     """
     source = _engine(engine)
+    limits: dict[str, Any] = {
+        "min_magnitude": params.min_magnitude,
+        "angle_percentiles": params.angle_percentiles,
+    }
     normalised = source.reinhard(pixels, np.asarray(params.target_mean), np.asarray(params.target_sd))
-    matrix = source.macenko(normalised, min_magnitude=params.min_magnitude, angle_percentiles=params.angle_percentiles)
+    matrix = source.macenko(normalised, **limits) if stain.has_two_stains(pixels, **limits) else None
     if matrix is None:
         blank = np.full(pixels.shape[:2], 255, np.uint8)
         return Stain(normalised=normalised, haematoxylin=blank, stain_matrix=None)
@@ -88,6 +93,8 @@ def compact(stained: BoolArray, compaction: int) -> BoolArray:
     # Pixels beyond the border are unknown, not background: pad with the edge before measuring depth.
     padded = np.pad(stained, compaction, mode="edge")
     depth = np.asarray(ndimage.distance_transform_cdt(padded, metric="taxicab"))
+    # Where there is no background at all, scipy gives -1.
+    depth[depth < 0] = compaction
     cross = ndimage.generate_binary_structure(2, 1)
     for i in range(compaction - 1, 0, -1):
         shallow = (depth == i) & (ndimage.maximum_filter(depth, footprint=cross) < i + 1)
@@ -122,8 +129,8 @@ def contours(nuclei: Nuclei) -> list[Int32Array]:
     for i, (x0, y0, x1, y1) in enumerate(nuclei.bboxes, start=1):
         inside = (nuclei.labels[y0:y1, x0:x1] == i).astype(np.uint8)
         found, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(int(x0), int(y0)))
-        largest = max(found, key=len)
-        outlines.append(np.asarray(largest, dtype=np.int32).reshape(-1, 2))
+        # OpenCV goes round the other way.
+        outlines.append(np.asarray(max(found, key=len), dtype=np.int32).reshape(-1, 2)[::-1])
     return outlines
 
 
