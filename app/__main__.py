@@ -37,12 +37,20 @@ def serve(
     Example: marrowscope serve --port 8080
     """
     import uvicorn
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from app.main import create_app
     from app.settings import Settings
 
     given: dict[str, Any] = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
-    settings = Settings(**given)
+    try:
+        settings = Settings(**given)
+    except SettingsError as error:
+        raise typer.BadParameter(f"{error} (lists are written as JSON)") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(first["msg"], param_hint=f"MARROWSCOPE_{first['loc'][0]}".upper()) from error
     # server_header: the version of the server is nobody's business.
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
 
