@@ -1,4 +1,4 @@
-"""`python -m bench.measure SYSTEM TILE RUNS`: one system in a process of its own, so that its peak memory is its own."""
+"""`python -m bench.measure SYSTEM TILE RUNS`: one system in a process of its own, so that its peak memory is too."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -77,8 +78,11 @@ def train(
     settings = load_config(config, seed)
     found = data.Cells.load(cells)
     write_config(settings, run)
-    if not (run / data.CELLS).is_file():
-        shutil.copyfile(cells / data.CELLS, run / data.CELLS)
+    own = run / data.CELLS
+    if not own.is_file():
+        shutil.copyfile(cells / data.CELLS, own)
+    elif not filecmp.cmp(cells / data.CELLS, own, shallow=False):
+        raise data.DataError(f"{run} holds a run on other cells; choose another directory.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")

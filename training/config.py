@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid")
@@ -17,6 +17,12 @@ Weight = Annotated[float, Field(ge=0)]
 
 class ConfigError(Exception):
     """The configuration file is missing, malformed, or has an unknown key."""
+
+
+def _rising_share(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= value[0] <= value[1] <= 1:
+        raise ValueError(f"must be rising and within 0 to 1, found {value}")
+    return value
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -58,7 +64,7 @@ class FitConfig:
     bags_per_class: Count
     cells_per_bag: Count
     """Cells drawn with replacement for one bag."""
-    blast_share: tuple[float, float]
+    blast_share: Annotated[tuple[float, float], AfterValidator(_rising_share)]
     """Range of the share of large open-chromatin cells in an abnormal bag."""
     min_cells: Count
     """Cells below which the service gives no label."""

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import shutil
 import tempfile
 import warnings
 from datetime import UTC, datetime
@@ -114,7 +113,8 @@ def export_bundle(
         load_bundle(staged)
         _check_fallback(staged, manifest, onnx, latent)
         if target.exists():
-            shutil.rmtree(target)
+            # Aside, not away: the old bundle is deleted with the scratch directory, once the new one is in its place.
+            target.rename(Path(scratch) / "replaced")
         staged.rename(target)
     return manifest
 

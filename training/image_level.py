@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 
 from app.pipeline.types import Float64Array, Int64Array
 from training.config import FitConfig
-from training.data import Cells
+from training.data import Cells, DataError
 
 LABEL_BASIS = (
     "Simulated. No abnormal tile was available: 'abnormal' stands for bags of real healthy-marrow cells resampled so "
@@ -94,7 +94,12 @@ def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config:
 
     Returns:
         `model` as `app.pipeline.manifest.ImageLevel` has it, and `metrics` of the SVM on tiles left out of its fit.
+
+    Raises:
+        DataError: the cells are of a single tile.
     """
+    if len(np.unique(cells.tile_index)) < 2:
+        raise DataError("The image-level model needs the cells of at least two tiles, found one.")
     bags = simulate_bags(cells, clusters, n_clusters, config)
     svm = LinearSVC(C=config.svm_c, random_state=config.seed)
     folds = GroupKFold(n_splits=min(4, len(np.unique(bags.tiles))))

@@ -63,7 +63,7 @@ def check_model(
 
 
 def diversity(prototypes: Float32Array, real: Float32Array, clusters: np.ndarray, seed: int) -> list[float | None]:
-    """Spread of each cluster's prototypes beside that of its real cells.
+    """Spread of each cluster's prototypes beside that of its real cells; None where it cannot be measured.
 
     Args:
         prototypes: (K, 16, D).
@@ -79,7 +79,7 @@ def diversity(prototypes: Float32Array, real: Float32Array, clusters: np.ndarray
             ratios.append(None)
             continue
         spreads = [pdist(real[random.choice(members, PROTOTYPES, replace=False)]).mean() for _ in range(DRAWS)]
-        ratios.append(float(pdist(drawn).mean() / np.mean(spreads)))
+        ratios.append(float(pdist(drawn).mean() / np.mean(spreads)) if np.mean(spreads) > 0 else None)
     return ratios
 
 

@@ -32,7 +32,8 @@ def draw_tile(cells: UInt8Array, seed: int = 0) -> UInt8Array:
     """
     random = np.random.default_rng(seed)
     tile, fat = _background(random)
-    rows = np.arange(SPACING_PX // 2, SIZE_PX - SPACING_PX // 2, SPACING_PX)
+    margin = CROP_PX // 2 + JITTER_PX
+    rows = np.arange(margin, SIZE_PX - margin, SPACING_PX)
     places = [(y, x) for y in rows for x in rows]
     for (y, x), cell in zip(places, cells, strict=False):
         cell = np.rot90(cell, int(random.integers(4)))

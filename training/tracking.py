@@ -33,8 +33,9 @@ class MetricsLog:
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
-        """All lines."""
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        """All lines; a last one that a crash or a full disk cut short is left out."""
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def save_grid(path: Path, cells: UInt8Array, columns: int) -> None:

@@ -8,7 +8,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-REQUEST_ID_HEADER = "X-Request-ID"
+
+def safe_headers(request_id: str) -> dict[str, str]:
+    """Headers of every response."""
+    return {"X-Request-ID": request_id, "X-Content-Type-Options": "nosniff"}
 
 
 class RequestMiddleware:
@@ -45,9 +48,7 @@ class RequestMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                MutableHeaders(scope=message).update(safe_headers(request_id))
             await send(message)
 
         await self.app(scope, limited_receive, send_with_headers)

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from app.api.middleware import safe_headers
 from app.pipeline import errors
 from app.service import Busy, NotReady, TookTooLong, UnknownBundle
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "5"
+MAX_SHOWN = 80
+"""Characters of a wrong value that its problem repeats."""
 
 STATUS: Mapping[type[Exception], int] = {
     errors.UnreadableTile: 415,
@@ -99,14 +102,16 @@ def install_problem_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["loc"][0] != "body":
             name = ".".join(str(part) for part in first["loc"][1:])
-            return problem(request, 422, f"Parameter {name}: {first['msg']}.")
+            found = repr(first["input"])[:MAX_SHOWN]
+            return problem(request, 422, f"Parameter {name}: {first['msg']}, found {found}.")
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return problem(request, 415, "The body must be multipart/form-data with the image in the field `tile`.")
         return problem(request, 400, "The multipart form must hold exactly one file, in the field `tile`.")
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s failed", request.state.request_id, exc_info=error)
-        return problem(request, 500, "The request failed unexpectedly.", {"X-Request-ID": request.state.request_id})
+        # This answer is given outside the middleware, so that its headers are set here.
+        return problem(request, 500, "The request failed unexpectedly.", safe_headers(request.state.request_id))
 
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     for kind in STATUS:

@@ -29,7 +29,8 @@ _api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only wh
 def require_key(request: Request, key: Annotated[str | None, Depends(_api_key)]) -> None:
     """Refuse a request without one of the keys, when there are any."""
     settings: Settings = request.app.state.settings
-    offered = (key or "").encode()
+    # Header bytes arrive decoded as latin-1.
+    offered = (key or "").encode("latin-1")
     # Every key is compared, so that the time does not tell which one came close.
     matches = [secrets.compare_digest(offered, known.get_secret_value().encode()) for known in settings.api_keys]
     if settings.api_keys and not any(matches):

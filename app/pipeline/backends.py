@@ -45,6 +45,9 @@ class OnnxBackend:
         options.intra_op_num_threads = threads
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         providers = [provider for provider in wanted if provider in onnxruntime.get_available_providers()]
+        if wanted[0] in providers:
+            # The GPU build finds the CUDA libraries that pip installed beside it only when asked to.
+            onnxruntime.preload_dlls()
         self._q = onnxruntime.InferenceSession(directory / Q_ONNX, options, providers=providers)
         self._generator = onnxruntime.InferenceSession(directory / GENERATOR_ONNX, options, providers=providers)
         # A CUDA build without a usable GPU falls back on its own: ask the session what it really uses.

@@ -60,10 +60,13 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
         threads: threads of ONNX Runtime, 0 = one per core.
 
     Raises:
-        InvalidBundle: a file is missing, altered or malformed, or the golden pair is not reproduced.
+        InvalidBundle: a file is missing, altered or malformed, it lies under another name, or the golden pair is
+            not reproduced.
     """
     manifest, sha256 = read_manifest(directory)
     _verify_files(directory, manifest)
+    if manifest.name != directory.name:
+        raise InvalidBundle(f"The bundle in {directory.name} calls itself {manifest.name}: the names must be the same.")
     bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads))
     _self_test(bundle)
     return bundle

@@ -191,10 +191,10 @@ def test_interpolated_upload_gives_nearly_the_same_cells(client, sample, sample_
 
 @pytest.mark.parametrize("mpp", [0.05, 4.0])
 def test_mpp_at_the_ends_of_its_range_is_taken(client, mpp):
-    response = post_tile(client, encoded(draw_tile(grid_of_centres())), mpp=mpp)
+    response = post_tile(client, encoded(draw_tile([[30, 25]], shape=(50, 60))), mpp=mpp)
     assert response.status_code == 200
     tile = response.json()["tile"]
-    assert (tile["width"], tile["height"], tile["mpp"]) == (240, 200, mpp)
+    assert (tile["width"], tile["height"], tile["mpp"]) == (60, 50, mpp)
 
 
 def test_embedded_prototypes_are_those_of_the_prototype_endpoint(client, sample, sample_answer):

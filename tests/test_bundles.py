@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.pipeline.bundle import load_bundle
+from app.pipeline.encode import encode
+from app.pipeline.prototypes import prototypes
+from app.pipeline.run import analyse
+from tests.conftest import REPOSITORY
+from training.shippable import failed_gates
+
+MAX_BYTES = 12_000_000
+BUNDLES = sorted(path.parent for path in (REPOSITORY / "models").glob("*/manifest.json"))
+N = 200
+
+
+@pytest.fixture(scope="module", params=BUNDLES, ids=lambda directory: directory.name)
+def directory(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def bundle(directory):
+    return load_bundle(directory, threads=1)
+
+
+@pytest.fixture(scope="module")
+def drawn(bundle):
+    """N fresh prototypes of each cluster, (K, N, 32, 32, 3)."""
+    sizes = {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}
+    batches = range(0, N, 50)
+    return np.stack(
+        [
+            np.concatenate([prototypes(bundle.backend, k, 50, 1000 + start, **sizes) for start in batches])
+            for k in range(bundle.manifest.n_clusters)
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def probs(bundle, drawn):
+    """What Q says of them, (K, N, K)."""
+    k = bundle.manifest.n_clusters
+    return encode(drawn.reshape(-1, *drawn.shape[2:]), bundle.backend, k).reshape(k, N, k)
+
+
+def test_the_default_bundle_is_there():
+    assert "marrow" in {directory.name for directory in BUNDLES}
+
+
+def test_bundle_is_named_after_its_directory(bundle, directory):
+    assert bundle.manifest.name == directory.name
+
+
+def test_bundle_passes_every_gate(bundle):
+    assert failed_gates(bundle.manifest.metrics) == []
+
+
+def test_bundle_is_small_and_holds_no_pickle(directory):
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MAX_BYTES
+    assert {path.suffix for path in files} <= {".json", ".onnx", ".safetensors", ".png"}
+    assert not any(path.read_bytes()[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") for path in files)
+
+
+def test_fresh_prototypes_go_back_into_their_cluster(bundle, probs):
+    k = bundle.manifest.n_clusters
+    fidelity = (probs.argmax(axis=2) == np.arange(k)[:, None]).mean(axis=1)
+    assert fidelity.min() >= 0.95
+    claimed = [cluster.fidelity for cluster in bundle.manifest.metrics.clusters]
+    np.testing.assert_allclose(fidelity, claimed, atol=0.05)
+
+
+def test_loss_of_q_on_fresh_prototypes_is_what_the_manifest_says(bundle, probs):
+    k = bundle.manifest.n_clusters
+    loss = -np.log(np.maximum(probs[np.arange(k), :, np.arange(k)], 1e-7)).mean()
+    assert loss == pytest.approx(bundle.manifest.metrics.loss_q, abs=0.05)
+
+
+def test_prototypes_of_different_clusters_differ(drawn):
+    means = drawn.reshape(len(drawn), N, -1).astype(float).mean(axis=1)
+    distances = np.linalg.norm(means[:, None] - means[None], axis=2) / np.sqrt(means.shape[1])
+    assert distances[~np.eye(len(means), dtype=bool)].min() > 3
+
+
+def test_prototypes_of_one_cluster_differ(drawn):
+    for cells in drawn:
+        assert len({cell.tobytes() for cell in cells}) == N
+        assert cells.astype(float).std(axis=0).mean() > 5
+
+
+def test_prototypes_look_like_nuclei(drawn):
+    """Dark in the middle, on white."""
+    assert drawn[:, :, 12:20, 12:20].mean() < 180
+    corners = drawn[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert np.median(corners) > 240
+
+
+def test_sample_tile_is_drawn_and_holds_cells_of_most_clusters(bundle, directory):
+    with Image.open(directory / "sample.png") as image:
+        assert image.info == {}
+    analysis = analyse((directory / "sample.png").read_bytes(), bundle, max_pixels=10**6)
+    assert analysis.label.value in {"normal", "abnormal"}
+    assert (analysis.proportions.counts > 0).sum() > bundle.manifest.n_clusters / 2
+
+
+def test_provenance_is_complete(bundle):
+    training = bundle.manifest.training
+    assert training.code_version
+    assert training.config["train"]["generator_iterations"] >= training.iterations
+    assert {"torch", "onnx", "numpy"} <= set(training.libraries)
+    for source in training.data:
+        assert all((source.name, source.description, source.source, source.licence))
+    assert bundle.manifest.metrics.onnx_max_difference <= 1e-4
+    assert "imulated" in bundle.manifest.image_level.label_basis
+
+
+def test_shares_of_the_clusters_sum_to_one(bundle):
+    assert sum(cluster.share for cluster in bundle.manifest.metrics.clusters) == pytest.approx(1, abs=1e-6)

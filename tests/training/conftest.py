@@ -1,0 +1,62 @@
+"""Cells and configurations small enough to train on in a test."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from app.pipeline.presets import PAPER
+from tests.drawing import HAEMATOXYLIN, disc
+from training.config import Config, TrainConfig, load_config
+from training.data import Cells
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Networks this small are slower on several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def smoke() -> Config:
+    return load_config(Path("smoke"))
+
+
+@pytest.fixture(scope="session")
+def train_config(smoke) -> TrainConfig:
+    return smoke.train
+
+
+@pytest.fixture
+def other_than(train_config):
+    """The smoke configuration with some values changed."""
+    return lambda **changes: replace(train_config, **changes)
+
+
+@pytest.fixture(scope="session")
+def cells() -> Cells:
+    """Round nuclei on three tiles: on the first two every fourth is large and pale, as a blast's."""
+    random = np.random.default_rng(0)
+    crops, areas, tiles = [], [], []
+    for i in range(120):
+        blast = i % 4 == 0 and i < 80
+        inside = disc((32, 32), (15.5, 15.5), 13 if blast else 8 + i % 3)
+        crop = np.full((32, 32, 3), 255, np.uint8)
+        crop[inside] = random.integers(150, 200, 3) if blast else random.integers(40, 110, 3)
+        crops.append(crop)
+        areas.append(inside.sum())
+        tiles.append(i // 40)
+    matrix = np.stack([HAEMATOXYLIN, HAEMATOXYLIN[::-1]], axis=1)
+    return Cells(
+        crops=np.stack(crops),
+        tile_index=np.array(tiles),
+        areas_px=np.array(areas),
+        tiles=("a", "b", "c"),
+        stain_matrices=np.stack([matrix, matrix, np.full((3, 2), np.nan)]),
+        segmentation=PAPER,
+    )

@@ -1,0 +1,137 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from app.pipeline.bundle import load_bundle
+from app.pipeline.run import analyse
+from tests.conftest import REPOSITORY
+from tests.drawing import draw_tile, encoded, grid_of_centres
+from training import __main__ as command_line
+from training.data import Cells
+
+PATIENCE_S = 300
+
+
+def run(*arguments, status=0):
+    """`python -m training …` in a process of its own."""
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == status, ended.stderr
+    return ended
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    directory = tmp_path / "tiles"
+    directory.mkdir()
+    shape = (320, 320)
+    for name, radius in (("one", 10), ("two", 12)):
+        tile = draw_tile(grid_of_centres(shape), shape=shape, radius=radius, seed=radius)
+        Image.fromarray(tile).save(directory / f"{name}.png")
+    return directory
+
+
+@pytest.mark.slow
+def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, shipped_bundle):
+    cells, work, bundle = tmp_path / "cells", tmp_path / "run", tmp_path / "models" / "tiny"
+    n = 2 * len(grid_of_centres((320, 320)))
+    assert f"{n} cells of 2 tiles" in run("cells", tiles, cells).stdout
+    assert len(Cells.load(cells)) == n
+
+    paused = run("train", cells, work, "--config", "smoke", "--stop-after", 4, "--threads", 1)
+    assert "4 iterations" in paused.stdout
+    assert "6 iterations" in run("train", cells, work, "--config", "smoke", "--threads", 1).stdout
+    run("train", cells, work, "--config", "smoke", "--seed", 5, status=1)
+
+    assert json.loads(run("fit", work).stdout)["training_tiles"] == 2
+    exported = run("export", work, bundle, "--bundle-version", "2")
+    assert "Not fit to ship" in exported.stderr
+    loaded = load_bundle(bundle, threads=1)
+    assert loaded.manifest.version == "2"
+    assert len(analyse((tiles / "one.png").read_bytes(), loaded, max_pixels=10**6).cells.areas_px) == n // 2
+
+    detection = tmp_path / "results" / "detection.json"
+    detection.parent.mkdir()
+    detection.write_text("{}", encoding="utf-8")
+    run("report", detection.parent, tmp_path / "results.md", "--bundle", bundle)
+    assert "`tiny` 2" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def fail(monkeypatch, capsys):
+    """Run a command that must fail, and give what it says."""
+
+    def attempt(*arguments):
+        monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        assert ended.value.code == 1
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return " ".join(said.split())
+
+    return attempt
+
+
+def test_directory_without_tiles_ends_with_one_line(fail, tmp_path):
+    assert "holds no PNG" in fail("cells", tmp_path, tmp_path / "cells")
+    assert not (tmp_path / "cells").exists()
+
+
+def test_damaged_tile_ends_with_one_line(fail, tmp_path):
+    data = encoded(draw_tile(grid_of_centres()))
+    (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    assert "UnreadableTile" in fail("cells", tmp_path, tmp_path / "cells")
+
+
+def test_unknown_preset_is_told_the_known_ones(fail, tmp_path):
+    assert "paper" in fail("cells", tmp_path, tmp_path / "cells", "--preset", "other")
+
+
+def test_training_without_cells_says_how_to_get_them(fail, tmp_path):
+    assert "training cells" in fail("train", tmp_path, tmp_path / "run", "--config", "smoke")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_configuration_ends_with_one_line(fail, tmp_path):
+    assert "ConfigError" in fail("train", tmp_path, tmp_path / "run", "--config", "nowhere")
+
+
+@pytest.mark.parametrize("command", ["fit", "export"])
+def test_directory_without_a_run_ends_with_one_line(fail, tmp_path, command):
+    assert "config.json" in fail(command, tmp_path, *([tmp_path / "bundle"] if command == "export" else []))
+
+
+def test_run_without_a_checkpoint_ends_with_one_line(fail, tmp_path, smoke, cells):
+    command_line.write_config(smoke, tmp_path)
+    cells.save(tmp_path)
+    assert "no checkpoint" in fail("fit", tmp_path)
+
+
+def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells):
+    command_line.write_config(smoke, tmp_path)
+    cells.save(tmp_path)
+    command_line.training_loop(smoke.train, cells.crops, tmp_path, command_line.torch.device("cpu"), stop_after=1)
+    assert "training fit" in fail("export", tmp_path, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, cells):
+    """The run keeps the cells that it began with: `fit` and `export` would speak of these, not of the others."""
+    run_directory = tmp_path / "run"
+    command_line.write_config(smoke, run_directory)
+    cells.save(run_directory)
+    replace(cells, crops=255 - cells.crops).save(tmp_path / "others")
+    fail("train", tmp_path / "others", run_directory, "--config", "smoke", "--stop-after", "1")
+
+
+def test_evaluation_without_dots_ends_with_one_line(fail, tmp_path):
+    assert "cells.csv" in fail("evaluate", tmp_path, tmp_path / "results")
+
+
+def test_report_before_evaluation_says_what_to_do(fail, tmp_path):
+    assert "training evaluate" in fail("report", tmp_path, tmp_path / "results.md")

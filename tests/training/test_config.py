@@ -1,0 +1,147 @@
+import json
+import re
+import tomllib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from app.pipeline.presets import PRESETS
+from tests.conftest import REPOSITORY
+from training.config import ConfigError, as_dict, load_config, read_config, write_config
+
+SHIPPED = sorted(path.stem for path in (REPOSITORY / "training" / "configs").glob("*.toml"))
+SMOKE = (REPOSITORY / "training" / "configs" / "smoke.toml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a configuration from its text."""
+
+    def write_and_load(text):
+        path = tmp_path / "changed.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path)
+
+    return write_and_load
+
+
+def changed(key, value):
+    """The smoke configuration with one line changed."""
+    text, count = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", SMOKE)
+    assert count
+    return text
+
+
+def test_three_configurations_are_shipped():
+    assert SHIPPED == ["cpu", "full", "smoke"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configuration_says_every_value(name):
+    config = load_config(Path(name))
+    assert config.preset in PRESETS
+    path = REPOSITORY / "training" / "configs" / f"{name}.toml"
+    assert as_dict(config) == tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def test_full_configuration_has_the_numbers_of_the_paper():
+    train = asdict(load_config(Path("full")).train)
+    wanted = {
+        "channels": 128,
+        "n_clusters": 5,
+        "latent_size": 32,
+        "critic_steps": 5,
+        "batch_size": 64,
+        "beta1": 0.5,
+        "beta2": 0.9,
+        "penalty_weight": 10.0,
+        "code_weight": 1.0,
+    }
+    assert wanted.items() <= train.items()
+
+
+def test_seed_may_be_replaced():
+    assert load_config(Path("smoke"), seed=7) == replace(
+        load_config(Path("smoke")), train=replace(load_config(Path("smoke")).train, seed=7)
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("typo = 1\n" + SMOKE, id="top level"),
+        pytest.param(SMOKE.replace("[fit]", "typo = 1\n[fit]"), id="in a section"),
+        pytest.param(SMOKE + "typo = 1\n", id="in the last section"),
+        pytest.param(SMOKE + "[typo]\nx = 1\n", id="a section"),
+    ],
+)
+def test_unknown_key_is_an_error_that_names_it(load, text):
+    with pytest.raises(ConfigError, match="typo"):
+        load(text)
+
+
+@pytest.mark.parametrize("key", ["preset", "channels", "seed", "licence", "blast_share"])
+def test_missing_key_is_an_error_that_names_it(load, key):
+    with pytest.raises(ConfigError, match=key):
+        load(re.sub(rf"(?m)^{key} = .*\n", "", SMOKE))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("preset", '"other"'),
+        ("channels", "0"),
+        ("channels", '"many"'),
+        ("n_clusters", "-1"),
+        ("batch_size", "7"),
+        ("batch_size", "0"),
+        ("learning_rate", "0.0"),
+        ("learning_rate", "nan"),
+        ("beta1", "1.0"),
+        ("beta2", "-0.1"),
+        ("penalty_weight", "-1.0"),
+        ("code_scale", "0.0"),
+        ("ema_decay", "1.0"),
+        ("precision", '"float16"'),
+        ("critic_steps", "0"),
+        ("log_every", "0"),
+        ("seed", "-1"),
+        ("mpp", "0.0"),
+        ("svm_c", "0.0"),
+        ("min_cells", "0"),
+        ("blast_share", "[0.3]"),
+        ("blast_share", "[0.3, 1.5]"),
+        ("blast_share", "[0.8, 0.3]"),
+    ],
+)
+def test_value_outside_its_range_is_an_error_that_names_it(load, key, value):
+    with pytest.raises(ConfigError, match=key):
+        load(changed(key, value))
+
+
+def test_what_is_no_toml_or_not_there_is_an_error(load, tmp_path):
+    with pytest.raises(ConfigError, match="changed"):
+        load("[train")
+    for path in (tmp_path / "nowhere.toml", Path("nowhere"), Path("../configs/nowhere")):
+        with pytest.raises(ConfigError, match="nowhere"):
+            load_config(path)
+
+
+def test_run_keeps_its_configuration(smoke, tmp_path):
+    write_config(smoke, tmp_path / "run")
+    assert read_config(tmp_path / "run") == smoke
+    write_config(smoke, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8")) == as_dict(smoke)
+
+
+def test_run_of_another_configuration_is_not_overwritten(smoke, tmp_path):
+    write_config(smoke, tmp_path)
+    with pytest.raises(ConfigError, match="another configuration"):
+        write_config(load_config(Path("smoke"), seed=1), tmp_path)
+    assert read_config(tmp_path) == smoke
+
+
+def test_directory_without_a_run_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        read_config(tmp_path)

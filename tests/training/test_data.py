@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from app.pipeline.bundle import load_bundle
+from app.pipeline.crops import from_network, to_network
+from app.pipeline.encode import encode
+from app.pipeline.presets import PAPER
+from app.pipeline.run import analyse
+from tests.drawing import draw_tile, encoded, grid_of_centres
+from training.data import Cells, CropSampler, DataError, extract_cells, rotate, tile_paths
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """A directory with two drawn tiles, a blank one and something else."""
+    for name, seed in (("b.png", 1), ("a.TIF", 2)):
+        Image.fromarray(draw_tile(grid_of_centres(), seed=seed)).save(tmp_path / name)
+    Image.new("RGB", (50, 50), "white").save(tmp_path / "c.jpg")
+    (tmp_path / "notes.txt").write_text("no tile")
+    return tmp_path
+
+
+def test_tiles_are_found_by_suffix_and_sorted(tiles):
+    assert [path.name for path in tile_paths(tiles)] == ["a.TIF", "b.png", "c.jpg"]
+
+
+@pytest.mark.parametrize("place", ["", "nowhere"])
+def test_directory_without_tiles_is_an_error(tmp_path, place):
+    with pytest.raises(DataError, match="holds no"):
+        tile_paths(tmp_path / place)
+
+
+def test_every_drawn_nucleus_becomes_a_cell_of_its_tile(tiles):
+    cells = extract_cells(tile_paths(tiles), PAPER)
+    n = len(grid_of_centres())
+    assert cells.tiles == ("a", "b", "c")
+    assert np.bincount(cells.tile_index, minlength=3).tolist() == [n, n, 0]
+    assert cells.crops.shape == (2 * n, 32, 32, 3)
+    assert cells.crops.dtype == np.uint8
+    assert np.abs(cells.areas_px - np.pi * 11**2).max() < 60
+    assert np.isfinite(cells.stain_matrices[:2]).all()
+    assert np.isnan(cells.stain_matrices[2]).all()
+    # Dark in the middle, white in the corners.
+    assert cells.crops[:, 16, 16].max() < 200
+    assert (cells.crops[:, ::31, ::31] == 255).all()
+
+
+def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
+    bundle = load_bundle(shipped_bundle, threads=1)
+    path = tiles / "b.png"
+    cells = extract_cells([path], bundle.manifest.segmentation)
+    served = analyse(path.read_bytes(), bundle, max_pixels=10**6).cells.cluster_probs
+    np.testing.assert_array_equal(encode(cells.crops, bundle.backend, bundle.manifest.n_clusters), served)
+
+
+def test_tiles_without_any_nucleus_are_an_error(tmp_path):
+    (tmp_path / "white.png").write_bytes(encoded(np.full((60, 60, 3), 255, np.uint8)))
+    with pytest.raises(DataError, match="No nucleus"):
+        extract_cells(tile_paths(tmp_path), PAPER)
+
+
+def test_progress_is_shown_for_each_tile(tiles):
+    seen = []
+
+    def track(paths):
+        for path in paths:
+            seen.append(path.name)
+            yield path
+
+    extract_cells(tile_paths(tiles), PAPER, track)
+    assert seen == ["a.TIF", "b.png", "c.jpg"]
+
+
+def test_cells_come_back_as_they_were_saved(cells, tmp_path):
+    cells.save(tmp_path / "new")
+    found = Cells.load(tmp_path / "new")
+    for name in ("crops", "tile_index", "areas_px", "stain_matrices"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(cells, name))
+    assert found.tiles == cells.tiles
+    assert found.segmentation == cells.segmentation
+    assert len(found) == len(cells) == 120
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cells.npz"]
+
+
+def test_directory_without_cells_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(DataError, match="training cells"):
+        Cells.load(tmp_path)
+
+
+def rotations(crop):
+    return [torch.rot90(crop, quarter, dims=(1, 2)) for quarter in range(4)]
+
+
+def test_each_crop_is_turned_by_its_own_multiple_of_90_degrees():
+    batch = torch.rand(200, 3, 8, 8)
+    turned = rotate(batch, torch.Generator().manual_seed(0))
+    pairs = zip(batch, turned, strict=True)
+    turns = [[torch.equal(after, way) for way in rotations(before)].index(True) for before, after in pairs]
+    assert min(np.bincount(turns, minlength=4)) > 25
+
+
+def test_gradients_find_their_way_back_through_a_turn():
+    batch = torch.rand(6, 3, 4, 4, requires_grad=True)
+    weight = torch.zeros(6, 3, 4, 4)
+    weight[:, :, 0, 0] = 1
+    (rotate(batch, torch.Generator().manual_seed(3)) * weight).sum().backward()
+    corners = batch.grad[:, :, ::3, ::3]
+    assert torch.equal(corners.sum(dim=(2, 3)), torch.ones(6, 3))
+    assert batch.grad.sum() == corners.sum()
+
+
+def test_batches_hold_crops_of_the_set_or_their_rotations():
+    crops = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    known = {
+        way.numpy().tobytes(): i for i, crop in enumerate(to_network(crops)) for way in rotations(torch.tensor(crop))
+    }
+    sample = CropSampler(crops, 64, torch.Generator().manual_seed(0), torch.device("cpu"))
+    drawn = torch.cat([sample() for _ in range(4)])
+    assert drawn.shape == (256, 3, 32, 32)
+    assert drawn.dtype == torch.float32
+    found = [known[cell.contiguous().numpy().tobytes()] for cell in drawn]
+    assert min(np.bincount(found, minlength=7)) > 15
+
+
+def test_same_generator_gives_the_same_batches(cells):
+    first, again, other = (
+        CropSampler(cells.crops, 8, torch.Generator().manual_seed(seed), torch.device("cpu")) for seed in (1, 1, 2)
+    )
+    for _ in range(3):
+        batch = first()
+        assert torch.equal(batch, again())
+        assert not torch.equal(batch, other())
+
+
+def test_network_values_come_back_as_crops():
+    every = np.arange(256, dtype=np.uint8).repeat(12).reshape(1, 32, 32, 3)
+    np.testing.assert_array_equal(from_network(to_network(every)), every)
