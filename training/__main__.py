@@ -22,7 +22,7 @@ from app.pipeline.presets import PRESETS
 from training import data
 from training.config import Config, ConfigError, load_config, read_config, write_config
 from training.evaluate import evaluate_detection
-from training.export import ExportError, export_bundle
+from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
 from training.loop import DivergedError, Trainer, restore_trainer, training_loop
 from training.model_checks import assign, check_model
@@ -109,18 +109,16 @@ def export(
     if not (run / IMAGE_LEVEL).is_file():
         raise data.DataError(f"{run / IMAGE_LEVEL} does not exist; make it with `python -m training fit {run}`.")
     nets = trainer.nets
-    checks = check_model(nets.mean_generator, nets.mean_critic, found.crops)
-    manifest = export_bundle(
-        out,
-        config,
-        found,
-        nets.mean_generator,
-        nets.mean_critic,
+    finished = FinishedRun(
+        config=config,
+        cells=found,
+        generator=nets.mean_generator,
+        critic=nets.mean_critic,
         iterations=trainer.iteration,
-        checks=checks,
+        checks=check_model(nets.mean_generator, nets.mean_critic, found.crops),
         image_level=json.loads((run / IMAGE_LEVEL).read_text(encoding="utf-8")),
-        bundle_version=bundle_version,
     )
+    manifest = export_bundle(out, finished, bundle_version)
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
     for failure in failed_gates(manifest.metrics):
         console.print(f"[bold red]Not fit to ship:[/] {failure}")

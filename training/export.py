@@ -8,6 +8,7 @@ import io
 import logging
 import tempfile
 import warnings
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +38,7 @@ from app.pipeline.manifest import (
 from app.pipeline.prototypes import draw_noise
 from app.pipeline.torch_backend import TorchBackend
 from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
-from app.pipeline.types import Float32Array
+from app.pipeline.types import Float32Array, UInt8Array
 from training.config import Config, as_dict
 from training.data import Cells
 from training.sample_tile import draw_tile
@@ -65,22 +66,11 @@ class ExportError(Exception):
     """The bundle does not reproduce what the run computed; nothing was written."""
 
 
-def export_bundle(
-    target: Path,
-    config: Config,
-    cells: Cells,
-    generator: Generator,
-    critic: CriticQ,
-    *,
-    iterations: int,
-    checks: dict[str, Any],
-    image_level: dict[str, Any],
-    bundle_version: str,
-) -> Manifest:
-    """Write models/<name>, whole or not at all.
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a bundle is made of.
 
-    Args:
-        target: the bundle's directory; its last part is the bundle's name. An existing bundle is replaced.
+    Attributes:
         config: the run's configuration.
         cells: the cells it was trained on.
         generator: G, in evaluation mode, on the CPU.
@@ -88,6 +78,23 @@ def export_bundle(
         iterations: generator iterations done.
         checks: result of `check_model`.
         image_level: result of `fit_image_level`.
+    """
+
+    config: Config
+    cells: Cells
+    generator: Generator
+    critic: CriticQ
+    iterations: int
+    checks: dict[str, Any]
+    image_level: dict[str, Any]
+
+
+def export_bundle(target: Path, run: FinishedRun, bundle_version: str) -> Manifest:
+    """Write models/<name>, whole or not at all.
+
+    Args:
+        target: the bundle's directory; its last part is the bundle's name. An existing bundle is replaced.
+        run: what to write.
         bundle_version: version of the bundle.
 
     Raises:
@@ -98,17 +105,15 @@ def export_bundle(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
         staged = Path(scratch) / target.name
         (staged / "golden").mkdir(parents=True)
-        _write_networks(staged, generator, critic)
+        _write_networks(staged, run.generator, run.critic)
         onnx = OnnxBackend(staged)
-        latent = _balanced_latent(config, GOLDEN_PER_CLUSTER)
+        latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
         _write_golden(staged, onnx, latent)
-        Image.fromarray(draw_tile(_sample_cells(config, onnx, checks))).save(staged / SAMPLE)
-        difference = max_difference(onnx, ClusterNet(critic), generator, latent)
+        Image.fromarray(draw_tile(_sample_cells(run, onnx))).save(staged / SAMPLE)
+        difference = max_difference(onnx, ClusterNet(run.critic), run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
-        manifest = build_manifest(
-            target.name, config, cells, iterations, checks, image_level, bundle_version, difference, staged
-        )
+        manifest = build_manifest(staged, run, bundle_version, difference)
         (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         load_bundle(staged)
         _check_fallback(staged, manifest, onnx, latent)
@@ -167,14 +172,13 @@ def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> No
     (directory / GOLDEN_EXPECTED).write_text(golden.model_dump_json(), encoding="utf-8")
 
 
-def _sample_cells(config: Config, backend: Backend, checks: dict[str, Any]) -> np.ndarray:
+def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
     """Prototypes in the proportions of the training cells, in random order."""
-    random = np.random.default_rng(0)
-    drawn = random.choice(config.train.n_clusters, SAMPLE_CELLS, p=np.array(checks["shares"]) / sum(checks["shares"]))
-    code = np.eye(config.train.n_clusters, dtype=np.float32)[drawn]
-    return from_network(
-        backend.generate(np.concatenate([code, draw_noise(SAMPLE_CELLS, config.train.latent_size, 1)], axis=1))
-    )
+    train, shares = run.config.train, np.array(run.checks["shares"])
+    drawn = np.random.default_rng(0).choice(train.n_clusters, SAMPLE_CELLS, p=shares / shares.sum())
+    code = np.eye(train.n_clusters, dtype=np.float32)[drawn]
+    noise = draw_noise(SAMPLE_CELLS, train.latent_size, seed=1)
+    return from_network(backend.generate(np.concatenate([code, noise], axis=1)))
 
 
 def max_difference(backend: Backend, q: nn.Module, generator: nn.Module, latent: Float32Array) -> float:
@@ -195,25 +199,14 @@ def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: 
         raise ExportError(f"{WEIGHTS} and {GENERATOR_ONNX} differ by {difference:.2g}.")
 
 
-def build_manifest(
-    name: str,
-    config: Config,
-    cells: Cells,
-    iterations: int,
-    checks: dict[str, Any],
-    image_level: dict[str, Any],
-    bundle_version: str,
-    onnx_max_difference: float,
-    directory: Path,
-) -> Manifest:
-    """The manifest of the files in `directory`."""
+def build_manifest(directory: Path, run: FinishedRun, bundle_version: str, onnx_max_difference: float) -> Manifest:
+    """The manifest of the files in `directory`, whose last part is the bundle's name."""
+    config, cells = run.config, run.cells
     reference = np.nanmean(cells.stain_matrices, axis=0)
-    data = {key: getattr(config.data, key) for key in ("name", "description", "source", "licence")}
-    per_cluster = zip(checks["shares"], checks["fidelity"], checks["diversity"], strict=True)
     return Manifest.model_validate(
         {
             "schema_version": SCHEMA_VERSION,
-            "name": name,
+            "name": directory.name,
             "version": bundle_version,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "licence": BUNDLE_LICENCE,
@@ -224,24 +217,34 @@ def build_manifest(
             "architecture": {"channels": config.train.channels, "code_scale": config.train.code_scale},
             "segmentation": cells.segmentation.model_dump(),
             "quality": {"stain_matrix": (reference / np.linalg.norm(reference, axis=0)).T.tolist()},
-            "image_level": image_level["model"],
-            "training": {
-                "config": as_dict(config),
-                "data": [{**data, "tiles": len(cells.tiles), "cells": len(cells)}],
-                "code_version": __version__,
-                "libraries": {library: version(library) for library in LIBRARIES},
-                "iterations": iterations,
-            },
-            "metrics": {
-                "loss_q": checks["loss_q"],
-                "rotation_agreement": checks["rotation_agreement"],
-                "clusters": [
-                    {"share": share, "fidelity": fidelity, "diversity": diversity}
-                    for share, fidelity, diversity in per_cluster
-                ],
-                "onnx_max_difference": onnx_max_difference,
-                "image_level": image_level["metrics"],
-            },
+            "image_level": run.image_level["model"],
+            "training": _provenance(run),
+            "metrics": _metrics(run, onnx_max_difference),
             "files": {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in FILES},
         }
     )
+
+
+def _provenance(run: FinishedRun) -> dict[str, Any]:
+    source = {key: getattr(run.config.data, key) for key in ("name", "description", "source", "licence")}
+    return {
+        "config": as_dict(run.config),
+        "data": [{**source, "tiles": len(run.cells.tiles), "cells": len(run.cells)}],
+        "code_version": __version__,
+        "libraries": {library: version(library) for library in LIBRARIES},
+        "iterations": run.iterations,
+    }
+
+
+def _metrics(run: FinishedRun, onnx_max_difference: float) -> dict[str, Any]:
+    checks = run.checks
+    per_cluster = zip(checks["shares"], checks["fidelity"], checks["diversity"], strict=True)
+    return {
+        "loss_q": checks["loss_q"],
+        "rotation_agreement": checks["rotation_agreement"],
+        "clusters": [
+            {"share": share, "fidelity": fidelity, "diversity": diversity} for share, fidelity, diversity in per_cluster
+        ],
+        "onnx_max_difference": onnx_max_difference,
+        "image_level": run.image_level["metrics"],
+    }

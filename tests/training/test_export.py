@@ -17,7 +17,7 @@ from app.pipeline.manifest import FILES
 from app.pipeline.run import analyse
 from app.pipeline.torch_backend import TorchBackend
 from app.pipeline.torch_nets import ClusterNet
-from training.export import ExportError, export_bundle
+from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
 from training.loop import Trainer
 from training.model_checks import assign, check_model
@@ -38,15 +38,17 @@ def export(smoke, cells, nets):
     """Write the networks as a bundle."""
     clusters = assign(nets.mean_critic, torch.from_numpy(to_network(cells.crops)))
 
-    def write(target, **changes):
-        given = {
-            "iterations": 3,
-            "checks": check_model(nets.mean_generator, nets.mean_critic, cells.crops, per_cluster=20),
-            "image_level": fit_image_level(cells, clusters, 5, smoke.fit),
-            "bundle_version": "7",
-            **changes,
-        }
-        return export_bundle(target, smoke, cells, nets.mean_generator, nets.mean_critic, **given)
+    def write(target, bundle_version="7"):
+        finished = FinishedRun(
+            config=smoke,
+            cells=cells,
+            generator=nets.mean_generator,
+            critic=nets.mean_critic,
+            iterations=3,
+            checks=check_model(nets.mean_generator, nets.mean_critic, cells.crops, per_cluster=20),
+            image_level=fit_image_level(cells, clusters, 5, smoke.fit),
+        )
+        return export_bundle(target, finished, bundle_version)
 
     return write
 
