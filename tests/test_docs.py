@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -5,6 +6,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from app.api.present import analysis_out
+from app.pipeline.bundle import load_bundle
+from app.pipeline.run import analyse
+from app.service import Result
 from tests.conftest import REPOSITORY
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
@@ -123,3 +128,28 @@ def test_no_line_is_left_to_be_done(tracked):
     for path, text in tracked.items():
         if path.suffix == ".py" and path.name != "test_docs.py":
             assert not re.search(r"\b(?:TODO|FIXME|XXX)\b", text), name(path)
+
+
+def assert_shows(shown, actual):
+    """What the document shows is in the answer: lists may be cut short, numbers rounded."""
+    if isinstance(shown, dict):
+        assert shown.keys() == actual.keys()
+        for key in shown:
+            assert_shows(shown[key], actual[key])
+    elif isinstance(shown, list):
+        assert len(shown) <= len(actual)
+        for left, right in zip(shown, actual, strict=False):
+            assert_shows(left, right)
+    else:
+        assert shown == (pytest.approx(actual, abs=2e-3) if isinstance(actual, float) else actual)
+
+
+def test_readme_shows_what_the_sample_gives(shipped_bundle):
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(.*?)```", readme, flags=re.DOTALL)
+    shown = json.loads(block)
+    bundle = load_bundle(shipped_bundle)
+    analysis = analyse((shipped_bundle / "sample.png").read_bytes(), bundle, max_pixels=10**6)
+    actual = analysis_out(Result(analysis, bundle, []), shown["request_id"]).model_dump(mode="json")
+    shown["timing_ms"] = actual["timing_ms"]
+    assert_shows(shown, actual)

@@ -12,10 +12,11 @@ from typing import Annotated, TypeVar
 
 import torch
 import typer
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from app.pipeline.bundle import read_manifest
+from app.pipeline.bundle import load_bundle
 from app.pipeline.crops import to_network
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS
@@ -26,7 +27,7 @@ from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
 from training.loop import DivergedError, Trainer, restore_trainer, training_loop
 from training.model_checks import assign, check_model
-from training.report import render
+from training.report import prototype_figure, render
 from training.shippable import failed_gates
 
 T = TypeVar("T")
@@ -141,13 +142,14 @@ def report(
     out: Annotated[Path, typer.Argument(help="document to write")] = Path("docs/results.md"),
     bundle: Annotated[Path, typer.Option(help="bundle to report on")] = Path("models/marrow"),
 ) -> None:
-    """Write docs/results.md from what was measured."""
+    """Write docs/results.md and its figures from what was measured."""
     detection = results / DETECTION
     if not detection.is_file():
         raise data.DataError(f"{detection} does not exist; make it with `python -m training evaluate`.")
-    manifest, _ = read_manifest(bundle)
-    _write(out, render(json.loads(detection.read_text(encoding="utf-8")), manifest))
-    typer.echo(f"{out} written")
+    shipped = load_bundle(bundle)
+    Image.fromarray(prototype_figure(shipped)).save(out.with_name("prototypes.png"))
+    _write(out, render(json.loads(detection.read_text(encoding="utf-8")), shipped.manifest))
+    typer.echo(f"{out} and its figures written")
 
 
 def _open(run: Path) -> tuple[Config, data.Cells, Trainer]:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.pipeline.bundle import Bundle
 from app.pipeline.manifest import Manifest
+from app.pipeline.prototypes import prototype_grid, tile_grid
+from app.pipeline.types import UInt8Array
 from training.shippable import GATES, gate_values
+
+FIGURE_ROWS = 8
+FIGURE_SCALE = 3
 
 DETECTION = """## Detection of nuclei
 
@@ -19,6 +25,8 @@ BUNDLE = """## The shipped bundle `{name}` {version}
 
 Measured by `python -m training export` on the averaged weights; data: {data}. {iterations} generator iterations,
 {channels} channels, seed {seed}: one run, so no spread is given.
+
+![Prototypes: one column per cluster, the noise fixed along a row](prototypes.png)
 
 | figure | value | wanted |
 |---|---|---|
@@ -51,6 +59,19 @@ def render(detection: dict[str, Any], manifest: Manifest) -> str:
     ]
     head = "# Results\n\nWritten by `python -m training report`; every figure names the command that measured it.\n\n"
     return head + DETECTION + "\n".join(rows) + "\n\n" + _bundle(manifest)
+
+
+def prototype_figure(bundle: Bundle) -> UInt8Array:
+    """The paper's grid (Fig. 5), enlarged to be looked at: z fixed along a row, one column per cluster.
+
+    Returns:
+        (FIGURE_ROWS · 32 · FIGURE_SCALE, K · 32 · FIGURE_SCALE, 3) uint8.
+    """
+    manifest = bundle.manifest
+    grid = prototype_grid(
+        bundle.backend, FIGURE_ROWS, seed=0, n_clusters=manifest.n_clusters, latent_size=manifest.latent_size
+    )
+    return tile_grid(grid).repeat(FIGURE_SCALE, axis=0).repeat(FIGURE_SCALE, axis=1)
 
 
 def _bundle(manifest: Manifest) -> str:
