@@ -109,15 +109,6 @@ def test_every_target_is_phony_and_explained():
     assert TARGETS == phony == explained
 
 
-def test_no_file_names_a_package_index_or_a_place_on_somebodys_machine(tracked):
-    index = re.compile(r"https?://[^\s\"']*(?:/simple\b|artifactory|devpi|nexus)|--(?:extra-)?index-url|--find-links")
-    place = re.compile(r"(?<![\w.])/(?:home|Users|root|tmp|work|mnt|data)/\w")
-    for path, text in tracked.items():
-        for line in text.splitlines():
-            assert not place.search(line), f"{name(path)}: {line}"
-            assert not index.search(line.replace("--no-emit-index-url", "")), f"{name(path)}: {line}"
-
-
 def test_nothing_is_tracked_that_is_to_stay_outside(tracked):
     for path in tracked:
         assert path.suffix not in {".pkl", ".pt", ".pth", ".npy", ".npz", ".joblib", ".svs"}, name(path)
