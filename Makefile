@@ -15,13 +15,15 @@ EVERYWHERE := --universal --fork-strategy fewest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fast check format bench openapi lock clean
+.PHONY: help run install test test-fast check format bench openapi lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.serve ## serve the shipped bundle (HOST=127.0.0.1 PORT=8000)
 	@$(BIN)/marrowscope serve --host $(HOST) --port $(PORT)
+
+install: $(VENV)/.test ## install everything into .venv, training and tests included
 
 test: $(VENV)/.test ## run every test (ARGS= are passed to pytest)
 	@$(BIN)/python -m pytest $(ARGS)

@@ -45,7 +45,7 @@ def main(
     reference = measure("reference", chosen, max(1, runs // 3))
     result = {
         "tile": chosen.name,
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {"architecture": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
         "ours": ours,
         "reference": reference,
         "speedup": reference["median_s"] / ours["median_s"],

@@ -11,20 +11,25 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from app.pipeline.bundle import Bundle, load_bundle
+from app.pipeline.bundle import load_bundle, read_manifest
 from app.pipeline.run import analyse
 
 BUNDLE = Path(__file__).parents[1] / "models" / "marrow"
 MAX_PIXELS = 100_000_000
 
 
-def ours(data: bytes, bundle: Bundle) -> dict[str, Any]:
-    """The service's analysis; returns cells and milliseconds per stage."""
-    analysis = analyse(data, bundle, max_pixels=MAX_PIXELS)
-    return {"cells": len(analysis.cells.areas_px), "stages_ms": analysis.timing_ms}
+def ours() -> Callable[[bytes], dict[str, Any]]:
+    """The service's analysis; gives cells and milliseconds per stage."""
+    bundle = load_bundle(BUNDLE)
+
+    def run(data: bytes) -> dict[str, Any]:
+        analysis = analyse(data, bundle, max_pixels=MAX_PIXELS)
+        return {"cells": len(analysis.cells.areas_px), "stages_ms": analysis.timing_ms}
+
+    return run
 
 
-def reference(bundle: Bundle) -> Callable[[bytes], dict[str, Any]]:
+def reference() -> Callable[[bytes], dict[str, Any]]:
     """The reference recipe with the bundle's Q; its imports are made before the clock starts."""
     from safetensors.torch import load_file
 
@@ -32,7 +37,8 @@ def reference(bundle: Bundle) -> Callable[[bytes], dict[str, Any]]:
     from app.pipeline.torch_nets import ClusterNet, CriticQ
     from bench.reference import analyse_reference
 
-    q = ClusterNet(CriticQ(bundle.manifest.architecture.channels, bundle.manifest.n_clusters))
+    manifest, _ = read_manifest(BUNDLE)
+    q = ClusterNet(CriticQ(manifest.architecture.channels, manifest.n_clusters))
     weights = load_file(BUNDLE / "weights.safetensors")
     q.load_state_dict({name.removeprefix("q."): w for name, w in weights.items() if name.startswith("q.")})
     q.eval()
@@ -42,8 +48,7 @@ def reference(bundle: Bundle) -> Callable[[bytes], dict[str, Any]]:
 def main(system: str, tile: Path, runs: int) -> None:
     """Print one JSON object: seconds of each run after a warm-up, cells, stages, peak memory."""
     data = tile.read_bytes()
-    bundle = load_bundle(BUNDLE)
-    run = reference(bundle) if system == "reference" else lambda data: ours(data, bundle)
+    run = {"ours": ours, "reference": reference}[system]()
     run(data)
     seconds, results = [], []
     for _ in range(runs):

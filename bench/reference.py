@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from histomicstk.filters.shape import clog
-from histomicstk.preprocessing.color_conversion import lab_mean_std, rgb_to_sda
+from histomicstk.preprocessing.color_conversion import rgb_to_sda
 from histomicstk.preprocessing.color_deconvolution import color_deconvolution, separate_stains_macenko_pca
 from histomicstk.preprocessing.color_normalization import reinhard
 from histomicstk.segmentation.label import area_open, compact
@@ -37,7 +37,6 @@ def analyse_reference(pixels: np.ndarray, q: ClusterNet) -> int:
     Returns:
         Number of cells.
     """
-    lab_mean_std(pixels)
     normalised = np.asarray(reinhard(pixels, PAPER.stain.target_mean, PAPER.stain.target_sd), dtype=np.uint8)
     stains = separate_stains_macenko_pca(rgb_to_sda(normalised, None), PAPER.stain.min_magnitude)
     matrix = haematoxylin_first(np.asarray(stains)[:, :2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from app.pipeline.crops import crop_nuclei, to_network
 from app.pipeline.decode import decode
+from app.pipeline.errors import PipelineError
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.segment import segment, unmix
 from app.pipeline.types import Int64Array, UInt8Array
@@ -25,11 +25,6 @@ MAX_TRAINING_PIXELS = 100_000_000
 
 class DataError(Exception):
     """The input directory holds no tiles or no cells."""
-
-
-def data_root() -> Path:
-    """Where the public data sets lie: `MARROWSCOPE_DATA`, by default ../shared/data beside the repository."""
-    return Path(os.environ.get("MARROWSCOPE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @dataclass(frozen=True)
@@ -117,11 +112,14 @@ def extract_cells(
         track: wraps the paths, to show progress.
 
     Raises:
-        DataError: no tile has a nucleus.
+        DataError: a tile cannot be decoded, or none has a nucleus.
     """
     crops, index, areas, matrices = [], [], [], []
     for i, path in enumerate(track(paths)):
-        tile = decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS)
+        try:
+            tile = decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS)
+        except PipelineError as error:
+            raise DataError(f"{path}: {error}") from error
         stains = unmix(tile.pixels, params.stain, params.engine)
         nuclei = segment(stains, params)
         crops.append(crop_nuclei(stains.normalised, nuclei))

@@ -35,13 +35,14 @@ from app.pipeline.manifest import (
     WEIGHTS,
     Manifest,
 )
-from app.pipeline.prototypes import draw_noise
+from app.pipeline.prototypes import draw_noise, join_latent
 from app.pipeline.torch_backend import TorchBackend
 from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
 from app.pipeline.types import Float32Array, UInt8Array
 from training.config import Config, as_dict
 from training.data import Cells
 from training.sample_tile import draw_tile
+from training.shippable import failed_gates
 
 OPSET = 18
 MAX_ONNX_DIFFERENCE = 1e-4
@@ -63,7 +64,7 @@ BUNDLE_LICENCE = "Apache-2.0 for the weights; see data for the terms of what the
 
 
 class ExportError(Exception):
-    """The bundle does not reproduce what the run computed; nothing was written."""
+    """The bundle cannot be written as asked; nothing was written, and what was there is still there."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,22 @@ class FinishedRun:
     image_level: dict[str, Any]
 
 
-def export_bundle(target: Path, run: FinishedRun, bundle_version: str) -> Manifest:
+def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit: bool = False) -> Manifest:
     """Write models/<name>, whole or not at all.
 
     Args:
         target: the bundle's directory; its last part is the bundle's name. An existing bundle is replaced.
         run: what to write.
         bundle_version: version of the bundle.
+        unfit: write a bundle that has not learned enough all the same.
 
     Raises:
-        ExportError: ONNX and PyTorch differ by more than 1e-4.
+        ExportError: `target` is something else than a bundle, ONNX and PyTorch differ by more than 1e-4, or the run has
+            not learned enough (`shippable.GATES`).
         InvalidBundle: the written bundle does not load or does not reproduce its golden pair.
     """
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise ExportError(f"{target} exists and is not a bundle; it is left as it is.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
         staged = Path(scratch) / target.name
@@ -114,6 +119,8 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str) -> Manife
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
         manifest = build_manifest(staged, run, bundle_version, difference)
+        if (failures := failed_gates(manifest.metrics)) and not unfit:
+            raise ExportError("The run has not learned enough to be shipped: " + "; ".join(failures) + ".")
         (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         load_bundle(staged)
         _check_fallback(staged, manifest, onnx, latent)
@@ -156,9 +163,8 @@ def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, o
 
 def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32Array:
     """`per_cluster` rows [one-hot c, z] of each cluster in turn."""
-    k = config.train.n_clusters
-    code = np.repeat(np.eye(k, dtype=np.float32), per_cluster, axis=0)
-    return np.concatenate([code, draw_noise(len(code), config.train.latent_size, seed)], axis=1)
+    clusters = np.repeat(np.arange(config.train.n_clusters), per_cluster)
+    return join_latent(clusters, draw_noise(len(clusters), config.train.latent_size, seed), config.train.n_clusters)
 
 
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
@@ -176,9 +182,8 @@ def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
     """Prototypes in the proportions of the training cells, in random order."""
     train, shares = run.config.train, np.array(run.checks["shares"])
     drawn = np.random.default_rng(0).choice(train.n_clusters, SAMPLE_CELLS, p=shares / shares.sum())
-    code = np.eye(train.n_clusters, dtype=np.float32)[drawn]
     noise = draw_noise(SAMPLE_CELLS, train.latent_size, seed=1)
-    return from_network(backend.generate(np.concatenate([code, noise], axis=1)))
+    return from_network(backend.generate(join_latent(drawn, noise, train.n_clusters)))
 
 
 def max_difference(backend: Backend, q: nn.Module, generator: nn.Module, latent: Float32Array) -> float:

@@ -16,8 +16,8 @@ from training.config import FitConfig
 from training.data import Cells, DataError
 
 LABEL_BASIS = (
-    "Simulated. No abnormal tile was available: 'abnormal' stands for bags of real healthy-marrow cells resampled so "
-    "that large, pale (open-chromatin) nuclei dominate, as blasts would. Not validated on any patient."
+    "Simulated. No abnormal tile was used: 'abnormal' stands for bags of real cells of the training tiles, resampled "
+    "so that large, pale (open-chromatin) nuclei dominate, as blasts would. Not validated on any patient."
 )
 LARGE_QUANTILE = 0.7
 """Nuclei above this quantile of area count as large."""

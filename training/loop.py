@@ -240,12 +240,13 @@ def training_loop(
     for _ in track(range(trainer.iteration, last)):
         values = trainer.step()
         done = trainer.iteration == last
-        if trainer.iteration % config.log_every == 0 or done:
+        keep = trainer.iteration % config.checkpoint_every == 0 or done
+        if trainer.iteration % config.log_every == 0 or keep:
             row = {name: round(float(value), 6) for name, value in values.items()}
             if not all(abs(value) < float("inf") for value in row.values()):
                 raise DivergedError(f"Training diverged at iteration {trainer.iteration}: {row}")
             log.write({"iteration": trainer.iteration, **row})
-        if trainer.iteration % config.checkpoint_every == 0 or done:
+        if keep:
             log.write({"iteration": trainer.iteration, "checks": trainer.check(crops)})
             save_grid(directory / "samples" / f"{trainer.iteration:06d}.png", trainer.sample_grid(), config.n_clusters)
             checkpoint.save(directory, trainer.state())

@@ -16,7 +16,7 @@ def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         real_scores: (B,) D(x).
         fake_scores: (B,) D(G(z, c)).
     """
-    return fake_scores.mean() - real_scores.mean()
+    return fake_scores.float().mean() - real_scores.float().mean()
 
 
 def gradient_penalty(score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def gradient_penalty(score: Callable[[Tensor], Tensor], real: Tensor, fake: Tens
 
 def generator_loss(fake_scores: Tensor) -> Tensor:
     """Eq. 11: −E[D(G(z, c))], of (B,) scores."""
-    return -fake_scores.mean()
+    return -fake_scores.float().mean()
 
 
 def code_loss(logits: Tensor, codes: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def code_loss(logits: Tensor, codes: Tensor) -> Tensor:
         logits: (B, K) Q before its softmax.
         codes: (B,) int64 index of the one-hot c.
     """
-    return functional.cross_entropy(logits, codes)
+    return functional.cross_entropy(logits.float(), codes)
 
 
 def mode_seeking_loss(cells: Tensor, latents: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def mode_seeking_loss(cells: Tensor, latents: Tensor) -> Tensor:
         cells: (B, 3, S, S) in [-1, 1], B even, second half generated with the codes of the first.
         latents: (B, Z).
     """
-    half = len(cells) // 2
+    cells, half = cells.float(), len(cells) // 2
     apart = (cells[:half] - cells[half:]).abs().mean(dim=(1, 2, 3))
     asked = (latents[:half] - latents[half:]).abs().mean(dim=1)
     return (asked / (apart + 1e-3)).mean()

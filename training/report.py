@@ -18,6 +18,8 @@ DETECTION = """## Detection of nuclei
 Data: `bm_graz`, all dots, one-to-one within 10 px; Kainz's split (test: 0007_01, 0008_01, 0020_01; tune: the rest).
 Command: `python -m training evaluate ../shared/data/bm_graz docs/results`
 
+What the paper leaves open in its recipe was chosen on the tune split (`docs/decisions/0001-paper-preset.md`).
+
 | segmentation | split | precision | recall | F1 | found | dots |
 |---|---|---|---|---|---|---|
 """

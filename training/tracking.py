@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from app.pipeline.crops import CROP_PX
+from app.pipeline.prototypes import tile_grid
 from app.pipeline.types import UInt8Array
 
 
@@ -46,6 +45,4 @@ def save_grid(path: Path, cells: UInt8Array, columns: int) -> None:
         cells: (N, 32, 32, 3) uint8, N a multiple of `columns`.
         columns: cells per row.
     """
-    rows = len(cells) // columns
-    grid = cells.reshape(rows, columns, CROP_PX, CROP_PX, 3).transpose(0, 2, 1, 3, 4)
-    Image.fromarray(np.ascontiguousarray(grid.reshape(rows * CROP_PX, columns * CROP_PX, 3))).save(path)
+    Image.fromarray(tile_grid(cells.reshape(-1, columns, *cells.shape[1:]))).save(path)

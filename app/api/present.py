@@ -27,6 +27,8 @@ from app.pipeline.run import Analysis, Cells
 from app.pipeline.types import UInt8Array
 from app.service import Result
 
+ROUNDING = 1e-6
+
 
 def png(pixels: UInt8Array) -> bytes:
     """(H, W, 3) uint8 → PNG bytes."""
@@ -67,9 +69,10 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
 
 
 def _cells(cells: Cells, clusters: list[int]) -> list[CellOut]:
-    low = np.floor(cells.bboxes[:, :2]).astype(int)
-    high = np.ceil(cells.bboxes[:, 2:]).astype(int)
-    bboxes = np.hstack([low, high]).tolist()
+    # A box is widened to whole pixels, but not for the rounding of its own scaling.
+    low = np.floor(cells.bboxes[:, :2] + ROUNDING)
+    high = np.ceil(cells.bboxes[:, 2:] - ROUNDING)
+    bboxes = np.hstack([low, high]).astype(int).tolist()
     areas = np.maximum(np.rint(cells.areas_px), 1).astype(int).tolist()
     probs = cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist()
     return [

@@ -91,7 +91,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Answer every error with a problem, the framework's own included."""
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
-        return problem(request, STATUS[type(error)], str(error))
+        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        return problem(request, status, str(error))
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

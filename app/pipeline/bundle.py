@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.pipeline.backends import Backend, open_backend
 from app.pipeline.crops import CROP_PX, to_network
 from app.pipeline.encode import encode
-from app.pipeline.errors import InvalidBundle
+from app.pipeline.errors import EngineUnavailable, InvalidBundle
 from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED, Q_ONNX, Manifest
+from app.pipeline.segment import stain_engine
 from app.pipeline.types import UInt8Array
 
 MANIFEST = "manifest.json"
@@ -60,13 +61,17 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
         threads: threads of ONNX Runtime, 0 = one per core.
 
     Raises:
-        InvalidBundle: a file is missing, altered or malformed, it lies under another name, or the golden pair is
-            not reproduced.
+        InvalidBundle: a file or the engine is missing, a file is altered or malformed, the directory has another name
+            than the bundle, or the golden pair is not reproduced.
     """
     manifest, sha256 = read_manifest(directory)
     _verify_files(directory, manifest)
     if manifest.name != directory.name:
         raise InvalidBundle(f"The bundle in {directory.name} calls itself {manifest.name}: the names must be the same.")
+    try:
+        stain_engine(manifest.segmentation.engine)
+    except EngineUnavailable as error:
+        raise InvalidBundle(f"{directory.name}: {error}") from error
     bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads))
     _self_test(bundle)
     return bundle

@@ -14,7 +14,7 @@ from app.pipeline.errors import InvalidParameter, PipelineError, TileTooLarge, U
 from app.pipeline.types import Tile, UInt8Array
 
 FORMATS = ("PNG", "JPEG", "TIFF")
-EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 MPP_RANGE = (0.05, 4.0)
 """µm per pixel that a microscope can mean; outside it the parameter is a mistake."""
 
@@ -62,15 +62,25 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
     if width * height == 0:
         raise UnreadableTile("The image has no pixels.")
     if _is_deep(image):
-        raise UnsupportedTile(f"The tile must have 8 bits per channel, found mode {image.mode} with more.")
-    pages = getattr(image, "n_frames", 1)
-    if pages != 1:
-        raise UnsupportedTile(f"The tile must be a single image, found {pages} frames or pages.")
+        raise UnsupportedTile(f"The tile must have 8 bits per channel, found more (mode {image.mode}).")
+    if image.mode not in MODES:
+        raise UnsupportedTile(f"The tile must be RGB, grey, palette or CMYK, found mode {image.mode}.")
+    if _has_second_frame(image):
+        raise UnsupportedTile("The tile must be a single image, found several frames or pages.")
+
+
+def _has_second_frame(image: Image.Image) -> bool:
+    """Whether there is more than one; they are not counted, since a file of many tiny pages takes minutes to count."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether any channel has more than 8 bits; Pillow opens a 16-bit RGB PNG as mode RGB and drops the low byte."""
-    if image.mode not in EIGHT_BIT_MODES:
+    if image.mode in {"I", "F"} or image.mode.startswith("I;"):
         return True
     if image.format == "PNG":
         # What Pillow is to decode names the raw mode, such as "RGB;16B".

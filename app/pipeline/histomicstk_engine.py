@@ -8,14 +8,15 @@ from histomicstk.preprocessing.color_deconvolution import color_deconvolution, s
 from histomicstk.preprocessing.color_normalization import reinhard as htk_reinhard
 
 from app.pipeline import stain
-from app.pipeline.types import Float64Array, UInt8Array
+from app.pipeline.types import BoolArray, Float64Array, UInt8Array
 
 
 def reinhard(pixels: UInt8Array, target_mean: Float64Array, target_sd: Float64Array) -> UInt8Array:
     """See `stain.reinhard`."""
     if _is_flat(pixels):
         return pixels
-    return np.asarray(htk_reinhard(pixels, target_mean, target_sd), dtype=np.uint8)
+    normalised = htk_reinhard(pixels, target_mean, target_sd, mask_out=_unseen(pixels))
+    return np.asarray(normalised, dtype=np.uint8)
 
 
 def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> Float64Array | None:
@@ -29,6 +30,7 @@ def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tupl
         minimum_magnitude=min_magnitude,
         min_angle_percentile=low / 100,
         max_angle_percentile=high / 100,
+        mask_out=_unseen(pixels),
     )
     return stain.haematoxylin_first(np.asarray(matrix, dtype=np.float64)[:, :2])
 
@@ -40,4 +42,11 @@ def haematoxylin_image(pixels: UInt8Array, stain_matrix: Float64Array) -> UInt8A
 
 def _is_flat(pixels: UInt8Array) -> bool:
     """Whether some lαβ channel is constant, where HistomicsTK would divide by zero."""
-    return bool((stain.rgb_to_lab(pixels).std(axis=(0, 1)) < stain.MIN_LAB_SD).any())
+    seen = stain.rgb_to_lab(pixels)[stain.is_seen(pixels)]
+    return len(seen) == 0 or bool((seen.std(axis=0) < stain.MIN_LAB_SD).any())
+
+
+def _unseen(pixels: UInt8Array) -> BoolArray | None:
+    """What HistomicsTK is to leave out of its statistics; None where that is nothing."""
+    seen = stain.is_seen(pixels)
+    return None if seen.all() else ~seen

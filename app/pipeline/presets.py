@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+Engine = Literal["native", "histomicstk"]
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -19,6 +20,7 @@ class StainParams(BaseModel):
     target_sd: tuple[Positive, Positive, Positive] = Field(description="lαβ standard deviation after it")
     min_magnitude: float = Field(ge=0, description="optical density below which a pixel is background, 0–255 scale")
     angle_percentiles: tuple[float, float] = Field(description="low and high percentile of Macenko's angles")
+    min_angle_deg: float = Field(ge=0, lt=90, description="spread of a tile's angles below which it has one stain")
 
     @field_validator("angle_percentiles")
     @classmethod
@@ -34,9 +36,10 @@ class SegmentationParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Literal["paper"]
-    engine: Literal["native", "histomicstk"] = Field(description="who computes stains and compaction")
+    engine: Engine = Field(description="who computes the stains")
     stain: StainParams
     threshold: int = Field(ge=1, le=255, description="haematoxylin intensity below which a pixel is nuclear")
+    max_hole_px: int = Field(ge=0, description="largest hole that is filled")
     min_area_px: int = Field(ge=1, description="smallest nucleus")
     min_fragment_px: int = Field(ge=1, description="smallest part that stays when the opening parts an object")
     compaction: int = Field(ge=1, description="Wienert's d: protrusions thinner than about 2d px are removed")
@@ -53,8 +56,12 @@ PAPER = SegmentationParams(
         target_sd=(0.64, 0.11, 0.03),
         min_magnitude=16,
         angle_percentiles=(1, 99),
+        # Ours: real tiles spread over 16° and more, a single stain with camera noise under 7.3°.
+        min_angle_deg=8,
     ),
     threshold=120,
+    # Ours: twice the largest hole of a nucleus in the tuning tiles. A frame round a tile is not one.
+    max_hole_px=1000,
     min_area_px=200,
     # The paper does not say whether its 200 px hold again after the opening. docs/decisions/0001-paper-preset.md
     min_fragment_px=100,

@@ -7,7 +7,7 @@ import numpy as np
 from app.pipeline.backends import Backend
 from app.pipeline.crops import CROP_PX, from_network
 from app.pipeline.errors import InvalidParameter, UnknownCluster
-from app.pipeline.types import Float32Array, UInt8Array
+from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 
 MAX_PROTOTYPES = 64
 MAX_SEED = 2**32 - 1
@@ -51,9 +51,22 @@ def prototypes(backend: Backend, cluster: int, n: int, seed: int, *, n_clusters:
         raise InvalidParameter(f"n must be 1 to {MAX_PROTOTYPES}, found {n}.")
     if not 0 <= seed <= MAX_SEED:
         raise InvalidParameter(f"seed must be 0 to {MAX_SEED}, found {seed}.")
-    code = np.zeros((n, n_clusters), np.float32)
-    code[:, cluster] = 1
-    return from_network(backend.generate(np.concatenate([code, draw_noise(n, latent_size, seed)], axis=1)))
+    latent = join_latent(np.full(n, cluster), draw_noise(n, latent_size, seed), n_clusters)
+    return from_network(backend.generate(latent))
+
+
+def join_latent(clusters: Int64Array, noise: Float32Array, n_clusters: int) -> Float32Array:
+    """The generator's input [one-hot c, z].
+
+    Args:
+        clusters: (n,) int64, 0 … K − 1.
+        noise: (n, Z) float32.
+        n_clusters: K.
+
+    Returns:
+        (n, K + Z) float32.
+    """
+    return np.concatenate([np.eye(n_clusters, dtype=np.float32)[clusters], noise], axis=1)
 
 
 def prototype_grid(backend: Backend, rows: int, seed: int, *, n_clusters: int, latent_size: int) -> UInt8Array:

@@ -8,17 +8,18 @@ from typing import Any
 import cv2
 import numpy as np
 from scipy import ndimage
-from skimage.measure import label, regionprops_table
+from skimage.measure import label as label_objects
+from skimage.measure import regionprops_table
 
 from app.pipeline import stain
 from app.pipeline.errors import EngineUnavailable
-from app.pipeline.presets import SegmentationParams, StainParams
+from app.pipeline.presets import Engine, SegmentationParams, StainParams
 from app.pipeline.types import BoolArray, Int32Array, Nuclei, Stain, UInt8Array
 
 EIGHT_CONNECTED = 2
 
 
-def unmix(pixels: UInt8Array, params: StainParams, engine: str = "native") -> Stain:
+def unmix(pixels: UInt8Array, params: StainParams, engine: Engine = "native") -> Stain:
     """Normalise a tile's colours and separate its haematoxylin.
 
     Args:
@@ -29,13 +30,14 @@ def unmix(pixels: UInt8Array, params: StainParams, engine: str = "native") -> St
     Raises:
         EngineUnavailable: the engine is not installed.
     """
-    source = _engine(engine)
+    source = stain_engine(engine)
     limits: dict[str, Any] = {
         "min_magnitude": params.min_magnitude,
         "angle_percentiles": params.angle_percentiles,
     }
     normalised = source.reinhard(pixels, np.asarray(params.target_mean), np.asarray(params.target_sd))
-    matrix = source.macenko(normalised, **limits) if stain.has_two_stains(pixels, **limits) else None
+    two_stains = stain.stain_spread_deg(pixels, **limits) >= params.min_angle_deg
+    matrix = source.macenko(normalised, **limits) if two_stains else None
     if matrix is None:
         blank = np.full(pixels.shape[:2], 255, np.uint8)
         return Stain(normalised=normalised, haematoxylin=blank, stain_matrix=None)
@@ -52,13 +54,27 @@ def segment(stains: Stain, params: SegmentationParams) -> Nuclei:
     Returns:
         Nuclei in reading order of their topmost pixel; none for a degenerate tile.
     """
-    stained = ndimage.binary_fill_holes(stains.haematoxylin < params.threshold)
+    stained = fill_holes(stains.haematoxylin < params.threshold, params.max_hole_px)
     kept = compact(remove_small(stained, params.min_area_px), params.compaction)
     kernel = np.ones((params.opening_px, params.opening_px), np.uint8)
     # The border is replicated, or the opening would eat every nucleus that touches it.
     opened = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
     kept = remove_small(opened.astype(bool), params.min_fragment_px)
-    return measure(np.asarray(label(kept, connectivity=EIGHT_CONNECTED), dtype=np.int32))
+    return measure(np.asarray(label_objects(kept, connectivity=EIGHT_CONNECTED), dtype=np.int32))
+
+
+def fill_holes(stained: BoolArray, max_hole_px: int) -> BoolArray:
+    """Fill the holes of nuclei with open chromatin.
+
+    Args:
+        stained: (H, W) bool.
+        max_hole_px: a larger hole stays: it is not within a nucleus, but within a ring of them or a frame.
+
+    Returns:
+        (H, W) bool, a superset of `stained`.
+    """
+    holes = ndimage.binary_fill_holes(stained) & ~stained
+    return np.asarray(stained | (holes & ~remove_small(holes, max_hole_px + 1)))
 
 
 def remove_small(stained: BoolArray, min_area_px: int) -> BoolArray:
@@ -71,7 +87,7 @@ def remove_small(stained: BoolArray, min_area_px: int) -> BoolArray:
     Returns:
         (H, W) bool, a subset of `stained`.
     """
-    objects = label(stained, connectivity=EIGHT_CONNECTED)
+    objects = label_objects(stained, connectivity=EIGHT_CONNECTED)
     large = np.bincount(objects.ravel()) >= min_area_px
     large[0] = False
     return np.asarray(large[objects])
@@ -134,8 +150,12 @@ def contours(nuclei: Nuclei) -> list[Int32Array]:
     return outlines
 
 
-def _engine(name: str) -> ModuleType:
-    """The module that computes stains: `stain` itself, or the one that asks HistomicsTK."""
+def stain_engine(name: Engine) -> ModuleType:
+    """The module that computes stains: `stain` itself, or the one that asks HistomicsTK.
+
+    Raises:
+        EngineUnavailable: HistomicsTK is not installed.
+    """
     if name == "native":
         return stain
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.pipeline.types import Float64Array, UInt8Array
+from app.pipeline.types import BoolArray, Float64Array, UInt8Array
 
 RGB_TO_LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 LMS_TO_LAB = np.diag([1 / 3**0.5, 1 / 6**0.5, 1 / 2**0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
@@ -23,9 +23,6 @@ MIN_LAB_SD = 1e-3
 """lαβ spread below which a channel is constant: dividing by it would turn noise into colour."""
 MIN_STAINED_PIXELS = 100
 """Pixels that must exceed the magnitude for percentiles at 1% and 99% to mean anything."""
-MIN_STAIN_ANGLE = np.deg2rad(8.0)
-"""Spread of an upload's angles below which it has one stain, not two. Real tiles spread over 16° and more, small cuts
-of them over 8.4° and more; a single stain with camera noise stays under 7.3°."""
 MIN_ANGLE = 1e-3
 """Radians between two stains below which their matrix cannot be inverted."""
 SPREAD_PIXELS = 250_000
@@ -44,6 +41,20 @@ def optical_density(pixels: UInt8Array) -> Float64Array:
         float64 of the same shape. A table over the 256 values: no `uint8 + 1` that wraps to 0.
     """
     return np.asarray(_OD_TABLE[pixels])
+
+
+def is_seen(pixels: UInt8Array) -> BoolArray:
+    """Where the microscope saw something: not pure black, as scanners and screenshots leave what they did not see.
+
+    Such pixels have no finite lαβ, and a few of them would decide the statistics of the whole tile.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (H, W) bool.
+    """
+    return np.asarray(pixels.any(axis=2))
 
 
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
@@ -72,8 +83,10 @@ def reinhard(pixels: UInt8Array, target_mean: Float64Array, target_sd: Float64Ar
         (H, W, 3) uint8. A tile whose lαβ lightness does not vary is returned as it is: it has no spread to move.
     """
     lab = rgb_to_lab(pixels)
-    mean = lab.mean(axis=(0, 1))
-    sd = lab.std(axis=(0, 1))
+    seen = lab[is_seen(pixels)]
+    if len(seen) == 0:
+        return pixels
+    mean, sd = seen.mean(axis=0), seen.std(axis=0)
     if sd[0] < MIN_LAB_SD:
         return pixels
     scale = np.where(sd < MIN_LAB_SD, 0.0, target_sd / np.maximum(sd, MIN_LAB_SD))
@@ -98,11 +111,11 @@ def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tupl
     return haematoxylin_first(plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]]))
 
 
-def has_two_stains(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> bool:
-    """Whether an upload shows two stains.
+def stain_spread_deg(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> float:
+    """Angle between the two stains of a tile in its principal plane, in degrees; 0 where there is no plane.
 
-    To be asked of the tile as it came: Reinhard stretches every channel to its target, and makes a second stain out of
-    the rounding of a single one.
+    To be measured on the tile as it came: Reinhard stretches every channel to its target, and makes a second stain out
+    of the rounding of a single one.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -111,14 +124,14 @@ def has_two_stains(pixels: UInt8Array, *, min_magnitude: float, angle_percentile
     """
     step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / SPREAD_PIXELS)))
     found = _plane_and_angles(pixels[::step, ::step], min_magnitude, angle_percentiles)
-    return found is not None and found[2] - found[1] >= MIN_STAIN_ANGLE
+    return 0.0 if found is None else float(np.rad2deg(found[2] - found[1]))
 
 
 def _plane_and_angles(
     pixels: UInt8Array, min_magnitude: float, angle_percentiles: tuple[float, float]
 ) -> tuple[Float64Array, float, float] | None:
     """The (3, 2) principal plane of optical density, and the low and high angle in it, in radians."""
-    od = optical_density(pixels.reshape(-1, 3))
+    od = optical_density(pixels[is_seen(pixels)])
     # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix odᵀ·od.
     values, vectors = np.linalg.eigh(od.T @ od)
     if values[1] <= 1e-9 * max(values[2], 1.0):

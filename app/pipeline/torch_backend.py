@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -42,7 +43,7 @@ class TorchBackend:
         )
         try:
             nets.load_state_dict(load_file(directory / WEIGHTS))
-        except (RuntimeError, OSError, ValueError) as error:
+        except (SafetensorError, RuntimeError, OSError, ValueError) as error:
             raise InvalidBundle(f"{WEIGHTS} does not fit the manifest's architecture.") from error
         self._nets = nets.eval().to(self.device)
 

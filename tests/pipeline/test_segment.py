@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.pipeline.errors import EngineUnavailable
 from app.pipeline.presets import PAPER
-from app.pipeline.segment import compact, contours, measure, remove_small, segment, unmix
+from app.pipeline.segment import compact, contours, fill_holes, measure, remove_small, segment, unmix
 from app.pipeline.types import Stain
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
@@ -183,6 +183,24 @@ def test_drawn_nuclei_are_found_where_they_were_drawn():
     assert len(nuclei) == len(centres)
     assert distances.min(axis=1).max() < 1.5
     assert sorted(distances.argmin(axis=1)) == list(range(len(centres)))
+
+
+@pytest.mark.parametrize("shade", [0, 90])
+def test_frame_round_a_tile_does_not_swallow_its_nuclei(shade):
+    centres = grid_of_centres()
+    tile = draw_tile(centres)
+    tile[:6], tile[-6:], tile[:, :6], tile[:, -6:] = shade, shade, shade, shade
+    nuclei = segment(unmix(tile, PAPER.stain), PAPER)
+    assert abs(len(nuclei) - len(centres)) <= 1
+
+
+@pytest.mark.parametrize(("hole_px", "filled"), [(1000, True), (1001, False)])
+def test_holes_are_filled_up_to_the_limit(hole_px, filled):
+    stained = np.ones((60, 60), bool)
+    stained[10:50, 10:35] = False
+    stained[9, 10] = hole_px == 1000
+    assert (~stained).sum() == hole_px
+    assert fill_holes(stained, 1000).all() == filled
 
 
 def test_unknown_engine_is_named_when_it_is_not_installed(monkeypatch):

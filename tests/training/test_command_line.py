@@ -48,8 +48,10 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, shipped_bundle):
     run("train", cells, work, "--config", "smoke", "--seed", 5, status=1)
 
     assert json.loads(run("fit", work).stdout)["training_tiles"] == 2
-    exported = run("export", work, bundle, "--bundle-version", "2")
-    assert "Not fit to ship" in exported.stderr
+    refused = run("export", work, bundle, "--bundle-version", "2", status=1)
+    assert "not learned enough" in " ".join(refused.stderr.split())
+    assert not bundle.exists()
+    run("export", work, bundle, "--bundle-version", "2", "--unfit")
     loaded = load_bundle(bundle, threads=1)
     assert loaded.manifest.version == "2"
     assert len(analyse((tiles / "one.png").read_bytes(), loaded, max_pixels=10**6).cells.areas_px) == n // 2
@@ -85,7 +87,9 @@ def test_directory_without_tiles_ends_with_one_line(fail, tmp_path):
 def test_damaged_tile_ends_with_one_line(fail, tmp_path):
     data = encoded(draw_tile(grid_of_centres()))
     (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
-    assert "UnreadableTile" in fail("cells", tmp_path, tmp_path / "cells")
+    error = fail("cells", tmp_path, tmp_path / "cells")
+    assert "half.png" in error
+    assert "damaged or truncated" in error
 
 
 def test_unknown_preset_is_told_the_known_ones(fail, tmp_path):

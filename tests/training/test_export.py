@@ -38,7 +38,7 @@ def export(smoke, cells, nets):
     """Write the networks as a bundle."""
     clusters = assign(nets.mean_critic, torch.from_numpy(to_network(cells.crops)))
 
-    def write(target, bundle_version="7"):
+    def write(target, bundle_version="7", *, unfit=True):
         finished = FinishedRun(
             config=smoke,
             cells=cells,
@@ -48,7 +48,7 @@ def export(smoke, cells, nets):
             checks=check_model(nets.mean_generator, nets.mean_critic, cells.crops, per_cluster=20),
             image_level=fit_image_level(cells, clusters, 5, smoke.fit),
         )
-        return export_bundle(target, finished, bundle_version)
+        return export_bundle(target, finished, bundle_version, unfit=unfit)
 
     return write
 
@@ -181,3 +181,17 @@ def test_export_replaces_the_bundle_of_that_name(export, exported, tmp_path):
     export(target, bundle_version="8")
     assert load_bundle(target, threads=1).manifest.version == "8"
     assert set(contents(target)) == {*FILES, "manifest.json"}
+
+
+def test_run_that_has_not_learned_is_not_written(export, tmp_path):
+    with pytest.raises(ExportError, match="not learned enough"):
+        export(tmp_path / "models" / "tiny", unfit=False)
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+def test_directory_that_is_no_bundle_is_left_as_it_is(export, tmp_path):
+    (tmp_path / "models" / "marrow").mkdir(parents=True)
+    (tmp_path / "models" / "marrow" / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ExportError, match="not a bundle"):
+        export(tmp_path / "models")
+    assert (tmp_path / "models" / "marrow" / "manifest.json").exists()
