@@ -1,4 +1,4 @@
-"""The reference recipe: the calls and parameters of the paper's public code, HistomicsTK and eager PyTorch.
+"""The reference recipe: the calls of the paper's public code, HistomicsTK and eager PyTorch.
 
 Stains are estimated on the normalised tile and deconvolve the tile itself; haematoxylin below 160, holes filled,
 constrained LoG, max-clustering, area ≥ 200, compaction 3; each crop goes through Q by itself, in eager PyTorch.
@@ -23,7 +23,8 @@ from app.pipeline.stain import haematoxylin_first
 from app.pipeline.torch_nets import ClusterNet
 
 THRESHOLD = 160
-SIGMA_PX = (5 / np.sqrt(2), 10 / np.sqrt(2))
+RADIUS_PX = (10, 15)
+"""Of nuclei, for the constrained LoG: those of HistomicsTK's own nuclei example, the authors' are not documented."""
 MAX_CLUSTERING_RADIUS_PX = 10
 
 
@@ -42,7 +43,7 @@ def analyse_reference(pixels: np.ndarray, q: ClusterNet) -> int:
     matrix = haematoxylin_first(np.asarray(stains)[:, :2])
     haematoxylin = color_deconvolution(pixels, matrix).Stains[..., 0].astype(float)
     foreground = ndimage.binary_fill_holes(haematoxylin < THRESHOLD)
-    response, _ = clog(haematoxylin, foreground, *SIGMA_PX)
+    response, _ = clog(haematoxylin, foreground, *(radius / np.sqrt(2) for radius in RADIUS_PX))
     labels, _, _ = max_clustering(response, foreground, MAX_CLUSTERING_RADIUS_PX)
     labels = compact(area_open(labels, PAPER.min_area_px).astype(np.int32), PAPER.compaction)
     _, labels = np.unique(labels, return_inverse=True)
