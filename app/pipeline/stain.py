@@ -26,7 +26,7 @@ MIN_STAINED_PIXELS = 100
 MIN_ANGLE = 1e-3
 """Radians between two stains below which their matrix cannot be inverted."""
 SPREAD_PIXELS = 250_000
-"""Pixels, at most, that the spread is measured on."""
+"""Pixels, about, that the spread of a large tile is measured on."""
 
 _OD_TABLE = 255.0 * (1.0 - np.log(np.arange(256) + 1.0) / np.log(256.0))
 
