@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
@@ -22,17 +22,17 @@ from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS, Engine
 from training import data
 from training.config import Config, ConfigError, load_config, read_config, write_config
-from training.evaluate import evaluate_detection
+from training.evaluate import evaluate_detection, evaluate_segmentation
 from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
 from training.loop import DivergedError, Trainer, restore_trainer, training_loop
 from training.model_checks import assign, check_model
-from training.report import prototype_figure, render
+from training.report import SECTIONS, prototype_figure, render
+from training.systems import segmentation_systems
 
 T = TypeVar("T")
 EXPECTED = (ConfigError, data.DataError, DivergedError, ExportError, PipelineError)
 IMAGE_LEVEL = "image_level.json"
-DETECTION = "detection.json"
 
 console = Console(stderr=True)
 cli = typer.Typer(
@@ -41,6 +41,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="Offline: tiles → cells → GAN → image-level model → bundle.",
 )
+evaluate = typer.Typer(no_args_is_help=True, help="Score what was made against the public data sets.")
+cli.add_typer(evaluate, name="evaluate")
 RunDir = Annotated[Path, typer.Argument(help="directory of a run, as `train` made it")]
 
 
@@ -129,15 +131,22 @@ def export(
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
 
 
-@cli.command()
-def evaluate(
-    bm_graz: Annotated[Path, typer.Argument(help="the data set: tiles/ and cells.csv")],
+@evaluate.command()
+def detection(
+    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/ and cells.csv")],
     out: Annotated[Path, typer.Argument(help="directory to write detection.json into")],
 ) -> None:
-    """Score detection against the dots of `bm_graz`."""
-    result = evaluate_detection(bm_graz, bar("tiles"))
-    _write(out / DETECTION, json.dumps(result, indent=2) + "\n")
-    typer.echo(json.dumps(result, indent=2))
+    """Score detection against the dots of `bm_graz`, on the tuning and the test tiles."""
+    _keep_scores(out, "detection", evaluate_detection(bm_graz, segmentation_systems(), bar("tiles")))
+
+
+@evaluate.command()
+def segmentation(
+    datasets: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds monuseg/, consep/ or both")],
+    out: Annotated[Path, typer.Argument(help="directory to write segmentation.json into")],
+) -> None:
+    """Score the masks against those of `monuseg` and `consep`, on which masks are tuned: nothing here is held out."""
+    _keep_scores(out, "segmentation", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
 
 
 @cli.command()
@@ -147,13 +156,20 @@ def report(
     bundle: Annotated[Path, typer.Option(help="bundle to report on")] = Path("models/marrow"),
 ) -> None:
     """Write docs/results.md and its figures from what was measured."""
-    detection = results / DETECTION
-    if not detection.is_file():
-        raise data.DataError(f"{detection} does not exist; make it with `python -m training evaluate`.")
+    paths = {name: results / f"{name}.json" for name in SECTIONS}
+    measured = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
+    if not measured:
+        raise data.DataError(f"{results} holds no results; make them with `python -m training evaluate`.")
     shipped = load_bundle(bundle)
     Image.fromarray(prototype_figure(shipped)).save(out.with_name("prototypes.png"))
-    _write(out, render(json.loads(detection.read_text(encoding="utf-8")), shipped.manifest))
-    typer.echo(f"{out} and its figures written")
+    _write(out, render(measured, shipped.manifest))
+    typer.echo(f"{out} and its figures written; reported: {', '.join(measured)}")
+
+
+def _keep_scores(out: Path, name: str, scores: dict[str, Any]) -> None:
+    text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
+    _write(out / f"{name}.json", text)
+    typer.echo(text, nl=False)
 
 
 def _open(run: Path) -> tuple[Config, data.Cells, Trainer]:

@@ -134,7 +134,12 @@ def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, cells):
 
 
 def test_evaluation_without_dots_ends_with_one_line(fail, tmp_path):
-    assert "cells.csv" in fail("evaluate", tmp_path, tmp_path / "results")
+    assert "cells.csv" in fail("evaluate", "detection", tmp_path, tmp_path / "results")
+
+
+def test_evaluation_without_masks_ends_with_one_line(fail, tmp_path):
+    assert "monuseg, consep" in fail("evaluate", "segmentation", tmp_path, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 def test_report_before_evaluation_says_what_to_do(fail, tmp_path):

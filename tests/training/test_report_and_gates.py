@@ -1,14 +1,9 @@
 import numpy as np
 import pytest
-from PIL import Image
 
 from app.pipeline.bundle import read_manifest
 from app.pipeline.manifest import Metrics
-from app.pipeline.presets import PAPER
-from tests.drawing import draw_tile, grid_of_centres
-from training import evaluate, sample_tile
-from training.data import DataError
-from training.evaluate import evaluate_detection
+from training import sample_tile
 from training.report import render
 from training.shippable import GATES, failed_gates
 
@@ -56,18 +51,46 @@ def test_collapsed_model_fails_several_gates():
     assert len(failed_gates(metrics(loss_q=1.61, share=0.0, fidelity=0.0, diversity=None))) == 4
 
 
-DETECTION = {
-    "paper": {
-        "tune": {"precision": 0.8, "recall": 0.7, "f1": 0.747, "found": 100, "truth": 120},
-        "test": {"precision": 0.886, "recall": 0.731, "f1": 0.801, "found": 50, "truth": 61},
-    }
+RESULTS = {
+    "detection": {
+        "paper": {
+            "tune": {"precision": 0.8, "recall": 0.7, "f1": 0.747, "found": 100, "truth": 120},
+            "test": {
+                "precision": 0.886,
+                "recall": 0.731,
+                "f1": 0.801,
+                "recall_code_1": 0.75,
+                "found": 50,
+                "truth": 61,
+                "seconds": 0.5,
+            },
+        }
+    },
+    "segmentation": {
+        "monuseg": {
+            "paper": {
+                "iou": 0.56,
+                "f1": 0.7,
+                "dice": 0.779,
+                "aji": 0.4,
+                "pq": 0.3,
+                "matched": 5,
+                "found": 6,
+                "truth": 7,
+                "tiles": 13,
+                "seconds": 1.25,
+            }
+        }
+    },
 }
 
 
 def test_report_says_what_was_measured_and_nothing_else(shipped_bundle):
     manifest, _ = read_manifest(shipped_bundle)
-    text = render(DETECTION, manifest)
-    assert "| paper | test | 0.886 | 0.731 | 0.801 | 50 | 61 |" in text
+    text = render(RESULTS, manifest)
+    assert "| paper | test | 0.886 | 0.731 | 0.801 | 0.750 | 50 | 61 | 0.50 |" in text
+    assert "| paper | 0.560 | 0.700 | 0.779 | 0.400 | 0.300 | 5 | 6 | 7 | 1.25 |" in text
+    assert "`monuseg` (tiles: 13)" in text
     assert f"{manifest.metrics.loss_q:.3f}" in text
     assert f"{manifest.training.iterations} generator iterations" in text
     assert manifest.image_level.label_basis in text
@@ -79,50 +102,42 @@ def test_report_says_what_was_measured_and_nothing_else(shipped_bundle):
     assert "{" not in text
 
 
+def test_each_evaluation_stands_with_its_command(shipped_bundle):
+    text = render(RESULTS, read_manifest(shipped_bundle)[0])
+    for name in RESULTS:
+        assert f"`python -m training evaluate {name} " in text
+
+
+def test_masks_are_called_tuning_data(shipped_bundle):
+    text = render(RESULTS, read_manifest(shipped_bundle)[0])
+    assert "tuning data" in text[text.index("## Segmentation") : text.index("### `monuseg`")]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_what_was_not_measured_is_left_out(name, shipped_bundle):
+    text = render({name: RESULTS[name]}, read_manifest(shipped_bundle)[0])
+    assert [other for other in RESULTS if f"training evaluate {other}" in text] == [name]
+
+
+def test_figure_that_was_not_measured_is_a_dash(shipped_bundle):
+    text = render(RESULTS, read_manifest(shipped_bundle)[0])
+    assert "| paper | tune | 0.800 | 0.700 | 0.747 | – | 100 | 120 | – |" in text
+
+
 def test_report_of_a_cluster_without_diversity_has_a_dash(shipped_bundle):
     manifest, _ = read_manifest(shipped_bundle)
     figures = manifest.metrics.clusters[0].model_copy(update={"diversity": None})
     clusters = (figures, *manifest.metrics.clusters[1:])
     changed = manifest.model_copy(update={"metrics": manifest.metrics.model_copy(update={"clusters": clusters})})
-    assert "| 0 |" in render(DETECTION, changed)
-    assert "| – |" in render(DETECTION, changed)
+    assert f"| 0 | {figures.share:.3f} | {figures.fidelity:.3f} | – |" in render({}, changed)
 
 
 def test_tables_of_the_report_are_well_formed(shipped_bundle):
     columns = 0
-    for line in render(DETECTION, read_manifest(shipped_bundle)[0]).splitlines():
+    for line in render(RESULTS, read_manifest(shipped_bundle)[0]).splitlines():
         found = line.count("|") if line.startswith("|") else 0
         assert found in (columns, 0) or columns == 0, line
         columns = found
-
-
-@pytest.fixture
-def data_set(tmp_path):
-    """One tile of each split, with a dot on each nucleus; on the test tile two dots more."""
-    (tmp_path / "tiles").mkdir()
-    centres = grid_of_centres()
-    rows = ["tile,x,y,code"]
-    for name, extra in (("BM_GRAZ_HE_0007_01", [[2, 2], [237, 2]]), ("other", [])):
-        Image.fromarray(draw_tile(centres)).save(tmp_path / "tiles" / f"{name}.png")
-        rows += [f"{name},{x},{y},1" for x, y in [*centres.tolist(), *extra]]
-    (tmp_path / "cells.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return tmp_path
-
-
-def test_detection_is_scored_for_each_split(data_set, monkeypatch):
-    monkeypatch.setattr(evaluate, "SEGMENTATIONS", {"paper": PAPER})
-    n = len(grid_of_centres())
-    scores = evaluate_detection(data_set)["paper"]
-    assert scores["tune"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "found": n, "truth": n}
-    assert scores["test"] == pytest.approx(
-        {"precision": 1.0, "recall": n / (n + 2), "f1": 2 * n / (2 * n + 2), "found": n, "truth": n + 2}
-    )
-
-
-def test_detection_without_dots_is_an_error(data_set):
-    (data_set / "cells.csv").unlink()
-    with pytest.raises(DataError, match=r"cells\.csv"):
-        evaluate_detection(data_set)
 
 
 def test_sample_tile_is_drawn_from_cells_and_a_seed(cells):

@@ -1,0 +1,1 @@
+"""Competitors, one file each."""
