@@ -7,6 +7,7 @@ tile and deconvolve the tile itself. The authors' loop leaves out each tile's la
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from skimage.measure import label
 from app.pipeline.presets import PAPER
 from app.pipeline.segment import measure
 from app.pipeline.stain import haematoxylin_first
-from app.pipeline.types import BoolArray, Int32Array, Nuclei, Stain, UInt8Array
+from app.pipeline.types import BoolArray, Int32Array, Nuclei, UInt8Array
 
 THRESHOLD = 160
 MAX_CLUSTERING_RADIUS_PX = 10
@@ -38,7 +39,20 @@ from which a part that the opening leaves is dropped."""
 FOUR_CONNECTED = 1
 
 
-def unmix_by_recipe(pixels: UInt8Array) -> Stain:
+@dataclass(frozen=True)
+class RecipeStains:
+    """What the recipe knows of a tile's stains.
+
+    Attributes:
+        normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
+        haematoxylin: (H, W) uint8 intensity of the tile as it was, dark = stained.
+    """
+
+    normalised: UInt8Array
+    haematoxylin: UInt8Array
+
+
+def unmix_by_recipe(pixels: UInt8Array) -> RecipeStains:
     """Normalise a tile, and separate the haematoxylin of the tile as it was.
 
     Args:
@@ -47,15 +61,15 @@ def unmix_by_recipe(pixels: UInt8Array) -> Stain:
     normalised = np.asarray(reinhard(pixels, PAPER.stain.target_mean, PAPER.stain.target_sd), dtype=np.uint8)
     stains = separate_stains_macenko_pca(rgb_to_sda(normalised, None), PAPER.stain.min_magnitude)
     matrix = haematoxylin_first(np.asarray(stains, dtype=np.float64)[:, :2])
-    return Stain(normalised, np.asarray(color_deconvolution(pixels, matrix).Stains[..., 0], np.uint8), matrix)
+    return RecipeStains(normalised, np.asarray(color_deconvolution(pixels, matrix).Stains[..., 0], np.uint8))
 
 
-def segment_by_authors(stains: Stain) -> Nuclei:
+def segment_by_authors(stains: RecipeStains) -> Nuclei:
     """The authors' code: what the clusters of seeds cover, touching ones joined, and the large objects opened 7×7."""
     return measure(_opened_where_large(_clustered(stains.haematoxylin, AUTHORS_SIGMAS_PX) > 0))
 
 
-def segment_by_seeds(stains: Stain) -> Nuclei:
+def segment_by_seeds(stains: RecipeStains) -> Nuclei:
     """The same up to the compaction, with HistomicsTK's own radii, and each cluster of seeds a nucleus."""
     labels = _clustered(stains.haematoxylin, HISTOMICSTK_SIGMAS_PX)
     _, without_gaps = np.unique(labels, return_inverse=True)
