@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app import __version__
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+# What is imported within a command is not needed by the others, and takes a second.
+Format = Literal["json", "stages"]
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -37,22 +44,80 @@ def serve(
     Example: marrowscope serve --port 8080
     """
     import uvicorn
+
+    from app.main import create_app
+
+    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    settings = _settings(**given)
+    # server_header: the version of the server is nobody's business.
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
+
+
+@cli.command()
+def analyze(
+    tiles: Annotated[list[Path], typer.Argument(metavar="TILE", help="PNG, JPEG or TIFF with 8 bits per channel.")],
+    format: Annotated[
+        Format,
+        typer.Option(help="json: what POST /analyze answers. stages: one figure of every step from tile to crops."),
+    ] = "json",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Folder for the answers, one file per tile; what is there under its name is replaced. "
+            "Default: the current one, but the JSON of a single tile goes to stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Bundle to analyse with (MARROWSCOPE_BUNDLE, marrow).")
+    ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: that of the bundle.", show_default=False),
+    ] = None,
+) -> None:
+    """Analyse tiles without a server.
+
+    A tile that cannot be read is named on stderr and the others go on; the exit status is then 1.
+
+    \b
+    Examples:
+      marrowscope analyze tile.png > tile.json
+      marrowscope analyze tile.png --format stages    # tile.stages.png
+      marrowscope analyze a.png b.tif --out answers   # answers/a.json, b.json
+      marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
+    """  # noqa: D301
+    from app import shell
+    from app.pipeline.errors import InvalidBundle
+
+    try:
+        is_complete = shell.analyze(tiles, _settings(), format, out=out, bundle=bundle, mpp=mpp)
+    except (InvalidBundle, OSError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    if not is_complete:
+        raise typer.Exit(1)
+
+
+def _settings(**given: Any) -> Settings:
+    """The settings of the environment, but for those that were given.
+
+    Raises:
+        typer.BadParameter: one of them is not valid.
+    """
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
-    from app.main import create_app
     from app.settings import Settings
 
-    given: dict[str, Any] = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     try:
-        settings = Settings(**given)
+        return Settings(**given)
     except SettingsError as error:
         raise typer.BadParameter(f"{error} (lists are written as JSON)") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(first["msg"], param_hint=f"MARROWSCOPE_{first['loc'][0]}".upper()) from error
-    # server_header: the version of the server is nobody's business.
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from app.pipeline.encode import encode
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality import Quality, assess
 from app.pipeline.segment import contours, segment, unmix
-from app.pipeline.types import Float32Array, Float64Array, Int32Array, Int64Array, Nuclei, Tile
+from app.pipeline.types import Float32Array, Float64Array, Int32Array, Int64Array, Nuclei, Stain, Tile, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,23 @@ class Analysis:
     timing_ms: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a tile became on the way to its analysis, at the analysed scale.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        stains: its normalisation and unmixing.
+        nuclei: its nuclei.
+        crops: (N, 32, 32, 3) uint8.
+    """
+
+    pixels: UInt8Array
+    stains: Stain
+    nuclei: Nuclei
+    crops: UInt8Array
+
+
 def analyse(data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None) -> Analysis:
     """Decode an upload, find its cells, and say what they are.
 
@@ -63,6 +80,13 @@ def analyse(data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None =
     Raises:
         PipelineError: one of its subclasses, by the stage that refuses.
     """
+    return analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp)[0]
+
+
+def analyse_stages(
+    data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None
+) -> tuple[Analysis, Stages]:
+    """`analyse`, and the values on the way."""
     manifest = bundle.manifest
     timing: dict[str, float] = {}
     with _timed(timing, "total"):
@@ -77,12 +101,14 @@ def analyse(data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None =
         with _timed(timing, "quality"):
             quality = assess(pixels, stains, manifest.segmentation.stain, manifest.quality)
         with _timed(timing, "encode"):
-            probs = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, manifest.n_clusters)
+            crops = crop_nuclei(stains.normalised, nuclei)
+            probs = encode(crops, bundle.backend, manifest.n_clusters)
         with _timed(timing, "label"):
             proportions = summarise(probs)
             label = diagnose(proportions.values, len(nuclei), manifest.image_level)
             cells = _on_upload(nuclei, outlines, probs, tile)
-    return Analysis(tile, quality, cells, proportions, label, timing)
+    analysis = Analysis(tile, quality, cells, proportions, label, timing)
+    return analysis, Stages(pixels, stains, nuclei, crops)
 
 
 def _on_upload(nuclei: Nuclei, outlines: list[Int32Array], probs: Float32Array, tile: Tile) -> Cells:
