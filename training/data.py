@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
+from app.pipeline.border import keep_whole
 from app.pipeline.crops import crop_nuclei, to_network
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
@@ -83,7 +84,7 @@ class Cells:
                 areas_px=stored["areas_px"],
                 tiles=tuple(str(name) for name in stored["tiles"]),
                 stain_matrices=stored["stain_matrices"],
-                segmentation=SegmentationParams.model_validate(json.loads(str(stored["segmentation"]))),
+                segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
             )
 
 
@@ -121,7 +122,7 @@ def extract_cells(
         except PipelineError as error:
             raise DataError(f"{path}: {error}") from error
         stains = unmix(tile.pixels, params.stain, params.engine)
-        nuclei = segment(stains, params)
+        nuclei = keep_whole(segment(stains, params))
         crops.append(crop_nuclei(stains.normalised, nuclei))
         index.append(np.full(len(nuclei), i))
         areas.append(nuclei.areas_px)

@@ -8,14 +8,15 @@ from histomicstk.preprocessing.color_deconvolution import color_deconvolution, s
 from histomicstk.preprocessing.color_normalization import reinhard as htk_reinhard
 
 from app.pipeline import stain
-from app.pipeline.types import BoolArray, Float64Array, UInt8Array
+from app.pipeline.types import Float64Array, LabStatistics, UInt8Array
 
 
-def reinhard(pixels: UInt8Array, target_mean: Float64Array, target_sd: Float64Array) -> UInt8Array:
+def reinhard(pixels: UInt8Array, source: LabStatistics, target: LabStatistics) -> UInt8Array:
     """See `stain.reinhard`."""
-    if _is_flat(pixels):
-        return pixels
-    normalised = htk_reinhard(pixels, target_mean, target_sd, mask_out=_unseen(pixels))
+    if (source.sd < stain.MIN_LAB_SD).any():
+        # HistomicsTK would divide by zero.
+        return stain.reinhard(pixels, source, target)
+    normalised = htk_reinhard(pixels, target.mean, target.sd, src_mu=source.mean, src_sigma=source.sd)
     return np.asarray(normalised, dtype=np.uint8)
 
 
@@ -26,11 +27,10 @@ def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tupl
         return None
     low, high = angle_percentiles
     matrix = separate_stains_macenko_pca(
-        rgb_to_sda(pixels, None),
+        rgb_to_sda(pixels[None], None),
         minimum_magnitude=min_magnitude,
         min_angle_percentile=low / 100,
         max_angle_percentile=high / 100,
-        mask_out=_unseen(pixels),
     )
     return stain.haematoxylin_first(np.asarray(matrix, dtype=np.float64)[:, :2])
 
@@ -38,15 +38,3 @@ def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tupl
 def haematoxylin_image(pixels: UInt8Array, stain_matrix: Float64Array) -> UInt8Array:
     """See `stain.haematoxylin_image`."""
     return np.asarray(color_deconvolution(pixels, stain_matrix).Stains[..., 0], dtype=np.uint8)
-
-
-def _is_flat(pixels: UInt8Array) -> bool:
-    """Whether some lαβ channel is constant, where HistomicsTK would divide by zero."""
-    seen = stain.rgb_to_lab(pixels)[stain.is_seen(pixels)]
-    return len(seen) == 0 or bool((seen.std(axis=0) < stain.MIN_LAB_SD).any())
-
-
-def _unseen(pixels: UInt8Array) -> BoolArray | None:
-    """What HistomicsTK is to leave out of its statistics; None where that is nothing."""
-    seen = stain.is_seen(pixels)
-    return None if seen.all() else ~seen

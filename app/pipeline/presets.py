@@ -21,6 +21,9 @@ class StainParams(BaseModel):
     min_magnitude: float = Field(ge=0, description="optical density below which a pixel is background, 0–255 scale")
     angle_percentiles: tuple[float, float] = Field(description="low and high percentile of Macenko's angles")
     min_angle_deg: float = Field(ge=0, lt=90, description="spread of a tile's angles below which it has one stain")
+    tissue_only: bool = Field(
+        default=False, description="whether statistics leave background out, so that glass changes nothing"
+    )
 
     @field_validator("angle_percentiles")
     @classmethod
@@ -30,8 +33,8 @@ class StainParams(BaseModel):
         return value
 
 
-class SegmentationParams(BaseModel):
-    """Everything between a tile and its nuclei."""
+class ThresholdParams(BaseModel):
+    """The paper's recipe: everything between a tile and its nuclei."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,7 +49,49 @@ class SegmentationParams(BaseModel):
     opening_px: int = Field(ge=1, description="edge of the square opening that parts touching nuclei")
 
 
-PAPER = SegmentationParams(
+class ScoreParams(BaseModel):
+    """Weights of what makes an object a nucleus; the score is in natural logarithms and a nucleus has more than 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bias: float = Field(description="of an object of good size, convex, with an edge and a density of 1")
+    small_area_px: Positive = Field(description="area below which an object is small")
+    small: float = Field(ge=0, description="loss as a small object shrinks e-fold")
+    large_area_px: Positive = Field(description="area above which an object is large")
+    large: float = Field(ge=0, description="loss as a large object grows e-fold")
+    shape: float = Field(ge=0, description="loss with the share of its convex hull that an object leaves empty")
+    edge: float = Field(ge=0, description="gain as the gradient along the outline grows e-fold")
+    density: float = Field(ge=0, description="gain as the mean density grows e-fold")
+
+
+class LevelParams(BaseModel):
+    """Objects at many levels of density: everything between a tile and its nuclei."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: Literal["default"]
+    engine: Engine = Field(description="who computes the stains")
+    stain: StainParams
+    smoothing_px: Positive = Field(description="sigma of the Gaussian over density")
+    nuclear_density_range: tuple[Positive, Positive] = Field(
+        description="what the density that parts a tile's nuclei from the rest is held within, 0–255 scale"
+    )
+    levels: tuple[Positive, ...] = Field(min_length=1, description="rising thresholds, over that density")
+    closing_px: int = Field(ge=0, description="radius of the closing that mends a nucleus's rim")
+    max_hole_px: int = Field(ge=0, description="largest hole that is filled")
+    opening_px: int = Field(ge=0, description="radius of the opening that cuts bridges")
+    min_area_px: int = Field(ge=1, description="smallest object that is looked at")
+    max_area_px: int = Field(ge=1, description="largest object that may be one nucleus")
+    waist_solidity: float = Field(ge=0, le=1, description="share of its convex hull below which an object is divided")
+    min_depth_px: Positive = Field(description="least distance of a part's core from the object's edge")
+    peak_distance_px: int = Field(ge=1, description="least distance between the cores of two parts")
+    score: ScoreParams
+
+
+SegmentationParams = Annotated[ThresholdParams | LevelParams, Field(discriminator="preset")]
+
+
+PAPER = ThresholdParams(
     preset="paper",
     engine="native",
     stain=StainParams(
@@ -58,6 +103,7 @@ PAPER = SegmentationParams(
         angle_percentiles=(1, 99),
         # Ours: real tiles spread over 16° and more, a single stain with camera noise under 7.3°.
         min_angle_deg=8,
+        tissue_only=False,
     ),
     threshold=120,
     # Ours: over twice the largest hole of a nucleus in the training tiles, 427 px. A frame round a tile is not one.
@@ -68,4 +114,30 @@ PAPER = SegmentationParams(
     compaction=3,
     opening_px=7,
 )
-PRESETS = {"paper": PAPER}
+DEFAULT = LevelParams(
+    preset="default",
+    engine="native",
+    stain=StainParams(
+        # Mean over the eight tuning tiles of bm_graz, of their tissue.
+        target_mean=(8.493, -0.179, 0.046),
+        target_sd=(0.642, 0.131, 0.020),
+        min_magnitude=16,
+        angle_percentiles=(1, 99),
+        min_angle_deg=8,
+        tissue_only=True,
+    ),
+    smoothing_px=1.2,
+    nuclear_density_range=(20, 60),
+    levels=(0.4, 0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57),
+    closing_px=1,
+    max_hole_px=800,
+    opening_px=3,
+    min_area_px=40,
+    max_area_px=6000,
+    waist_solidity=0.9,
+    min_depth_px=3,
+    peak_distance_px=4,
+    score=ScoreParams(bias=7.0, small_area_px=400, small=3, large_area_px=1000, large=2, shape=18, edge=2.3, density=3),
+)
+PRESETS: dict[str, ThresholdParams | LevelParams] = {"default": DEFAULT, "paper": PAPER}
+"""By name, the one to take first."""

@@ -9,14 +9,16 @@ from time import perf_counter
 
 import numpy as np
 
+from app.pipeline.border import keep_whole
 from app.pipeline.bundle import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode, rescale
 from app.pipeline.diagnose import Label, diagnose
 from app.pipeline.encode import encode
+from app.pipeline.nuclei import contours
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality import Quality, assess
-from app.pipeline.segment import contours, segment, unmix
+from app.pipeline.segment import segment, unmix
 from app.pipeline.types import Float32Array, Float64Array, Int32Array, Int64Array, Nuclei, Stain, Tile, UInt8Array
 
 
@@ -96,7 +98,8 @@ def analyse_stages(
             pixels = rescale(tile.pixels, factor, max_pixels=max_pixels)
         with _timed(timing, "segment"):
             stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
-            nuclei = segment(stains, manifest.segmentation)
+            found = segment(stains, manifest.segmentation)
+            nuclei = keep_whole(found)
             outlines = contours(nuclei)
         with _timed(timing, "quality"):
             quality = assess(pixels, stains, manifest.segmentation.stain, manifest.quality)

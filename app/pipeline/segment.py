@@ -1,47 +1,70 @@
-"""Tile → Nuclei: stains, haematoxylin threshold, clean-up (paper §III-B1, Fig. 6)."""
+"""Tile → Nuclei: stains, then one of two ways to find nuclei (paper §III-B1)."""
 
 from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
 
-import cv2
 import numpy as np
-from scipy import ndimage
-from skimage.measure import label as label_objects
-from skimage.measure import regionprops_table
 
 from app.pipeline import stain
 from app.pipeline.errors import EngineUnavailable
-from app.pipeline.presets import Engine, SegmentationParams, StainParams
-from app.pipeline.types import BoolArray, Int32Array, Nuclei, Stain, UInt8Array
+from app.pipeline.levels import segment_by_levels
+from app.pipeline.nuclei import measure
+from app.pipeline.presets import Engine, SegmentationParams, StainParams, ThresholdParams
+from app.pipeline.threshold import segment_by_threshold
+from app.pipeline.types import LabStatistics, Nuclei, Stain, StainEstimate, UInt8Array
 
-EIGHT_CONNECTED = 2
 
-
-def unmix(pixels: UInt8Array, params: StainParams, engine: Engine = "native") -> Stain:
+def unmix(
+    pixels: UInt8Array, params: StainParams, engine: Engine = "native", estimate: StainEstimate | None = None
+) -> Stain:
     """Normalise a tile's colours and separate its haematoxylin.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         params: target statistics and Macenko's limits.
         engine: "native", or "histomicstk" for the reference implementation.
+        estimate: measured on a larger image that the tile is part of; by default it is measured on the tile.
 
     Raises:
         EngineUnavailable: the engine is not installed.
     """
     source = stain_engine(engine)
-    limits: dict[str, Any] = {
-        "min_magnitude": params.min_magnitude,
-        "angle_percentiles": params.angle_percentiles,
-    }
-    normalised = source.reinhard(pixels, np.asarray(params.target_mean), np.asarray(params.target_sd))
-    two_stains = stain.stain_spread_deg(pixels, **limits) >= params.min_angle_deg
-    matrix = source.macenko(normalised, **limits) if two_stains else None
-    if matrix is None:
-        blank = np.full(pixels.shape[:2], 255, np.uint8)
-        return Stain(normalised=normalised, haematoxylin=blank, stain_matrix=None)
-    return Stain(normalised, source.haematoxylin_image(normalised, matrix), matrix)
+    tissue = stain.is_tissue(pixels, params.min_magnitude) if params.tissue_only else stain.is_seen(pixels)
+    counted = pixels[tissue]
+    lab = stain.lab_statistics(counted) if estimate is None else estimate.lab
+    if lab is None:
+        return _unstained(pixels, tissue)
+    target = LabStatistics(np.asarray(params.target_mean), np.asarray(params.target_sd))
+    normalised = source.reinhard(pixels, lab, target)
+    if estimate is None:
+        matrix = _stain_matrix(counted, normalised[tissue], params, source)
+        if matrix is None:
+            return _unstained(normalised, tissue)
+    else:
+        matrix = estimate.stain_matrix
+    haematoxylin = source.haematoxylin_image(normalised, matrix)
+    if params.tissue_only:
+        haematoxylin = np.where(tissue, haematoxylin, np.uint8(255))
+    if estimate is None:
+        estimate = StainEstimate(lab, matrix, stain.nuclear_density(haematoxylin, tissue))
+    return Stain(normalised, haematoxylin, tissue, estimate)
+
+
+def _stain_matrix(
+    counted: UInt8Array, normalised: UInt8Array, params: StainParams, source: ModuleType
+) -> np.ndarray | None:
+    """Stain vectors of (N, 3) pixels, or None where two stains cannot be told apart."""
+    limits: dict[str, Any] = {"min_magnitude": params.min_magnitude, "angle_percentiles": params.angle_percentiles}
+    if stain.stain_spread_deg(counted, **limits) < params.min_angle_deg:
+        return None
+    matrix: np.ndarray | None = source.macenko(normalised, **limits)
+    return matrix
+
+
+def _unstained(normalised: UInt8Array, tissue: np.ndarray) -> Stain:
+    return Stain(normalised, np.full(tissue.shape, 255, np.uint8), tissue, None)
 
 
 def segment(stains: Stain, params: SegmentationParams) -> Nuclei:
@@ -49,105 +72,16 @@ def segment(stains: Stain, params: SegmentationParams) -> Nuclei:
 
     Args:
         stains: result of `unmix`.
-        params: threshold and clean-up.
+        params: of the paper's threshold, or of the levels of density.
 
     Returns:
         Nuclei in reading order of their topmost pixel; none for a degenerate tile.
     """
-    stained = fill_holes(stains.haematoxylin < params.threshold, params.max_hole_px)
-    kept = compact(remove_small(stained, params.min_area_px), params.compaction)
-    kernel = np.ones((params.opening_px, params.opening_px), np.uint8)
-    # The border is replicated, or the opening would eat every nucleus that touches it.
-    opened = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
-    kept = remove_small(opened.astype(bool), params.min_fragment_px)
-    return measure(np.asarray(label_objects(kept, connectivity=EIGHT_CONNECTED), dtype=np.int32))
-
-
-def fill_holes(stained: BoolArray, max_hole_px: int) -> BoolArray:
-    """Fill the holes of nuclei with open chromatin.
-
-    Args:
-        stained: (H, W) bool.
-        max_hole_px: a larger hole stays: it is not within a nucleus, but within a ring of them or a frame.
-
-    Returns:
-        (H, W) bool, a superset of `stained`.
-    """
-    holes = ndimage.binary_fill_holes(stained) & ~stained
-    return np.asarray(stained | (holes & ~remove_small(holes, max_hole_px + 1)))
-
-
-def remove_small(stained: BoolArray, min_area_px: int) -> BoolArray:
-    """Drop the 8-connected objects of fewer than `min_area_px` pixels.
-
-    Args:
-        stained: (H, W) bool.
-        min_area_px: smallest object that stays.
-
-    Returns:
-        (H, W) bool, a subset of `stained`.
-    """
-    objects = label_objects(stained, connectivity=EIGHT_CONNECTED)
-    large = np.bincount(objects.ravel()) >= min_area_px
-    large[0] = False
-    return np.asarray(large[objects])
-
-
-def compact(stained: BoolArray, compaction: int) -> BoolArray:
-    """Remove thin protrusions (Wienert et al. 2012, "compaction").
-
-    A pixel at city-block distance i < d from the background is removed unless a path of rising distance leads from it
-    into a part of the object that is at least d deep.
-
-    Args:
-        stained: (H, W) bool.
-        compaction: d, in px.
-
-    Returns:
-        (H, W) bool, a subset of `stained`.
-    """
-    # Pixels beyond the border are unknown, not background: pad with the edge before measuring depth.
-    padded = np.pad(stained, compaction, mode="edge")
-    depth = np.asarray(ndimage.distance_transform_cdt(padded, metric="taxicab"))
-    # Where there is no background at all, scipy gives -1.
-    depth[depth < 0] = compaction
-    cross = ndimage.generate_binary_structure(2, 1)
-    for i in range(compaction - 1, 0, -1):
-        shallow = (depth == i) & (ndimage.maximum_filter(depth, footprint=cross) < i + 1)
-        depth[shallow] -= 1
-    inner = slice(compaction, -compaction)
-    return np.asarray(depth[inner, inner] > 0)
-
-
-def measure(labels: Int32Array) -> Nuclei:
-    """Centroid, bounding box and area of every labelled nucleus.
-
-    Args:
-        labels: (H, W) int32, 0 = background, 1…N without gaps.
-    """
-    table = regionprops_table(labels, properties=("centroid", "bbox", "area"))
-    columns = {name: np.asarray(values) for name, values in table.items()}
-    return Nuclei(
-        labels=labels,
-        centroids=np.column_stack([columns["centroid-1"], columns["centroid-0"]]).astype(np.float64),
-        bboxes=np.column_stack([columns[f"bbox-{i}"] for i in (1, 0, 3, 2)]).astype(np.int64),
-        areas_px=columns["area"].astype(np.int64),
-    )
-
-
-def contours(nuclei: Nuclei) -> list[Int32Array]:
-    """Outer outline of every nucleus.
-
-    Returns:
-        One (V, 2) int32 array of x, y per nucleus, V ≥ 1, clockwise on the screen, not closed.
-    """
-    outlines = []
-    for i, (x0, y0, x1, y1) in enumerate(nuclei.bboxes, start=1):
-        inside = (nuclei.labels[y0:y1, x0:x1] == i).astype(np.uint8)
-        found, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(int(x0), int(y0)))
-        # OpenCV goes round the other way.
-        outlines.append(np.asarray(max(found, key=len), dtype=np.int32).reshape(-1, 2)[::-1])
-    return outlines
+    if stains.estimate is None:
+        return measure(np.zeros(stains.haematoxylin.shape, np.int32))
+    if isinstance(params, ThresholdParams):
+        return measure(segment_by_threshold(stains.haematoxylin, params))
+    return measure(segment_by_levels(stains.haematoxylin, stains.estimate.nuclear_density, params))
 
 
 def stain_engine(name: Engine) -> ModuleType:

@@ -9,7 +9,7 @@ import numpy as np
 
 from app.pipeline.crops import CROP_PX
 from app.pipeline.figure import PANEL_PX, Panel, blank, compose, fit, place, with_text
-from app.pipeline.segment import contours
+from app.pipeline.nuclei import contours
 from app.pipeline.types import BoolArray, Nuclei, Stain, UInt8Array
 
 PANEL_HEIGHTS_PX = (300, 1000)

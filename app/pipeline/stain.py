@@ -6,9 +6,10 @@ below 16" means the same here.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from app.pipeline.types import BoolArray, Float64Array, UInt8Array
+from app.pipeline.types import BoolArray, Float32Array, Float64Array, LabStatistics, UInt8Array
 
 RGB_TO_LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 LMS_TO_LAB = np.diag([1 / 3**0.5, 1 / 6**0.5, 1 / 2**0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
@@ -28,7 +29,14 @@ MIN_ANGLE = 1e-3
 SPREAD_PIXELS = 250_000
 """Pixels, about, that the spread of a large tile is measured on."""
 
+BLACK = 8
+"""Grey level of the brightest channel up to which a pixel is black, as a frame is after JPEG. Nuclei are lighter."""
+
+NUCLEAR_DENSITY_SIGMA = 2.0
+"""px; blurs chromatin, so that the two parts are nuclei and the rest."""
+
 _OD_TABLE = 255.0 * (1.0 - np.log(np.arange(256) + 1.0) / np.log(256.0))
+_SQUARED_OD_TABLE = np.square(_OD_TABLE).astype(np.float32)
 
 
 def optical_density(pixels: UInt8Array) -> Float64Array:
@@ -44,7 +52,7 @@ def optical_density(pixels: UInt8Array) -> Float64Array:
 
 
 def is_seen(pixels: UInt8Array) -> BoolArray:
-    """Where the microscope saw something: not pure black, as scanners and screenshots leave what they did not see.
+    """Where the microscope saw something: not black, as scanners and screenshots leave what they did not see.
 
     Such pixels have no finite lαβ, and a few of them would decide the statistics of the whole tile.
 
@@ -54,7 +62,23 @@ def is_seen(pixels: UInt8Array) -> BoolArray:
     Returns:
         (H, W) bool.
     """
-    return np.asarray(pixels.any(axis=2))
+    return np.asarray(pixels.max(axis=2) > BLACK)
+
+
+def is_tissue(pixels: UInt8Array, min_magnitude: float) -> BoolArray:
+    """Where there is tissue: seen, and darker than background.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        min_magnitude: optical-density length, 0-255 scale, up to which a pixel is background.
+
+    Returns:
+        (H, W) bool.
+    """
+    squared = np.zeros(pixels.shape[:2], np.float32)
+    for channel in range(3):
+        squared += _SQUARED_OD_TABLE[pixels[..., channel]]
+    return np.asarray((squared > min_magnitude**2) & is_seen(pixels))
 
 
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
@@ -71,38 +95,47 @@ def lab_to_rgb(lab: Float64Array) -> UInt8Array:
     return np.asarray(np.clip(rgb, 0, 255), dtype=np.uint8)
 
 
-def reinhard(pixels: UInt8Array, target_mean: Float64Array, target_sd: Float64Array) -> UInt8Array:
-    """Move the tile's lαβ mean and spread to the target's (Reinhard et al. 2001).
+def lab_statistics(pixels: UInt8Array) -> LabStatistics | None:
+    """Mean and standard deviation of lαβ.
+
+    Args:
+        pixels: (N, 3) uint8 RGB, those that count.
+
+    Returns:
+        None where lightness does not vary: there is no spread to move.
+    """
+    if len(pixels) == 0:
+        return None
+    lab = rgb_to_lab(pixels)
+    sd = lab.std(axis=0)
+    return None if sd[0] < MIN_LAB_SD else LabStatistics(lab.mean(axis=0), sd)
+
+
+def reinhard(pixels: UInt8Array, source: LabStatistics, target: LabStatistics) -> UInt8Array:
+    """Move lαβ mean and spread from a tile's own to the target's (Reinhard et al. 2001).
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
-        target_mean: (3,) lαβ mean.
-        target_sd: (3,) lαβ standard deviation.
+        source: of the pixels that count.
+        target: what they are to become.
 
     Returns:
-        (H, W, 3) uint8. A tile whose lαβ lightness does not vary is returned as it is: it has no spread to move.
+        (H, W, 3) uint8. A channel that does not vary becomes the target's mean.
     """
-    lab = rgb_to_lab(pixels)
-    seen = lab[is_seen(pixels)]
-    if len(seen) == 0:
-        return pixels
-    mean, sd = seen.mean(axis=0), seen.std(axis=0)
-    if sd[0] < MIN_LAB_SD:
-        return pixels
-    scale = np.where(sd < MIN_LAB_SD, 0.0, target_sd / np.maximum(sd, MIN_LAB_SD))
-    return lab_to_rgb((lab - mean) * scale + target_mean)
+    scale = np.where(source.sd < MIN_LAB_SD, 0.0, target.sd / np.maximum(source.sd, MIN_LAB_SD))
+    return lab_to_rgb((rgb_to_lab(pixels) - source.mean) * scale + target.mean)
 
 
 def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> Float64Array | None:
     """Estimate the two stain vectors (Macenko et al. 2009).
 
     Args:
-        pixels: (H, W, 3) uint8 RGB.
+        pixels: (N, 3) uint8 RGB, those that count.
         min_magnitude: optical-density length in the principal plane below which a pixel is background.
         angle_percentiles: low and high percentile of the angle distribution, 0–100.
 
     Returns:
-        (3, 2) float64, unit columns haematoxylin then eosin; None when the tile has no plane (blank, black).
+        (3, 2) float64, unit columns haematoxylin then eosin; None when the pixels have no plane (blank, black).
     """
     found = _plane_and_angles(pixels, min_magnitude, angle_percentiles)
     if found is None:
@@ -112,18 +145,18 @@ def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tupl
 
 
 def stain_spread_deg(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> float:
-    """Angle between the two stains of a tile in its principal plane, in degrees; 0 where there is no plane.
+    """Angle between two stains in their principal plane, in degrees; 0 where there is no plane.
 
     To be measured on the tile as it came: Reinhard stretches every channel to its target, and makes a second stain out
     of the rounding of a single one.
 
     Args:
-        pixels: (H, W, 3) uint8 RGB.
+        pixels: (N, 3) uint8 RGB, those that count.
         min_magnitude: see `macenko`.
         angle_percentiles: see `macenko`.
     """
-    step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / SPREAD_PIXELS)))
-    found = _plane_and_angles(pixels[::step, ::step], min_magnitude, angle_percentiles)
+    every = max(1, len(pixels) // SPREAD_PIXELS)
+    found = _plane_and_angles(pixels[::every], min_magnitude, angle_percentiles)
     return 0.0 if found is None else float(np.rad2deg(found[2] - found[1]))
 
 
@@ -131,7 +164,7 @@ def _plane_and_angles(
     pixels: UInt8Array, min_magnitude: float, angle_percentiles: tuple[float, float]
 ) -> tuple[Float64Array, float, float] | None:
     """The (3, 2) principal plane of optical density, and the low and high angle in it, in radians."""
-    od = optical_density(pixels[is_seen(pixels)])
+    od = optical_density(pixels)
     # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix odᵀ·od.
     values, vectors = np.linalg.eigh(od.T @ od)
     if values[1] <= 1e-9 * max(values[2], 1.0):
@@ -178,3 +211,34 @@ def haematoxylin_image(pixels: UInt8Array, stain_matrix: Float64Array) -> UInt8A
     density = optical_density(pixels) @ np.linalg.inv(complete)[0]
     intensity = 256.0 ** (1.0 - density / 255.0) - 1.0
     return np.asarray(np.clip(intensity, 0, 255), dtype=np.uint8)
+
+
+def density_image(haematoxylin: UInt8Array, sigma: float) -> Float32Array:
+    """Smoothed haematoxylin density. Beyond the border there is none, as on glass.
+
+    Args:
+        haematoxylin: (H, W) uint8 intensity, dark = stained.
+        sigma: of the Gaussian, px.
+
+    Returns:
+        (H, W) float32, 0–255.
+    """
+    density = _OD_TABLE.astype(np.float32)[haematoxylin]
+    return np.asarray(cv2.GaussianBlur(density, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT))
+
+
+def nuclear_density(haematoxylin: UInt8Array, tissue: BoolArray) -> float:
+    """Haematoxylin density that best parts a tile's tissue in two (Otsu 1979).
+
+    Args:
+        haematoxylin: (H, W) uint8 intensity, dark = stained.
+        tissue: (H, W) bool, what counts.
+
+    Returns:
+        0–255; 0 where there is no tissue.
+    """
+    counted = density_image(haematoxylin, NUCLEAR_DENSITY_SIGMA)[tissue]
+    if counted.size == 0:
+        return 0.0
+    found, _ = cv2.threshold(np.rint(counted).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    return float(found)

@@ -41,18 +41,53 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class LabStatistics:
+    """Spread of colour in Ruderman's lαβ.
+
+    Attributes:
+        mean: (3,) float64.
+        sd: (3,) float64 standard deviation.
+    """
+
+    mean: Float64Array
+    sd: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
+class StainEstimate:
+    """What is measured on a tile, or on a slide for all its tiles, before it is unmixed.
+
+    Attributes:
+        lab: of the pixels as they came.
+        stain_matrix: (3, 2) float64 unit columns haematoxylin, eosin, after normalisation.
+        nuclear_density: haematoxylin density, 0–255, that best parts the tissue in two (Otsu 1979).
+    """
+
+    lab: LabStatistics
+    stain_matrix: Float64Array
+    nuclear_density: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stain:
     """What colour normalisation and unmixing know about a tile.
 
     Attributes:
         normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
         haematoxylin: (H, W) uint8 intensity, dark = stained; 255 everywhere when the tile is degenerate.
-        stain_matrix: (3, 2) float64 unit columns haematoxylin, eosin; None when the tile is degenerate.
+        tissue: (H, W) bool, what counted for the statistics.
+        estimate: what the tile was unmixed with; None when the tile is degenerate.
     """
 
     normalised: UInt8Array
     haematoxylin: UInt8Array
-    stain_matrix: Float64Array | None
+    tissue: BoolArray
+    estimate: StainEstimate | None
+
+    @property
+    def stain_matrix(self) -> Float64Array | None:
+        """(3, 2) float64 unit columns haematoxylin, eosin; None when the tile is degenerate."""
+        return None if self.estimate is None else self.estimate.stain_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +99,14 @@ class Nuclei:
         centroids: (N, 2) float64 x, y in px.
         bboxes: (N, 4) int64 x0, y0, x1, y1 in px, x1 and y1 exclusive.
         areas_px: (N,) int64.
+        touches_border: (N,) bool, whether a pixel of it lies on the tile's border.
     """
 
     labels: Int32Array
     centroids: Float64Array
     bboxes: Int64Array
     areas_px: Int64Array
+    touches_border: BoolArray
 
     def __len__(self) -> int:
         """Number of nuclei."""

@@ -5,17 +5,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.pipeline.errors import EngineUnavailable
+from app.pipeline.nuclei import contours, measure
 from app.pipeline.presets import PAPER
-from app.pipeline.segment import compact, contours, fill_holes, measure, remove_small, segment, unmix
-from app.pipeline.types import Stain
+from app.pipeline.segment import segment, unmix
+from app.pipeline.threshold import compact, fill_holes, remove_small
+from app.pipeline.types import LabStatistics, Stain, StainEstimate
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
 
 def nuclei_of(stained, **changes):
     """Segment a tile whose haematoxylin is exactly where `stained` is true."""
     haematoxylin = np.where(stained, 60, 240).astype(np.uint8)
-    stains = Stain(np.zeros((*stained.shape, 3), np.uint8), haematoxylin, np.eye(3)[:, :2])
-    return segment(stains, PAPER.model_copy(update=changes))
+    return segment(stains_of(haematoxylin), PAPER.model_copy(update=changes))
+
+
+def stains_of(haematoxylin, nuclear_density=45):
+    """An unmixed tile of which only the haematoxylin matters."""
+    shape = haematoxylin.shape
+    estimate = StainEstimate(LabStatistics(np.zeros(3), np.ones(3)), np.eye(3)[:, :2], nuclear_density)
+    return Stain(np.zeros((*shape, 3), np.uint8), haematoxylin, np.ones(shape, bool), estimate)
 
 
 def box(shape, x0, y0, x1, y1):
@@ -28,7 +36,7 @@ def test_threshold_is_below_120():
     haematoxylin = np.full((40, 80), 255, np.uint8)
     haematoxylin[10:30, 10:30] = 119
     haematoxylin[10:30, 50:70] = 120
-    nuclei = segment(Stain(np.zeros((40, 80, 3), np.uint8), haematoxylin, np.eye(3)[:, :2]), PAPER)
+    nuclei = segment(stains_of(haematoxylin), PAPER)
     assert len(nuclei) == 1
     assert nuclei.centroids[0, 0] < 30
 

@@ -6,8 +6,9 @@ import pytest
 
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.figure import DARK, GAP_PX, LIGHT, MARGIN_PX, PANEL_PX, WARNING, WIDTH_PX, drawable
+from app.pipeline.nuclei import measure
 from app.pipeline.presets import PAPER
-from app.pipeline.segment import measure, segment, unmix
+from app.pipeline.segment import segment, unmix
 from app.pipeline.stages import BORDER, INNER, Captions, colour_nuclei, draw_stages, touches_border
 from tests.drawing import disc, draw_tile, grid_of_centres
 

@@ -1,16 +1,29 @@
 import numpy as np
 import pytest
 
+from app.pipeline import stain
 from app.pipeline.stain import (
     haematoxylin_first,
     haematoxylin_image,
+    is_tissue,
+    lab_statistics,
     lab_to_rgb,
-    macenko,
+    nuclear_density,
     optical_density,
-    reinhard,
     rgb_to_lab,
 )
+from app.pipeline.types import LabStatistics
 from tests.drawing import EOSIN, HAEMATOXYLIN, draw_tile, grid_of_centres, mix
+
+
+def reinhard(tile, mean, sd):
+    """A tile that is normalised from its own statistics."""
+    return stain.reinhard(tile, lab_statistics(tile.reshape(-1, 3)), LabStatistics(np.asarray(mean), np.asarray(sd)))
+
+
+def macenko(tile):
+    return stain.macenko(tile.reshape(-1, 3), **PAPER_MACENKO)
+
 
 PAPER_MACENKO = {"min_magnitude": 16, "angle_percentiles": (1, 99)}
 OTHER_PAIR = (np.array([0.75, 0.60, 0.28]), np.array([0.25, 0.93, 0.27]))
@@ -69,9 +82,12 @@ def test_reinhard_takes_away_a_tint():
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (90, 20, 140)])
-def test_reinhard_leaves_a_plain_tile_alone(colour):
-    plain = np.full((20, 30, 3), colour, np.uint8)
-    np.testing.assert_array_equal(reinhard(plain, np.array([8.98, -0.08, 0.02]), np.array([0.64, 0.11, 0.03])), plain)
+def test_plain_tile_has_no_spread_of_colour_to_move(colour):
+    assert lab_statistics(np.full((600, 3), colour, np.uint8)) is None
+
+
+def test_no_pixels_have_no_spread_of_colour():
+    assert lab_statistics(np.zeros((0, 3), np.uint8)) is None
 
 
 def test_stages_do_not_write_to_their_input():
@@ -79,9 +95,9 @@ def test_stages_do_not_write_to_their_input():
     tile.flags.writeable = False
     normalised = reinhard(tile, np.array([8.98, -0.08, 0.02]), np.array([0.64, 0.11, 0.03]))
     normalised.flags.writeable = False
-    matrix = macenko(normalised, **PAPER_MACENKO)
+    matrix = macenko(normalised)
     matrix.flags.writeable = False
-    haematoxylin_image(normalised, matrix)
+    nuclear_density(haematoxylin_image(normalised, matrix), is_tissue(tile, 16))
 
 
 def mixtures(vectors, haematoxylin_share):
@@ -97,7 +113,7 @@ def mixtures(vectors, haematoxylin_share):
 @pytest.mark.parametrize("haematoxylin_share", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("vectors", [(HAEMATOXYLIN, EOSIN), unit_pair(OTHER_PAIR)], ids=["Ruifrok", "bluer"])
 def test_macenko_recovers_the_stains_that_were_mixed(vectors, haematoxylin_share):
-    found = macenko(mixtures(vectors, haematoxylin_share), **PAPER_MACENKO)
+    found = macenko(mixtures(vectors, haematoxylin_share))
     np.testing.assert_allclose(found, np.column_stack(vectors), atol=1e-2)
 
 
@@ -105,7 +121,7 @@ def test_macenko_ignores_background():
     stained = mixtures((HAEMATOXYLIN, EOSIN), 0.5)
     # Faint grey: it lies outside both stains and would widen the angles if it counted.
     faint = np.random.default_rng(0).integers(243, 256, (300, 200, 1), dtype=np.uint8).repeat(3, axis=2)
-    found = macenko(np.concatenate([stained, faint]), **PAPER_MACENKO)
+    found = macenko(np.concatenate([stained, faint]))
     np.testing.assert_allclose(found, np.column_stack([HAEMATOXYLIN, EOSIN]), atol=1e-2)
 
 
@@ -123,7 +139,7 @@ def test_macenko_ignores_background():
     ],
 )
 def test_macenko_finds_no_stains_where_there_are_not_two(pixels):
-    assert macenko(pixels, **PAPER_MACENKO) is None
+    assert macenko(pixels) is None
 
 
 @pytest.mark.parametrize("vectors", [(HAEMATOXYLIN, EOSIN), unit_pair(OTHER_PAIR)], ids=["Ruifrok", "bluer"])
@@ -144,3 +160,28 @@ def test_haematoxylin_image_shows_the_amount_of_haematoxylin():
     for eosin in (0.0, 30.0):
         found = haematoxylin_image(mix(amount, np.full_like(amount, eosin)), np.column_stack([HAEMATOXYLIN, EOSIN]))
         np.testing.assert_allclose(found, expected, atol=5)
+
+
+def test_tissue_is_neither_glass_nor_black():
+    # Magnitude of a grey of 240 is √3 · 255 · (1 − ln 241 / ln 256) = 4.8, and of 200 it is 19.2.
+    row = np.array([[[255] * 3, [240] * 3, [200] * 3, [0] * 3, [8, 3, 8], [9, 3, 8], [120, 40, 130]]], np.uint8)
+    assert is_tissue(row, 16).tolist() == [[False, False, True, False, False, True, True]]
+
+
+def test_nuclear_density_parts_pale_from_dark():
+    haematoxylin = np.full((60, 120), 230, np.uint8)
+    haematoxylin[:, 60:] = 40
+    pale, dark = optical_density(np.array([230, 40], np.uint8))
+    assert pale <= nuclear_density(haematoxylin, np.ones((60, 120), bool)) < dark
+
+
+def test_glass_round_a_tile_leaves_its_nuclear_density():
+    tile = draw_tile(grid_of_centres())
+    matrix = np.column_stack([HAEMATOXYLIN, EOSIN])
+    framed = np.pad(tile, ((30, 40), (50, 20), (0, 0)), constant_values=255)
+    plain, padded = (nuclear_density(haematoxylin_image(t, matrix), is_tissue(t, 16)) for t in (tile, framed))
+    assert plain == padded
+
+
+def test_nuclear_density_without_tissue_is_nothing():
+    assert nuclear_density(np.full((5, 5), 255, np.uint8), np.zeros((5, 5), bool)) == 0

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from app.pipeline.nuclei import measure
 from app.pipeline.presets import PAPER, PRESETS
-from app.pipeline.segment import measure, segment, unmix
+from app.pipeline.segment import segment, unmix
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 from training import __main__ as command_line
 from training.data import DataError

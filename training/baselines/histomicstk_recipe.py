@@ -20,8 +20,8 @@ from histomicstk.segmentation.nuclear import max_clustering
 from scipy import ndimage
 from skimage.measure import label
 
+from app.pipeline.nuclei import measure
 from app.pipeline.presets import PAPER
-from app.pipeline.segment import measure
 from app.pipeline.stain import haematoxylin_first
 from app.pipeline.types import BoolArray, Int32Array, Nuclei, UInt8Array
 
