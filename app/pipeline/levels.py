@@ -216,4 +216,6 @@ def _best(candidate: Candidate, params: ScoreParams) -> tuple[float, list[tuple[
 
 
 def _disc(radius: int) -> UInt8Array:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+    # OpenCV's own ellipse is not the same on its side, and a turned tile would have other nuclei.
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(x**2 + y**2 <= (radius + 0.5) ** 2, dtype=np.uint8)

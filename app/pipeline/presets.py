@@ -24,6 +24,9 @@ class StainParams(BaseModel):
     tissue_only: bool = Field(
         default=False, description="whether statistics leave background out, so that glass changes nothing"
     )
+    smoothing_px: float = Field(
+        default=0, ge=0, description="sigma of a Gaussian over what statistics are taken of; mends JPEG's coarse colour"
+    )
 
     @field_validator("angle_percentiles")
     @classmethod
@@ -119,25 +122,28 @@ DEFAULT = LevelParams(
     engine="native",
     stain=StainParams(
         # Mean over the eight tuning tiles of bm_graz, of their tissue.
-        target_mean=(8.493, -0.179, 0.046),
-        target_sd=(0.642, 0.131, 0.020),
+        target_mean=(8.544, -0.165, 0.045),
+        target_sd=(0.562, 0.106, 0.016),
         min_magnitude=16,
         angle_percentiles=(1, 99),
         min_angle_deg=8,
         tissue_only=True,
+        smoothing_px=1.5,
     ),
-    smoothing_px=1.2,
+    smoothing_px=2.0,
     nuclear_density_range=(20, 60),
     levels=(0.4, 0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57),
     closing_px=1,
     max_hole_px=800,
-    opening_px=3,
+    opening_px=5,
     min_area_px=40,
     max_area_px=6000,
     waist_solidity=0.9,
     min_depth_px=3,
     peak_distance_px=4,
-    score=ScoreParams(bias=7.0, small_area_px=400, small=3, large_area_px=1000, large=2, shape=18, edge=2.3, density=3),
+    score=ScoreParams(
+        bias=5.6, small_area_px=470, small=4.9, large_area_px=1970, large=1.3, shape=23.8, edge=2.03, density=4.2
+    ),
 )
 PRESETS: dict[str, ThresholdParams | LevelParams] = {"default": DEFAULT, "paper": PAPER}
 """By name, the one to take first."""

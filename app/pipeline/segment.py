@@ -32,14 +32,16 @@ def unmix(
     """
     source = stain_engine(engine)
     tissue = stain.is_tissue(pixels, params.min_magnitude) if params.tissue_only else stain.is_seen(pixels)
-    counted = pixels[tissue]
+    smooth = stain.smoothed(pixels, params.smoothing_px)
+    counted = smooth[tissue]
     lab = stain.lab_statistics(counted) if estimate is None else estimate.lab
     if lab is None:
         return _unstained(pixels, tissue)
     target = LabStatistics(np.asarray(params.target_mean), np.asarray(params.target_sd))
     normalised = source.reinhard(pixels, lab, target)
     if estimate is None:
-        matrix = _stain_matrix(counted, normalised[tissue], params, source)
+        after = normalised[tissue] if smooth is pixels else source.reinhard(counted[None], lab, target)[0]
+        matrix = _stain_matrix(counted, after, params, source)
         if matrix is None:
             return _unstained(normalised, tissue)
     else:

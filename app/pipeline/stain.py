@@ -81,6 +81,20 @@ def is_tissue(pixels: UInt8Array, min_magnitude: float) -> BoolArray:
     return np.asarray((squared > min_magnitude**2) & is_seen(pixels))
 
 
+def smoothed(pixels: UInt8Array, sigma: float) -> UInt8Array:
+    """A tile under a Gaussian, with glass beyond its border.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        sigma: px; 0 leaves the tile as it is.
+    """
+    if sigma == 0:
+        return pixels
+    margin = int(np.ceil(4 * sigma))
+    framed = cv2.copyMakeBorder(pixels, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return np.asarray(cv2.GaussianBlur(framed, (0, 0), sigma)[margin:-margin, margin:-margin], dtype=np.uint8)
+
+
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
     """Ruderman's lαβ of (…, 3) uint8 RGB, as float64."""
     lms = pixels.astype(np.float64) @ RGB_TO_LMS.T
@@ -240,5 +254,6 @@ def nuclear_density(haematoxylin: UInt8Array, tissue: BoolArray) -> float:
     counted = density_image(haematoxylin, NUCLEAR_DENSITY_SIGMA)[tissue]
     if counted.size == 0:
         return 0.0
-    found, _ = cv2.threshold(np.rint(counted).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
-    return float(found)
+    # Over the whole of 16 bits: steps of a whole density would show in the scores.
+    found, _ = cv2.threshold(np.rint(counted * 257).astype(np.uint16), 0, 65535, cv2.THRESH_OTSU)
+    return float(found) / 257
