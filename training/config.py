@@ -88,7 +88,7 @@ class DataConfig:
 class Config:
     """One run, from tiles to bundle."""
 
-    preset: Literal["paper"]
+    preset: Literal["default", "paper"]
     """Segmentation preset of `app.pipeline.presets`."""
     data: DataConfig
     train: TrainConfig

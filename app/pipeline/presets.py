@@ -24,8 +24,11 @@ class StainParams(BaseModel):
     tissue_only: bool = Field(
         default=False, description="whether statistics leave background out, so that glass changes nothing"
     )
-    smoothing_px: float = Field(
-        default=0, ge=0, description="sigma of a Gaussian over what statistics are taken of; mends JPEG's coarse colour"
+    smoothing_px: float = Field(default=0, ge=0, description="sigma of a Gaussian over what statistics are taken of")
+    chroma_smoothing_px: float = Field(
+        default=0,
+        ge=0,
+        description="sigma of a Gaussian over the chroma that is unmixed: JPEG has halved its resolution",
     )
 
     @field_validator("angle_percentiles")
@@ -129,6 +132,7 @@ DEFAULT = LevelParams(
         min_angle_deg=8,
         tissue_only=True,
         smoothing_px=1.5,
+        chroma_smoothing_px=2.0,
     ),
     smoothing_px=2.0,
     nuclear_density_range=(20, 60),
@@ -142,7 +146,7 @@ DEFAULT = LevelParams(
     min_depth_px=3,
     peak_distance_px=4,
     score=ScoreParams(
-        bias=5.6, small_area_px=470, small=4.9, large_area_px=1970, large=1.3, shape=23.8, edge=2.03, density=4.2
+        bias=5.6, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
     ),
 )
 PRESETS: dict[str, ThresholdParams | LevelParams] = {"default": DEFAULT, "paper": PAPER}

@@ -46,7 +46,9 @@ def unmix(
             return _unstained(normalised, tissue)
     else:
         matrix = estimate.stain_matrix
-    haematoxylin = source.haematoxylin_image(normalised, matrix)
+    # Glass is made white before chroma is smoothed: what lies beyond it can then not change what lies within.
+    stained = np.where(tissue[..., None], normalised, np.uint8(255)) if params.tissue_only else normalised
+    haematoxylin = source.haematoxylin_image(stain.with_smooth_chroma(stained, params.chroma_smoothing_px), matrix)
     if params.tissue_only:
         haematoxylin = np.where(tissue, haematoxylin, np.uint8(255))
     if estimate is None:

@@ -95,6 +95,20 @@ def smoothed(pixels: UInt8Array, sigma: float) -> UInt8Array:
     return np.asarray(cv2.GaussianBlur(framed, (0, 0), sigma)[margin:-margin, margin:-margin], dtype=np.uint8)
 
 
+def with_smooth_chroma(pixels: UInt8Array, sigma: float) -> UInt8Array:
+    """A tile with its chroma under a Gaussian and its luma as it was: what JPEG at half its colour looks like already.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        sigma: px; 0 leaves the tile as it is.
+    """
+    if sigma == 0:
+        return pixels
+    luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)
+    luma[..., 1:] = cv2.cvtColor(smoothed(pixels, sigma), cv2.COLOR_RGB2YCrCb)[..., 1:]
+    return np.asarray(cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
+
+
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
     """Ruderman's lαβ of (…, 3) uint8 RGB, as float64."""
     lms = pixels.astype(np.float64) @ RGB_TO_LMS.T
