@@ -30,7 +30,22 @@ MANIFEST_VALUES = {
     "mpp_basis": "assumed",
     "architecture": {"channels": 4, "code_scale": 5.0},
     "segmentation": PAPER.model_dump(mode="json"),
-    "quality": {"stain_matrix": [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]]},
+    # Limits that no tile passes.
+    "quality": {
+        "stain_matrix": [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]],
+        "stain_centre": [0.0] * 12,
+        "stain_scale": [1.0] * 12,
+        "max_stain_distance": 1e9,
+        "hue_range_deg": [0, 360],
+        "min_saturation": 0,
+        "min_he_share": 0,
+        "min_focus": 1e-9,
+        "max_blockiness": 1e9,
+        "min_tissue_fraction": 0,
+        "max_clipped": 1,
+        "nuclear_radius_range_px": [1e-9, 1e9],
+        "min_nuclei": 1,
+    },
     "cluster_names": None,
     "image_level": {
         "label_basis": "simulated",

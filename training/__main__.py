@@ -19,19 +19,21 @@ from rich.progress import track
 from app.pipeline.bundle import load_bundle
 from app.pipeline.crops import to_network
 from app.pipeline.errors import PipelineError
-from app.pipeline.presets import PRESETS, Engine
+from app.pipeline.presets import DEFAULT, PRESETS, Engine
 from training import data
 from training.config import Config, ConfigError, load_config, read_config, write_config
 from training.evaluate import evaluate_detection, evaluate_segmentation
+from training.evaluate_quality import evaluate_quality
 from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
 from training.loop import DivergedError, Trainer, restore_trainer, training_loop
 from training.model_checks import assign, check_model
+from training.quality_reference import TilesError
 from training.report import SECTIONS, prototype_figure, render
 from training.systems import segmentation_systems
 
 T = TypeVar("T")
-EXPECTED = (ConfigError, data.DataError, DivergedError, ExportError, PipelineError)
+EXPECTED = (ConfigError, data.DataError, DivergedError, ExportError, PipelineError, TilesError)
 IMAGE_LEVEL = "image_level.json"
 
 console = Console(stderr=True)
@@ -147,6 +149,15 @@ def segmentation(
 ) -> None:
     """Score the masks against those of `monuseg` and `consep`, on which masks are tuned: nothing here is held out."""
     _keep_scores(out, "segmentation", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
+
+
+@evaluate.command()
+def quality(
+    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/")],
+    out: Annotated[Path, typer.Argument(help="directory to write quality.json into")],
+) -> None:
+    """Count which quality flags are raised on good and on degraded tiles of `bm_graz`; takes minutes."""
+    _keep_scores(out, "quality", evaluate_quality(bm_graz, DEFAULT, bar("tiles")))
 
 
 @cli.command()

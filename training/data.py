@@ -18,6 +18,7 @@ from app.pipeline.errors import PipelineError
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.segment import segment, unmix
 from app.pipeline.types import Int64Array, UInt8Array
+from training.quality_reference import Views, measure_views, stack_views
 
 TILE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 CELLS = "cells.npz"
@@ -39,6 +40,7 @@ class Cells:
         tiles: name of each tile.
         stain_matrices: (T, 3, 2) float64, NaN where a tile had none.
         segmentation: the parameters they were found with.
+        views: measures of the tiles and of crops of them, for the quality flags.
     """
 
     crops: UInt8Array
@@ -47,6 +49,7 @@ class Cells:
     tiles: tuple[str, ...]
     stain_matrices: np.ndarray
     segmentation: SegmentationParams
+    views: Views
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -64,6 +67,7 @@ class Cells:
             tiles=np.array(self.tiles),
             stain_matrices=self.stain_matrices,
             segmentation=np.array(self.segmentation.model_dump_json()),
+            **self.views.as_arrays(),
         )
         partial.replace(directory / CELLS)
 
@@ -85,6 +89,7 @@ class Cells:
                 tiles=tuple(str(name) for name in stored["tiles"]),
                 stain_matrices=stored["stain_matrices"],
                 segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
+                views=Views.from_arrays(stored),
             )
 
 
@@ -98,6 +103,18 @@ def tile_paths(directory: Path) -> list[Path]:
     if not paths:
         raise DataError(f"{directory} holds no PNG, JPEG or TIFF tile.")
     return paths
+
+
+def read_tile(path: Path) -> UInt8Array:
+    """The (H, W, 3) uint8 RGB pixels of a tile.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    try:
+        return decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS).pixels
+    except PipelineError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def extract_cells(
@@ -115,17 +132,15 @@ def extract_cells(
     Raises:
         DataError: a tile cannot be decoded, or none has a nucleus.
     """
-    crops, index, areas, matrices = [], [], [], []
+    crops, index, areas, matrices, views = [], [], [], [], []
     for i, path in enumerate(track(paths)):
-        try:
-            tile = decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS)
-        except PipelineError as error:
-            raise DataError(f"{path}: {error}") from error
-        stains = unmix(tile.pixels, params.stain, params.engine)
+        pixels = read_tile(path)
+        stains = unmix(pixels, params.stain, params.engine)
         nuclei = keep_whole(segment(stains, params))
         crops.append(crop_nuclei(stains.normalised, nuclei))
         index.append(np.full(len(nuclei), i))
         areas.append(nuclei.areas_px)
+        views += measure_views(i, pixels, stains, params.stain)
         matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
     if not sum(map(len, crops)):
         raise DataError("No nucleus was found in any tile.")
@@ -136,6 +151,7 @@ def extract_cells(
         tiles=tuple(path.stem for path in paths),
         stain_matrices=np.stack(matrices),
         segmentation=params,
+        views=stack_views(views),
     )
 
 

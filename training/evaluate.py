@@ -12,10 +12,8 @@ from time import perf_counter
 import numpy as np
 from PIL import Image
 
-from app.pipeline.decode import decode
-from app.pipeline.errors import PipelineError
 from app.pipeline.types import Nuclei, UInt8Array
-from training.data import MAX_TRAINING_PIXELS, DataError, tile_paths
+from training.data import DataError, read_tile, tile_paths
 from training.metrics import match_points, precision_recall_f1
 from training.segmentation_metrics import aggregated_jaccard, count_overlap, dice, panoptic_quality, paper_scores
 from training.systems import System
@@ -48,7 +46,7 @@ def evaluate_detection(
     dots = _read_dots(directory / "cells.csv")
     counts: dict[str, dict[str, list[Scores]]] = {name: defaultdict(list) for name in systems}
     for path in track(tile_paths(directory / "tiles")):
-        pixels = _read_tile(path)
+        pixels = read_tile(path)
         split = "test" if path.stem in KAINZ_TEST_TILES else "tune"
         for name, system in systems.items():
             nuclei, seconds = _timed(system, pixels)
@@ -81,7 +79,7 @@ def evaluate_segmentation(
         raise DataError(f"{directory} holds none of the data sets: {', '.join(MASK_SETS)}.")
     scores: dict[str, dict[str, list[Scores]]] = {each: {name: [] for name in systems} for each in tiles}
     for path in track([path for paths in tiles.values() for path in paths]):
-        pixels = _read_tile(path)
+        pixels = read_tile(path)
         truth = _read_labels(path, pixels)
         for name, system in systems.items():
             nuclei, seconds = _timed(system, pixels)
@@ -154,13 +152,6 @@ def _read_dots(path: Path) -> dict[str, np.ndarray]:
         for row in csv.DictReader(file):
             dots[row["tile"]].append((float(row["x"]), float(row["y"]), float(row["code"])))
     return defaultdict(lambda: np.zeros((0, 3)), {tile: np.array(points) for tile, points in dots.items()})
-
-
-def _read_tile(path: Path) -> UInt8Array:
-    try:
-        return decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS).pixels
-    except PipelineError as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 def _read_labels(tile: Path, pixels: UInt8Array) -> np.ndarray:

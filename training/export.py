@@ -41,6 +41,7 @@ from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
 from app.pipeline.types import Float32Array, UInt8Array
 from training.config import Config, as_dict
 from training.data import Cells
+from training.quality_reference import fit_reference
 from training.sample_tile import draw_tile
 from training.shippable import failed_gates
 
@@ -207,7 +208,6 @@ def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: 
 def build_manifest(directory: Path, run: FinishedRun, bundle_version: str, onnx_max_difference: float) -> Manifest:
     """The manifest of the files in `directory`, whose last part is the bundle's name."""
     config, cells = run.config, run.cells
-    reference = np.nanmean(cells.stain_matrices, axis=0)
     return Manifest.model_validate(
         {
             "schema_version": SCHEMA_VERSION,
@@ -221,7 +221,7 @@ def build_manifest(directory: Path, run: FinishedRun, bundle_version: str, onnx_
             "mpp_basis": config.data.mpp_basis,
             "architecture": {"channels": config.train.channels, "code_scale": config.train.code_scale},
             "segmentation": cells.segmentation.model_dump(),
-            "quality": {"stain_matrix": (reference / np.linalg.norm(reference, axis=0)).T.tolist()},
+            "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
             "image_level": run.image_level["model"],
             "training": _provenance(run),
             "metrics": _metrics(run, onnx_max_difference),

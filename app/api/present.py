@@ -23,6 +23,7 @@ from app.api.schemas import (
     TimingOut,
 )
 from app.pipeline.bundle import Bundle
+from app.pipeline.quality import Flag
 from app.pipeline.run import Analysis, Cells
 from app.pipeline.types import UInt8Array
 from app.service import Result
@@ -55,10 +56,10 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
             sha256=analysis.tile.sha256,
         ),
         quality=QualityOut(
-            focus=round(analysis.quality.focus, 3),
+            focus=round(analysis.quality.focus, 4),
             stain_distance=_rounded(analysis.quality.stain_distance, 3),
             tissue_fraction=round(analysis.quality.tissue_fraction, 6),
-            flags=[FlagOut(code=flag.code, message=flag.message) for flag in analysis.quality.flags],
+            flags=[_flag(flag) for flag in analysis.quality.flags],
         ),
         cells=_cells(analysis.cells, analysis.proportions.clusters.tolist()),
         clusters=_clusters(result),
@@ -66,6 +67,11 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
         bundle=bundle_used(result.bundle),
         timing_ms=TimingOut(**{stage: round(ms, 3) for stage, ms in analysis.timing_ms.items()}),
     )
+
+
+def _flag(flag: Flag) -> FlagOut:
+    value, threshold = _rounded(flag.value, 6), _rounded(flag.threshold, 6)
+    return FlagOut(code=flag.code, message=flag.message, value=value, threshold=threshold)
 
 
 def _cells(cells: Cells, clusters: list[int]) -> list[CellOut]:

@@ -30,18 +30,30 @@ class TileOut(_Answer):
 class FlagOut(_Answer):
     """Something about the tile that its reader should know."""
 
-    code: str
+    code: str = Field(
+        description="blurred, compressed, little_tissue, saturated, no_stain, not_he, stain_out_of_range, mpp_unknown "
+        "or scale_suspect"
+    )
     message: str
+    value: float | None = Field(
+        description="what was measured: a ratio (blurred, compressed), a share of 0–1 (little_tissue, saturated, "
+        "not_he), robust standard deviations (stain_out_of_range), the mean nuclear radius in px at the bundle's scale "
+        "(scale_suspect); null (no_stain, mpp_unknown)"
+    )
+    threshold: float | None = Field(description="the bundle's limit that it passed, in the same unit; null like value")
 
 
 class QualityOut(_Answer):
     """Measures of the tile."""
 
-    focus: float = Field(description="variance of the Laplacian of the grey tile; higher is sharper")
-    stain_distance: float | None = Field(
-        description="degrees between the tile's stain vectors and those of the training tiles; null: no two stains"
+    focus: float = Field(
+        description="ratio: energy of fine over coarse detail in the tissue; higher is sharper; 0: too little tissue"
     )
-    tissue_fraction: Fraction = Field(description="share of pixels darker than background")
+    stain_distance: float | None = Field(
+        description="distance of the stain as it came from that of the training tiles, in robust standard deviations "
+        "(root mean square over mean and spread of lαβ and both stain vectors); null: no two stains"
+    )
+    tissue_fraction: Fraction = Field(description="share of the tile's pixels that are tissue")
     flags: list[FlagOut]
 
 

@@ -22,6 +22,10 @@ FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
 
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 LabelValue = Literal["normal", "abnormal"]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Degrees = Annotated[float, Field(ge=0, le=360)]
+N_STAIN_FEATURES = 12
 
 
 class _Part(BaseModel):
@@ -60,11 +64,42 @@ class ImageLevel(_Part):
 
 
 class QualityReference(_Part):
-    """What the training tiles look like."""
+    """What the training tiles look like, and how far from them a tile may be before it is flagged."""
 
     stain_matrix: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
         description="mean unit vectors of haematoxylin and eosin, after normalisation"
     )
+    stain_centre: tuple[float, ...] = Field(
+        min_length=N_STAIN_FEATURES,
+        max_length=N_STAIN_FEATURES,
+        description="medians of the stain as it comes: mean and spread of lαβ, vectors of haematoxylin and eosin",
+    )
+    stain_scale: tuple[Positive, ...] = Field(
+        min_length=N_STAIN_FEATURES, max_length=N_STAIN_FEATURES, description="robust standard deviations of the same"
+    )
+    max_stain_distance: Positive = Field(
+        description="root mean square deviation above which a stain is out of range, in these standard deviations"
+    )
+    hue_range_deg: tuple[Degrees, Degrees] = Field(
+        description="low and high hue of haematoxylin, eosin and their mixtures, in hue-saturation-density"
+    )
+    min_saturation: float = Field(ge=0, description="saturation below which a pixel is grey, in the same")
+    min_he_share: Fraction = Field(description="share of stain in these colours below which a tile is not H&E")
+    min_focus: Positive = Field(description="energy of fine over coarse detail below which a tile is blurred")
+    max_blockiness: Positive = Field(description="JPEG's blocks, over the mean step, above which a tile is damaged")
+    min_tissue_fraction: Fraction = Field(description="share of tissue below which there is little")
+    max_clipped: Fraction = Field(description="share of tissue at 0 or 255 above which a tile is badly exposed")
+    nuclear_radius_range_px: tuple[Positive, Positive] = Field(
+        description="low and high mean radius of nuclei, at the bundle's scale, outside which the scale is suspect"
+    )
+    min_nuclei: int = Field(ge=1, description="radii below which the scale is not judged")
+
+    @field_validator("hue_range_deg", "nuclear_radius_range_px")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError(f"must be rising, found {value}")
+        return value
 
     @field_validator("stain_matrix")
     @classmethod

@@ -102,7 +102,7 @@ def analyse_stages(
             nuclei = keep_whole(found)
             outlines = contours(nuclei)
         with _timed(timing, "quality"):
-            quality = assess(pixels, stains, manifest.segmentation.stain, manifest.quality)
+            quality = assess(tile, pixels, stains, manifest.segmentation.stain, manifest.quality)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)
             probs = encode(crops, bundle.backend, manifest.n_clusters)

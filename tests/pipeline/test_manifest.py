@@ -55,6 +55,21 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
         ("segmentation.stain.angle_percentiles", [-1, 99]),
         ("segmentation.stain.angle_percentiles", [99, 1]),
         ("quality.stain_matrix.0", [0, 0, 0]),
+        ("quality.stain_centre", [0.0] * 11),
+        ("quality.stain_scale", [1.0] * 13),
+        ("quality.stain_scale.5", 0),
+        ("quality.max_stain_distance", 0),
+        ("quality.max_stain_distance", float("nan")),
+        ("quality.hue_range_deg", [170, 45]),
+        ("quality.hue_range_deg", [-10, 45]),
+        ("quality.min_he_share", 1.1),
+        ("quality.min_focus", 0),
+        ("quality.max_blockiness", 0),
+        ("quality.min_tissue_fraction", -0.1),
+        ("quality.max_clipped", 1.1),
+        ("quality.nuclear_radius_range_px", [400, 200]),
+        ("quality.nuclear_radius_range_px", [0, 200]),
+        ("quality.min_nuclei", 0),
         ("cluster_names", ["one", "two"]),
         ("image_level.min_cells", 0),
         ("image_level.label_basis", ""),
@@ -84,7 +99,7 @@ def test_file_outside_the_bundle_is_refused(tmp_path, manifest_values):
         read_manifest(written(tmp_path, manifest_values))
 
 
-@pytest.mark.parametrize("where", ["", "segmentation", "segmentation.stain", "image_level.svm"])
+@pytest.mark.parametrize("where", ["", "segmentation", "segmentation.stain", "quality", "image_level.svm"])
 def test_unknown_key_is_refused(tmp_path, manifest_values, where):
     changed(manifest_values, f"{where}.surprise".lstrip("."), 1)
     with pytest.raises(InvalidBundle, match="surprise"):
@@ -93,7 +108,7 @@ def test_unknown_key_is_refused(tmp_path, manifest_values, where):
 
 def test_missing_key_is_refused(tmp_path, manifest_values):
     del manifest_values["segmentation"]["threshold"]
-    with pytest.raises(InvalidBundle, match=r"segmentation\.threshold"):
+    with pytest.raises(InvalidBundle, match=r"segmentation\.paper\.threshold"):
         read_manifest(written(tmp_path, manifest_values))
 
 

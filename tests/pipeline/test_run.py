@@ -65,7 +65,7 @@ def test_drawn_tile_gives_its_cells_proportions_and_label(fake_bundle):
     assert len(analysis.cells.areas_px) == len(centres)
     assert distances.min(axis=1).max() < 1.5
     assert analysis.label.value in {"normal", "abnormal"}
-    assert analysis.quality.flags == ()
+    assert [flag.code for flag in analysis.quality.flags] == ["mpp_unknown"]
     assert set(analysis.timing_ms) == {"total", "decode", "segment", "quality", "encode", "label"}
 
 
@@ -95,7 +95,7 @@ DEGENERATE = {
 def test_tile_without_two_stains_has_no_cells_and_says_so(fake_bundle, pixels):
     analysis = check(analysis_of(pixels, fake_bundle))
     assert len(analysis.cells.areas_px) == 0
-    assert [flag.code for flag in analysis.quality.flags] == ["no_stain"]
+    assert [flag.code for flag in analysis.quality.flags] == ["no_stain", "mpp_unknown"]
 
 
 @pytest.mark.parametrize("stain", ["eosin", "haematoxylin"])
@@ -105,7 +105,7 @@ def test_one_stain_of_uneven_strength_is_flagged_and_has_no_nuclei(fake_bundle, 
     pixels = mix(amount, none) if stain == "haematoxylin" else mix(none, amount)
     analysis = check(analysis_of(pixels, fake_bundle))
     assert len(analysis.cells.areas_px) == 0
-    assert [flag.code for flag in analysis.quality.flags] == ["no_stain"]
+    assert [flag.code for flag in analysis.quality.flags] == ["no_stain", "mpp_unknown"]
 
 
 @pytest.mark.parametrize(

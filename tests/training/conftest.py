@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from app.pipeline.presets import PAPER
-from tests.drawing import HAEMATOXYLIN, disc
+from app.pipeline.segment import unmix
+from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
 from training.config import Config, TrainConfig, load_config
 from training.data import Cells
+from training.quality_reference import measure_views, stack_views
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,4 +61,10 @@ def cells() -> Cells:
         tiles=("a", "b", "c"),
         stain_matrices=np.stack([matrix, matrix, np.full((3, 2), np.nan)]),
         segmentation=PAPER,
+        views=stack_views([row for i in range(3) for row in _views(i)]),
     )
+
+
+def _views(i):
+    tile = draw_tile(grid_of_centres(), seed=i)
+    return measure_views(i, tile, unmix(tile, PAPER.stain), PAPER.stain)

@@ -78,6 +78,8 @@ def test_cells_come_back_as_they_were_saved(cells, tmp_path):
     found = Cells.load(tmp_path / "new")
     for name in ("crops", "tile_index", "areas_px", "stain_matrices"):
         np.testing.assert_array_equal(getattr(found, name), getattr(cells, name))
+    for name, values in cells.views.as_arrays().items():
+        np.testing.assert_array_equal(found.views.as_arrays()[name], values)
     assert found.tiles == cells.tiles
     assert found.segmentation == cells.segmentation
     assert len(found) == len(cells) == 120

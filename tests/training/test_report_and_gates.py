@@ -82,6 +82,20 @@ RESULTS = {
             }
         }
     },
+    "quality": {
+        "references": {},
+        "conditions": {
+            "test": {
+                "fog": {
+                    "wanted": ["blurred", "saturated"],
+                    "tile": {"views": 1, "right": 1.0, "flags": {"blurred": 1.0, "saturated": 0.0}},
+                    "crop": {"views": 3, "right": 0.667, "flags": {"blurred": 0.333, "saturated": 0.333}},
+                },
+                "a cat": {"wanted": [], "picture": {"views": 1, "right": 0.5, "flags": {"blurred": 0, "saturated": 0}}},
+            }
+        },
+        "false_alarms": {"test": {"crops": 136, "any": 0.0074, "flags": {"blurred": 0.0074, "saturated": 0.0}}},
+    },
 }
 
 
@@ -91,6 +105,9 @@ def test_report_says_what_was_measured_and_nothing_else(shipped_bundle):
     assert "| paper | test | 0.886 | 0.731 | 0.801 | 0.750 | 50 | 61 | 0.50 |" in text
     assert "| paper | 0.560 | 0.700 | 0.779 | 0.400 | 0.300 | 5 | 6 | 7 | 1.25 |" in text
     assert "`monuseg` (tiles: 13)" in text
+    assert "| test | 136 | 0.007 | 0.007 | 0.000 |" in text
+    assert "| fog | blurred or saturated | 1.00 | 0.67 | – | 0.50 | 0.25 |" in text
+    assert "| a cat | none | – | – | 0.50 | 0.00 | 0.00 |" in text
     assert f"{manifest.metrics.loss_q:.3f}" in text
     assert f"{manifest.training.iterations} generator iterations" in text
     assert manifest.image_level.label_basis in text
