@@ -54,6 +54,7 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
             height=analysis.tile.height,
             mpp=analysis.tile.mpp,
             sha256=analysis.tile.sha256,
+            cut_nuclei=analysis.n_cut,
         ),
         quality=QualityOut(
             focus=round(analysis.quality.focus, 4),
@@ -79,6 +80,7 @@ def _cells(cells: Cells, clusters: list[int]) -> list[CellOut]:
     low = np.floor(cells.bboxes[:, :2] + ROUNDING)
     high = np.ceil(cells.bboxes[:, 2:] - ROUNDING)
     bboxes = np.hstack([low, high]).astype(int).tolist()
+    touches = cells.touches_border.tolist()
     areas = np.maximum(np.rint(cells.areas_px), 1).astype(int).tolist()
     probs = cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist()
     return [
@@ -88,6 +90,7 @@ def _cells(cells: Cells, clusters: list[int]) -> list[CellOut]:
             bbox=bboxes[i],
             area_px=areas[i],
             contour=cells.contours[i].round(1).tolist(),
+            touches_border=touches[i],
             cluster=clusters[i],
             probabilities=probs[i],
             outlier=None,

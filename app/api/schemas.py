@@ -25,6 +25,9 @@ class TileOut(_Answer):
     height: int
     mpp: float | None = Field(description="µm per pixel, as the request said")
     sha256: str
+    cut_nuclei: int = Field(
+        description="nuclei of which the border cuts off more than half; they are not among the cells"
+    )
 
 
 class FlagOut(_Answer):
@@ -65,6 +68,7 @@ class CellOut(_Answer):
     bbox: tuple[int, int, int, int] = Field(description="x0, y0, x1, y1; x1 and y1 exclusive")
     area_px: int
     contour: list[Point] = Field(description="outer outline, not closed")
+    touches_border: bool = Field(description="the tile's border cuts it, or may do so")
     cluster: int
     probabilities: list[Fraction] = Field(description="of each cluster")
     outlier: bool | None = Field(description="unlike any training cell; null: this bundle cannot tell")

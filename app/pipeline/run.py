@@ -19,7 +19,17 @@ from app.pipeline.nuclei import contours
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality import Quality, assess
 from app.pipeline.segment import segment, unmix
-from app.pipeline.types import Float32Array, Float64Array, Int32Array, Int64Array, Nuclei, Stain, Tile, UInt8Array
+from app.pipeline.types import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    Int32Array,
+    Int64Array,
+    Nuclei,
+    Stain,
+    Tile,
+    UInt8Array,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,7 @@ class Cells:
         bboxes: (N, 4) float64 x0, y0, x1, y1, x1 and y1 exclusive.
         areas_px: (N,) float64.
         contours: N arrays (V, 2) float64 of x, y, not closed.
+        touches_border: (N,) bool, whether the tile's border cuts the cell or may do so.
         cluster_probs: (N, K) float32.
     """
 
@@ -38,16 +49,28 @@ class Cells:
     bboxes: Float64Array
     areas_px: Float64Array
     contours: list[Float64Array]
+    touches_border: BoolArray
     cluster_probs: Float32Array
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything that is known about a tile."""
+    """Everything that is known about a tile.
+
+    Attributes:
+        tile: as it was uploaded.
+        quality: what was measured on it, and its flags.
+        cells: its nuclei, but for those that the border cuts by more than half.
+        n_cut: how many of those there are.
+        proportions: of the cells' clusters.
+        label: of the tile.
+        timing_ms: by stage.
+    """
 
     tile: Tile
     quality: Quality
     cells: Cells
+    n_cut: int
     proportions: Proportions
     label: Label
     timing_ms: dict[str, float]
@@ -110,7 +133,7 @@ def analyse_stages(
             proportions = summarise(probs)
             label = diagnose(proportions.values, len(nuclei), manifest.image_level)
             cells = _on_upload(nuclei, outlines, probs, tile)
-    analysis = Analysis(tile, quality, cells, proportions, label, timing)
+    analysis = Analysis(tile, quality, cells, len(found) - len(nuclei), proportions, label, timing)
     return analysis, Stages(pixels, stains, nuclei, crops)
 
 
@@ -131,6 +154,7 @@ def _on_upload(nuclei: Nuclei, outlines: list[Int32Array], probs: Float32Array, 
         bboxes=corners(nuclei.bboxes),
         areas_px=nuclei.areas_px * scale.prod(),
         contours=[np.clip(points(outline), 0, [tile.width - 1, tile.height - 1]) for outline in outlines],
+        touches_border=nuclei.touches_border,
         cluster_probs=probs,
     )
 
