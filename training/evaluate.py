@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.pipeline.types import Nuclei, UInt8Array
 from training.data import DataError, read_tile, tile_paths
+from training.error_figure import error_figure
 from training.metrics import match_points, precision_recall_f1
 from training.segmentation_metrics import aggregated_jaccard, count_overlap, dice, panoptic_quality, paper_scores
 from training.systems import System
@@ -55,6 +56,25 @@ def evaluate_detection(
         name: {split: _detection_scores(splits[split]) for split in ("tune", "test") if split in splits}
         for name, splits in counts.items()
     }
+
+
+def draw_detection_errors(directory: Path, system: System, track: Track = iter) -> UInt8Array:
+    """The errors of detection on Kainz's test tiles, see `error_figure`.
+
+    Args:
+        directory: holds `tiles` and `cells.csv` (tile, x, y, code).
+        system: finds the nuclei.
+        track: wraps the tiles, to show progress.
+
+    Raises:
+        DataError: there is no cells.csv or no test tile, or a tile cannot be decoded.
+    """
+    dots = _read_dots(directory / "cells.csv")
+    paths = [path for path in tile_paths(directory / "tiles") if path.stem in KAINZ_TEST_TILES]
+    if not paths:
+        raise DataError(f"{directory} holds none of the test tiles {', '.join(sorted(KAINZ_TEST_TILES))}.")
+    tiles = [(pixels, system(pixels), dots[path.stem][:, :2]) for path in track(paths) for pixels in (read_tile(path),)]
+    return error_figure(tiles, DETECTION_RADIUS_PX)
 
 
 def evaluate_segmentation(

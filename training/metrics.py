@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 
-def match_points(found: np.ndarray, truth: np.ndarray, radius: float) -> int:
+def matched_pairs(found: np.ndarray, truth: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """One-to-one matches within a radius, as many as possible.
 
     Args:
@@ -16,13 +16,19 @@ def match_points(found: np.ndarray, truth: np.ndarray, radius: float) -> int:
         radius: largest distance of a match, in the same unit.
 
     Returns:
-        Number of matches.
+        Two (P,) int64: the indices in `found` and in `truth` of each match.
     """
     if len(found) == 0 or len(truth) == 0:
-        return 0
-    near = cdist(truth, found) <= radius
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    near = cdist(found, truth) <= radius
     rows, columns = linear_sum_assignment(near, maximize=True)
-    return int(near[rows, columns].sum())
+    matched = near[rows, columns]
+    return rows[matched], columns[matched]
+
+
+def match_points(found: np.ndarray, truth: np.ndarray, radius: float) -> int:
+    """Number of `matched_pairs`."""
+    return len(matched_pairs(found, truth, radius)[0])
 
 
 def precision_recall_f1(matched: int, found: int, truth: int) -> tuple[float, float, float]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.metrics import match_points, precision_recall_f1
+from training.metrics import match_points, matched_pairs, precision_recall_f1
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,8 @@ def test_matches_within_a_radius(found, truth, radius, matches):
 )
 def test_precision_recall_and_f1_of_counts(counts, scores):
     assert precision_recall_f1(*counts) == pytest.approx(scores)
+
+
+def test_pairs_name_what_was_matched():
+    found, truth = matched_pairs(np.array([[50.0, 50.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [200.0, 0.0]]), 5)
+    assert (found.tolist(), truth.tolist()) == ([1], [0])
