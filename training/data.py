@@ -76,21 +76,26 @@ class Cells:
         """Read what `save` wrote.
 
         Raises:
-            DataError: there is no `cells.npz`.
+            DataError: there is no `cells.npz`, or it lacks what this version keeps in it.
         """
         path = directory / CELLS
         if not path.is_file():
             raise DataError(f"{path} does not exist; make it with `python -m training cells`.")
         with np.load(path, allow_pickle=False) as stored:
-            return cls(
-                crops=stored["crops"],
-                tile_index=stored["tile_index"],
-                areas_px=stored["areas_px"],
-                tiles=tuple(str(name) for name in stored["tiles"]),
-                stain_matrices=stored["stain_matrices"],
-                segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
-                views=Views.from_arrays(stored),
-            )
+            try:
+                return cls(
+                    crops=stored["crops"],
+                    tile_index=stored["tile_index"],
+                    areas_px=stored["areas_px"],
+                    tiles=tuple(str(name) for name in stored["tiles"]),
+                    stain_matrices=stored["stain_matrices"],
+                    segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
+                    views=Views.from_arrays(stored),
+                )
+            except KeyError as error:
+                raise DataError(
+                    f"{path} is of another version; make it anew with `python -m training cells`."
+                ) from error
 
 
 def tile_paths(directory: Path) -> list[Path]:

@@ -132,7 +132,7 @@ def _members(paths: list[Path]) -> dict[str, list[int]]:
 
 
 def _random_crops(pixels: UInt8Array, index: int, n_tiles: int) -> list[UInt8Array]:
-    """The tile's part of CLEAN_CROPS, none of them one that a reference is fitted on."""
+    """The tile's part of CLEAN_CROPS, drawn anew: a reference is fitted on others, where the tile is large enough."""
     random = np.random.default_rng((SEED, index))
     height, width = pixels.shape[:2]
     squares = [random_square((height, width), random) for _ in range(index, CLEAN_CROPS, n_tiles)]

@@ -34,6 +34,8 @@ FOCUS_MARGIN = 0.75
 """The limit, over the least sharp crop."""
 BLOCK_MARGIN = 3.0
 """Over the most blocky crop at ORDINARY_JPEG."""
+BLOCK_FLOOR = 1e-3
+"""So that tiles without any blocks do not make every other one blocky."""
 TISSUE_MARGIN = 0.25
 """Over the emptiest crop."""
 CLIPPED_MARGIN, CLIPPED_FLOOR = 3.0, 0.02
@@ -175,10 +177,12 @@ def fit_reference(views: Views, stain_matrices: Float64Array) -> QualityReferenc
     Raises:
         TilesError: something could be measured on no view.
     """
-    for field in fields(views):
-        if np.isnan(getattr(views, field.name)).all():
-            raise TilesError(f"{field.name} can be measured on none of the training tiles.")
     seen = views.only(np.asarray(np.isfinite(views.stain).all(axis=1)))
+    for field in fields(seen):
+        if np.isnan(getattr(seen, field.name)).all():
+            raise TilesError(
+                f"{field.name} can be measured on none of the training tiles in which two stains are seen."
+            )
     matrix = np.nanmean(stain_matrices, axis=0)
     centre, scale = _centre_and_scale(seen.stain)
     return QualityReference.model_validate(
@@ -194,7 +198,7 @@ def fit_reference(views: Views, stain_matrices: Float64Array) -> QualityReferenc
             "min_saturation": SATURATION_MARGIN * seen.saturation.min(),
             "min_he_share": MIN_HE_SHARE,
             "min_focus": FOCUS_MARGIN * np.nanmin(seen.focus),
-            "max_blockiness": BLOCK_MARGIN * np.nanmax(seen.blockiness),
+            "max_blockiness": BLOCK_MARGIN * max(BLOCK_FLOOR, np.nanmax(seen.blockiness)),
             "min_tissue_fraction": TISSUE_MARGIN * seen.tissue_fraction.min(),
             "max_clipped": min(1.0, max(CLIPPED_FLOOR, CLIPPED_MARGIN * seen.clipped.max())),
             "nuclear_radius_range_px": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from app.pipeline.border import keep_whole
 from app.pipeline.errors import EngineUnavailable
 from app.pipeline.presets import PAPER, PRESETS, SegmentationParams
 from app.pipeline.segment import segment, unmix
@@ -32,4 +33,4 @@ def segmentation_systems() -> dict[str, System]:
 
 
 def _by_preset(params: SegmentationParams, pixels: UInt8Array) -> Nuclei:
-    return segment(unmix(pixels, params.stain, params.engine), params)
+    return keep_whole(segment(unmix(pixels, params.stain, params.engine), params))

@@ -10,6 +10,9 @@ import numpy as np
 from app.pipeline.nuclei import in_reading_order, measure
 from app.pipeline.types import BoolArray, Int64Array, Nuclei
 
+WIDEST = 0.95
+"""Share of its widest line from which on a line counts as the widest: outlines are not smooth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -40,26 +43,28 @@ def keep_whole(nuclei: Nuclei) -> Nuclei:
 
 
 def cut_by_more_than_half(nuclei: Nuclei) -> BoolArray:
-    """Which nuclei lie for their larger part beyond the border.
+    """Which nuclei lie for their larger part beyond the border, as far as what is left of them tells.
 
-    The centre of a disc lies beyond the border where what is left of it is less deep than half the chord that the
-    border cuts; a nucleus is taken for one.
+    The centre of a symmetrical shape lies beyond the border where its widest line along the border is the one that the
+    border cuts; and that of a disc, where it is less deep than half that line. Both must hold.
 
     Returns:
         (N,) bool.
     """
     cut = np.zeros(len(nuclei), bool)
     height, width = nuclei.labels.shape
-    x0, y0, x1, y1 = nuclei.bboxes.T
-    for outermost, depth in (
-        (nuclei.labels[:, 0], x1),
-        (nuclei.labels[:, -1], width - x0),
-        (nuclei.labels[0], y1),
-        (nuclei.labels[-1], height - y0),
-    ):
-        chord = np.bincount(outermost, minlength=len(nuclei) + 1)[1:]
-        cut |= (chord > 0) & (depth < chord / 2)
+    for i in np.flatnonzero(nuclei.touches_border):
+        x0, y0, x1, y1 = nuclei.bboxes[i]
+        mask = nuclei.labels[y0:y1, x0:x1] == i + 1
+        columns, rows = mask.sum(axis=0), mask.sum(axis=1)
+        sides = ((x0 == 0, columns), (x1 == width, columns[::-1]), (y0 == 0, rows), (y1 == height, rows[::-1]))
+        cut[i] = any(touches and _is_mostly_beyond(lines) for touches, lines in sides)
     return cut
+
+
+def _is_mostly_beyond(lines: Int64Array) -> bool:
+    """Whether a nucleus with these numbers of pixels on each line, the border's first, has its centre beyond it."""
+    return bool(lines[0] >= WIDEST * lines.max() and len(lines) < lines[0] / 2)
 
 
 def merge(parts: Sequence[Part], shape: tuple[int, int]) -> Nuclei:

@@ -19,8 +19,6 @@ from app.pipeline.presets import LevelParams, ScoreParams
 from app.pipeline.stain import density_image
 from app.pipeline.types import BoolArray, Float32Array, Int32Array, UInt8Array
 
-MARGIN_PX = 8
-"""Glass that is put round a tile: it makes the border of a tile and white beyond it the same thing."""
 DEPTH_SIGMA = 1.0
 """px; smooths the depth of an object before its peaks are sought."""
 SCHARR_SUM = 32.0
@@ -62,7 +60,9 @@ def segment_by_levels(haematoxylin: UInt8Array, nuclear_density: float, params: 
     Returns:
         (H, W) int32 labels, 0 = background, 1…N in reading order of their topmost pixel.
     """
-    framed = np.pad(haematoxylin, MARGIN_PX, constant_values=255)
+    # Glass round the tile makes its border and white beyond it the same thing; 4 sigma is how far smoothing sees.
+    margin = int(np.ceil(4 * params.smoothing_px))
+    framed = np.pad(haematoxylin, margin, constant_values=255)
     low, high = params.nuclear_density_range
     density = density_image(framed, params.smoothing_px) / np.float32(np.clip(nuclear_density, low, high))
     labels = np.zeros(density.shape, np.int32)
@@ -70,7 +70,7 @@ def segment_by_levels(haematoxylin: UInt8Array, nuclear_density: float, params: 
         x, y = nucleus.origin
         height, width = nucleus.mask.shape
         labels[y : y + height, x : x + width][nucleus.mask] = i
-    return in_reading_order(labels[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX])
+    return in_reading_order(labels[margin:-margin, margin:-margin])
 
 
 def grow(density: Float32Array, params: LevelParams) -> list[Candidate]:
@@ -113,7 +113,8 @@ def clean(stained: UInt8Array, params: LevelParams) -> UInt8Array:
     closed = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, _disc(params.closing_px))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
     hole = (stats[:, cv2.CC_STAT_AREA] <= params.max_hole_px).astype(np.uint8)
-    hole[0] = 0
+    # Neither what is stained nor the glass round the tile is a hole, however small the tile.
+    hole[0] = hole[labels[0, 0]] = 0
     return np.asarray(cv2.morphologyEx(closed | hole[labels], cv2.MORPH_OPEN, _disc(params.opening_px)), dtype=np.uint8)
 
 
@@ -128,7 +129,8 @@ def _describe(
     divide: bool = True,
 ) -> Candidate:
     if area > params.max_area_px:
-        return Candidate(origin, mask, area, 0.0, 0.0, 0.0)
+        # Its mask will not be painted, and over all levels such masks would fill the memory.
+        return Candidate(origin, np.zeros((0, 0), bool), area, 0.0, 0.0, 0.0)
     x, y = origin
     here = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -208,8 +210,9 @@ def _best(candidate: Candidate, params: ScoreParams) -> tuple[float, list[tuple[
     value = score(candidate, params)
     best = value, [(value, candidate)]
     for group in (candidate.children, candidate.parts):
-        if group:
-            inner = [one for member in group for one in _best(member, params)[1]]
+        # What cannot be a nucleus must not speak for those beside it.
+        inner = [one for member in group for one in _best(member, params)[1] if one[0] > -np.inf]
+        if inner:
             mean = sum(value for value, _ in inner) / len(inner)
             best = max(best, (mean, inner), key=lambda option: option[0])
     return best

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Engine = Literal["native", "histomicstk"]
 Triple = tuple[float, float, float]
@@ -92,6 +93,19 @@ class LevelParams(BaseModel):
     min_depth_px: Positive = Field(description="least distance of a part's core from the object's edge")
     peak_distance_px: int = Field(ge=1, description="least distance between the cores of two parts")
     score: ScoreParams
+
+    @field_validator("levels", "nuclear_density_range")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(after <= before for before, after in pairwise(value)):
+            raise ValueError(f"must be rising, found {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_room(self) -> LevelParams:
+        if self.max_area_px <= self.min_area_px:
+            raise ValueError(f"max_area_px must exceed min_area_px = {self.min_area_px}, found {self.max_area_px}")
+        return self
 
 
 SegmentationParams = Annotated[ThresholdParams | LevelParams, Field(discriminator="preset")]

@@ -10,7 +10,7 @@ import numpy as np
 from app.pipeline.crops import CROP_PX
 from app.pipeline.figure import PANEL_PX, Panel, blank, compose, fit, place, with_text
 from app.pipeline.nuclei import contours
-from app.pipeline.types import BoolArray, Nuclei, Stain, UInt8Array
+from app.pipeline.types import Nuclei, Stain, UInt8Array
 
 PANEL_HEIGHTS_PX = (300, 1000)
 """Limits of the panels' height, which follows the tile's shape."""
@@ -53,7 +53,7 @@ def draw_stages(pixels: UInt8Array, stains: Stain, nuclei: Nuclei, crops: UInt8A
         (height, WIDTH_PX, 3) uint8 RGB, of one width whatever the tile's size.
     """
     height = int(np.clip(round(PANEL_PX * pixels.shape[0] / pixels.shape[1]), *PANEL_HEIGHTS_PX))
-    n, n_border = len(nuclei), int(touches_border(nuclei).sum())
+    n, n_border = len(nuclei), int(nuclei.touches_border.sum())
     haematoxylin = np.repeat(stains.haematoxylin[..., None], 3, axis=2)
     grid, n_shown = _crop_panel(crops, height)
     of_all = f"first {n_shown} of {n}" if n_shown < n else f"all {n}"
@@ -67,13 +67,6 @@ def draw_stages(pixels: UInt8Array, stains: Stain, nuclei: Nuclei, crops: UInt8A
         Panel(grid, f"6 · Crops of {CROP_PX} × {CROP_PX} px" + (f", {of_all}" if n else "")),
     ]
     return compose(panels, captions.title, captions.warnings, captions.notice)
-
-
-def touches_border(nuclei: Nuclei) -> BoolArray:
-    """Which nuclei touch the tile's border, (N,) bool."""
-    height, width = nuclei.labels.shape
-    x0, y0, x1, y1 = nuclei.bboxes.T
-    return np.asarray((x0 <= 0) | (y0 <= 0) | (x1 >= width) | (y1 >= height))
 
 
 def colour_nuclei(nuclei: Nuclei) -> UInt8Array:
@@ -94,7 +87,7 @@ def _outline_panel(pixels: UInt8Array, nuclei: Nuclei, panel_height: int) -> UIn
     scale = np.array([width / pixels.shape[1], height / pixels.shape[0]])
     # Pixel i covers [i, i + 1): it is its centre that scales.
     outlines = [np.rint((outline + 0.5) * scale - 0.5 + [left, top]).astype(np.int32) for outline in contours(nuclei)]
-    at_border = touches_border(nuclei)
+    at_border = nuclei.touches_border
     thickness = 4 if width > 2 * pixels.shape[1] else 2
     # Those at the border come last: where two nuclei touch, theirs is the line to see.
     for colour, chosen in ((INNER, ~at_border), (BORDER, at_border)):

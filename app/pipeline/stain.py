@@ -111,16 +111,22 @@ def with_smooth_chroma(pixels: UInt8Array, sigma: float) -> UInt8Array:
 
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
     """Ruderman's lαβ of (…, 3) uint8 RGB, as float64."""
-    lms = pixels.astype(np.float64) @ RGB_TO_LMS.T
+    lms = _transform(pixels.astype(np.float64), RGB_TO_LMS)
     # ln 0 has no value; the smallest positive double stands for black, as in HistomicsTK.
     lms[lms == 0] = np.spacing(1)
-    return np.asarray(np.log(lms) @ LMS_TO_LAB.T)
+    return _transform(np.asarray(cv2.log(lms)), LMS_TO_LAB)
 
 
 def lab_to_rgb(lab: Float64Array) -> UInt8Array:
     """Inverse of `rgb_to_lab`, clipped to 0…255 and truncated to uint8."""
-    rgb = np.exp(lab @ LAB_TO_LMS.T) @ LMS_TO_RGB.T
+    rgb = _transform(np.asarray(cv2.exp(_transform(lab, LAB_TO_LMS))), LMS_TO_RGB)
     return np.asarray(np.clip(rgb, 0, 255), dtype=np.uint8)
+
+
+def _transform(values: Float64Array, matrix: Float64Array) -> Float64Array:
+    """A (3, 3) matrix times each of (…, 3) values; several times as fast as numpy's product of such thin arrays."""
+    columns = np.ascontiguousarray(values).reshape(-1, 1, 3)
+    return np.asarray(cv2.transform(columns, matrix), dtype=np.float64).reshape(values.shape)
 
 
 def lab_statistics(pixels: UInt8Array) -> LabStatistics | None:

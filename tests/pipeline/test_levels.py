@@ -103,6 +103,22 @@ def test_object_gives_way_to_better_parts_and_not_to_worse():
     assert select([deep], DEFAULT.score) == good
 
 
+def test_what_is_too_large_takes_nothing_else_with_it():
+    shape = (200, 300)
+    density = np.full(shape, 25.0)
+    density[discs(shape, [(30, 40), (80, 40), (30, 100), (80, 100), (30, 160)], 12)] += 60
+    density[5:195, 150:250] += 90
+    assert labels_of(density).max() == 5
+
+
+@pytest.mark.parametrize("size", [18, 22, 30])
+def test_glass_round_a_small_tile_is_no_hole(size):
+    density = 10 + 80.0 * disc((size, size), (size // 2, size // 2), size // 2 - 2)
+    small, framed = labels_of(density), labels_of(np.pad(density, 20))
+    np.testing.assert_array_equal(framed[20:-20, 20:-20], small)
+    assert small.max() == 1
+
+
 def test_what_does_not_look_like_a_nucleus_is_not_selected():
     assert select([candidate(edge=0.01)], DEFAULT.score) == []
 

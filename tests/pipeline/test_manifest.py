@@ -5,6 +5,7 @@ import pytest
 
 from app.pipeline.bundle import read_manifest
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.presets import DEFAULT, LevelParams
 
 
 def written(directory, values):
@@ -122,3 +123,12 @@ def test_what_is_not_a_json_object_is_refused(tmp_path, content):
 def test_missing_manifest_is_refused(tmp_path):
     with pytest.raises(InvalidBundle, match="cannot be read"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"levels": (1.0, 0.5)}, {"levels": (0.5, 0.5)}, {"nuclear_density_range": (60, 20)}, {"max_area_px": 40}],
+)
+def test_levels_that_could_find_nothing_are_refused(changes):
+    with pytest.raises(ValueError, match="must"):
+        LevelParams.model_validate({**DEFAULT.model_dump(), **changes})

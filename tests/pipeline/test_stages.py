@@ -9,7 +9,7 @@ from app.pipeline.figure import DARK, GAP_PX, LIGHT, MARGIN_PX, PANEL_PX, WARNIN
 from app.pipeline.nuclei import measure
 from app.pipeline.presets import PAPER
 from app.pipeline.segment import segment, unmix
-from app.pipeline.stages import BORDER, INNER, Captions, colour_nuclei, draw_stages, touches_border
+from app.pipeline.stages import BORDER, INNER, Captions, colour_nuclei, draw_stages
 from tests.drawing import disc, draw_tile, grid_of_centres
 
 CAPTIONS = Captions("tile.png · 1 nucleus", (), "Tile as uploaded", "Not for diagnosis.")
@@ -111,7 +111,7 @@ def test_outline_runs_along_the_nucleus_wherever_the_tile_is_scaled_to(side):
 def test_nucleus_that_touches_the_border_has_an_outline_of_its_own_colour(centre):
     shape = (100, 100)
     stages = drawn_nuclei(shape, disc(shape, (50, 50), 10), disc(shape, centre, 10))
-    assert touches_border(stages[2]).tolist() == [False, True]
+    assert stages[2].touches_border.tolist() == [False, True]
     outlines = panels_of(draw_stages(*stages, CAPTIONS))[4]
     for colour, middle in ((INNER, (50, 50)), (BORDER, centre)):
         y, x = np.nonzero(is_near(outlines, colour))

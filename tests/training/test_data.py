@@ -9,7 +9,7 @@ from app.pipeline.encode import encode
 from app.pipeline.presets import PAPER
 from app.pipeline.run import analyse
 from tests.drawing import draw_tile, encoded, grid_of_centres
-from training.data import Cells, CropSampler, DataError, extract_cells, rotate, tile_paths
+from training.data import CELLS, Cells, CropSampler, DataError, extract_cells, rotate, tile_paths
 
 
 @pytest.fixture
@@ -139,3 +139,9 @@ def test_same_generator_gives_the_same_batches(cells):
 def test_network_values_come_back_as_crops():
     every = np.arange(256, dtype=np.uint8).repeat(12).reshape(1, 32, 32, 3)
     np.testing.assert_array_equal(from_network(to_network(every)), every)
+
+
+def test_cells_of_another_version_are_refused(tmp_path):
+    np.savez(tmp_path / CELLS, crops=np.zeros((1, 32, 32, 3), np.uint8))
+    with pytest.raises(DataError, match="another version"):
+        Cells.load(tmp_path)
