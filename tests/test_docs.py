@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"(?m)^([a-z][a-z-]*):", MAKEFILE))
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
-BINARY = {".png", ".onnx", ".safetensors"}
+BINARY = {".png", ".jpg", ".onnx", ".safetensors"}
 
 
 def name(path):
