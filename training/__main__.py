@@ -159,7 +159,7 @@ def segmentation(
     datasets: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds monuseg/, consep/ or both")],
     out: Annotated[Path, typer.Argument(help="directory to write segmentation.json into")],
 ) -> None:
-    """Score the masks against those of `monuseg` and `consep`, on which masks are tuned: nothing here is held out."""
+    """Score the masks against those of `monuseg` and `consep`; `default` is tuned on those of `monuseg`."""
     _keep_scores(out, "segmentation", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
 
 

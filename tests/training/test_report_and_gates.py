@@ -127,7 +127,7 @@ def test_each_evaluation_stands_with_its_command(shipped_bundle):
 
 def test_masks_are_called_tuning_data(shipped_bundle):
     text = render(RESULTS, read_manifest(shipped_bundle)[0])
-    assert "tuning data" in text[text.index("## Segmentation") : text.index("### `monuseg`")]
+    assert "not held-out figures" in text[text.index("## Segmentation") : text.index("### `monuseg`")]
 
 
 @pytest.mark.parametrize("name", RESULTS)
