@@ -19,10 +19,10 @@ DETECTION = """## Detection of nuclei
 Data: `bm_graz`, all dots, one-to-one within 10 px; Kainz's split (test: 0007_01, 0008_01, 0020_01; tune: the rest).
 Command: `python -m training evaluate detection ../shared/data/bm_graz docs/results`
 
-What the paper leaves open in its recipe was chosen on the tune split (`docs/decisions/0001-paper-preset.md`), and so was
-preset `default` (`docs/decisions/0007-default-preset.md`); only the test split is held out. Seconds are the median over the
-tiles, for stains and segmentation, in that same run. [Errors of `default` on the test tiles](detection-errors.jpg), by
-`python -m training evaluate errors ../shared/data/bm_graz`.
+What the paper leaves open in its recipe was chosen on the tune split (`docs/decisions/0001-paper-preset.md`), and
+preset `default` was tuned on it (`docs/decisions/0007-default-preset.md`); only the test split is held out. Seconds are
+the median over the tiles, for stains and segmentation, in that same run.
+[What `default` gets wrong on the test tiles](detection-errors.jpg): `python -m training evaluate errors ../shared/data/bm_graz`.
 
 """
 DETECTION_COLUMNS = {
