@@ -22,7 +22,8 @@ Command: `python -m training evaluate detection ../shared/data/bm_graz docs/resu
 What the paper leaves open in its recipe was chosen on the tune split (`docs/decisions/0001-paper-preset.md`), and
 preset `default` was tuned on it (`docs/decisions/0007-default-preset.md`); only the test split is held out. Seconds are
 the median over the tiles, for stains and segmentation, in that same run.
-[What `default` gets wrong on the test tiles](detection-errors.jpg): `python -m training evaluate errors ../shared/data/bm_graz`.
+[What `default` gets wrong on the test tiles](detection-errors.jpg), drawn by
+`python -m training evaluate errors ../shared/data/bm_graz`.
 
 """
 DETECTION_COLUMNS = {

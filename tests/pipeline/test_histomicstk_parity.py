@@ -60,7 +60,8 @@ def test_lab_agrees_in_every_colour_of_a_coarse_cube():
     np.testing.assert_allclose(stain.rgb_to_lab(cube), rgb_to_lab(cube), atol=1e-6)
     lab = rgb_to_lab(cube)
     expected = np.clip(lab_to_rgb(lab), 0, 255)
-    assert np.abs(stain.lab_to_rgb(lab) - expected).max() <= 1
+    # Truncation takes up to one grey level from a value that rounding leaves just below the next.
+    assert np.abs(stain.lab_to_rgb(lab) - expected).max() <= 1 + 1e-9
 
 
 def test_optical_density_agrees_but_for_the_wrap_at_white():
