@@ -41,7 +41,14 @@ def diagnose(proportions: Float64Array | None, n_cells: int, model: ImageLevel) 
         model: the bundle's image-level model.
     """
     if proportions is None:
-        return Label("indeterminate", None, None, None, model.label_basis, "No whole nucleus was found in this tile.")
+        return Label(
+            "indeterminate",
+            None,
+            None,
+            None,
+            model.label_basis,
+            "No nucleus was found in this tile, or none that its border leaves whole.",
+        )
     contributions = np.asarray(model.svm.weights) * proportions
     score = float(contributions.sum() + model.svm.bias)
     distances = np.linalg.norm(np.asarray(model.kmeans.centres) - proportions, axis=1)

@@ -59,7 +59,9 @@ def test_answer_names_the_upload_and_the_bundle(answer, upload, card):
         "height": height,
         "mpp": None,
         "sha256": hashlib.sha256(upload).hexdigest(),
+        "cut_nuclei": answer["tile"]["cut_nuclei"],
     }
+    assert answer["tile"]["cut_nuclei"] >= 0
     assert answer["bundle"] == {key: card[key] for key in ("name", "version", "sha256", "backend", "device")}
 
 
