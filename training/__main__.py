@@ -30,7 +30,7 @@ from training.loop import DivergedError, Trainer, restore_trainer, training_loop
 from training.model_checks import assign, check_model
 from training.quality_reference import TilesError
 from training.report import SECTIONS, prototype_figure, render
-from training.systems import segmentation_systems
+from training.systems import by_preset, segmentation_systems
 
 T = TypeVar("T")
 EXPECTED = (ConfigError, data.DataError, DivergedError, ExportError, PipelineError, TilesError)
@@ -148,7 +148,7 @@ def errors(
     out: Annotated[Path, typer.Argument(help="picture to write")] = Path("docs/detection-errors.jpg"),
 ) -> None:
     """Draw what preset `default` gets wrong on the test tiles of `bm_graz`."""
-    picture = draw_detection_errors(bm_graz, segmentation_systems()["default"], bar("tiles"))
+    picture = draw_detection_errors(bm_graz, partial(by_preset, DEFAULT), bar("tiles"))
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(out, quality=88)
     typer.echo(str(out))

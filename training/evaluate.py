@@ -73,7 +73,7 @@ def draw_detection_errors(directory: Path, system: System, track: Track = iter) 
     paths = [path for path in tile_paths(directory / "tiles") if path.stem in KAINZ_TEST_TILES]
     if not paths:
         raise DataError(f"{directory} holds none of the test tiles {', '.join(sorted(KAINZ_TEST_TILES))}.")
-    tiles = [(pixels, system(pixels), dots[path.stem][:, :2]) for path in track(paths) for pixels in (read_tile(path),)]
+    tiles = [(pixels := read_tile(path), system(pixels), dots[path.stem][:, :2]) for path in track(paths)]
     return error_figure(tiles, DETECTION_RADIUS_PX)
 
 

@@ -25,12 +25,13 @@ def segmentation_systems() -> dict[str, System]:
     except ImportError as error:
         raise EngineUnavailable("The evaluation compares with HistomicsTK, and it is not installed.") from error
     return {
-        **{name: partial(_by_preset, params) for name, params in PRESETS.items()},
-        "paper, stains by HistomicsTK": partial(_by_preset, PAPER.model_copy(update={"engine": "histomicstk"})),
+        **{name: partial(by_preset, params) for name, params in PRESETS.items()},
+        "paper, stains by HistomicsTK": partial(by_preset, PAPER.model_copy(update={"engine": "histomicstk"})),
         "HistomicsTK, the authors' code": lambda pixels: recipe.segment_by_authors(recipe.unmix_by_recipe(pixels)),
         "HistomicsTK, its own seeds": lambda pixels: recipe.segment_by_seeds(recipe.unmix_by_recipe(pixels)),
     }
 
 
-def _by_preset(params: SegmentationParams, pixels: UInt8Array) -> Nuclei:
+def by_preset(params: SegmentationParams, pixels: UInt8Array) -> Nuclei:
+    """The nuclei of a tile that become cells, as the service finds them."""
     return keep_whole(segment(unmix(pixels, params.stain, params.engine), params))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from app.pipeline.presets import SegmentationParams
+from app.pipeline.presets import Part, SegmentationParams
 
 SCHEMA_VERSION = 1
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -28,32 +28,28 @@ Degrees = Annotated[float, Field(ge=0, le=360)]
 N_STAIN_FEATURES = 12
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Architecture(_Part):
+class Architecture(Part):
     """What the PyTorch fallback needs to rebuild the networks."""
 
     channels: int = Field(ge=1)
     code_scale: float = Field(gt=0)
 
 
-class Svm(_Part):
+class Svm(Part):
     """L2-SVM on proportions: score = weights · P + bias, positive = abnormal."""
 
     weights: tuple[float, ...]
     bias: float
 
 
-class KMeans(_Part):
+class KMeans(Part):
     """Two centres in proportion space, and the label of each."""
 
     centres: tuple[tuple[float, ...], tuple[float, ...]]
     labels: tuple[LabelValue, LabelValue]
 
 
-class ImageLevel(_Part):
+class ImageLevel(Part):
     """From proportions to the tile's label."""
 
     label_basis: str = Field(min_length=1, description="what normal and abnormal mean here; says what was simulated")
@@ -63,7 +59,7 @@ class ImageLevel(_Part):
     calibration: None = Field(default=None, description="of score to probability; none yet")
 
 
-class QualityReference(_Part):
+class QualityReference(Part):
     """What the training tiles look like, and how far from them a tile may be before it is flagged."""
 
     stain_matrix: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
@@ -110,7 +106,7 @@ class QualityReference(_Part):
         return value
 
 
-class DataSource(_Part):
+class DataSource(Part):
     """One data set that the bundle was trained on."""
 
     name: str
@@ -121,7 +117,7 @@ class DataSource(_Part):
     cells: int = Field(ge=1)
 
 
-class Training(_Part):
+class Training(Part):
     """Provenance."""
 
     config: dict[str, JsonValue]
@@ -131,7 +127,7 @@ class Training(_Part):
     iterations: int = Field(ge=1)
 
 
-class ClusterMetrics(_Part):
+class ClusterMetrics(Part):
     """Per-cluster figures, measured when the bundle was made."""
 
     share: float = Field(ge=0, le=1, description="of the training cells")
@@ -139,7 +135,7 @@ class ClusterMetrics(_Part):
     diversity: float | None = Field(ge=0, description="spread of 16 prototypes over that of 16 real cells")
 
 
-class Metrics(_Part):
+class Metrics(Part):
     """How well the bundle learned."""
 
     loss_q: float
@@ -149,7 +145,7 @@ class Metrics(_Part):
     image_level: dict[str, JsonValue] = Field(description="on held-out simulated bags")
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The bundle's description; every other file is named here with its checksum."""
 
     schema_version: Literal[1]

@@ -12,10 +12,14 @@ Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class StainParams(BaseModel):
-    """Colour normalisation and unmixing."""
+class Part(BaseModel):
+    """A part of a manifest: it does not change, and an unknown key or a number that is none is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StainParams(Part):
+    """Colour normalisation and unmixing."""
 
     target_mean: Triple = Field(description="lαβ mean after Reinhard normalisation")
     target_sd: tuple[Positive, Positive, Positive] = Field(description="lαβ standard deviation after it")
@@ -40,10 +44,8 @@ class StainParams(BaseModel):
         return value
 
 
-class ThresholdParams(BaseModel):
+class ThresholdParams(Part):
     """The paper's recipe: everything between a tile and its nuclei."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Literal["paper"]
     engine: Engine = Field(description="who computes the stains")
@@ -56,10 +58,8 @@ class ThresholdParams(BaseModel):
     opening_px: int = Field(ge=1, description="edge of the square opening that parts touching nuclei")
 
 
-class ScoreParams(BaseModel):
+class ScoreParams(Part):
     """Weights of what makes an object a nucleus; the score is in natural logarithms and a nucleus has more than 0."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bias: float = Field(description="of an object of good size, convex, with an edge and a density of 1")
     small_area_px: Positive = Field(description="area below which an object is small")
@@ -71,10 +71,8 @@ class ScoreParams(BaseModel):
     density: float = Field(ge=0, description="gain as the mean density grows e-fold")
 
 
-class LevelParams(BaseModel):
+class LevelParams(Part):
     """Objects at many levels of density: everything between a tile and its nuclei."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Literal["default"]
     engine: Engine = Field(description="who computes the stains")
