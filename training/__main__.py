@@ -1,56 +1,44 @@
-"""`python -m training`: cells · train · fit · evaluate · export · report."""
+"""`python -m training`: cells · labelled · train · fit · evaluate · export · report."""
 
 from __future__ import annotations
 
 import filecmp
 import json
 import shutil
-from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import torch
 import typer
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from app.pipeline.bundle import load_bundle
 from app.pipeline.crops import to_network
 from app.pipeline.errors import PipelineError
-from app.pipeline.presets import DEFAULT, PRESETS, Engine
+from app.pipeline.presets import PRESETS, Engine
 from training import data
 from training.config import Config, ConfigError, load_config, read_config, write_config
-from training.evaluate import draw_detection_errors, evaluate_detection, evaluate_segmentation
-from training.evaluate_quality import evaluate_quality
+from training.console import bar, console, write_text
+from training.evaluate_commands import evaluate
 from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
+from training.labelled import LABELLED, cut_labelled
 from training.loop import DivergedError, Trainer, restore_trainer, training_loop
 from training.model_checks import assign, check_model
 from training.quality_reference import TilesError
 from training.report import SECTIONS, prototype_figure, render
-from training.systems import by_preset, segmentation_systems
 
-T = TypeVar("T")
 EXPECTED = (ConfigError, data.DataError, DivergedError, ExportError, PipelineError, TilesError)
 IMAGE_LEVEL = "image_level.json"
 
-console = Console(stderr=True)
 cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Offline: tiles → cells → GAN → image-level model → bundle.",
 )
-evaluate = typer.Typer(no_args_is_help=True, help="Score what was made against the public data sets.")
 cli.add_typer(evaluate, name="evaluate")
 RunDir = Annotated[Path, typer.Argument(help="directory of a run, as `train` made it")]
-
-
-def bar(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
-    """A progress bar round an iterable."""
-    return partial(track, description=description, console=console)
 
 
 @cli.command()
@@ -67,6 +55,17 @@ def cells(
     found = data.extract_cells(data.tile_paths(tiles), params, bar("tiles"))
     found.save(out)
     typer.echo(f"{len(found)} cells of {len(found.tiles)} tiles in {out / data.CELLS}")
+
+
+@cli.command()
+def labelled(
+    directory: Annotated[Path, typer.Argument(metavar="DATA", help="the data set crchisto or consep")],
+    out: Annotated[Path, typer.Argument(help=f"directory to write {LABELLED} into")],
+) -> None:
+    """Cut the typed cells of crchisto or consep, to score clusters with."""
+    found = cut_labelled(directory, bar("tiles"))
+    found.save(out)
+    typer.echo(f"{len(found.types)} typed cells of {len(found.tiles)} tiles in {out / LABELLED}")
 
 
 @cli.command()
@@ -104,7 +103,7 @@ def fit(run: RunDir) -> None:
     config, found, trainer = _open(run)
     clusters = assign(trainer.nets.mean_critic, torch.from_numpy(to_network(found.crops)))
     result = fit_image_level(found, clusters, config.train.n_clusters, config.fit)
-    _write(run / IMAGE_LEVEL, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    write_text(run / IMAGE_LEVEL, json.dumps(result, indent=2, allow_nan=False) + "\n")
     typer.echo(json.dumps(result["metrics"], indent=2))
 
 
@@ -133,45 +132,6 @@ def export(
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
 
 
-@evaluate.command()
-def detection(
-    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/ and cells.csv")],
-    out: Annotated[Path, typer.Argument(help="directory to write detection.json into")],
-) -> None:
-    """Score detection against the dots of `bm_graz`, on the tuning and the test tiles."""
-    _keep_scores(out, "detection", evaluate_detection(bm_graz, segmentation_systems(), bar("tiles")))
-
-
-@evaluate.command()
-def errors(
-    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/ and cells.csv")],
-    out: Annotated[Path, typer.Argument(help="picture to write")] = Path("docs/detection-errors.jpg"),
-) -> None:
-    """Draw what preset `default` gets wrong on the test tiles of `bm_graz`."""
-    picture = draw_detection_errors(bm_graz, partial(by_preset, DEFAULT), bar("tiles"))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(out, quality=88)
-    typer.echo(str(out))
-
-
-@evaluate.command()
-def segmentation(
-    datasets: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds monuseg/, consep/ or both")],
-    out: Annotated[Path, typer.Argument(help="directory to write segmentation.json into")],
-) -> None:
-    """Score the masks against those of `monuseg` and `consep`; `default` is tuned on those of `monuseg`."""
-    _keep_scores(out, "segmentation", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
-
-
-@evaluate.command()
-def quality(
-    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/")],
-    out: Annotated[Path, typer.Argument(help="directory to write quality.json into")],
-) -> None:
-    """Count which quality flags are raised on good and on degraded tiles of `bm_graz`; takes minutes."""
-    _keep_scores(out, "quality", evaluate_quality(bm_graz, DEFAULT, bar("tiles")))
-
-
 @cli.command()
 def report(
     results: Annotated[Path, typer.Argument(help="directory that `evaluate` wrote")] = Path("docs/results"),
@@ -185,14 +145,8 @@ def report(
         raise data.DataError(f"{results} holds no results; make them with `python -m training evaluate`.")
     shipped = load_bundle(bundle)
     Image.fromarray(prototype_figure(shipped)).save(out.with_name("prototypes.png"))
-    _write(out, render(measured, shipped.manifest))
+    write_text(out, render(measured, shipped.manifest))
     typer.echo(f"{out} and its figures written; reported: {', '.join(measured)}")
-
-
-def _keep_scores(out: Path, name: str, scores: dict[str, Any]) -> None:
-    text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
-    _write(out / f"{name}.json", text)
-    typer.echo(text, nl=False)
 
 
 def _open(run: Path) -> tuple[Config, data.Cells, Trainer]:
@@ -200,14 +154,6 @@ def _open(run: Path) -> tuple[Config, data.Cells, Trainer]:
     config = read_config(run)
     found = data.Cells.load(run)
     return config, found, restore_trainer(config.train, found.crops, run, torch.device("cpu"))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f"{path.name}.partial")
-    partial_path.write_text(text, encoding="utf-8")
-    partial_path.replace(path)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from app.pipeline.presets import PAPER, PRESETS
 from app.pipeline.segment import segment, unmix
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 from training import __main__ as command_line
+from training import evaluate_commands
 from training.data import DataError
 from training.evaluate import evaluate_detection, evaluate_segmentation
 from training.systems import segmentation_systems
@@ -136,7 +137,7 @@ def test_damaged_tile_is_named(mask_sets):
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
 def test_command_writes_what_the_report_reads(task, bm_graz, mask_sets, tmp_path, monkeypatch, shipped_bundle, capsys):
     """Both data sets lie in the same directory here."""
-    monkeypatch.setattr(command_line, "segmentation_systems", lambda: {"by the paper": by_paper})
+    monkeypatch.setattr(evaluate_commands, "segmentation_systems", lambda: {"by the paper": by_paper})
     results, document = tmp_path / "results", tmp_path / "results.md"
     for arguments in (
         ["evaluate", task, tmp_path, results],

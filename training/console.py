@@ -1,0 +1,27 @@
+"""What the command lines of the training share: the console, progress bars, files written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+T = TypeVar("T")
+console = Console(stderr=True)
+
+
+def bar(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
+    """A progress bar round an iterable."""
+    return partial(track, description=description, console=console)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_path = path.with_name(f"{path.name}.partial")
+    partial_path.write_text(text, encoding="utf-8")
+    partial_path.replace(path)

@@ -1,0 +1,64 @@
+"""`python -m training evaluate`: one command for each thing that is measured."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+
+from app.pipeline.presets import DEFAULT
+from training.console import bar, write_text
+from training.evaluate import draw_detection_errors, evaluate_detection, evaluate_segmentation
+from training.evaluate_quality import evaluate_quality
+from training.systems import by_preset, segmentation_systems
+
+evaluate = typer.Typer(no_args_is_help=True, help="Score what was made against the public data sets.")
+
+
+@evaluate.command()
+def detection(
+    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/ and cells.csv")],
+    out: Annotated[Path, typer.Argument(help="directory to write detection.json into")],
+) -> None:
+    """Score detection against the dots of `bm_graz`, on the tuning and the test tiles."""
+    _keep_scores(out, "detection", evaluate_detection(bm_graz, segmentation_systems(), bar("tiles")))
+
+
+@evaluate.command()
+def errors(
+    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/ and cells.csv")],
+    out: Annotated[Path, typer.Argument(help="picture to write")] = Path("docs/detection-errors.jpg"),
+) -> None:
+    """Draw what preset `default` gets wrong on the test tiles of `bm_graz`."""
+    picture = draw_detection_errors(bm_graz, partial(by_preset, DEFAULT), bar("tiles"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(out, quality=88)
+    typer.echo(str(out))
+
+
+@evaluate.command()
+def segmentation(
+    datasets: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds monuseg/, consep/ or both")],
+    out: Annotated[Path, typer.Argument(help="directory to write segmentation.json into")],
+) -> None:
+    """Score the masks against those of `monuseg` and `consep`; `default` is tuned on those of `monuseg`."""
+    _keep_scores(out, "segmentation", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
+
+
+@evaluate.command()
+def quality(
+    bm_graz: Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/")],
+    out: Annotated[Path, typer.Argument(help="directory to write quality.json into")],
+) -> None:
+    """Count which quality flags are raised on good and on degraded tiles of `bm_graz`; takes minutes."""
+    _keep_scores(out, "quality", evaluate_quality(bm_graz, DEFAULT, bar("tiles")))
+
+
+def _keep_scores(out: Path, name: str, scores: dict[str, Any]) -> None:
+    text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
+    write_text(out / f"{name}.json", text)
+    typer.echo(text, nl=False)
