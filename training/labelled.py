@@ -25,7 +25,7 @@ from training.metrics import matched_pairs
 
 LABELLED = "labelled.npz"
 UPSAMPLING = 2
-"""`crchisto` is 20×; the segmentation and the crops are for 40×."""
+"""`crchisto` and `fl_reactive` are 20×; the segmentation and the crops are for 40×."""
 MATCH_RADIUS_PX = 10
 """Largest distance of a typed centre from a segmented nucleus's centroid, at 40×, as for detection."""
 
@@ -141,6 +141,17 @@ def cut_labelled(directory: Path, track: Track = iter) -> LabelledCells:
     )
 
 
+def read_enlarged(path: Path) -> UInt8Array:
+    """The pixels of a tile of 20× at 40×, (2H, 2W, 3) uint8.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    pixels = read_tile(path)
+    size = (pixels.shape[1] * UPSAMPLING, pixels.shape[0] * UPSAMPLING)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
 def _read_table(path: Path) -> dict[str, list[dict[str, str]]]:
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     with path.open(encoding="utf-8", newline="") as file:
@@ -164,9 +175,7 @@ def _by_masks(path: Path, rows: list[dict[str, str]]) -> Found:
 
 def _by_centres(path: Path, rows: list[dict[str, str]]) -> Found:
     """The segmented nuclei that lie at a typed centre."""
-    pixels = read_tile(path)
-    size = (pixels.shape[1] * UPSAMPLING, pixels.shape[0] * UPSAMPLING)
-    stains = unmix(np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8), DEFAULT.stain)
+    stains = unmix(read_enlarged(path), DEFAULT.stain)
     nuclei = segment(stains, DEFAULT)
     centres = np.array([(float(row["x"]), float(row["y"])) for row in rows]).reshape(-1, 2) * UPSAMPLING
     found, typed = matched_pairs(nuclei.centroids, centres, MATCH_RADIUS_PX)
