@@ -84,7 +84,7 @@ def test_commands_that_are_named_exist(document):
         return names
 
     text = document.read_text(encoding="utf-8")
-    assert set(re.findall(r"-m training (evaluate [a-z]+|[a-z]+)\b", text)) <= commands(training)
+    assert set(re.findall(r"-m training (evaluate [a-z][a-z-]*|[a-z][a-z-]*)\b", text)) <= commands(training)
     assert set(re.findall(r"(?:`|^ {4}|bin/|-m )(?:marrowscope|app) ([a-z]+)\b", text, re.MULTILINE)) <= commands(
         product
     )

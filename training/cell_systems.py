@@ -42,13 +42,13 @@ class Entry:
         """
         try:
             return partial(getattr(import_module(self.module), self.attribute), *self.arguments)
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             raise MissingSystemError(f"'{self.title}' cannot be run here: {error}.") from error
 
 
 CLUSTERERS = {
     "mf-kmeans": Entry("MF + k-means", "training.baselines.manual_features", "ManualFeaturesKMeans"),
-    "cnn-kmeans": Entry("ImageNet CNN + k-means", "training.baselines.imagenet_cnn", "ImageNetKMeans"),
+    "cnn-kmeans": Entry("EfficientNet-Lite0 + k-means", "training.baselines.imagenet_cnn", "ImageNetKMeans"),
     "hog-dec": Entry("HOG + DEC", "training.baselines.hog_dec", "HogDec"),
     "catgan": Entry("CatGAN", "training.baselines.catgan", "CatGan"),
     "infogan": Entry("InfoGAN (DCGAN)", "training.baselines.infogan", "InfoGan"),
@@ -59,10 +59,14 @@ CLUSTERERS = {
 """Table III, in its order."""
 DESCRIBERS = {
     "mf": Entry("MF", "training.baselines.manual_features", "ManualFeatures"),
-    "cnn": Entry("ImageNet CNN", "training.baselines.imagenet_cnn", "ImageNetFeatures"),
+    "cnn": Entry("EfficientNet-Lite0", "training.baselines.imagenet_cnn", "ImageNetFeatures"),
     "ours": Entry("ours", "training.ours", "Ours", (N_CLUSTERS,)),
 }
 """Table I, in its order."""
+WHOLE_TILES = "cnn"
+"""Recorded as the system of Table IV that sees whole tiles and no cells."""
+VARIANTS = Entry("variants of ours", "training.ours", "variants")
+"""Gives the ablation's clusterers by name."""
 BY_KMEANS = ("mf-kmeans", "cnn-kmeans")
 """What the paper compares with in Table II."""
 
@@ -73,7 +77,8 @@ def clusterer(name: str) -> ClustererFactory:
     Raises:
         DataError: there is none of this name; a `MissingSystemError` where it cannot be run here.
     """
-    return _find(CLUSTERERS, name).load()
+    check_known(CLUSTERERS, name)
+    return CLUSTERERS[name].load()
 
 
 def describer(name: str) -> DescriberFactory:
@@ -82,10 +87,11 @@ def describer(name: str) -> DescriberFactory:
     Raises:
         DataError: there is none of this name; a `MissingSystemError` where it cannot be run here.
     """
-    return _find(DESCRIBERS, name).load()
+    check_known(DESCRIBERS, name)
+    return DESCRIBERS[name].load()
 
 
-def _find(entries: dict[str, Entry], name: str) -> Entry:
+def check_known(entries: dict[str, Entry], name: str) -> None:
+    """Raise a DataError that names the systems unless there is one of this name."""
     if name not in entries:
         raise DataError(f"There is no system '{name}'; the systems are: {', '.join(entries)}.")
-    return entries[name]

@@ -13,10 +13,15 @@ from PIL import Image
 from app.pipeline.presets import DEFAULT
 from training.console import bar, write_text
 from training.evaluate import draw_detection_errors, evaluate_detection, evaluate_segmentation
+from training.evaluate_cells_commands import COMMANDS
 from training.evaluate_quality import evaluate_quality
+from training.figure_commands import figure
 from training.systems import by_preset, segmentation_systems
 
 evaluate = typer.Typer(no_args_is_help=True, help="Score what was made against the public data sets.")
+evaluate.add_typer(figure, name="figure")
+for name, command in COMMANDS.items():
+    evaluate.command(name)(command)
 
 
 @evaluate.command()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from app.pipeline.types import Float32Array, Float64Array, UInt8Array
-from training.cell_systems import MissingSystemError, clusterer
+from training.cell_systems import DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
 from training.clusterer import Clusterer, ClustererFactory
+from training.data import DataError, read_tile, tile_paths
 from training.labelled import LocatedCells
 from training.labelled_tiles import N_BLOCKS, LabelledTiles
 from training.records import Record, Records, provenance
@@ -21,8 +23,6 @@ KMEANS = "k-means on proportions"
 SVM = "SVM on proportions"
 SVM_SOFT = "SVM on mean probabilities"
 SVM_TILE = "SVM on the whole tile"
-WHOLE_TILE = "cnn"
-"""Recorded as the system of the ImageNet CNN."""
 
 Find = Callable[[str], ClustererFactory]
 
@@ -152,10 +152,30 @@ def mean_by_tile(values: Float64Array, located: LocatedCells, n_tiles: int) -> F
     return np.asarray(sums / np.maximum(counts, 1)[:, None])
 
 
-def evaluate_whole_tiles(name: str, features: Float64Array, tiles: LabelledTiles, seed: int, records: Records) -> None:
-    """Record an L2-SVM on features of whole tiles; they are not learned here, so one seed says it all."""
+def describe_whole_tiles(
+    directory: Path, names: tuple[str, ...], track: Callable[[Iterable[str]], Iterable[str]] = iter
+) -> Float64Array:
+    """Features of tiles by the ImageNet CNN, (T, D).
+
+    Args:
+        directory: holds `tiles`.
+        names: of the tiles.
+        track: wraps the names, to show progress.
+
+    Raises:
+        DataError: a tile is missing or cannot be decoded; a `MissingSystemError` where the CNN is not installed.
+    """
+    network = DESCRIBERS[WHOLE_TILES].load()(0)
+    paths = {path.stem: path for path in tile_paths(directory / "tiles")}
+    if missing := sorted(set(names) - set(paths)):
+        raise DataError(f"{directory / 'tiles'} lacks {', '.join(missing)}.")
+    return np.stack([network.tile_features(read_tile(paths[name])) for name in track(names)]).astype(np.float64)
+
+
+def evaluate_whole_tiles(name: str, features: Float64Array, tiles: LabelledTiles, records: Records) -> None:
+    """Record an L2-SVM on (T, D) features of whole tiles, anew; nothing in them is random, so there is one seed."""
     for fold in range(N_BLOCKS):
-        figures = by_svm(TileFold(features, tiles.positive, tiles.blocks, fold, seed))
+        figures = by_svm(TileFold(features, tiles.positive, tiles.blocks, fold, seed=0))
         about = {"test_tiles": int((tiles.blocks == fold).sum()), "dimensions": features.shape[1]}
-        identity = {"set": name, "system": WHOLE_TILE, "head": SVM_TILE, "seed": seed, "fold": fold}
+        identity = {"set": name, "system": WHOLE_TILES, "head": SVM_TILE, "seed": 0, "fold": fold}
         records.keep({**identity, **figures, **about, **provenance()})

@@ -64,7 +64,7 @@ def test_nothing_is_learned_from_the_cells_of_a_test_tile(tiles, tmp_path):
 def test_whole_tiles_are_recorded_beside_them(tiles, tmp_path):
     records = Records(tmp_path / "image_label.json")
     features = POSITIVE[:, None] + np.random.default_rng(0).normal(0, 0.1, (N_TILES, 7))
-    evaluate_whole_tiles("drawn", features, tiles, 0, records)
+    evaluate_whole_tiles("drawn", features, tiles, records)
     assert [record["fold"] for record in records.read()] == [0, 1, 2, 3]
     assert {record["auc"] for record in records.read()} == {1.0}
     assert {record["dimensions"] for record in records.read()} == {7}

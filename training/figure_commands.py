@@ -1,0 +1,101 @@
+"""`python -m training evaluate figure`: one command for each of the paper's figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+
+from app.pipeline.bundle import Bundle, load_bundle
+from app.pipeline.encode import encode
+from app.pipeline.proportions import summarise
+from app.pipeline.run import analyse_stages
+from training.config import read_config
+from training.console import bar
+from training.data import MAX_TRAINING_PIXELS, tile_paths
+from training.evaluate_image_label import mean_by_tile
+from training.figures.canvas import keep_figure
+from training.figures.curves import draw_curves
+from training.figures.noise import draw_noise
+from training.figures.proportions import draw_proportions
+from training.figures.samples import draw_clusters
+from training.labelled_tiles import LabelledTiles
+
+figure = typer.Typer(no_args_is_help=True, help="Draw the paper's figures, for the report.")
+Run = Annotated[Path, typer.Argument(help="directory of a run")]
+Tiles = Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/")]
+Results = Annotated[Path, typer.Argument(help="directory of the results; pictures go into figures/ beside it")]
+Model = Annotated[Path, typer.Option(help="bundle that sees the tiles")]
+RESULTS, MODEL = Path("docs/results"), Path("models/marrow")
+
+
+@figure.command()
+def noise(run: Run, results: Results = RESULTS) -> None:
+    """Draw how noise becomes cells while a run learns, Fig. 5."""
+    _keep(draw_noise(run), results, "noise", _about_run(run))
+
+
+@figure.command()
+def curves(run: Run, results: Results = RESULTS) -> None:
+    """Draw the losses and the purity of a run of `evaluate purity`, Fig. 9."""
+    _keep(draw_curves(run), results, "curves", {})
+
+
+@figure.command()
+def clusters(data: Tiles, results: Results = RESULTS, bundle: Model = MODEL) -> None:
+    """Draw sixty cells of each cluster of the bundle, Fig. 8."""
+    model = load_bundle(bundle)
+    found = [_see(path, model) for path in bar("tiles")(tile_paths(data / "tiles"))]
+    crops, probs = (np.concatenate(part) for part in zip(*found, strict=True))
+    drawn = draw_clusters(crops, probs.argmax(axis=1), model.manifest.n_clusters, seed=0)
+    _keep(drawn, results, "clusters", {**_about_bundle(model), "set": data.name, "cells": len(crops)})
+
+
+@figure.command()
+def proportions(
+    cells: Annotated[Path, typer.Argument(metavar="CELLS", help="what `tile-cells` wrote; named as its set")],
+    data: Tiles,
+    results: Results = RESULTS,
+    bundle: Model = MODEL,
+) -> None:
+    """Draw proportions of tiles on their principal components, Fig. 10."""
+    model = load_bundle(bundle)
+    tiles = LabelledTiles.load(cells)
+    probs = encode(tiles.located.crops, model.backend, model.manifest.n_clusters)
+    hard = np.eye(probs.shape[1])[probs.argmax(axis=1)]
+    labelled = mean_by_tile(hard, tiles.located, len(tiles.tiles))
+    marrow = [summarise(_see(path, model)[1]).values for path in bar("tiles")(tile_paths(data / "tiles"))]
+    groups = {
+        "follicular lymphoma": labelled[tiles.positive == 1],
+        "reactive lymph node": labelled[tiles.positive == 0],
+        "healthy marrow": np.array([values for values in marrow if values is not None]),
+    }
+    about = {**_about_bundle(model), "sets": [cells.name, data.name]}
+    _keep(draw_proportions(groups), results, "proportions", about)
+
+
+def _see(path: Path, model: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """Crops and cluster probabilities of a tile's cells."""
+    analysis, stages = analyse_stages(path.read_bytes(), model, max_pixels=MAX_TRAINING_PIXELS)
+    return stages.crops, analysis.cells.cluster_probs
+
+
+def _keep(drawn: Figure, results: Path, name: str, about: dict[str, Any]) -> None:
+    typer.echo(str(keep_figure(drawn, results, name, about)))
+
+
+def _about_run(run: Path) -> dict[str, Any]:
+    config = read_config(run)
+    return {
+        "set": config.data.name,
+        "channels": config.train.channels,
+        "n_clusters": config.train.n_clusters,
+        "seed": config.train.seed,
+    }
+
+
+def _about_bundle(model: Bundle) -> dict[str, Any]:
+    return {"bundle": f"{model.manifest.name} {model.manifest.version}"}

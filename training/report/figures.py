@@ -1,0 +1,63 @@
+"""Section with the paper's figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CAPTIONS = {
+    "noise": (
+        "Noise becomes cells while the generator learns (Fig. 5)",
+        "python -m training evaluate figure noise RUN",
+        "The same z along a row, one cluster per column.",
+    ),
+    "classification": (
+        "Cells whose type is recognised rightly and wrongly (Fig. 7)",
+        "python -m training evaluate classification runs/crchisto runs/consep docs/results",
+        "Random cells of the test tiles, by their type.",
+    ),
+    "clusters": (
+        "Cells of each cluster (Fig. 8)",
+        "python -m training evaluate figure clusters ../shared/data/bm_graz",
+        "Sixty random cells of each, as the shipped bundle sees them.",
+    ),
+    "curves": (
+        "Losses, and purity of the clusters, while the GAN learns (Fig. 9)",
+        "python -m training evaluate figure curves RUN",
+        "RUN is one of `python -m training evaluate purity`; faint lines are iterations, bold ones their running "
+        "mean. The types are those of the set, and serve the score alone.",
+    ),
+    "proportions": (
+        "Proportions of tiles (Fig. 10)",
+        "python -m training evaluate figure proportions runs/fl_reactive ../shared/data/bm_graz",
+        "Each point is a tile as the shipped bundle sees it, on the principal components of all; arrows show where the "
+        "proportion of a cluster grows. The marrow is of another organ and laboratory than the lymph nodes.",
+    ),
+}
+"""By figure: title, command, and what is to be known of it."""
+HEAD = """## Figures
+
+`python -m training evaluate figure --help` lists the commands; the stages of segmentation (Fig. 6) are drawn by
+`marrowscope analyze --format stages`.
+"""
+
+
+def figures(drawn: dict[str, dict[str, Any]]) -> str:
+    """Of figures.json: what was drawn, with the facts that were kept of each."""
+    text = HEAD
+    for name, about in drawn.items():
+        title, command, note = CAPTIONS[name.split("-")[0]]
+        facts = ", ".join(f"{key.replace('_', ' ')}: {_written(value)}" for key, value in about.items())
+        text += f"\n### {title}{_of_set(name)}\n\n![{title}](figures/{name}.png)\n\n{note} Command: `{command}`"
+        text += f" ({facts}).\n" if facts else ".\n"
+    return text + "\n"
+
+
+def _of_set(name: str) -> str:
+    """A figure that is drawn for each set has the set after a dash."""
+    return f", `{name.split('-', 1)[1]}`" if "-" in name else ""
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
