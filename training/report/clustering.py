@@ -25,7 +25,8 @@ Every system learns from all cells of a set without their types, into {k} cluste
 are scored, as in the paper. Purity and F are those of its §IV-D: each cluster stands for its commonest type. Entropy is
 that of the types within a cluster, weighted by the clusters' sizes, which the paper's figures are; eq. 14 as printed is
 the entropy of the sizes alone, knows no types, and has no better end. NMI and ARI, which more clusters do not flatter,
-decide. The paper's types and those of these sets differ: no figure here confirms or beats one of the paper.
+decide. Seconds are those of a fit and its assignment; fixed features are computed once, for the first of the seeds. The
+paper's types and those of these sets differ: no figure here confirms or beats one of the paper.
 """
 NOTES = """
 What the systems say of their fits (means over all of the table's fits):
@@ -83,7 +84,7 @@ def _tables(records: list[Record], key: str = "system") -> str:
 
 def _by_number(records: list[Record]) -> str:
     numbers = sorted({record["n_clusters"] for record in records})
-    columns = [Column(f"f1_{number}", f"F, K = {number}", best="highest") for number in numbers]
+    columns = [Column(f"f1_{number}", f"F, K = {number}") for number in numbers]
     rows = {}
     for name, of_set in group_by(records, "set").items():
         for system, fits in _in_order(of_set):

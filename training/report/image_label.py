@@ -13,8 +13,8 @@ FIGURES = ("precision", "recall", "f1", "auc")
 COLUMNS = [Column(name, {"f1": "F", "auc": "AUC"}.get(name, name), best="highest") for name in FIGURES]
 IMAGE_LABEL = """## Label of tiles (Table IV)
 
-Data: `{set}`, follicular lymphoma (positive) and reactive lymph node, four blocks of neighbouring tiles of each label,
-each tested on once; patients are not known, so neighbours of different blocks may share one.
+Data: `{set}`, follicular lymphoma (positive) and reactive lymph node, four blocks of neighbouring tiles of each
+label, each tested on once; patients are not known, so tiles of neighbouring blocks may share one.
 Commands: `python -m training evaluate tile-cells ../shared/data/fl_reactive runs/fl_reactive`, then
 `python -m training evaluate image-label runs/fl_reactive docs/results --tiles ../shared/data/fl_reactive`
 
