@@ -52,7 +52,11 @@ def by_kmeans(fold: TileFold) -> dict[str, float]:
     """
     training = ~fold.test
     kmeans = KMeans(n_clusters=2, init="k-means++", n_init=10, random_state=fold.seed).fit(fold.features[training])
-    shares = [fold.positive[training][kmeans.labels_ == centre].mean() for centre in (0, 1)]
+    # Where all tiles are alike, as those of a collapsed Q, a centre is empty.
+    shares = [
+        fold.positive[training][kmeans.labels_ == centre].sum() / max(1, (kmeans.labels_ == centre).sum())
+        for centre in (0, 1)
+    ]
     distances = kmeans.transform(fold.features[fold.test])
     positive = int(np.argmax(shares))
     return score(fold.positive[fold.test], distances[:, 1 - positive] - distances[:, positive])
