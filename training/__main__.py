@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 from PIL import Image
+from safetensors import SafetensorError
 
 from app.pipeline.bundle import load_bundle
 from app.pipeline.crops import to_network
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS, Engine
-from training import data
+from training import data, image_level
+from training.checkpoint import CheckpointError
 from training.config import Config, ConfigError, load_config, read_config, write_config
-from training.console import bar, console, write_text
+from training.console import bar, write_text
 from training.evaluate_commands import evaluate
 from training.export import ExportError, FinishedRun, export_bundle
-from training.image_level import fit_image_level
 from training.labelled import LABELLED, cut_labelled
 from training.loop import DivergedError, Trainer, restore_trainer, training_loop
 from training.model_checks import assign, check_model
 from training.quality_reference import TilesError
 from training.report import SECTIONS, prototype_figure, render
+from training.tile_labels import LABELS_CSV, LabelsError, TileLabels, read_labels
 
-EXPECTED = (ConfigError, data.DataError, DivergedError, ExportError, PipelineError, TilesError)
-IMAGE_LEVEL = "image_level.json"
+EXPECTED = (
+    CheckpointError,
+    ConfigError,
+    data.DataError,
+    DivergedError,
+    ExportError,
+    LabelsError,
+    OSError,
+    PipelineError,
+    SafetensorError,
+    TilesError,
+)
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -47,14 +57,21 @@ def cells(
     out: Annotated[Path, typer.Argument(help="directory to write cells.npz into")],
     preset: Annotated[str, typer.Option(help=f"segmentation preset: {', '.join(PRESETS)}")] = "default",
     engine: Annotated[Engine, typer.Option(help="who computes the stains; the bundle will use the same")] = "native",
+    labels: Annotated[
+        Path | None, typer.Option(help=f"tile,label[,patient] of each tile  [default: TILES/{LABELS_CSV}, if there]")
+    ] = None,
 ) -> None:
-    """Cut the cells out of every tile, with the pipeline that serves."""
+    """Cut the cells out of every tile, with the pipeline that serves; the labels of the tiles go with them."""
     if preset not in PRESETS:
         raise ConfigError(f"There is no preset '{preset}'; the presets are: {', '.join(PRESETS)}.")
     params = PRESETS[preset].model_copy(update={"engine": engine})
-    found = data.extract_cells(data.tile_paths(tiles), params, bar("tiles"))
+    paths = data.tile_paths(tiles)
+    known = _find_labels(labels, tiles, paths)
+    found = data.extract_cells(paths, params, bar("tiles"), known)
     found.save(out)
-    typer.echo(f"{len(found)} cells of {len(found.tiles)} tiles in {out / data.CELLS}")
+    if found.empty_tiles:
+        typer.echo(f"Left out, since no cell was found in them: {', '.join(found.empty_tiles)}", err=True)
+    typer.echo(f"{len(found)} cells of {len(found.tiles)} tiles in {out / data.CELLS}; {_said_of(known)}")
 
 
 @cli.command()
@@ -77,7 +94,10 @@ def train(
     stop_after: Annotated[int | None, typer.Option(min=1, help="pause at this iteration; run again to go on")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
 ) -> None:
-    """Train the GAN on CUDA, or else on the CPU: checkpoint.pt, metrics.jsonl and samples/ in the run."""
+    """Train the GAN on CUDA, or else on the CPU: checkpoint.pt, metrics.jsonl and samples/ in the run.
+
+    Run again after a change of the labels or of the configuration's [data], it takes them over.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
     settings = load_config(config, seed)
@@ -86,12 +106,11 @@ def train(
         raise data.DataError(
             f"The cells were cut with preset '{found.segmentation.preset}', but {config} is for '{settings.preset}'."
         )
-    write_config(settings, run)
-    own = run / data.CELLS
-    if not own.is_file():
-        shutil.copyfile(cells / data.CELLS, own)
-    elif not filecmp.cmp(cells / data.CELLS, own, shallow=False):
+    if (run / data.CELLS).is_file() and not found.are_those_of(data.Cells.load(run)):
         raise data.DataError(f"{run} holds a run on other cells; choose another directory.")
+    write_config(settings, run)
+    found.save(run)
+    image_level.forget(run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
@@ -99,11 +118,11 @@ def train(
 
 @cli.command()
 def fit(run: RunDir) -> None:
-    """Fit the image-level model on the run's cells: image_level.json in the run."""
+    """Fit the image-level model on the run's cells and labels, on simulated bags without these: image_level.json."""
     config, found, trainer = _open(run)
     clusters = assign(trainer.nets.mean_critic, torch.from_numpy(to_network(found.crops)))
-    result = fit_image_level(found, clusters, config.train.n_clusters, config.fit)
-    write_text(run / IMAGE_LEVEL, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    result = image_level.fit_image_level(found, clusters, config.train.n_clusters, config.fit)
+    image_level.keep(result, run)
     typer.echo(json.dumps(result["metrics"], indent=2))
 
 
@@ -116,8 +135,6 @@ def export(
 ) -> None:
     """Write the run as a bundle that the service loads; one that fails its self-test or its gates is not written."""
     config, found, trainer = _open(run)
-    if not (run / IMAGE_LEVEL).is_file():
-        raise data.DataError(f"{run / IMAGE_LEVEL} does not exist; make it with `python -m training fit {run}`.")
     nets = trainer.nets
     finished = FinishedRun(
         config=config,
@@ -126,7 +143,7 @@ def export(
         critic=nets.mean_critic,
         iterations=trainer.iteration,
         checks=check_model(nets.mean_generator, nets.mean_critic, found.crops),
-        image_level=json.loads((run / IMAGE_LEVEL).read_text(encoding="utf-8")),
+        image_level=image_level.read(run),
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
@@ -156,12 +173,26 @@ def _open(run: Path) -> tuple[Config, data.Cells, Trainer]:
     return config, found, restore_trainer(config.train, found.crops, run, torch.device("cpu"))
 
 
+def _find_labels(given: Path | None, tiles: Path, paths: list[Path]) -> TileLabels | None:
+    """The labels that were named, or those beside the tiles."""
+    path = given or tiles / LABELS_CSV
+    return read_labels(path, paths) if given or path.exists() else None
+
+
+def _said_of(labels: TileLabels | None) -> str:
+    if labels is None:
+        return f"no {LABELS_CSV}: `fit` will simulate abnormal tiles"
+    patients = "" if labels.n_patients is None else f", of {labels.n_patients} patients"
+    return ", ".join(f"{count} {name}" for name, count in labels.counts().items()) + patients
+
+
 def main() -> None:
     """Entry point: an expected error is one line and exit status 1."""
     try:
         cli()
     except EXPECTED as error:
-        console.print(f"[bold red]{type(error).__name__}:[/] {error}")
+        named = [error.filename, error.strerror] if isinstance(error, OSError) and error.strerror else [error]
+        typer.secho(": ".join(str(part) for part in (type(error).__name__, *named) if part), fg="red", err=True)
         raise SystemExit(1) from error
 
 

@@ -1,4 +1,4 @@
-"""One TOML per configuration → frozen dataclasses; an unknown key is an error."""
+"""One TOML per configuration, or per difference from a shipped one → frozen dataclasses; an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from training.files import whole_file
+
+SHIPPED = Path(__file__).parent / "configs"
 _STRICT = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -59,7 +62,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class FitConfig:
-    """The image-level model on proportions (paper §III-B2), with simulated abnormal bags."""
+    """The image-level model on proportions (paper §III-B2); bags are simulated for tiles without labels."""
 
     bags_per_class: Count
     cells_per_bag: Count
@@ -74,7 +77,7 @@ class FitConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
-    """Where the tiles come from, for the bundle's manifest."""
+    """What the tiles are and where they come from, for the bundle's manifest."""
 
     name: str
     description: str
@@ -103,32 +106,62 @@ def load_config(path: Path, seed: int | None = None) -> Config:
     """Read a configuration.
 
     Args:
-        path: TOML file, or the name of one in `configs` ("full", "cpu", "smoke").
+        path: TOML file, or the name of a shipped one ("cpu", say). One with `base = "cpu"` says only what differs from
+            that one: keys of [train] and [fit], or [data] as a whole.
         seed: replaces the one of [train], for one of several runs.
 
     Raises:
         ConfigError: not found, not TOML, or not of the form of `Config`.
     """
-    file = path if path.suffix == ".toml" else Path(__file__).parent / "configs" / f"{path}.toml"
+    file = path if path.suffix == ".toml" else _shipped(str(path))
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-        config = _ADAPTER.validate_python(values)
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigError(f"{file}: {error}") from error
+        config = _ADAPTER.validate_python(_read_values(file))
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {_reasons(error)}.") from error
     return config if seed is None else replace(config, train=replace(config.train, seed=seed))
 
 
+def _shipped(name: str) -> Path:
+    names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    if name not in names:
+        raise ConfigError(f"There is no configuration '{name}': name one of {', '.join(names)}, or a .toml file.")
+    return SHIPPED / f"{name}.toml"
+
+
+def _read_values(file: Path) -> dict[str, Any]:
+    """The values of a file over those of its base."""
+    try:
+        own = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}.") from error
+    if "base" not in own:
+        return own
+    base = _read_values(_shipped(str(own.pop("base"))))
+    # A description of data is whole: half of one may be false of the tiles that the other half speaks of.
+    merged = {key for key in own if key != "data" and isinstance(own[key], dict) and key in base}
+    return {**base, **own, **{key: {**base[key], **own[key]} for key in merged}}
+
+
+def _reasons(error: ValidationError) -> str:
+    """What is wrong, in one line."""
+    found = ((".".join(map(str, one["loc"])), one["msg"]) for one in error.errors())
+    return "; ".join(f"{where}: {what}" if where else what for where, what in found)
+
+
 def write_config(config: Config, directory: Path) -> None:
-    """Keep the configuration of a run beside it, as config.json.
+    """Keep the configuration of a run beside it, as config.json. What [data] says may change, the rest may not.
 
     Raises:
         ConfigError: the directory holds a run of another configuration.
+        OSError: it cannot be written.
     """
     path = directory / NAME
-    if path.is_file() and read_config(directory) != config:
+    if path.is_file() and replace(read_config(directory), data=config.data) != config:
         raise ConfigError(f"{directory} holds a run of another configuration; choose another directory.")
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_ADAPTER.dump_json(config, indent=2) + b"\n")
+    with whole_file(path) as partial:
+        partial.write_bytes(_ADAPTER.dump_json(config, indent=2) + b"\n")
 
 
 def read_config(directory: Path) -> Config:
@@ -140,8 +173,10 @@ def read_config(directory: Path) -> Config:
     path = directory / NAME
     try:
         return _ADAPTER.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; is {directory} a run of `train`?") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_reasons(error)}.") from error
 
 
 def as_dict(config: Config) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from training.files import whole_file
+
 T = TypeVar("T")
 console = Console(stderr=True)
 
@@ -21,7 +23,5 @@ def bar(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f"{path.name}.partial")
-    partial_path.write_text(text, encoding="utf-8")
-    partial_path.replace(path)
+    with whole_file(path) as partial_path:
+        partial_path.write_text(text, encoding="utf-8")

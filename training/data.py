@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,7 +20,9 @@ from app.pipeline.errors import PipelineError
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.segment import segment, unmix
 from app.pipeline.types import Int64Array, UInt8Array
+from training.files import whole_file
 from training.quality_reference import Views, measure_views, stack_views
+from training.tile_labels import TileLabels, check_enough
 
 TILE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 CELLS = "cells.npz"
@@ -26,7 +30,7 @@ MAX_TRAINING_PIXELS = 100_000_000
 
 
 class DataError(Exception):
-    """The input directory holds no tiles or no cells."""
+    """The input holds no tiles or no cells, or cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Cells:
         stain_matrices: (T, 3, 2) float64, NaN where a tile had none.
         segmentation: the parameters they were found with.
         views: measures of the tiles and of crops of them, for the quality flags.
+        labels: of the tiles, where the user gave them.
     """
 
     crops: UInt8Array
@@ -50,39 +55,53 @@ class Cells:
     stain_matrices: np.ndarray
     segmentation: SegmentationParams
     views: Views
+    labels: TileLabels | None = None
 
     def __len__(self) -> int:
         """Number of cells."""
         return len(self.crops)
 
+    @property
+    def empty_tiles(self) -> tuple[str, ...]:
+        """Names of the tiles without a cell."""
+        present = set(self.tile_index.tolist())
+        return tuple(name for i, name in enumerate(self.tiles) if i not in present)
+
+    def are_those_of(self, other: Cells) -> bool:
+        """Whether these are the same cells of the same tiles; the tiles' labels may differ."""
+        return self.tiles == other.tiles and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("crops", "tile_index", "areas_px")
+        )
+
     def save(self, directory: Path) -> None:
         """Write `cells.npz` into the directory, whole or not at all."""
-        directory.mkdir(parents=True, exist_ok=True)
-        partial = directory / "cells.partial.npz"
-        np.savez_compressed(
-            partial,
-            crops=self.crops,
-            tile_index=self.tile_index,
-            areas_px=self.areas_px,
-            tiles=np.array(self.tiles),
-            stain_matrices=self.stain_matrices,
-            segmentation=np.array(self.segmentation.model_dump_json()),
-            **self.views.as_arrays(),
-        )
-        partial.replace(directory / CELLS)
+        labels = {} if self.labels is None else self.labels.as_arrays()
+        with whole_file(directory / CELLS) as path:
+            np.savez_compressed(
+                path,
+                crops=self.crops,
+                tile_index=self.tile_index,
+                areas_px=self.areas_px,
+                tiles=np.array(self.tiles),
+                stain_matrices=self.stain_matrices,
+                segmentation=np.array(self.segmentation.model_dump_json()),
+                **self.views.as_arrays(),
+                **labels,
+            )
 
     @classmethod
     def load(cls, directory: Path) -> Cells:
         """Read what `save` wrote.
 
         Raises:
-            DataError: there is no `cells.npz`, or it lacks what this version keeps in it.
+            DataError: there is no `cells.npz`, it is damaged, or it lacks what this version keeps in it.
         """
         path = directory / CELLS
         if not path.is_file():
             raise DataError(f"{path} does not exist; make it with `python -m training cells`.")
-        with np.load(path, allow_pickle=False) as stored:
-            try:
+        again = "make it anew with `python -m training cells`."
+        try:
+            with np.load(path, allow_pickle=False) as stored:
                 return cls(
                     crops=stored["crops"],
                     tile_index=stored["tile_index"],
@@ -91,20 +110,21 @@ class Cells:
                     stain_matrices=stored["stain_matrices"],
                     segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
                     views=Views.from_arrays(stored),
+                    labels=TileLabels.from_arrays(stored),
                 )
-            except KeyError as error:
-                raise DataError(
-                    f"{path} is of another version; make it anew with `python -m training cells`."
-                ) from error
+        except KeyError as error:
+            raise DataError(f"{path} is of another version; {again}") from error
+        except (BadZipFile, EOFError, ValueError, zlib.error) as error:
+            raise DataError(f"{path} is damaged; {again}") from error
 
 
 def tile_paths(directory: Path) -> list[Path]:
-    """The tiles of a directory, by name.
+    """The tiles of a directory, by name; what is hidden, such as the `._` files of macOS, is none.
 
     Raises:
         DataError: there are none.
     """
-    paths = sorted(path for path in directory.glob("*") if path.suffix.lower() in TILE_SUFFIXES)
+    paths = sorted(path for path in directory.glob("[!.]*") if path.suffix.lower() in TILE_SUFFIXES)
     if not paths:
         raise DataError(f"{directory} holds no PNG, JPEG or TIFF tile.")
     return paths
@@ -114,10 +134,12 @@ def read_tile(path: Path) -> UInt8Array:
     """The (H, W, 3) uint8 RGB pixels of a tile.
 
     Raises:
-        DataError: it cannot be decoded.
+        DataError: it cannot be read or decoded.
     """
     try:
         return decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS).pixels
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except PipelineError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -126,6 +148,7 @@ def extract_cells(
     paths: list[Path],
     params: SegmentationParams,
     track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+    labels: TileLabels | None = None,
 ) -> Cells:
     """Cut the cells of every tile with the pipeline that serves.
 
@@ -133,9 +156,11 @@ def extract_cells(
         paths: tiles.
         params: segmentation parameters.
         track: wraps the paths, to show progress.
+        labels: of the tiles, in the order of `paths`.
 
     Raises:
-        DataError: a tile cannot be decoded, or none has a nucleus.
+        DataError: a tile cannot be read or decoded, or none has a nucleus.
+        LabelsError: too few tiles of a label have a nucleus.
     """
     crops, index, areas, matrices, views = [], [], [], [], []
     for i, path in enumerate(track(paths)):
@@ -149,7 +174,7 @@ def extract_cells(
         matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
     if not sum(map(len, crops)):
         raise DataError("No nucleus was found in any tile.")
-    return Cells(
+    cells = Cells(
         crops=np.concatenate(crops),
         tile_index=np.concatenate(index).astype(np.int64),
         areas_px=np.concatenate(areas),
@@ -157,7 +182,11 @@ def extract_cells(
         stain_matrices=np.stack(matrices),
         segmentation=params,
         views=stack_views(views),
+        labels=labels,
     )
+    if labels is not None and (empty := ", ".join(cells.empty_tiles)):
+        check_enough(labels.only(np.unique(cells.tile_index)), f"Without {empty}, where no cell was found")
+    return cells
 
 
 class CropSampler:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from app.pipeline.manifest import (
     GENERATOR_ONNX,
     GOLDEN_CELLS,
     GOLDEN_EXPECTED,
+    NAME_PATTERN,
     Q_ONNX,
     SAMPLE,
     SCHEMA_VERSION,
@@ -101,10 +103,12 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         unfit: write a bundle that has not learned enough all the same.
 
     Raises:
-        ExportError: `target` is something else than a bundle, ONNX and PyTorch differ by more than 1e-4, or the run has
-            not learned enough (`shippable.GATES`).
+        ExportError: `target` is something else than a bundle or has a name that no bundle can have, ONNX and PyTorch
+            differ by more than 1e-4, or the run has not learned enough (`shippable.GATES`).
         InvalidBundle: the written bundle does not load or does not reproduce its golden pair.
     """
+    if not re.fullmatch(NAME_PATTERN, target.name):
+        raise ExportError(f"A bundle's name is of lower-case letters, digits, - and _, found '{target.name}'.")
     if target.exists() and not (target / MANIFEST).is_file():
         raise ExportError(f"{target} exists and is not a bundle; it is left as it is.")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,9 +236,10 @@ def build_manifest(directory: Path, run: FinishedRun, bundle_version: str, onnx_
 
 def _provenance(run: FinishedRun) -> dict[str, Any]:
     source = {key: getattr(run.config.data, key) for key in ("name", "description", "source", "licence")}
+    n_tiles = len(run.cells.tiles) - len(run.cells.empty_tiles)
     return {
         "config": as_dict(run.config),
-        "data": [{**source, "tiles": len(run.cells.tiles), "cells": len(run.cells)}],
+        "data": [{**source, "tiles": n_tiles, "cells": len(run.cells)}],
         "code_version": __version__,
         "libraries": {library: version(library) for library in LIBRARIES},
         "iterations": run.iterations,

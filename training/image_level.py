@@ -1,138 +1,133 @@
-"""Proportions → the tile's label: L2-SVM and k-means, on simulated bags where no abnormal tile is to be had."""
+"""The cells of tiles → the model of the tile's label: on the user's labels, or on simulated bags without them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.metrics import precision_recall_fscore_support
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.svm import LinearSVC
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
+from app.pipeline.manifest import ImageLevel
 from app.pipeline.types import Float64Array, Int64Array
 from training.config import FitConfig
+from training.console import write_text
 from training.data import Cells, DataError
+from training.label_models import Examples, Folds, fit_models, score_left_out
+from training.simulated_bags import simulate_bags
+from training.tile_labels import LABELS, MIN_PER_LABEL, TileLabels
 
-LABEL_BASIS = (
+NAME = "image_level.json"
+SIMULATED_BASIS = (
     "Simulated. No abnormal tile was used: 'abnormal' stands for bags of real cells of the training tiles, resampled "
     "so that large, pale (open-chromatin) nuclei dominate, as blasts would. Not validated on any patient."
 )
-LARGE_QUANTILE = 0.7
-"""Nuclei above this quantile of area count as large."""
-PALE_QUANTILE = 0.5
-"""Large nuclei above this quantile of lightness count as open-chromatin."""
-
-
-@dataclass(frozen=True)
-class Bags:
-    """Simulated tiles.
-
-    Attributes:
-        proportions: (B, K) float64.
-        abnormal: (B,) int64, 1 = abnormal.
-        tiles: (B,) int64, the tile whose cells were drawn.
-    """
-
-    proportions: Float64Array
-    abnormal: Int64Array
-    tiles: Int64Array
-
-
-def blast_like(cells: Cells) -> np.ndarray:
-    """Which cells have a large, pale nucleus, as myeloblasts do (paper §IV-E); (N,) bool."""
-    grey = cells.crops.mean(axis=3)
-    nuclear = grey < 250
-    lightness = (grey * nuclear).sum(axis=(1, 2)) / np.maximum(nuclear.sum(axis=(1, 2)), 1)
-    large = cells.areas_px >= np.quantile(cells.areas_px, LARGE_QUANTILE)
-    return np.asarray(large & (lightness >= np.quantile(lightness[large], PALE_QUANTILE)))
-
-
-def simulate_bags(cells: Cells, clusters: Int64Array, n_clusters: int, config: FitConfig) -> Bags:
-    """Draw normal and abnormal bags from the cells of each tile in turn, with replacement.
-
-    A normal bag is a bootstrap of one tile's cells. In an abnormal one a share, uniform in `blast_share`, is drawn
-    from the blast-like cells of the same tile (of all tiles where it has none).
-
-    Args:
-        cells: N real cells.
-        clusters: (N,) their clusters.
-        n_clusters: K.
-        config: sizes, shares, seed.
-    """
-    random = np.random.default_rng(config.seed)
-    blasts = blast_like(cells)
-    rows, abnormal, tiles = [], [], []
-    present = np.unique(cells.tile_index)
-    for i in range(2 * config.bags_per_class):
-        tile = int(present[(i // 2) % len(present)])
-        own = np.flatnonzero(cells.tile_index == tile)
-        pool = np.flatnonzero(blasts & (cells.tile_index == tile))
-        share = random.uniform(*config.blast_share) if i % 2 else 0.0
-        n_blasts = round(share * config.cells_per_bag)
-        drawn = np.concatenate(
-            [
-                random.choice(own, config.cells_per_bag - n_blasts),
-                random.choice(pool if len(pool) else np.flatnonzero(blasts), n_blasts),
-            ]
-        )
-        rows.append(np.bincount(clusters[drawn], minlength=n_clusters) / config.cells_per_bag)
-        abnormal.append(i % 2)
-        tiles.append(tile)
-    return Bags(np.array(rows), np.array(abnormal), np.array(tiles))
+LABELLED_BASIS = (
+    "Not simulated: rests on {n} tiles {patients}, labelled by whoever trained this bundle ({normal} normal, "
+    "{abnormal} abnormal). Left out of the fit{together}, {right} of the {n} were given their label. Not validated on "
+    "any other patient."
+)
 
 
 def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config: FitConfig) -> dict[str, Any]:
-    """Fit both models on the bags.
+    """Fit both models on the tiles where they have labels, and on simulated bags where they do not.
 
     Args:
         cells: N real cells.
         clusters: (N,) their clusters.
         n_clusters: K.
-        config: sizes, shares, C, seed.
+        config: C, seed; sizes and shares of the bags.
 
     Returns:
-        `model` as `app.pipeline.manifest.ImageLevel` has it, and `metrics` of the SVM on tiles left out of its fit.
+        `model` as `app.pipeline.manifest.ImageLevel` has it, and `metrics` on tiles, or bags, left out of the fit.
 
     Raises:
-        DataError: the cells are of a single tile.
+        DataError: without labels, the cells are of a single tile.
     """
-    if len(np.unique(cells.tile_index)) < 2:
+    tiles, proportions = tile_proportions(cells, clusters, n_clusters)
+    if cells.labels is not None:
+        return _fit_labelled(cells.labels.only(tiles), proportions, config)
+    if len(tiles) < 2:
         raise DataError("The image-level model needs the cells of at least two tiles, found one.")
-    bags = simulate_bags(cells, clusters, n_clusters, config)
-    svm = LinearSVC(C=config.svm_c, random_state=config.seed)
-    folds = GroupKFold(n_splits=min(4, len(np.unique(bags.tiles))))
-    held_out = cross_val_predict(svm, bags.proportions, bags.abnormal, groups=bags.tiles, cv=folds)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        bags.abnormal, held_out, average="weighted", zero_division=0
-    )
-    svm.fit(bags.proportions, bags.abnormal)
-    model = {
-        "label_basis": LABEL_BASIS,
-        "min_cells": config.min_cells,
-        "svm": {"weights": svm.coef_[0].tolist(), "bias": float(svm.intercept_[0])},
-        "kmeans": _fit_kmeans(bags, config.seed),
+    return _fit_simulated(*simulate_bags(cells, clusters, n_clusters, config), proportions, config)
+
+
+def tile_proportions(cells: Cells, clusters: Int64Array, n_clusters: int) -> tuple[Int64Array, Float64Array]:
+    """The (T,) tiles that have cells, and the (T, K) proportions of these."""
+    tiles = np.unique(cells.tile_index)
+    counts = np.array([np.bincount(clusters[cells.tile_index == tile], minlength=n_clusters) for tile in tiles])
+    return tiles, counts / counts.sum(axis=1, keepdims=True)
+
+
+def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConfig) -> dict[str, Any]:
+    """On T labelled tiles and their (T, K) proportions; tiles of a patient are left out together."""
+    n = len(proportions)
+    examples = Examples(proportions, labels.abnormal)
+    figures = score_left_out(examples, _part(labels), config)
+    patients = "of unknown patients" if labels.n_patients is None else f"of {labels.n_patients} patients"
+    together = "" if labels.n_patients is None else " with all others of the same patient"
+    right = sum(figures["called"][name][name] for name in LABELS)
+    basis = LABELLED_BASIS.format(n=n, patients=patients, together=together, right=right, **labels.counts())
+    metrics = {
+        "data": f"{n} labelled tiles {patients}, each left out of the fit once{together}, in {MIN_PER_LABEL} folds; "
+        "the clusters were learned on all of them, without labels",
+        **figures,
+        "tiles": labels.counts(),
+        "patients": labels.n_patients,
+        "folds": MIN_PER_LABEL,
     }
-    tiles = [np.bincount(clusters[cells.tile_index == t], minlength=n_clusters) for t in np.unique(cells.tile_index)]
-    tile_proportions = np.array([counts / counts.sum() for counts in tiles])
+    model = {"labels_from": "user", "label_basis": basis, **fit_models(examples, config)}
+    return {"model": model, "metrics": metrics}
+
+
+def _part(labels: TileLabels) -> Folds:
+    """Folds with both labels in each; tiles of a patient fall into the same one."""
+    if labels.patients is None:
+        # Without shuffling, neighbours by name, which are often of one slide, mostly fall into the same fold.
+        return StratifiedKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal)
+    return StratifiedGroupKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal, labels.patients)
+
+
+def _fit_simulated(
+    bags: Examples, drawn_from: Int64Array, proportions: Float64Array, config: FitConfig
+) -> dict[str, Any]:
+    """On bags simulated from tiles; the (T, K) proportions of the real tiles, all healthy, are only looked at."""
+    folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(proportions)))
+    model = {"labels_from": "simulation", "label_basis": SIMULATED_BASIS, **fit_models(bags, config)}
+    scores = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
     metrics = {
         "data": f"simulated bags, {folds.get_n_splits()} folds by tile",
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-        "training_tiles_called_normal": int((svm.predict(tile_proportions) == 0).sum()),
-        "training_tiles": len(tiles),
+        **score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config),
+        "training_tiles_called_normal": int((scores <= 0).sum()),
+        "training_tiles": len(proportions),
     }
     return {"model": model, "metrics": metrics}
 
 
-def _fit_kmeans(bags: Bags, seed: int) -> dict[str, Any]:
-    """Two centres by k-means++; the one that holds the larger share of abnormal bags is called abnormal."""
-    kmeans = KMeans(n_clusters=2, init="k-means++", n_init=10, random_state=seed).fit(bags.proportions)
-    # Of a collapsed Q all bags are alike, and a centre may be empty.
-    shares = [
-        bags.abnormal[kmeans.labels_ == centre].sum() / max(1, (kmeans.labels_ == centre).sum()) for centre in (0, 1)
-    ]
-    labels = ["abnormal", "normal"] if shares[0] > shares[1] else ["normal", "abnormal"]
-    return {"centres": kmeans.cluster_centers_.tolist(), "labels": labels}
+def keep(result: dict[str, Any], run: Path) -> None:
+    """Write what `fit_image_level` gave into the run."""
+    write_text(run / NAME, json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+def forget(run: Path) -> None:
+    """Remove what `keep` wrote, since the networks or the labels that it was fitted to change."""
+    (run / NAME).unlink(missing_ok=True)
+
+
+def read(run: Path) -> dict[str, Any]:
+    """What `keep` wrote.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    path = run / NAME
+    again = f"make it with `python -m training fit {run}`."
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; {again}")
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        ImageLevel.model_validate(result["model"])
+        return {"model": result["model"], "metrics": result["metrics"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged; {again}") from error

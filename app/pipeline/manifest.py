@@ -22,6 +22,7 @@ FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
 
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 LabelValue = Literal["normal", "abnormal"]
+LabelsFrom = Literal["simulation", "user"]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Degrees = Annotated[float, Field(ge=0, le=360)]
@@ -52,6 +53,7 @@ class KMeans(Part):
 class ImageLevel(Part):
     """From proportions to the tile's label."""
 
+    labels_from: LabelsFrom = Field(default="simulation", description="who said what is abnormal: nobody, or the user")
     label_basis: str = Field(min_length=1, description="what normal and abnormal mean here; says what was simulated")
     min_cells: int = Field(ge=1, description="cells below which no label is given")
     svm: Svm
@@ -142,7 +144,7 @@ class Metrics(Part):
     rotation_agreement: float = Field(ge=0, le=1)
     clusters: tuple[ClusterMetrics, ...]
     onnx_max_difference: float = Field(ge=0)
-    image_level: dict[str, JsonValue] = Field(description="on held-out simulated bags")
+    image_level: dict[str, JsonValue] = Field(description="of the label, on tiles or bags left out of its fit")
 
 
 class Manifest(Part):

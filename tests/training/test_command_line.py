@@ -1,17 +1,21 @@
+import errno
 import json
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from app.pipeline.bundle import load_bundle
+from app.pipeline.presets import PRESETS
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from training import __main__ as command_line
 from training.data import Cells
+from training.tile_labels import TileLabels
 
 PATIENCE_S = 300
 
@@ -63,6 +67,52 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, shipped_bundle):
     assert "`tiny` 2" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
+OWN_CONFIG = """
+base = "smoke"
+
+[data]
+name = "ours"
+description = "drawn by a test"
+source = "our laboratory"
+licence = "ours"
+mpp = 0.25
+mpp_basis = "drawn"
+"""
+
+
+@pytest.fixture
+def labelled_tiles(bm_graz, tmp_path):
+    """Two crops of each of four real tiles: what they are called is made up, and so are the patients."""
+    directory = tmp_path / "tiles"
+    directory.mkdir()
+    rows = ["tile;label;patient"]
+    for i, path in enumerate(sorted((bm_graz / "tiles").glob("*.png"))[:4]):
+        with Image.open(path) as image:
+            for j in range(2):
+                left = 600 * j + 100
+                image.convert("RGB").crop((left, 300, left + 400, 700)).save(directory / f"{i}{j}.png")
+                rows.append(f"{i}{j};{'Abnormal' if j else 'normal'};p{i}")
+    (directory / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    return directory
+
+
+@pytest.mark.slow
+def test_from_labelled_tiles_to_an_answer_that_says_so(labelled_tiles, tmp_path):
+    cells, work, bundle, config = (tmp_path / name for name in ("cells", "run", "ours", "mine.toml"))
+    config.write_text(OWN_CONFIG, encoding="utf-8")
+    assert "4 normal, 4 abnormal, of 4 patients" in run("cells", labelled_tiles, cells).stdout
+    run("train", cells, work, "--config", config, "--threads", 1)
+    metrics = json.loads(run("fit", work).stdout)
+    assert (metrics["tiles"], metrics["patients"]) == ({"normal": 4, "abnormal": 4}, 4)
+    run("export", work, bundle, "--unfit")
+
+    loaded = load_bundle(bundle, threads=1)
+    answer = analyse((labelled_tiles / "01.png").read_bytes(), loaded, max_pixels=10**6).label
+    assert answer.basis.startswith("Not simulated: rests on 8 tiles of 4 patients")
+    assert loaded.manifest.training.data[0].name == "ours"
+    assert "bm_graz" not in loaded.manifest.model_dump_json()
+
+
 @pytest.fixture
 def fail(monkeypatch, capsys):
     """Run a command that must fail, and give what it says."""
@@ -90,6 +140,23 @@ def test_damaged_tile_ends_with_one_line(fail, tmp_path):
     error = fail("cells", tmp_path, tmp_path / "cells")
     assert "half.png" in error
     assert "damaged or truncated" in error
+
+
+def test_labels_are_read_before_the_work_begins(fail, tiles, tmp_path):
+    (tiles / "labels.csv").write_text("tile,label\none,sick\n", encoding="utf-8")
+    assert "labels.csv, row 2" in fail("cells", tiles, tmp_path / "cells")
+    assert "cannot be read" in fail("cells", tiles, tmp_path / "cells", "--labels", tmp_path / "other.csv")
+    assert not (tmp_path / "cells").exists()
+
+
+def test_full_disk_ends_with_one_line(fail, tiles, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numpy.savez_compressed", refuse)
+    error = fail("cells", tiles, tmp_path / "[cells]")
+    assert error.endswith("[cells]/cells.npz: No space left on device")
+    assert list((tmp_path / "[cells]").iterdir()) == []
 
 
 def test_unknown_preset_is_told_the_known_ones(fail, tmp_path):
@@ -131,6 +198,35 @@ def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, cells):
     cells.save(run_directory)
     replace(cells, crops=255 - cells.crops).save(tmp_path / "others")
     fail("train", tmp_path / "others", run_directory, "--config", "smoke", "--stop-after", "1")
+
+
+@pytest.fixture
+def succeed(monkeypatch, capsys):
+    """Run a command in this process, and give what it says."""
+
+    def attempt(*arguments):
+        monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        said = capsys.readouterr()
+        assert ended.value.code == 0, said.err
+        return said.out
+
+    return attempt
+
+
+def test_labels_that_change_cost_no_new_training(succeed, fail, tmp_path, smoke, cells):
+    """Run again, `train` takes them over; what was fitted to the old ones is not exported."""
+    run_directory = tmp_path / "run"
+    arguments = ("train", tmp_path / "cells", run_directory, "--config", "smoke", "--stop-after", "1")
+    cut = replace(cells, segmentation=PRESETS[smoke.preset])
+    cut.save(tmp_path / "cells")
+    succeed(*arguments)
+    command_line.image_level.keep({"model": {}, "metrics": {}}, run_directory)
+    replace(cut, labels=TileLabels(np.array([0, 1, 0]), None)).save(tmp_path / "cells")
+    assert "1 iterations" in succeed(*arguments)
+    assert Cells.load(run_directory).labels.abnormal.tolist() == [0, 1, 0]
+    assert "training fit" in fail("export", run_directory, tmp_path / "bundle")
 
 
 def test_evaluation_without_dots_ends_with_one_line(fail, tmp_path):

@@ -11,6 +11,7 @@ from tests.conftest import REPOSITORY
 from training.config import ConfigError, as_dict, load_config, read_config, write_config
 
 SHIPPED = sorted(path.stem for path in (REPOSITORY / "training" / "configs").glob("*.toml"))
+WHOLE = ("cpu", "full", "smoke")
 SMOKE = (REPOSITORY / "training" / "configs" / "smoke.toml").read_text(encoding="utf-8")
 
 
@@ -33,11 +34,7 @@ def changed(key, value):
     return text
 
 
-def test_three_configurations_are_shipped():
-    assert SHIPPED == ["cpu", "full", "smoke"]
-
-
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", WHOLE)
 def test_shipped_configuration_says_every_value(name):
     config = load_config(Path(name))
     assert config.preset in PRESETS
@@ -59,6 +56,61 @@ def test_full_configuration_has_the_numbers_of_the_paper():
         "code_weight": 1.0,
     }
     assert wanted.items() <= train.items()
+
+
+def test_no_configuration_but_its_own_claims_public_data():
+    for name in SHIPPED:
+        assert ("bm_graz" in str(load_config(Path(name)).data)) == (name == "bm_graz")
+
+
+OWN_DATA = {
+    "name": "ours",
+    "description": "our tiles",
+    "source": "our laboratory",
+    "licence": "ours",
+    "mpp": 0.5,
+    "mpp_basis": "the scanner",
+}
+DATA = "[data]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in OWN_DATA.items())
+
+
+def test_own_data_over_a_shipped_base(load):
+    found, base = as_dict(load(f'base = "cpu"\n{DATA}')), as_dict(load_config(Path("cpu")))
+    assert found.pop("data") == OWN_DATA
+    base.pop("data")
+    assert found == base
+
+
+def test_base_is_changed_key_by_key(load):
+    base = load_config(Path("smoke"))
+    found = load('base = "smoke"\npreset = "paper"\n[train]\nbatch_size = 4\n[fit]\nmin_cells = 3\n')
+    assert found == replace(
+        base, preset="paper", train=replace(base.train, batch_size=4), fit=replace(base.fit, min_cells=3)
+    )
+
+
+def test_data_are_described_as_a_whole(load):
+    """Else one's own name could come with the licence and the scale of other tiles."""
+    with pytest.raises(ConfigError, match="licence"):
+        load('base = "bm_graz"\n[data]\nname = "ours"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('base = "gpu"\n', "gpu"),
+        ("base = 1\n", "cpu"),
+        ('base = "cpu"\n[train]\ntypo = 1\n', "typo"),
+        ('base = "cpu"\ntrain = 1\n', "train"),
+        ('base = "cpu"\n[typo]\nx = 1\n', "typo"),
+        ("[train", "TOML"),
+        ('base = "cpu"\n[data]\nname = 1\n', "data.name"),
+    ],
+)
+def test_mistake_is_said_in_one_line(load, text, word):
+    with pytest.raises(ConfigError, match=word) as error:
+        load(text)
+    assert "\n" not in str(error.value)
 
 
 def test_seed_may_be_replaced():
@@ -140,6 +192,22 @@ def test_run_of_another_configuration_is_not_overwritten(smoke, tmp_path):
     with pytest.raises(ConfigError, match="another configuration"):
         write_config(load_config(Path("smoke"), seed=1), tmp_path)
     assert read_config(tmp_path) == smoke
+
+
+def test_description_of_the_data_may_change_later(smoke, tmp_path):
+    write_config(smoke, tmp_path)
+    renamed = replace(smoke, data=replace(smoke.data, name="ours"))
+    write_config(renamed, tmp_path)
+    assert read_config(tmp_path) == renamed
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}"])
+def test_damaged_configuration_of_a_run_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.json") as error:
+        read_config(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_directory_without_a_run_is_an_error(tmp_path):

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from app.pipeline.presets import PAPER
 from app.pipeline.run import analyse
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from training.data import CELLS, Cells, CropSampler, DataError, extract_cells, rotate, tile_paths
+from training.tile_labels import LabelsError, TileLabels
 
 
 @pytest.fixture
@@ -59,6 +63,37 @@ def test_tiles_without_any_nucleus_are_an_error(tmp_path):
     (tmp_path / "white.png").write_bytes(encoded(np.full((60, 60, 3), 255, np.uint8)))
     with pytest.raises(DataError, match="No nucleus"):
         extract_cells(tile_paths(tmp_path), PAPER)
+
+
+def test_hidden_files_are_no_tiles(tiles):
+    """macOS leaves `._a.png` beside `a.png` on other file systems."""
+    (tiles / "._a.png").write_bytes(b"no image")
+    assert len(tile_paths(tiles)) == 3
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["directory", "dead link"])
+def test_tile_that_cannot_be_read_is_named(tmp_path, make):
+    make(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png cannot be read"):
+        extract_cells(tile_paths(tmp_path), PAPER)
+
+
+def test_labels_go_with_the_cells(tiles, tmp_path):
+    paths = [*tile_paths(tiles)[:2]] * 4
+    labels = TileLabels(np.array([0, 1] * 4), np.arange(8))
+    cells = extract_cells(paths, PAPER, labels=labels)
+    cells.save(tmp_path / "new")
+    found = Cells.load(tmp_path / "new").labels
+    assert found.abnormal.tolist() == [0, 1] * 4
+    assert found.patients.tolist() == list(range(8))
+
+
+def test_tile_without_cells_is_named_and_does_not_count(tiles):
+    a, b, blank = tile_paths(tiles)
+    labels = TileLabels(np.array([0, 1] * 4), None)
+    assert extract_cells([a, b, blank], PAPER).empty_tiles == ("c",)
+    with pytest.raises(LabelsError, match=r"Without c, where no cell was found: 'abnormal' .* found 3"):
+        extract_cells([a, blank, a, b, a, b, a, b], PAPER, labels=labels)
 
 
 def test_progress_is_shown_for_each_tile(tiles):
@@ -139,6 +174,32 @@ def test_same_generator_gives_the_same_batches(cells):
 def test_network_values_come_back_as_crops():
     every = np.arange(256, dtype=np.uint8).repeat(12).reshape(1, 32, 32, 3)
     np.testing.assert_array_equal(from_network(to_network(every)), every)
+
+
+def test_same_cells_are_the_same_with_other_labels(cells):
+    labels = TileLabels(np.array([0, 1, 1]), None)
+    assert replace(cells, labels=labels).are_those_of(cells)
+    for changes in ({"crops": 255 - cells.crops}, {"tiles": ("a", "b", "x")}, {"tile_index": cells.tile_index[::-1]}):
+        assert not replace(cells, **changes).are_those_of(cells)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"no archive"])
+def test_damaged_cells_are_named(cells, tmp_path, damage):
+    cells.save(tmp_path)
+    path = tmp_path / CELLS
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=rf"{CELLS} is damaged"):
+        Cells.load(tmp_path)
+
+
+def test_altered_byte_is_noticed(cells, tmp_path):
+    cells.save(tmp_path)
+    path = tmp_path / CELLS
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=rf"{CELLS} is damaged"):
+        Cells.load(tmp_path)
 
 
 def test_cells_of_another_version_are_refused(tmp_path):

@@ -83,6 +83,7 @@ def test_exported_bundle_loads_and_says_what_it_is(exported, cells, smoke):
     assert manifest.training.iterations == 3
     assert manifest.training.data[0].cells == len(cells)
     assert manifest.training.data[0].tiles == 3
+    assert manifest.image_level.labels_from == "simulation"
     assert manifest.training.config["train"]["seed"] == smoke.train.seed
     assert manifest.segmentation == cells.segmentation
     assert manifest.metrics.onnx_max_difference <= 1e-4
@@ -187,6 +188,13 @@ def test_run_that_has_not_learned_is_not_written(export, tmp_path):
     with pytest.raises(ExportError, match="not learned enough"):
         export(tmp_path / "models" / "tiny", unfit=False)
     assert list(tmp_path.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize("name", ["Mine", "our tiles", "ü"])
+def test_name_that_no_bundle_can_have_is_refused(export, tmp_path, name):
+    with pytest.raises(ExportError, match=name):
+        export(tmp_path / "models" / name)
+    assert not (tmp_path / "models").exists()
 
 
 def test_directory_that_is_no_bundle_is_left_as_it_is(export, tmp_path):

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -6,18 +7,38 @@ import pytest
 from app.pipeline.diagnose import diagnose
 from app.pipeline.manifest import ImageLevel
 from training.data import DataError
-from training.image_level import blast_like, fit_image_level, simulate_bags
-
-
-@pytest.fixture(scope="module")
-def clusters(cells):
-    """A Q that knows blasts: cluster 1; what is on the third tile: cluster 2."""
-    return np.where(blast_like(cells), 1, np.where(cells.tile_index == 2, 2, 0))
+from training.image_level import fit_image_level, forget, keep, read
+from training.simulated_bags import blast_like
+from training.tile_labels import TileLabels
 
 
 @pytest.fixture(scope="module")
 def fit_config(smoke):
     return smoke.fit
+
+
+@pytest.fixture(scope="module")
+def clusters(cells):
+    return np.arange(len(cells)) % 5
+
+
+def labelled(cells, abnormal, patients=None):
+    """The cells dealt out to as many tiles, of these labels, with 10 cells each."""
+    n = len(abnormal)
+    few = slice(0, 10 * n)
+    return replace(
+        cells,
+        crops=cells.crops[few],
+        tile_index=np.arange(10 * n) // 10,
+        areas_px=cells.areas_px[few],
+        tiles=tuple(f"t{i}" for i in range(n)),
+        labels=TileLabels(np.array(abnormal), None if patients is None else np.array(patients)),
+    )
+
+
+def told_apart(cells, shares):
+    """(N,) clusters: of the ten cells of each tile this many in cluster 1, the others in 0."""
+    return (np.arange(len(cells)) % 10 < np.array(shares)[cells.tile_index]).astype(np.int64)
 
 
 def one_tile(cells):
@@ -30,53 +51,6 @@ def one_tile(cells):
         tiles=cells.tiles[:1],
         stain_matrices=cells.stain_matrices[:1],
     )
-
-
-def test_blasts_are_the_paler_half_of_the_largest_cells(cells):
-    crops = np.full((10, 32, 32, 3), 255, np.uint8)
-    greys = [0, 249, 10, 20, 30, 40, 50, 100, 150, 200]
-    for crop, grey in zip(crops, greys, strict=True):
-        crop[10:20, 10:20] = grey
-    ten = replace(cells, crops=crops, areas_px=np.arange(1, 11), tile_index=np.zeros(10, int))
-    assert np.flatnonzero(blast_like(ten)).tolist() == [8, 9]
-
-
-def test_bags_alternate_and_go_through_the_tiles(cells, clusters, fit_config):
-    bags = simulate_bags(cells, clusters, 5, fit_config)
-    assert bags.proportions.shape == (40, 5)
-    assert bags.abnormal.tolist() == [0, 1] * 20
-    assert bags.tiles[:8].tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
-    np.testing.assert_allclose(bags.proportions.sum(axis=1), 1)
-    counts = bags.proportions * fit_config.cells_per_bag
-    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-9)
-
-
-def test_same_seed_gives_the_same_bags(cells, clusters, fit_config):
-    first, again, other = (
-        simulate_bags(cells, clusters, 5, replace(fit_config, seed=seed)).proportions for seed in (0, 0, 1)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_normal_bags_hold_cells_of_their_own_tile_only(cells, fit_config):
-    bags = simulate_bags(cells, cells.tile_index, 3, fit_config)
-    normal = bags.abnormal == 0
-    np.testing.assert_array_equal(bags.proportions[normal], np.eye(3)[bags.tiles[normal]])
-
-
-def test_share_of_blasts_in_abnormal_bags_is_within_its_range(cells, clusters, fit_config):
-    bags = simulate_bags(cells, clusters, 5, replace(fit_config, bags_per_class=200, cells_per_bag=400))
-    # The third tile has no blasts of its own: its share is just what was put in.
-    shares = bags.proportions[(bags.abnormal == 1) & (bags.tiles == 2), 1]
-    low, high = fit_config.blast_share
-    assert low - 0.002 <= shares.min() < low + 0.1
-    assert high - 0.1 < shares.max() <= high + 0.002
-
-
-def test_bag_of_nothing_but_blasts(cells, clusters, fit_config):
-    bags = simulate_bags(cells, clusters, 5, replace(fit_config, blast_share=(1.0, 1.0)))
-    np.testing.assert_array_equal(bags.proportions[bags.abnormal == 1, 1], 1)
 
 
 def test_models_tell_simulated_bags_apart(cells, fit_config):
@@ -110,3 +84,76 @@ def test_one_tile_is_too_few_and_the_error_says_so(cells, fit_config):
     single = one_tile(cells)
     with pytest.raises(DataError, match="tile"):
         fit_image_level(single, np.arange(len(single)) % 5, 5, fit_config)
+
+
+def test_labelled_tiles_that_differ_are_told_apart(cells, fit_config):
+    found = labelled(cells, [0, 1] * 4)
+    result = fit_image_level(found, told_apart(found, [1, 8, 2, 9, 1, 7, 2, 8]), 5, fit_config)
+    model, metrics = ImageLevel.model_validate(result["model"]), result["metrics"]
+    assert model.labels_from == "user"
+    assert metrics["f1"] == metrics["auc"] == metrics["kmeans"]["f1"] == 1
+    assert metrics["called"] == {"normal": {"normal": 4, "abnormal": 0}, "abnormal": {"normal": 0, "abnormal": 4}}
+    assert (metrics["tiles"], metrics["patients"], metrics["folds"]) == ({"normal": 4, "abnormal": 4}, None, 4)
+    assert diagnose(np.array([0.2, 0.8, 0, 0, 0]), 300, model).value == "abnormal"
+    assert diagnose(np.array([0.8, 0.2, 0, 0, 0]), 300, model).value == "normal"
+
+
+def test_basis_says_on_what_the_label_rests(cells, fit_config):
+    shares = [1, 8, 2, 9, 1, 7, 2, 8]
+    with_patients = labelled(cells, [0, 1] * 4, patients=range(8))
+    basis = fit_image_level(with_patients, told_apart(with_patients, shares), 5, fit_config)["model"]["label_basis"]
+    assert "rests on 8 tiles of 8 patients" in basis
+    assert "4 normal, 4 abnormal" in basis
+    assert "all others of the same patient, 8 of the 8" in basis
+    without = labelled(cells, [0, 1] * 4)
+    basis = fit_image_level(without, told_apart(without, shares), 5, fit_config)["model"]["label_basis"]
+    assert "unknown patients" in basis
+    assert not re.search("^Simulated", basis)
+
+
+def test_figures_are_of_tiles_whose_patient_was_left_out(cells, fit_config):
+    """Each patient has a cluster that nobody else has: what was learned of one says nothing of another."""
+    patients = np.array([*range(8), *range(4)])
+    found = labelled(cells, patients % 2, patients)
+    clusters = patients[found.tile_index]
+    grouped = fit_image_level(found, clusters, 8, fit_config)["metrics"]
+    assert grouped["patients"] == 8
+    unknown = replace(found, labels=TileLabels(found.labels.abnormal, None))
+    assert fit_image_level(unknown, clusters, 8, fit_config)["metrics"]["f1"] > grouped["f1"]
+
+
+def test_rare_label_weighs_as_much_as_the_other(cells, fit_config):
+    """Eight normal tiles against four: their number must not move the border between .2 and .5."""
+    found = labelled(cells, [0] * 8 + [1] * 4)
+    result = fit_image_level(found, told_apart(found, [2] * 8 + [5] * 4), 5, fit_config)
+    assert result["metrics"]["called"]["abnormal"] == {"normal": 0, "abnormal": 4}
+
+
+def test_tile_without_cells_is_left_out(cells, fit_config):
+    found = labelled(cells, [0, 1] * 4)
+    clusters = told_apart(found, [1, 8, 2, 9, 1, 7, 2, 8])
+    whole = fit_image_level(found, clusters, 5, fit_config)
+    shifted = replace(
+        found,
+        tile_index=found.tile_index + 1,
+        tiles=("empty", *found.tiles),
+        labels=TileLabels(np.append(1, found.labels.abnormal), None),
+    )
+    assert fit_image_level(shifted, clusters, 5, fit_config) == whole
+
+
+def test_result_is_kept_and_forgotten(cells, clusters, fit_config, tmp_path):
+    result = fit_image_level(cells, clusters, 5, fit_config)
+    keep(result, tmp_path)
+    assert read(tmp_path) == result
+    forget(tmp_path)
+    forget(tmp_path)
+    with pytest.raises(DataError, match="training fit"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"model": {}, "metrics": {}}', b"\xff"])
+def test_damaged_result_is_refused_by_name(tmp_path, content):
+    (tmp_path / "image_level.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"image_level\.json is damaged"):
+        read(tmp_path)

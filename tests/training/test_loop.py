@@ -209,33 +209,6 @@ def test_averages_are_in_evaluation_mode(trainer):
     assert trainer.nets.generator.training
 
 
-def test_checkpoint_is_whole_or_the_one_before(tmp_path, monkeypatch):
-    checkpoint.save(tmp_path, {"iteration": 1})
-
-    def fail(_, path):
-        Path(path).write_bytes(b"half a check")
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", fail)
-        with pytest.raises(OSError, match="disk full"):
-            checkpoint.save(tmp_path, {"iteration": 2})
-    assert checkpoint.load(tmp_path, CPU) == {"iteration": 1}
-    checkpoint.save(tmp_path, {"iteration": 3})
-    assert checkpoint.load(tmp_path, CPU) == {"iteration": 3}
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
-
-
-def test_checkpoint_that_would_run_code_is_refused(tmp_path):
-    torch.save({"iteration": Path("/")}, tmp_path / "checkpoint.pt")
-    with pytest.raises(Exception, match="weights_only"):
-        checkpoint.load(tmp_path, CPU)
-
-
-def test_no_checkpoint_is_none(tmp_path):
-    assert checkpoint.load(tmp_path, CPU) is None
-
-
 def test_resumed_log_drops_what_came_after_the_checkpoint(tmp_path):
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path, resume_at=0)

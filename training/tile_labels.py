@@ -1,0 +1,165 @@
+"""labels.csv: which of a folder's tiles are normal and which are not, and which are of the same patient."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import numpy as np
+
+from app.pipeline.types import Int64Array
+
+LABELS_CSV = "labels.csv"
+LABELS = ("normal", "abnormal")
+"""By number."""
+MIN_PER_LABEL = 4
+"""Tiles of each label, and patients where they are told apart: as many as the folds that they are left out in."""
+DELIMITERS = ",;\t"
+"""What spreadsheets write, by the user's country."""
+
+
+class LabelsError(Exception):
+    """The labels cannot be read, are not of these tiles, or are too few."""
+
+
+@dataclass(frozen=True)
+class TileLabels:
+    """Labels of T tiles, in the tiles' order.
+
+    Attributes:
+        abnormal: (T,) int64, 1 = abnormal, 0 = normal.
+        patients: (T,) int64, the same number for tiles of the same patient; None where that was not said. The
+            patients' names are not kept.
+    """
+
+    abnormal: Int64Array
+    patients: Int64Array | None
+
+    def only(self, chosen: Int64Array) -> TileLabels:
+        """Those of some tiles, by index."""
+        return TileLabels(self.abnormal[chosen], None if self.patients is None else self.patients[chosen])
+
+    def counts(self) -> dict[str, int]:
+        """Tiles of each label."""
+        return {name: int((self.abnormal == number).sum()) for number, name in enumerate(LABELS)}
+
+    @property
+    def n_patients(self) -> int | None:
+        """How many patients they are of, None where that is not known."""
+        return None if self.patients is None else len(np.unique(self.patients))
+
+    def as_arrays(self) -> dict[str, Any]:
+        """By name, to be stored beside other arrays; `from_arrays` is its inverse."""
+        arrays = {"label_abnormal": self.abnormal}
+        return arrays if self.patients is None else {**arrays, "label_patients": self.patients}
+
+    @classmethod
+    def from_arrays(cls, stored: Mapping[str, np.ndarray]) -> TileLabels | None:
+        """Read what `as_arrays` gave, among other arrays; None where there are no labels."""
+        if "label_abnormal" not in stored:
+            return None
+        return cls(stored["label_abnormal"], stored.get("label_patients"))
+
+
+def check_enough(labels: TileLabels, of: str) -> None:
+    """See that there are MIN_PER_LABEL tiles of each label, and patients where they are told apart.
+
+    Args:
+        labels: of the tiles that can be used.
+        of: where they come from, for the error.
+
+    Raises:
+        LabelsError: there are fewer; it gives both numbers.
+    """
+    for number, name in enumerate(LABELS):
+        own = labels.abnormal == number
+        found = {"tiles": int(own.sum())}
+        if labels.patients is not None:
+            found["patients with such tiles"] = len(np.unique(labels.patients[own]))
+        for what, count in found.items():
+            if count < MIN_PER_LABEL:
+                raise LabelsError(
+                    f"{of}: '{name}' needs at least {MIN_PER_LABEL} {what}, found {count} "
+                    f"(the label is tested on tiles left out in {MIN_PER_LABEL} parts)."
+                )
+
+
+def read_labels(path: Path, tiles: Sequence[Path]) -> TileLabels:
+    """Read the labels of tiles: a header `tile,label` or `tile,label,patient`, and a row for each tile.
+
+    Args:
+        path: CSV in UTF-8, separated by commas, semicolons or tabs. A tile is named by its file, with or without the
+            suffix; its label is `normal` or `abnormal`, in any case.
+        tiles: T files.
+
+    Raises:
+        LabelsError: it cannot be read; a column, a tile, a label or a patient is missing, unknown or there twice; or
+            there are too few of a label. The error names the file and the row.
+    """
+    found: dict[int, tuple[int, dict[str, str]]] = {}
+    for number, row in _read_rows(path):
+        where = f"{path}, row {number}"
+        tile = _find(row["tile"], tiles, where)
+        if tile in found:
+            raise LabelsError(f"{where}: the tile {tiles[tile].name} is already in row {found[tile][0]}.")
+        if row["label"].lower() not in LABELS:
+            raise LabelsError(f"{where}: the label must be {' or '.join(LABELS)}, found '{row['label']}'.")
+        if row.get("patient") == "":
+            raise LabelsError(f"{where}: there is no patient; name one in each row, or leave the column out.")
+        found[tile] = number, row
+    if without := [tile.name for i, tile in enumerate(tiles) if i not in found]:
+        others = f" and {len(without) - 1} more tiles" if without[1:] else ""
+        raise LabelsError(f"{path}: there is no row for {without[0]}{others}.")
+    rows = [found[i][1] for i in range(len(tiles))]
+    abnormal = np.array([LABELS.index(row["label"].lower()) for row in rows], dtype=np.int64)
+    patients = None
+    if "patient" in rows[0]:
+        patients = np.unique([row["patient"] for row in rows], return_inverse=True)[1].astype(np.int64)
+    labels = TileLabels(abnormal, patients)
+    check_enough(labels, str(path))
+    return labels
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows that are not empty: their number, as a spreadsheet shows it, and their values by column."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        head = text.partition("\n")[0]
+        delimiter = max(DELIMITERS, key=head.count)
+        header, *lines = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if text.strip() else [[]]
+    except OSError as error:
+        raise LabelsError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise LabelsError(f"{path} is not text in UTF-8; save it as 'CSV UTF-8'.") from error
+    except csv.Error as error:
+        raise LabelsError(f"{path} is not a CSV file: {error}.") from error
+    columns = [name.strip().lower() for name in header]
+    if sorted(filter(None, columns)) not in (["label", "tile"], ["label", "patient", "tile"]):
+        given = ", ".join(filter(None, columns)) or "none"
+        raise LabelsError(f"{path}, row 1: the columns must be tile, label and, if known, patient; found: {given}.")
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        values = [value.strip() for value in line]
+        if any(values):
+            values += [""] * (len(columns) - len(values))
+            rows.append((number, dict(zip(columns, values, strict=False))))
+    return rows
+
+
+def _find(name: str, tiles: Sequence[Path], where: str) -> int:
+    """Which tile a name means: its file's, or else its file's without the suffix."""
+    # Names may be composed in one way on the disk and in another in the table.
+    wanted = normalize("NFC", name)
+    exact = [i for i, tile in enumerate(tiles) if normalize("NFC", tile.name) == wanted]
+    matches = exact or [i for i, tile in enumerate(tiles) if normalize("NFC", tile.stem) == wanted]
+    if not matches:
+        raise LabelsError(f"{where}: there is no tile '{name}' in {tiles[0].parent}.")
+    if len(matches) > 1:
+        names = " or ".join(tiles[i].name for i in matches)
+        raise LabelsError(f"{where}: '{name}' may be {names}; name it with its suffix.")
+    return matches[0]
