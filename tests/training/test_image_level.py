@@ -123,9 +123,9 @@ def test_figures_are_of_tiles_whose_patient_was_left_out(cells, fit_config):
 
 
 def test_rare_label_weighs_as_much_as_the_other(cells, fit_config):
-    """Eight normal tiles against four: their number must not move the border between .2 and .5."""
+    """Eight normal tiles against four: their number must not move the border beyond .5."""
     found = labelled(cells, [0] * 8 + [1] * 4)
-    result = fit_image_level(found, told_apart(found, [2] * 8 + [5] * 4), 5, fit_config)
+    result = fit_image_level(found, told_apart(found, [3] * 8 + [5] * 4), 5, fit_config)
     assert result["metrics"]["called"]["abnormal"] == {"normal": 0, "abnormal": 4}
 
 
