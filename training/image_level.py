@@ -77,7 +77,7 @@ def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConf
         "patients": labels.n_patients,
         "folds": MIN_PER_LABEL,
     }
-    model = {"labels_from": "user", "label_basis": basis, **fit_models(examples, config)}
+    model = {"label_basis": basis, **fit_models(examples, config)}
     return {"model": model, "metrics": metrics}
 
 
@@ -94,7 +94,7 @@ def _fit_simulated(
 ) -> dict[str, Any]:
     """On bags simulated from tiles; the (T, K) proportions of the real tiles, all healthy, are only looked at."""
     folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(proportions)))
-    model = {"labels_from": "simulation", "label_basis": SIMULATED_BASIS, **fit_models(bags, config)}
+    model = {"label_basis": SIMULATED_BASIS, **fit_models(bags, config)}
     scores = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
     metrics = {
         "data": f"simulated bags, {folds.get_n_splits()} folds by tile",

@@ -22,7 +22,6 @@ FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
 
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 LabelValue = Literal["normal", "abnormal"]
-LabelsFrom = Literal["simulation", "user"]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Degrees = Annotated[float, Field(ge=0, le=360)]
@@ -53,7 +52,6 @@ class KMeans(Part):
 class ImageLevel(Part):
     """From proportions to the tile's label."""
 
-    labels_from: LabelsFrom = Field(default="simulation", description="who said what is abnormal: nobody, or the user")
     label_basis: str = Field(min_length=1, description="what normal and abnormal mean here; says what was simulated")
     min_cells: int = Field(ge=1, description="cells below which no label is given")
     svm: Svm

@@ -74,7 +74,6 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
         ("cluster_names", ["one", "two"]),
         ("image_level.min_cells", 0),
         ("image_level.label_basis", ""),
-        ("image_level.labels_from", "nobody"),
         ("image_level.svm.bias", float("inf")),
         ("image_level.svm.weights", [1.0, 2.0]),
         ("image_level.kmeans.centres.1", [1.0]),

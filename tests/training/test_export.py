@@ -83,7 +83,7 @@ def test_exported_bundle_loads_and_says_what_it_is(exported, cells, smoke):
     assert manifest.training.iterations == 3
     assert manifest.training.data[0].cells == len(cells)
     assert manifest.training.data[0].tiles == 3
-    assert manifest.image_level.labels_from == "simulation"
+    assert manifest.image_level.label_basis.startswith("Simulated.")
     assert manifest.training.config["train"]["seed"] == smoke.train.seed
     assert manifest.segmentation == cells.segmentation
     assert manifest.metrics.onnx_max_difference <= 1e-4

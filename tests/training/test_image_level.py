@@ -90,7 +90,7 @@ def test_labelled_tiles_that_differ_are_told_apart(cells, fit_config):
     found = labelled(cells, [0, 1] * 4)
     result = fit_image_level(found, told_apart(found, [1, 8, 2, 9, 1, 7, 2, 8]), 5, fit_config)
     model, metrics = ImageLevel.model_validate(result["model"]), result["metrics"]
-    assert model.labels_from == "user"
+    assert "Not simulated" in model.label_basis
     assert metrics["f1"] == metrics["auc"] == metrics["kmeans"]["f1"] == 1
     assert metrics["called"] == {"normal": {"normal": 4, "abnormal": 0}, "abnormal": {"normal": 0, "abnormal": 4}}
     assert (metrics["tiles"], metrics["patients"], metrics["folds"]) == ({"normal": 4, "abnormal": 4}, None, 4)
