@@ -22,11 +22,12 @@ from training.console import bar, write_text
 from training.evaluate_commands import evaluate
 from training.export import ExportError, FinishedRun, export_bundle
 from training.labelled import LABELLED, cut_labelled
-from training.loop import DivergedError, Trainer, restore_trainer, training_loop
+from training.loop import DivergedError, restore_trainer, training_loop
 from training.model_checks import assign, check_model
 from training.quality_reference import TilesError
 from training.report import SECTIONS, prototype_figure, render
 from training.tile_labels import LABELS_CSV, LabelsError, TileLabels, read_labels
+from training.trainer import Trainer
 
 EXPECTED = (
     CheckpointError,
@@ -112,7 +113,7 @@ def train(
     found.save(run)
     image_level.forget(run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
+    trainer = training_loop(settings.train, found.located, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
 
 

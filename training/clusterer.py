@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
-from training.labelled import LocatedCells
+from training.located import LocatedCells
 
 
 class Clusterer(Protocol):
@@ -20,6 +20,14 @@ class Clusterer(Protocol):
 
     def notes(self) -> dict[str, float]:
         """What is worth knowing of the fit (a last loss, a share of the largest cluster), all finite."""
+
+
+@runtime_checkable
+class Probable(Protocol):
+    """A clusterer that says how sure it is."""
+
+    def probabilities(self, crops: UInt8Array) -> Float32Array:
+        """(N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
 
 
 class Describer(Protocol):

@@ -51,6 +51,13 @@ class TrainConfig:
     """Factor on the one-hot code at G's input; 1 is the paper's."""
     mode_seeking_weight: Weight
     """Weight of `losses.mode_seeking_loss` in the generator's step; 0 is the paper's."""
+    anchor_steps: Annotated[int, Field(ge=0)]
+    """Steps in which Q learns the anchors of real cells, before the first iteration, to stay as it is from then on. 0
+    is the paper's: Q shares the critic's trunk and learns from generated cells alone."""
+    neighbour_weight: Weight
+    """Of a cell's company beside its own look when anchors are made, see `anchors`."""
+    stain_jitter: Weight
+    """Standard deviation of the factor's logarithm on a real cell's optical density in `anchor_steps`."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     """Decay of the weight average that is exported; 0 exports the last iterate."""
     precision: Literal["float32", "bfloat16"]

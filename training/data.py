@@ -1,4 +1,4 @@
-"""Tiles → cells, and the sampler that feeds them to the loop."""
+"""Tiles → cells."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from app.pipeline.border import keep_whole
-from app.pipeline.crops import crop_nuclei, to_network
+from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.segment import segment, unmix
-from app.pipeline.types import Int64Array, UInt8Array
+from app.pipeline.types import Float64Array, Int64Array, UInt8Array
 from training.files import whole_file
+from training.located import LocatedCells
 from training.quality_reference import Views, measure_views, stack_views
 from training.tile_labels import TileLabels, check_enough
 
@@ -40,6 +39,7 @@ class Cells:
     Attributes:
         crops: (N, 32, 32, 3) uint8.
         tile_index: (N,) int64, index into `tiles`.
+        centroids: (N, 2) float64 x, y in px of that tile.
         areas_px: (N,) int64 nuclear area.
         tiles: name of each tile.
         stain_matrices: (T, 3, 2) float64, NaN where a tile had none.
@@ -50,6 +50,7 @@ class Cells:
 
     crops: UInt8Array
     tile_index: Int64Array
+    centroids: Float64Array
     areas_px: Int64Array
     tiles: tuple[str, ...]
     stain_matrices: np.ndarray
@@ -60,6 +61,11 @@ class Cells:
     def __len__(self) -> int:
         """Number of cells."""
         return len(self.crops)
+
+    @property
+    def located(self) -> LocatedCells:
+        """What the GAN learns from."""
+        return LocatedCells(self.crops, self.tile_index, self.centroids)
 
     @property
     def empty_tiles(self) -> tuple[str, ...]:
@@ -81,6 +87,7 @@ class Cells:
                 path,
                 crops=self.crops,
                 tile_index=self.tile_index,
+                centroids=self.centroids,
                 areas_px=self.areas_px,
                 tiles=np.array(self.tiles),
                 stain_matrices=self.stain_matrices,
@@ -105,6 +112,7 @@ class Cells:
                 return cls(
                     crops=stored["crops"],
                     tile_index=stored["tile_index"],
+                    centroids=stored["centroids"],
                     areas_px=stored["areas_px"],
                     tiles=tuple(str(name) for name in stored["tiles"]),
                     stain_matrices=stored["stain_matrices"],
@@ -162,13 +170,14 @@ def extract_cells(
         DataError: a tile cannot be read or decoded, or none has a nucleus.
         LabelsError: too few tiles of a label have a nucleus.
     """
-    crops, index, areas, matrices, views = [], [], [], [], []
+    crops, index, centroids, areas, matrices, views = [], [], [], [], [], []
     for i, path in enumerate(track(paths)):
         pixels = read_tile(path)
         stains = unmix(pixels, params.stain, params.engine)
         nuclei = keep_whole(segment(stains, params))
         crops.append(crop_nuclei(stains.normalised, nuclei))
         index.append(np.full(len(nuclei), i))
+        centroids.append(nuclei.centroids)
         areas.append(nuclei.areas_px)
         views += measure_views(i, pixels, stains, params.stain)
         matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
@@ -177,6 +186,7 @@ def extract_cells(
     cells = Cells(
         crops=np.concatenate(crops),
         tile_index=np.concatenate(index).astype(np.int64),
+        centroids=np.concatenate(centroids),
         areas_px=np.concatenate(areas),
         tiles=tuple(path.stem for path in paths),
         stain_matrices=np.stack(matrices),
@@ -187,31 +197,3 @@ def extract_cells(
     if labels is not None and (empty := ", ".join(cells.empty_tiles)):
         check_enough(labels.only(np.unique(cells.tile_index)), f"Without {empty}, where no cell was found")
     return cells
-
-
-class CropSampler:
-    """Random batches of crops, each rotated by a random multiple of 90° (paper §IV-B).
-
-    Args:
-        crops: (N, 32, 32, 3) uint8.
-        batch_size: B.
-        random: CPU generator that every draw comes from.
-        device: where batches are made.
-    """
-
-    def __init__(self, crops: UInt8Array, batch_size: int, random: torch.Generator, device: torch.device) -> None:
-        self.crops = torch.from_numpy(to_network(crops)).to(device)
-        self.batch_size = batch_size
-        self.random = random
-
-    def __call__(self) -> Tensor:
-        """The next batch, (B, 3, 32, 32) float32 in [-1, 1]."""
-        chosen = torch.randint(len(self.crops), (self.batch_size,), generator=self.random)
-        return rotate(self.crops[chosen.to(self.crops.device)], self.random)
-
-
-def rotate(batch: Tensor, random: torch.Generator) -> Tensor:
-    """Turn every crop of (B, 3, S, S) by its own random multiple of 90°; differentiable."""
-    turns = torch.randint(4, (len(batch),), generator=random).to(batch.device)
-    every = torch.stack([torch.rot90(batch, quarter, dims=(2, 3)) for quarter in range(4)])
-    return every[turns, torch.arange(len(batch), device=batch.device)]

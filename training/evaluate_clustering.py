@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from training.cell_systems import MissingSystemError, clusterer
 from training.cluster_metrics import score_clusters
-from training.clusterer import ClustererFactory
+from training.clusterer import Clusterer, ClustererFactory, Probable
+from training.company import by_company, neighbours
 from training.labelled import LabelledCells
 from training.loop import DivergedError
 from training.records import Record, Records, provenance
@@ -78,14 +81,14 @@ def score_fit(system: ClustererFactory, cells: LabelledCells, n_clusters: int, s
     """Fit a system to the cells and score its clusters of them.
 
     Returns:
-        `score_clusters`'s figures and the system's notes, or `failed`, the reason why it has none. cells, types: their
-        numbers. seconds: of fit and assignment. And the `provenance`.
+        `score_clusters`'s figures; in_company: the same of `by_company`'s clusters; and the system's notes; or
+        `failed`, the reason why it has none. cells, types: their numbers. seconds: of fit and assignment. And the `provenance`.
     """
     start = perf_counter()
     fitted = system(n_clusters, seed)
     try:
         fitted.fit(cells.located)
-        figures = score_clusters(cells.types, fitted.clusters(cells.located.crops))
+        figures = _scores(fitted, cells, n_clusters)
     except DivergedError as error:
         outcome: Record = {"failed": str(error)}
     else:
@@ -97,6 +100,18 @@ def score_fit(system: ClustererFactory, cells: LabelledCells, n_clusters: int, s
         "seconds": round(perf_counter() - start, 1),
         **provenance(),
     }
+
+
+def _scores(fitted: Clusterer, cells: LabelledCells, n_clusters: int) -> Record:
+    crops = cells.located.crops
+    if isinstance(fitted, Probable):
+        probabilities = fitted.probabilities(crops)
+        clusters = probabilities.argmax(axis=1).astype(np.int64)
+    else:
+        clusters = fitted.clusters(crops)
+        probabilities = np.eye(n_clusters, dtype=np.float32)[clusters]
+    with_company = by_company(probabilities, neighbours(cells.located))
+    return {**score_clusters(cells.types, clusters), "in_company": score_clusters(cells.types, with_company)}
 
 
 def _describe(fit: Record) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from app.pipeline.types import Float32Array, Float64Array, UInt8Array
+from app.pipeline.types import Float64Array
 from training.cell_systems import DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
-from training.clusterer import Clusterer, ClustererFactory
+from training.clusterer import Clusterer, ClustererFactory, Probable
 from training.data import DataError, read_tile, tile_paths
-from training.labelled import LocatedCells
 from training.labelled_tiles import N_BLOCKS, LabelledTiles
+from training.located import LocatedCells
 from training.records import Record, Records, provenance
 from training.tile_heads import TileFold, by_kmeans, by_svm
 
@@ -25,14 +25,6 @@ SVM_SOFT = "SVM on mean probabilities"
 SVM_TILE = "SVM on the whole tile"
 
 Find = Callable[[str], ClustererFactory]
-
-
-@runtime_checkable
-class Probable(Protocol):
-    """A clusterer that says how sure it is."""
-
-    def probabilities(self, crops: UInt8Array) -> Float32Array:
-        """(N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
 
 
 @dataclass(frozen=True)

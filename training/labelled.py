@@ -19,8 +19,9 @@ from app.pipeline.crops import crop_nuclei
 from app.pipeline.nuclei import measure
 from app.pipeline.presets import DEFAULT
 from app.pipeline.segment import segment, unmix
-from app.pipeline.types import Float64Array, Int32Array, Int64Array, Nuclei, UInt8Array
+from app.pipeline.types import Int32Array, Int64Array, Nuclei, UInt8Array
 from training.data import DataError, read_tile, tile_paths
+from training.located import LocatedCells
 from training.metrics import matched_pairs
 
 LABELLED = "labelled.npz"
@@ -31,29 +32,6 @@ MATCH_RADIUS_PX = 10
 
 Track = Callable[[Iterable[Path]], Iterable[Path]]
 Found = tuple[UInt8Array, Nuclei, np.ndarray, list[str]]
-
-
-@dataclass(frozen=True)
-class LocatedCells:
-    """Cells and where they lie: all that a clustering may learn from.
-
-    Attributes:
-        crops: (N, 32, 32, 3) uint8.
-        tile_index: (N,) int64, which tile a cell is of.
-        centroids: (N, 2) float64 x, y in px of that tile, at the scale of the crops.
-    """
-
-    crops: UInt8Array
-    tile_index: Int64Array
-    centroids: Float64Array
-
-    def __len__(self) -> int:
-        """Number of cells."""
-        return len(self.crops)
-
-    def __getitem__(self, chosen: np.ndarray) -> LocatedCells:
-        """Those of a (N,) bool mask or of indices."""
-        return LocatedCells(self.crops[chosen], self.tile_index[chosen], self.centroids[chosen])
 
 
 @dataclass(frozen=True)

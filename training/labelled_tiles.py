@@ -15,7 +15,8 @@ from app.pipeline.presets import DEFAULT
 from app.pipeline.segment import segment, unmix
 from app.pipeline.types import Int64Array
 from training.data import DataError, tile_paths
-from training.labelled import LocatedCells, read_enlarged
+from training.labelled import read_enlarged
+from training.located import LocatedCells
 
 TILE_CELLS = "tile_cells.npz"
 POSITIVE = "follicular_lymphoma"

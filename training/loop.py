@@ -1,194 +1,24 @@
-"""The training loop: critic, generator and Q in turn (paper §III-A1, §IV-B)."""
+"""The training loop: from cells to a run, resumable."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
-from app.pipeline.crops import from_network
-from app.pipeline.torch_nets import CriticQ, Generator
 from app.pipeline.types import UInt8Array
 from training import checkpoint
+from training.anchors import anchor_cells
 from training.config import TrainConfig
-from training.data import CropSampler, DataError, rotate
-from training.losses import code_loss, critic_loss, generator_loss, gradient_penalty, mode_seeking_loss
-from training.model_checks import check_model
+from training.data import DataError
+from training.located import LocatedCells
 from training.tracking import MetricsLog, save_grid
-
-GRID_ROWS = 8
+from training.trainer import Trainer
 
 
 class DivergedError(Exception):
     """A loss became infinite or NaN."""
-
-
-@dataclass
-class Networks:
-    """The networks of a run, and the averages that are exported."""
-
-    generator: Generator
-    critic: CriticQ
-    mean_generator: Generator
-    mean_critic: CriticQ
-
-    @classmethod
-    def create(cls, config: TrainConfig, device: torch.device) -> Networks:
-        """Freshly initialised from the configuration's seed."""
-        torch.manual_seed(config.seed)
-        generator = Generator(config.channels, config.n_clusters, config.latent_size, config.code_scale).to(device)
-        critic = CriticQ(config.channels, config.n_clusters).to(device)
-        for net in (generator, critic):
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(generator, critic, copy.deepcopy(generator).eval(), copy.deepcopy(critic).eval())
-
-    def average(self, decay: float) -> None:
-        """Move the averages towards the current weights: w̄ ← decay · w̄ + (1 − decay) · w."""
-        with torch.no_grad():
-            for mean, current in ((self.mean_generator, self.generator), (self.mean_critic, self.critic)):
-                for target, source in zip(mean.state_dict().values(), current.state_dict().values(), strict=True):
-                    if target.is_floating_point():
-                        target.lerp_(source, 1 - decay)
-                    else:
-                        target.copy_(source)
-
-
-class Trainer:
-    """One step of each network, with all the state that they need.
-
-    Args:
-        config: the run.
-        crops: (N, 32, 32, 3) uint8 real cells.
-        device: where the networks live. Every random draw is made on the CPU, so that the draws do not depend on it.
-    """
-
-    def __init__(self, config: TrainConfig, crops: UInt8Array, device: torch.device) -> None:
-        self.config = config
-        self.device = device
-        self.iteration = 0
-        self.nets = Networks.create(config, device)
-        self.random = torch.Generator().manual_seed(config.seed)
-        self.sample_real = CropSampler(crops, config.batch_size, self.random, device)
-        betas = (config.beta1, config.beta2)
-        rate = config.learning_rate
-        generator, critic = self.nets.generator, self.nets.critic
-        self.optimisers = {
-            "critic": torch.optim.Adam(critic.parameters(), rate, betas),
-            "generator": torch.optim.Adam(generator.parameters(), rate, betas),
-            # As in the public code, the step of Q moves the generator, the trunk and the head of Q.
-            "code": torch.optim.Adam(
-                [*generator.parameters(), *critic.trunk.parameters(), *critic.code_logits.parameters()], rate, betas
-            ),
-        }
-
-    def draw_latent(self, *, paired: bool = False) -> tuple[Tensor, Tensor]:
-        """A batch of [one-hot c, z] (B, K + Z) and of c's index (B,); `paired`: the second half repeats the codes."""
-        size = self.config.batch_size
-        codes = torch.randint(self.config.n_clusters, (size,), generator=self.random)
-        z = torch.randn(size, self.config.latent_size, generator=self.random)
-        if paired:
-            codes = codes[: size // 2].repeat(2)
-        one_hot = functional.one_hot(codes, self.config.n_clusters).float()
-        return torch.cat([one_hot, z], dim=1).to(self.device), codes.to(self.device)
-
-    def critic_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 10 (and, by `critic_code_weight`, eq. 12 on the same generated cells)."""
-        config, critic = self.config, self.nets.critic
-        real = self.sample_real()
-        latent, codes = self.draw_latent()
-        with torch.no_grad():
-            fake = self.nets.generator(latent).float()
-        mix = torch.rand(config.batch_size, generator=self.random).to(self.device)
-        scores, logits = critic(torch.cat([real, fake]))
-        real_scores, fake_scores = scores.chunk(2)
-        wasserstein = critic_loss(real_scores, fake_scores)
-        penalty = gradient_penalty(lambda x: critic(x)[0], real, fake, mix)
-        loss = wasserstein + config.penalty_weight * penalty
-        if config.critic_code_weight:
-            loss = loss + config.critic_code_weight * code_loss(logits[config.batch_size :], codes)
-        self._descend("critic", loss)
-        return {"wasserstein": -wasserstein.detach(), "penalty": penalty.detach()}
-
-    def generator_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 11 (and, by `mode_seeking_weight`, the mode-seeking loss)."""
-        config = self.config
-        latent, _ = self.draw_latent(paired=config.mode_seeking_weight > 0)
-        cells = self.nets.generator(latent)
-        loss = generator_loss(self.nets.critic(cells)[0])
-        if config.mode_seeking_weight:
-            z = latent[:, config.n_clusters :]
-            loss = loss + config.mode_seeking_weight * mode_seeking_loss(cells, z)
-        self._descend("generator", loss)
-        return {"loss_g": loss.detach()}
-
-    def code_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 12, on generated cells turned as the real ones are.
-
-        Unturned, G settles on one orientation per code and Q learns it: the cluster of a real cell would then depend on
-        how the slide lay under the camera.
-        """
-        latent, codes = self.draw_latent()
-        cells = rotate(self.nets.generator(latent), self.random)
-        loss = code_loss(self.nets.critic(cells)[1], codes)
-        self._descend("code", self.config.code_weight * loss)
-        return {"loss_q": loss.detach()}
-
-    def step(self) -> dict[str, Tensor]:
-        """One iteration: `critic_steps` of the critic, one of the generator, one of Q, and the averages."""
-        values: dict[str, Tensor] = {}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            for _ in range(self.config.critic_steps):
-                values |= self.critic_step()
-            values |= self.generator_step() | self.code_step()
-        self.iteration += 1
-        # A fresh average would remember the random start for thousands of steps; let it warm up.
-        self.nets.average(min(self.config.ema_decay, self.iteration / (self.iteration + 10)))
-        return values
-
-    def _descend(self, name: str, loss: Tensor) -> None:
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimisers[name].step()
-
-    def state(self) -> dict[str, Any]:
-        """All that decides the rest of the run."""
-        return {
-            "iteration": self.iteration,
-            "random": self.random.get_state(),
-            "nets": {name: net.state_dict() for name, net in self._networks().items()},
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave."""
-        self.iteration = state["iteration"]
-        self.random.set_state(state["random"].cpu())
-        for name, net in self._networks().items():
-            net.load_state_dict(state["nets"][name])
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
-
-    def _networks(self) -> dict[str, nn.Module]:
-        return {name: getattr(self.nets, name) for name in Networks.__dataclass_fields__}
-
-    def sample_grid(self, rows: int = GRID_ROWS) -> UInt8Array:
-        """The paper's grid: z fixed along a row, one column per cluster; (rows · K, 32, 32, 3) uint8."""
-        k = self.config.n_clusters
-        z = torch.randn(rows, self.config.latent_size, generator=torch.Generator().manual_seed(0))
-        latent = torch.cat([torch.eye(k).repeat(rows, 1), z.repeat_interleave(k, dim=0)], dim=1)
-        with torch.no_grad():
-            return from_network(self.nets.mean_generator(latent.to(self.device)).cpu().numpy())
-
-    def check(self, crops: UInt8Array) -> dict[str, Any]:
-        """`check_model` of the averages."""
-        return check_model(self.nets.mean_generator, self.nets.mean_critic, crops)
 
 
 def restore_trainer(config: TrainConfig, crops: UInt8Array, directory: Path, device: torch.device) -> Trainer:
@@ -205,9 +35,31 @@ def restore_trainer(config: TrainConfig, crops: UInt8Array, directory: Path, dev
     return trainer
 
 
+def begin(
+    config: TrainConfig,
+    cells: LocatedCells,
+    device: torch.device,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Trainer:
+    """The trainer of a new run, before the first iteration; Q knows its anchors, if it has any.
+
+    Args:
+        config: the run.
+        cells: real cells.
+        device: where to train.
+        track: wraps the steps of Q, to show progress.
+    """
+    if not config.anchor_steps:
+        return Trainer(config, cells.crops, device)
+    anchors = anchor_cells(cells, config.n_clusters, config.neighbour_weight, config.seed)
+    trainer = Trainer(config, cells.crops, device, anchors)
+    trainer.learn_anchors(track)
+    return trainer
+
+
 def training_loop(
     config: TrainConfig,
-    crops: UInt8Array,
+    cells: LocatedCells,
     directory: Path,
     device: torch.device,
     *,
@@ -218,7 +70,7 @@ def training_loop(
 
     Args:
         config: the run.
-        crops: (N, 32, 32, 3) uint8 real cells.
+        cells: real cells.
         directory: receives checkpoint.pt, metrics.jsonl and samples/; an existing checkpoint is resumed.
         device: where to train.
         stop_after: pause at this iteration, checkpointed.
@@ -231,8 +83,10 @@ def training_loop(
         DivergedError: a loss became infinite or NaN; the last checkpoint stays.
     """
     (directory / "samples").mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, crops, device)
-    if (state := checkpoint.load(directory, device)) is not None:
+    if (state := checkpoint.load(directory, device)) is None:
+        trainer = begin(config, cells, device, track)
+    else:
+        trainer = Trainer(config, cells.crops, device)
         trainer.restore(state)
     log = MetricsLog(directory / "metrics.jsonl", resume_at=trainer.iteration)
 
@@ -247,7 +101,7 @@ def training_loop(
                 raise DivergedError(f"Training diverged at iteration {trainer.iteration}: {row}")
             log.write({"iteration": trainer.iteration, **row})
         if keep:
-            log.write({"iteration": trainer.iteration, "checks": trainer.check(crops)})
+            log.write({"iteration": trainer.iteration, "checks": trainer.check(cells.crops)})
             save_grid(directory / "samples" / f"{trainer.iteration:06d}.png", trainer.sample_grid(), config.n_clusters)
             checkpoint.save(directory, trainer.state())
     return trainer

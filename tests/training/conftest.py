@@ -57,6 +57,7 @@ def cells() -> Cells:
     return Cells(
         crops=np.stack(crops),
         tile_index=np.array(tiles),
+        centroids=random.uniform(0, 300, (120, 2)),
         areas_px=np.array(areas),
         tiles=("a", "b", "c"),
         stain_matrices=np.stack([matrix, matrix, np.full((3, 2), np.nan)]),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.labelled import LabelledCells, LocatedCells
+from training.labelled import LabelledCells
+from training.located import LocatedCells
 
 N_TILES = 10
 CELLS_PER_TILE = 12

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from app.pipeline.bundle import load_bundle
@@ -12,7 +11,7 @@ from app.pipeline.encode import encode
 from app.pipeline.presets import PAPER
 from app.pipeline.run import analyse
 from tests.drawing import draw_tile, encoded, grid_of_centres
-from training.data import CELLS, Cells, CropSampler, DataError, extract_cells, rotate, tile_paths
+from training.data import CELLS, Cells, DataError, extract_cells, tile_paths
 from training.tile_labels import LabelsError, TileLabels
 
 
@@ -111,7 +110,7 @@ def test_progress_is_shown_for_each_tile(tiles):
 def test_cells_come_back_as_they_were_saved(cells, tmp_path):
     cells.save(tmp_path / "new")
     found = Cells.load(tmp_path / "new")
-    for name in ("crops", "tile_index", "areas_px", "stain_matrices"):
+    for name in ("crops", "tile_index", "centroids", "areas_px", "stain_matrices"):
         np.testing.assert_array_equal(getattr(found, name), getattr(cells, name))
     for name, values in cells.views.as_arrays().items():
         np.testing.assert_array_equal(found.views.as_arrays()[name], values)
@@ -124,51 +123,6 @@ def test_cells_come_back_as_they_were_saved(cells, tmp_path):
 def test_directory_without_cells_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match="training cells"):
         Cells.load(tmp_path)
-
-
-def rotations(crop):
-    return [torch.rot90(crop, quarter, dims=(1, 2)) for quarter in range(4)]
-
-
-def test_each_crop_is_turned_by_its_own_multiple_of_90_degrees():
-    batch = torch.rand(200, 3, 8, 8)
-    turned = rotate(batch, torch.Generator().manual_seed(0))
-    pairs = zip(batch, turned, strict=True)
-    turns = [[torch.equal(after, way) for way in rotations(before)].index(True) for before, after in pairs]
-    assert min(np.bincount(turns, minlength=4)) > 25
-
-
-def test_gradients_find_their_way_back_through_a_turn():
-    batch = torch.rand(6, 3, 4, 4, requires_grad=True)
-    weight = torch.zeros(6, 3, 4, 4)
-    weight[:, :, 0, 0] = 1
-    (rotate(batch, torch.Generator().manual_seed(3)) * weight).sum().backward()
-    corners = batch.grad[:, :, ::3, ::3]
-    assert torch.equal(corners.sum(dim=(2, 3)), torch.ones(6, 3))
-    assert batch.grad.sum() == corners.sum()
-
-
-def test_batches_hold_crops_of_the_set_or_their_rotations():
-    crops = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
-    known = {
-        way.numpy().tobytes(): i for i, crop in enumerate(to_network(crops)) for way in rotations(torch.tensor(crop))
-    }
-    sample = CropSampler(crops, 64, torch.Generator().manual_seed(0), torch.device("cpu"))
-    drawn = torch.cat([sample() for _ in range(4)])
-    assert drawn.shape == (256, 3, 32, 32)
-    assert drawn.dtype == torch.float32
-    found = [known[cell.contiguous().numpy().tobytes()] for cell in drawn]
-    assert min(np.bincount(found, minlength=7)) > 15
-
-
-def test_same_generator_gives_the_same_batches(cells):
-    first, again, other = (
-        CropSampler(cells.crops, 8, torch.Generator().manual_seed(seed), torch.device("cpu")) for seed in (1, 1, 2)
-    )
-    for _ in range(3):
-        batch = first()
-        assert torch.equal(batch, again())
-        assert not torch.equal(batch, other())
 
 
 def test_network_values_come_back_as_crops():

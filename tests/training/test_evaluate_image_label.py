@@ -11,8 +11,8 @@ from training.evaluate_image_label import (
     evaluate_whole_tiles,
     mean_by_tile,
 )
-from training.labelled import LocatedCells
 from training.labelled_tiles import LabelledTiles, split_into_blocks
+from training.located import LocatedCells
 from training.records import Records
 from training.tile_heads import TileFold, by_kmeans, by_svm, score
 
@@ -92,3 +92,11 @@ def test_heads_know_no_label_of_a_test_tile(head):
     swapped = np.where(blocks == 2, 1 - positive, positive)
     assert right["auc"] == 1
     assert head(TileFold(features, swapped, blocks, 2, 0))["auc"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("head", [by_svm, by_kmeans])
+def test_tiles_that_are_all_alike_are_told_apart_by_chance(head):
+    """As those of a clusterer that puts all cells into one cluster are."""
+    fold = TileFold(np.ones((40, 3)), np.tile([0, 1], 20), np.repeat(np.arange(4), 10), 2, 0)
+    assert head(fold)["auc"] == 0.5

@@ -19,8 +19,8 @@ from app.pipeline.torch_backend import TorchBackend
 from app.pipeline.torch_nets import ClusterNet
 from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
-from training.loop import Trainer
 from training.model_checks import assign, check_model
+from training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 
