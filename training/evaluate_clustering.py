@@ -82,7 +82,8 @@ def score_fit(system: ClustererFactory, cells: LabelledCells, n_clusters: int, s
 
     Returns:
         `score_clusters`'s figures; in_company: the same of `by_company`'s clusters; and the system's notes; or
-        `failed`, the reason why it has none. cells, types: their numbers. seconds: of fit and assignment. And the `provenance`.
+        `failed`, the reason why it has none. cells, types: their numbers. seconds: of fit and assignment. And the
+        `provenance`.
     """
     start = perf_counter()
     fitted = system(n_clusters, seed)
