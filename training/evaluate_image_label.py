@@ -22,6 +22,7 @@ from training.tile_heads import TileFold, by_kmeans, by_svm
 KMEANS = "k-means on proportions"
 SVM = "SVM on proportions"
 SVM_SOFT = "SVM on mean probabilities"
+SVM_DENSITY = "SVM on cells of each cluster per tile"
 SVM_TILE = "SVM on the whole tile"
 
 Find = Callable[[str], ClustererFactory]
@@ -126,11 +127,13 @@ def describe_tiles(fitted: Clusterer, located: LocatedCells, n_tiles: int, n_clu
     """Features of every tile, by the head that they are for.
 
     Returns:
-        (T, K) float64 each; all 0 for a tile without cells. SVM: proportions, P_i = X_i / ΣX. SVM_SOFT, where the
-        clusterer has probabilities: their mean over the tile's cells.
+        (T, K) float64 each; all 0 for a tile without cells. SVM: proportions, P_i = X_i / ΣX. SVM_DENSITY: X_i itself,
+        as the tiles are of one size. SVM_SOFT, where the clusterer has probabilities: their mean over the tile's cells.
     """
     hard = np.eye(n_clusters)[fitted.clusters(located.crops)]
-    features = {SVM: mean_by_tile(hard, located, n_tiles)}
+    proportions = mean_by_tile(hard, located, n_tiles)
+    cells = np.bincount(located.tile_index, minlength=n_tiles)
+    features = {SVM: proportions, SVM_DENSITY: proportions * cells[:, None]}
     if isinstance(fitted, Probable):
         features[SVM_SOFT] = mean_by_tile(fitted.probabilities(located.crops).astype(np.float64), located, n_tiles)
     return features

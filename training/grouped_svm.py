@@ -8,8 +8,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-CHOICES_OF_C = (1e-5, 1e-4, 1e-3, 1e-2)
-"""On standardised features; a larger C takes minutes on thousands of features and fits them no better."""
+C_FOR_CELLS = (1e-5, 1e-4, 1e-3, 1e-2)
+"""On standardised features; a larger C takes minutes on thousands of cells and features, and fits them no better."""
+C_FOR_TILES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""The same; tiles are few."""
 HELD_OUT = 0.25
 """Share of the training groups that C is chosen on, where one split has to do."""
 
@@ -25,7 +27,12 @@ def leave_one_out(groups: np.ndarray) -> GroupKFold:
 
 
 def fit_svm(
-    features: np.ndarray, targets: np.ndarray, groups: np.ndarray, splits: BaseCrossValidator, seed: int
+    features: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray,
+    splits: BaseCrossValidator,
+    choices_of_c: tuple[float, ...],
+    seed: int,
 ) -> tuple[Pipeline, float]:
     """Standardise features and fit a linear SVM with L2 penalty (squared hinge, one against the rest).
 
@@ -34,12 +41,13 @@ def fit_svm(
         targets: (N,) int64.
         groups: (N,) int64, at least two different: what is not to be divided between fit and choice, as a tile.
         splits: of the groups, to choose C.
+        choices_of_c: to choose from.
         seed: of the solver.
 
     Returns:
         The scaler and SVM, fitted to all; and its C, that of the best weighted F on what was left out.
     """
     model = make_pipeline(StandardScaler(), LinearSVC(random_state=seed, max_iter=5000))
-    search = GridSearchCV(model, {"linearsvc__C": CHOICES_OF_C}, scoring="f1_weighted", cv=splits)
+    search = GridSearchCV(model, {"linearsvc__C": choices_of_c}, scoring="f1_weighted", cv=splits)
     search.fit(features, targets, groups=groups)
     return search.best_estimator_, float(search.best_params_["linearsvc__C"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch.nn import functional
 from app.pipeline.crops import to_network
 from app.pipeline.torch_nets import Trunk
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.clusterer import ClustererFactory
 from training.config import TrainConfig, load_config
 from training.located import LocatedCells
 from training.loop import begin, training_loop
@@ -23,31 +26,44 @@ from training.trainer import Trainer
 
 FEATURE_GRID = 4
 """Edge of the grid that each block's map is max-pooled to (paper §IV-C)."""
+GAN_ITERATIONS = 300
+"""Of the ablation's GAN whose Q knows no anchors: as many as the paper's recipe gets here."""
 
 
 class Ours:
-    """Q of the shipped recipe, which knows its clusters before the GAN begins; the GAN then leaves it as it is.
+    """Q of a shipped configuration. Where Q learns anchors, the GAN that follows would not change it, and is left out.
 
     Args:
         n_clusters: K.
         seed: of everything random.
-        changes: fields of `TrainConfig` with other values than those of configuration "cpu".
+        config: name of the configuration.
+        changes: fields of its [train] with other values.
     """
 
-    CONFIG = "cpu"
-
-    def __init__(self, n_clusters: int, seed: int, **changes: Any) -> None:
-        train = load_config(Path(self.CONFIG), seed).train
+    def __init__(self, n_clusters: int, seed: int, config: str = "cpu", **changes: Any) -> None:
+        train = load_config(Path(config), seed).train
         self.config: TrainConfig = replace(train, n_clusters=n_clusters, **changes)
         self._trainer: Trainer | None = None
         self._notes: dict[str, float] = {}
 
     def fit(self, cells: LocatedCells) -> None:
-        """Find the anchors of the cells, and teach them to Q."""
-        self._trainer = begin(self.config, cells, _device())
-        steps = {"anchor_steps": self.config.anchor_steps}
-        agreement = float((self.clusters(cells.crops) == self._trainer.sample_real.anchors.cpu().numpy()).mean())
-        self._notes = {**steps, "channels": self.config.channels, "agrees_with_anchors": agreement}
+        """Find the anchors of the cells and teach them to Q; or else train the GAN.
+
+        Raises:
+            DivergedError: a loss became infinite or NaN.
+        """
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.config.anchor_steps:
+            self._trainer = begin(self.config, cells, device)
+            anchors = self._trainer.sample_real.anchors.cpu().numpy()
+            agreement = float((self.clusters(cells.crops) == anchors).mean())
+            self._notes = {"anchor_steps": self.config.anchor_steps, "agrees_with_anchors": agreement}
+        else:
+            with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
+                self._trainer = training_loop(self.config, cells, Path(scratch), device)
+            checks = self._trainer.check(cells.crops)
+            self._notes = {"generator_iterations": self._trainer.iteration, "loss_q": checks["loss_q"]}
+        self._notes["channels"] = self.config.channels
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
         """(N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
@@ -61,7 +77,7 @@ class Ours:
     def features(self, crops: UInt8Array) -> Float32Array:
         """Maps of the four residual blocks, max-pooled to 4×4: 64 · channels values a cell (paper §IV-C: 8,192)."""
         trunk = self._fitted().nets.mean_critic.trunk
-        return self._in_chunks(crops, lambda x: block_features(trunk, x))
+        return self._in_chunks(crops, partial(block_features, trunk))
 
     def notes(self) -> dict[str, float]:
         """Size of the training, and how far it got."""
@@ -72,35 +88,15 @@ class Ours:
             raise RuntimeError("fit() comes first.")
         return self._trainer
 
-    def _in_chunks(self, crops: UInt8Array, net: object) -> Float32Array:
+    def _in_chunks(self, crops: UInt8Array, net: Callable[[Tensor], Tensor]) -> Float32Array:
         device = self._fitted().device
         with torch.inference_mode():
-            found = [net(x.to(device)).cpu() for x in torch.from_numpy(to_network(crops)).split(CHUNK)]  # type: ignore[operator]
+            found = [net(x.to(device)).cpu() for x in torch.from_numpy(to_network(crops)).split(CHUNK)]
         return np.asarray(torch.cat(found).numpy(), np.float32)
 
 
-class PaperRecipe(Ours):
-    """Q of the GAN trained as the paper says (§IV-B), as wide and as long as a CPU allows."""
-
-    CONFIG = "paper"
-
-    def fit(self, cells: LocatedCells) -> None:
-        """Train the GAN on the cells."""
-        with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
-            self._trainer = training_loop(self.config, cells, Path(scratch), _device())
-        checks = self._trainer.check(cells.crops)
-        self._notes = {
-            "loss_q": checks["loss_q"],
-            "lowest_fidelity": min(checks["fidelity"]),
-            "largest_share": max(checks["shares"]),
-            "rotation_agreement": checks["rotation_agreement"],
-            "channels": self.config.channels,
-            "generator_iterations": self._trainer.iteration,
-        }
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+PaperRecipe = partial(Ours, config="paper-cpu")
+"""What the paper states (§IV-B), as wide and as long as a CPU allows."""
 
 
 def block_features(trunk: Trunk, crops: Tensor) -> Tensor:
@@ -110,3 +106,15 @@ def block_features(trunk: Trunk, crops: Tensor) -> Tensor:
         h = block(h)
         maps.append(functional.adaptive_max_pool2d(h, FEATURE_GRID).flatten(1))
     return torch.cat(maps, dim=1)
+
+
+def variants() -> dict[str, ClustererFactory]:
+    """Ours with a part left out or changed, by what is changed."""
+    alone: dict[str, Any] = {"anchor_steps": 0, "critic_code_weight": 1.0, "generator_iterations": GAN_ITERATIONS}
+    return {
+        "ours": Ours,
+        "anchors by look alone": partial(Ours, neighbour_weight=0.0),
+        "anchors by twice the company": partial(Ours, neighbour_weight=2.0),
+        "without stain jitter": partial(Ours, stain_jitter=0.0),
+        "without anchors: Q of the GAN": partial(Ours, **alone),
+    }

@@ -1,10 +1,12 @@
 from functools import partial
 
+import numpy as np
 import pytest
 
-from tests.training.drawn_cells import ByGrey, labelled
+from tests.training.drawn_cells import ByGrey, labelled, located
 from training.cell_systems import MissingSystemError
 from training.evaluate_clustering import ClusteringTask, evaluate_clustering
+from training.labelled import LabelledCells
 from training.loop import DivergedError
 from training.records import Records
 
@@ -76,3 +78,17 @@ def test_system_that_diverges_has_a_record_that_says_so(records):
     failed, _ = run(records, "diverges")
     assert failed["failed"] == "a loss became NaN"
     assert "purity" not in failed
+
+
+@pytest.mark.parametrize("system", ["grey", "certain"])
+def test_clusters_in_company_are_scored_beside_those_of_the_cell_alone(records, monkeypatch, system):
+    """One cell of each tile of twelve is dark: its company outvotes it, probabilities or not."""
+    monkeypatch.setitem(SYSTEMS, "certain", type("Certain", (ByGrey,), {"probabilities": None}))
+    cells, dark = located(dark_share=[1 / 12] * 10)
+    lonely = LabelledCells(cells, dark.astype(np.int64), ("pale", "dark"), tuple("0123456789"))
+    task = ClusteringTask((system,), seeds=(0,), n_clusters=(2,))
+    evaluate_clustering({"drawn": lonely}, task, records, lambda line: None, find)
+    (record,) = records.read()
+    assert record["purity"] == 1
+    assert record["in_company"]["purity"] == pytest.approx(11 / 12)
+    assert record["in_company"]["used_clusters"] == 1

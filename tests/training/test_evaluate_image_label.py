@@ -5,6 +5,7 @@ from tests.training.drawn_cells import CELLS_PER_TILE, ByGrey, located
 from training.evaluate_image_label import (
     KMEANS,
     SVM,
+    SVM_DENSITY,
     SVM_SOFT,
     ImageLabelTask,
     evaluate_image_label,
@@ -40,7 +41,7 @@ def test_proportions_that_tell_tiles_apart_are_recorded_as_such(tiles, tmp_path)
     found = records.read()
     assert len(made) == 4
     assert [(record["head"], record["fold"]) for record in found] == sorted(
-        (head, fold) for head in (KMEANS, SVM, SVM_SOFT) for fold in range(4)
+        (head, fold) for head in (KMEANS, SVM, SVM_DENSITY, SVM_SOFT) for fold in range(4)
     )
     for record in found:
         assert record["f1"] == record["auc"] == 1

@@ -79,6 +79,15 @@ def test_what_happened_in_a_fit_stands_under_the_table():
     assert "- InfoGAN (DCGAN): 1 of 1 fits failed (a loss became NaN)" in text
 
 
+def test_figures_in_company_have_a_table_of_their_own():
+    company = {"purity": 0.81, "class_entropy": 0.2, "f1": 0.6, "nmi": 0.3, "ari": 0.3}
+    text = SECTIONS["clustering"]([*clusters("mf-kmeans", 0.5), *fits("ours", 0.7, f1=0.5, in_company=company)])
+    alone, together = text.split("in company\n")
+    assert "| ours | **0.700** |" in alone
+    assert "| MF + k-means | – |" in together
+    assert "| ours | 0.810 |" in together
+
+
 def test_numbers_of_clusters_are_compared_for_systems_that_have_several():
     text = SECTIONS["clustering"](RECORDS)
     table = text[text.index("### Number of clusters") :]
