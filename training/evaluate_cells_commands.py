@@ -10,10 +10,11 @@ from typing import Annotated
 import torch
 import typer
 
-from training.cell_systems import BY_KMEANS, CLUSTERERS, DESCRIBERS, N_CLUSTERS, VARIANTS, Entry, check_known
+from training.cell_systems import BY_KMEANS, CLUSTERERS, DESCRIBERS, N_CLUSTERS, VARIANTS, Entry, check_known, clusterer
 from training.clusterer import ClustererFactory
 from training.config import load_config
 from training.console import bar
+from training.evaluate_agreement import evaluate_agreement, load_located
 from training.evaluate_classification import ClassificationTask, Predicted, evaluate_classification
 from training.evaluate_clustering import ClusteringTask, evaluate_clustering
 from training.evaluate_image_label import (
@@ -66,6 +67,18 @@ def ablation(cells: Cells, out: Out, seeds: Seeds = 3, again: Again = False) -> 
     variants: dict[str, ClustererFactory] = VARIANTS.load()()
     task = ClusteringTask(tuple(variants), range(seeds), (N_CLUSTERS,), again)
     evaluate_clustering(_load(cells), task, Records(out / "ablation.json"), typer.echo, variants.__getitem__)
+
+
+def agreement(
+    cells: Annotated[list[Path], typer.Argument(metavar="CELLS…", help="what `cells` or `labelled` wrote")],
+    out: Out,
+    system: Annotated[str, typer.Option(help=f"one of {', '.join(CLUSTERERS)}")] = OURS,
+    seeds: Annotated[int, typer.Option(min=2, help="how many: 0, 1, …")] = 3,
+) -> None:
+    """Compare the clusters that a system finds by one seed with those by another."""
+    sets = {directory.name: load_located(directory) for directory in cells}
+    named = (system, clusterer(system))
+    evaluate_agreement(sets, named, N_CLUSTERS, range(seeds), Records(out / "agreement.json"), typer.echo)
 
 
 def classification(cells: Cells, out: Out, system: Describers = None, seeds: Seeds = 3, again: Again = False) -> None:
@@ -123,6 +136,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "clustering": clustering,
     "n-clusters": n_clusters,
     "ablation": ablation,
+    "agreement": agreement,
     "classification": classification,
     "tile-cells": tile_cells,
     "image-label": image_label,

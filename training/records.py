@@ -14,7 +14,7 @@ import torch
 from training.console import write_text
 
 Record = dict[str, Any]
-IDENTITY = ("set", "system", "head", "n_clusters", "seed", "fold")
+IDENTITY = ("set", "system", "head", "n_clusters", "seed", "other_seed", "fold")
 """What tells one record from another; a field that a task does not have is absent."""
 LIBRARIES = ("numpy", "scikit-learn", "torch")
 

@@ -95,6 +95,16 @@ def test_numbers_of_clusters_are_compared_for_systems_that_have_several():
     assert "MF + k-means" not in table
 
 
+def test_agreement_is_the_mean_over_pairs_of_seeds_and_the_lowest_of_them():
+    pairs = [
+        {**fits("ours", 0.5)[0], "seed": seed, "other_seed": other, "ari": ari, "nmi": 0.5}
+        for seed, other, ari in ((0, 1, 0.9), (0, 2, 0.8), (1, 2, 0.7))
+    ]
+    text = SECTIONS["agreement"](pairs)
+    assert "| `crchisto` | 120 | ours | 0.800 ± 0.100 | 0.700 | 0.500 ± 0.000 |" in text
+    assert "seeds (0, 1, 2)" in text
+
+
 def test_published_figures_are_said_to_be_so():
     figures = {"precision": 0.8, "recall": 0.7, "f1": 0.75, "dimensions": 188, "training_cells": 96, "test_cells": 24}
     labels = [

@@ -63,6 +63,16 @@ Data and scores: as for the clusters of cells above. Each row leaves out, or cha
 Command: `python -m training evaluate ablation runs/crchisto runs/consep docs/results`
 """
 
+AGREEMENT = """## Agreement between seeds
+
+How far the clusters that a system finds by one seed are those that it finds by another, over all pairs of seeds:
+adjusted Rand index (1: the same clusters; 0: by chance) and mutual information, on all cells that were learned from.
+Command: `python -m training evaluate agreement runs/bm_graz runs/crchisto runs/consep docs/results` (`--system` for
+others; `runs/bm_graz` by `python -m training cells ../shared/data/bm_graz/tiles runs/bm_graz`)
+
+"""
+OF_PAIRS = [Column("ari", "ARI", best="highest"), Column("lowest", "lowest ARI"), Column("nmi", "NMI", best="highest")]
+
 
 def clustering(records: list[Record]) -> str:
     """Of what `evaluate_clustering` recorded for any number of clusters."""
@@ -78,6 +88,18 @@ def clustering(records: list[Record]) -> str:
 def ablation(records: list[Record]) -> str:
     """Of the same records, the system being a variant's name."""
     return ABLATION + "\n" + provenance(records) + _tables(records, "variant") + "\n"
+
+
+def agreement(records: list[Record]) -> str:
+    """Of what `evaluate_agreement` recorded, a row for each system on each set."""
+    rows = {}
+    for name, of_set in group_by(records, "set").items():
+        for system, pairs in _in_order(of_set):
+            lowest = {"lowest": min(pair["ari"] for pair in pairs)}
+            rows[(f"`{name}`", f"{pairs[0]['cells']}", _title(system))] = [pairs[0] | lowest, *pairs[1:]]
+    seeds = sorted({seed for pair in records for seed in (pair["seed"], pair["other_seed"])})
+    of_fits = [{**records[0], "seed": seed} for seed in seeds]
+    return AGREEMENT + provenance(of_fits) + "\n" + spread_table(("set", "cells", "system"), rows, OF_PAIRS) + "\n"
 
 
 def _tables(records: list[Record], key: str = "system") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from app.pipeline.manifest import Manifest
 from training.report.bundle import bundle
 from training.report.classification import classification
-from training.report.clustering import ablation, clustering
+from training.report.clustering import ablation, agreement, clustering
 from training.report.figures import figures
 from training.report.image_label import image_label
 from training.report.quality import quality
@@ -20,6 +20,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "segmentation": segmentation,
     "clustering": clustering,
     "ablation": ablation,
+    "agreement": agreement,
     "classification": classification,
     "image_label": image_label,
     "training_speed": training_speed,
