@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from app.pipeline.types import Int64Array
 from training.cell_systems import MissingSystemError, describer
 from training.clusterer import DescriberFactory
-from training.grouped_svm import C_FOR_CELLS, fit_svm, one_split
+from training.grouped_svm import fit_svm, one_split
 from training.labelled import LabelledCells
 from training.records import Record, Records, provenance
 
@@ -116,7 +116,7 @@ def score_describer(system: DescriberFactory, cells: LabelledCells, seed: int) -
     described.fit(cells.located[training])
     features = described.features(cells.located.crops[training])
     tiles = cells.located.tile_index[training]
-    svm, c = fit_svm(features, cells.types[training], tiles, one_split(seed), C_FOR_CELLS, seed)
+    svm, c = fit_svm(features, cells.types[training], tiles, one_split(seed), seed)
     found = svm.predict(described.features(cells.located.crops[test]))
     precision, recall, f1, _ = precision_recall_fscore_support(
         cells.types[test], found, average="weighted", zero_division=0

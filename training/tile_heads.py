@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from app.pipeline.types import Float64Array, Int64Array
-from training.grouped_svm import C_FOR_TILES, fit_svm, leave_one_out
+from training.grouped_svm import fit_svm, leave_one_out
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ def by_svm(fold: TileFold) -> dict[str, float]:
     """`score` of an L2-SVM, its C chosen by leaving out each training block in turn; and `c`."""
     training = ~fold.test
     blocks = fold.blocks[training]
-    svm, c = fit_svm(
-        fold.features[training], fold.positive[training], blocks, leave_one_out(blocks), C_FOR_TILES, fold.seed
-    )
+    svm, c = fit_svm(fold.features[training], fold.positive[training], blocks, leave_one_out(blocks), fold.seed)
     return {**score(fold.positive[fold.test], svm.decision_function(fold.features[fold.test])), "c": c}
 
 

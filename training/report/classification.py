@@ -19,9 +19,9 @@ Command: `python -m training evaluate classification runs/crchisto runs/consep d
 the clusters of cells)
 
 Features are learned from the cells of the training tiles without types; a linear SVM with L2 penalty on standardised
-features is then given these cells' types, its C (1e-5 to .01) chosen on a quarter of the training tiles. Precision,
-recall and F are weighted by support. The paper splits cells at random; here a tile's cells stay on one side, and every
-row has the same splits: the spread over them is mostly that of the tiles.
+features is then given these cells' types, its C (.01, .1 or 1 over the number of features) chosen on a quarter of the
+training tiles. Precision, recall and F are weighted by support. The paper splits cells at random; here a tile's cells
+stay on one side, and every row has the same splits: the spread over them is mostly that of the tiles.
 
 """
 PUBLISHED = """
