@@ -63,10 +63,14 @@ def n_clusters(cells: Cells, out: Out, system: Clusterers = None, seeds: Seeds =
 
 
 def ablation(cells: Cells, out: Out, seeds: Seeds = 3, again: Again = False) -> None:
-    """Score variants of ours, each with a part left out or changed, as `clustering` does."""
+    """Score variants of ours, each with a part left out or changed, as `clustering` does, whose fits of ours count."""
     variants: dict[str, ClustererFactory] = VARIANTS.load()()
     task = ClusteringTask(tuple(variants), range(seeds), (N_CLUSTERS,), again)
-    evaluate_clustering(_load(cells), task, Records(out / "ablation.json"), typer.echo, variants.__getitem__)
+    sets, records = _load(cells), Records(out / "ablation.json")
+    for record in Records(out / "clustering.json").read():
+        if (record["system"], record["n_clusters"]) == (OURS, N_CLUSTERS) and record["set"] in sets:
+            records.keep(record)
+    evaluate_clustering(sets, task, records, typer.echo, variants.__getitem__)
 
 
 def agreement(

@@ -2,13 +2,15 @@
 
 import json
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import labelled, located
+from tests.training.drawn_cells import ByGrey, labelled, located
 from training import __main__ as command_line
-from training import cell_systems
+from training import cell_systems, evaluate_cells_commands
 from training.labelled_tiles import LabelledTiles, split_into_blocks
 
 GREY = cell_systems.Entry("by grey", "tests.training.drawn_cells", "ByGrey")
@@ -60,3 +62,19 @@ def test_unknown_system_is_an_error_before_anything_is_run(results, run, tmp_pat
     assert run("evaluate", command, tmp_path / "drawn", results, "--system", "ours", "--system", "theirs") == 1
     assert "'theirs'" in " ".join(capsys.readouterr().err.split())
     assert not results.exists()
+
+
+def test_ablation_takes_over_what_was_measured_of_ours(results, run, tmp_path, monkeypatch):
+    made = []
+
+    def create(name, n_clusters, seed):
+        made.append(name)
+        return ByGrey(n_clusters, seed)
+
+    variants = {name: partial(create, name) for name in ("ours", "without a part")}
+    monkeypatch.setattr(evaluate_cells_commands, "VARIANTS", SimpleNamespace(load=lambda: lambda: variants))
+    assert run("evaluate", "clustering", tmp_path / "drawn", results, "--system", "ours", "--seeds", 1) == 0
+    assert run("evaluate", "ablation", tmp_path / "drawn", results, "--seeds", 1) == 0
+    assert made == ["without a part"]
+    records = json.loads((results / "ablation.json").read_text())
+    assert [record["system"] for record in records] == ["ours", "without a part"]
