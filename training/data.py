@@ -75,8 +75,9 @@ class Cells:
 
     def are_those_of(self, other: Cells) -> bool:
         """Whether these are the same cells of the same tiles; the tiles' labels may differ."""
+        names = ("crops", "tile_index", "centroids", "areas_px")
         return self.tiles == other.tiles and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("crops", "tile_index", "areas_px")
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in names
         )
 
     def save(self, directory: Path) -> None:

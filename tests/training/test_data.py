@@ -133,7 +133,14 @@ def test_network_values_come_back_as_crops():
 def test_same_cells_are_the_same_with_other_labels(cells):
     labels = TileLabels(np.array([0, 1, 1]), None)
     assert replace(cells, labels=labels).are_those_of(cells)
-    for changes in ({"crops": 255 - cells.crops}, {"tiles": ("a", "b", "x")}, {"tile_index": cells.tile_index[::-1]}):
+    others = (
+        {"crops": 255 - cells.crops},
+        {"tiles": ("a", "b", "x")},
+        {"tile_index": cells.tile_index[::-1]},
+        {"centroids": cells.centroids + 1},
+        {"areas_px": cells.areas_px + 1},
+    )
+    for changes in others:
         assert not replace(cells, **changes).are_those_of(cells)
 
 
