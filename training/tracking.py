@@ -10,6 +10,7 @@ from PIL import Image
 
 from app.pipeline.prototypes import tile_grid
 from app.pipeline.types import UInt8Array
+from training.files import whole_file
 
 
 class MetricsLog:
@@ -18,12 +19,16 @@ class MetricsLog:
     Args:
         path: the file.
         resume_at: iteration that a resumed run starts from; later lines, written after its checkpoint, are dropped.
+
+    Raises:
+        OSError: the file cannot be written, say on a full disk; it is as it was before.
     """
 
     def __init__(self, path: Path, resume_at: int) -> None:
         self.path = path
         kept = [row for row in self.read(path) if row["iteration"] <= resume_at] if path.exists() else []
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        with whole_file(path) as partial:
+            partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
     def write(self, row: dict[str, Any]) -> None:
         """Append one line."""

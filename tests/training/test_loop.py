@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 from functools import partial
@@ -241,6 +242,20 @@ def test_log_with_half_a_last_line_can_be_resumed(tmp_path):
     path.write_text('{"iteration": 1}\n{"iteration": 2}\n{"iterat', encoding="utf-8")
     MetricsLog(path, resume_at=2)
     assert MetricsLog.read(path) == [{"iteration": 1}, {"iteration": 2}]
+
+
+def test_full_disk_leaves_the_log_before_it(tmp_path, monkeypatch):
+    def half(path, text, **_):
+        path.write_bytes(text.encode()[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"iteration": 1}\n{"iteration": 2}\n', encoding="utf-8")
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match=r"No space.*metrics\.jsonl"):
+        MetricsLog(path, resume_at=1)
+    assert MetricsLog.read(path) == [{"iteration": 1}, {"iteration": 2}]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_grid_is_laid_out_row_by_row(tmp_path):
