@@ -61,7 +61,8 @@ def embed(crops: UInt8Array, seed: int) -> Float32Array:
     """
     density = -np.log((upright(crops).reshape(len(crops), -1).astype(np.float32) + OFFSET) / (WHITE + OFFSET))
     components = min(COMPONENTS, *density.shape)
-    scores = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(density)
+    with np.errstate(invalid="ignore"):  # Cells that are all alike have no variance to take shares of.
+        scores = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(density)
     spread = float(scores[:, 0].std())
     return np.asarray(scores / spread if spread > 0 else scores, np.float32)
 
