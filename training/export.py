@@ -7,7 +7,6 @@ import hashlib
 import io
 import logging
 import re
-import tempfile
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from app import __version__
@@ -43,9 +42,11 @@ from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
 from app.pipeline.types import Float32Array, UInt8Array
 from training.config import Config, as_dict
 from training.data import Cells
+from training.files import whole_file
 from training.quality_reference import fit_reference
 from training.sample_tile import draw_tile
 from training.shippable import failed_gates
+from training.whole_directory import whole_directory
 
 OPSET = 18
 MAX_ONNX_DIFFERENCE = 1e-4
@@ -106,33 +107,27 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         ExportError: `target` is something else than a bundle or has a name that no bundle can have, ONNX and PyTorch
             differ by more than 1e-4, or the run has not learned enough (`shippable.GATES`).
         InvalidBundle: the written bundle does not load or does not reproduce its golden pair.
+        OSError: it cannot be written, say on a full disk; the error names the file.
     """
     if not re.fullmatch(NAME_PATTERN, target.name):
         raise ExportError(f"A bundle's name is of lower-case letters, digits, - and _, found '{target.name}'.")
     if target.exists() and not (target / MANIFEST).is_file():
         raise ExportError(f"{target} exists and is not a bundle; it is left as it is.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
-        staged = Path(scratch) / target.name
-        (staged / "golden").mkdir(parents=True)
+    with whole_directory(target) as staged:
         _write_networks(staged, run.generator, run.critic)
         onnx = OnnxBackend(staged)
         latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
         _write_golden(staged, onnx, latent)
-        Image.fromarray(draw_tile(_sample_cells(run, onnx))).save(staged / SAMPLE)
+        _write(staged / SAMPLE, _as_png(draw_tile(_sample_cells(run, onnx))))
         difference = max_difference(onnx, ClusterNet(run.critic), run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
         manifest = build_manifest(staged, run, bundle_version, difference)
         if (failures := failed_gates(manifest.metrics)) and not unfit:
             raise ExportError("The run has not learned enough to be shipped: " + "; ".join(failures) + ".")
-        (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _write(staged / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
         load_bundle(staged)
         _check_fallback(staged, manifest, onnx, latent)
-        if target.exists():
-            # Aside, not away: the old bundle is deleted with the scratch directory, once the new one is in its place.
-            target.rename(Path(scratch) / "replaced")
-        staged.rename(target)
     return manifest
 
 
@@ -142,21 +137,20 @@ def _write_networks(directory: Path, generator: Generator, critic: CriticQ) -> N
     _export_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", "cells")
     _export_onnx(q, torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", "cluster_probs")
     weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
-    save_file({name: value.contiguous() for name, value in weights.items()}, directory / WEIGHTS)
-    # safetensors writes for its owner alone; the service runs as another user.
-    (directory / WEIGHTS).chmod(0o644)
+    # By way of memory: on a full disk safetensors has an error of its own, and writes for its owner alone.
+    _write(directory / WEIGHTS, save({name: value.contiguous() for name, value in weights.items()}))
 
 
 def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, output_name: str) -> None:
     net = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # The exporter reports its progress on standard output, and warns and logs of its own dependencies.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with whole_file(path) as partial, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             net,
             (example,),
-            path,
+            partial,
             dynamo=True,
             opset_version=OPSET,
             external_data=False,
@@ -164,6 +158,18 @@ def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, o
             output_names=[output_name],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file; an error names it."""
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
+
+
+def _as_png(pixels: UInt8Array) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32Array:
@@ -174,13 +180,13 @@ def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32
 
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
     cells = from_network(backend.generate(latent))
-    Image.fromarray(cells.reshape(-1, CROP_PX, 3)).save(directory / GOLDEN_CELLS)
+    _write(directory / GOLDEN_CELLS, _as_png(cells.reshape(-1, CROP_PX, 3)))
     golden = Golden(
         latent=latent.tolist(),
         cluster_probs=backend.cluster_probs(to_network(cells)).tolist(),
         tolerance=GOLDEN_TOLERANCE,
     )
-    (directory / GOLDEN_EXPECTED).write_text(golden.model_dump_json(), encoding="utf-8")
+    _write(directory / GOLDEN_EXPECTED, golden.model_dump_json().encode())
 
 
 def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from app.pipeline.crops import to_network
 from app.pipeline.torch_nets import Trunk
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.anchors import upright
 from training.clusterer import ClustererFactory
 from training.config import TrainConfig, load_config
 from training.located import LocatedCells
@@ -75,9 +76,12 @@ class Ours:
         return self.probabilities(crops).argmax(axis=1).astype(np.int64)
 
     def features(self, crops: UInt8Array) -> Float32Array:
-        """Maps of the four residual blocks, max-pooled to 4×4: 64 · channels values a cell (paper §IV-C: 8,192)."""
+        """Maps of the four residual blocks, max-pooled to 4×4: 64 · channels values a cell (paper §IV-C: 8,192).
+
+        Cells are turned to a common pose first, not in the paper: a linear classifier asks where in the crop a value is.
+        """
         trunk = self._fitted().nets.mean_critic.trunk
-        return self._in_chunks(crops, partial(block_features, trunk))
+        return self._in_chunks(upright(crops), partial(block_features, trunk))
 
     def notes(self) -> dict[str, float]:
         """Size of the training, and how far it got."""

@@ -1,7 +1,11 @@
+import errno
 import hashlib
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -173,6 +177,53 @@ def test_failing_export_leaves_the_bundle_before_it(export, exported, tmp_path, 
     assert contents(target) == contents(exported)
     with pytest.raises(error):
         export(tmp_path / "models" / "another")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["tiny"]
+
+
+@contextmanager
+def no_file_over(size):
+    """What the system itself does to a file that grows too large, whoever writes it."""
+    resource = pytest.importorskip("resource", reason="this system has no such limit")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def full_disk_for(name):
+    """A disk that is full as soon as half a file of this name is written."""
+    whole = Path.write_bytes
+
+    def half(path, data):
+        if not path.name.startswith(name.split(".")[0]):
+            return whole(path, data)
+        whole(path, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "write_bytes", half)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("disk", "file"),
+    [
+        pytest.param(partial(no_file_over, 2000), "generator.onnx", id="ONNX, by the system's own limit"),
+        pytest.param(partial(full_disk_for, "weights.safetensors"), "weights.safetensors", id="weights"),
+        pytest.param(partial(full_disk_for, "expected.json"), "golden/expected.json", id="golden pair"),
+        pytest.param(partial(full_disk_for, "manifest.json"), "manifest.json", id="manifest"),
+    ],
+)
+def test_full_disk_names_the_file_and_leaves_the_bundle_before_it(export, exported, tmp_path, disk, file):
+    target = shutil.copytree(exported, tmp_path / "models" / "tiny")
+    with disk(), pytest.raises(OSError) as raised:
+        export(target)
+    assert raised.value.filename == str(target / file)
+    assert raised.value.errno in (errno.ENOSPC, errno.EFBIG)
+    assert contents(target) == contents(exported)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["tiny"]
 
 

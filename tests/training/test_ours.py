@@ -76,3 +76,11 @@ def test_variants_differ_from_ours_in_what_they_name():
     assert made["without stain jitter"] == replace(of_ours, stain_jitter=0.0)
     assert made["without anchors: Q of the GAN"].anchor_steps == 0
     assert len(set(made.values()) | {of_ours}) == len(variants())
+
+
+def test_features_do_not_depend_on_how_a_cell_lay(fitted):
+    """A long nucleus, dark at one end."""
+    crop = np.full((1, 32, 32, 3), 255, np.uint8)
+    crop[0, 12:20, 6:26] = np.linspace(60, 200, 20, dtype=np.uint8)[:, None]
+    lying, standing = (fitted.features(np.ascontiguousarray(one)) for one in (crop, np.rot90(crop, axes=(1, 2))))
+    assert np.abs(lying - standing).mean() < 0.1 * np.abs(lying).mean()
