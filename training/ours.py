@@ -78,7 +78,7 @@ class Ours:
     def features(self, crops: UInt8Array) -> Float32Array:
         """Maps of the four residual blocks, max-pooled to 4×4: 64 · channels values a cell (paper §IV-C: 8,192).
 
-        Cells are turned to a common pose first, not in the paper: a linear classifier asks where in the crop a value is.
+        Cells are turned to a common pose first, not in the paper: a linear classifier asks where in a crop a value is.
         """
         trunk = self._fitted().nets.mean_critic.trunk
         return self._in_chunks(upright(crops), partial(block_features, trunk))
