@@ -123,16 +123,17 @@ class Trainer:
         config, critic = self.config, self.nets.critic
         real, _ = self.sample_real()
         latent, codes = self.draw_latent()
-        with torch.no_grad():
-            fake = self.nets.generator(latent).float()
         mix = torch.rand(config.batch_size, generator=self.random).to(self.device)
-        scores, logits = critic(torch.cat([real, fake]))
-        real_scores, fake_scores = scores.chunk(2)
-        wasserstein = critic_loss(real_scores, fake_scores)
-        penalty = gradient_penalty(lambda x: critic(x)[0], real, fake, mix)
-        loss = wasserstein + config.penalty_weight * penalty
-        if config.critic_code_weight:
-            loss = loss + config.critic_code_weight * code_loss(logits[config.batch_size :], codes)
+        with self._autocast():
+            with torch.no_grad():
+                fake = self.nets.generator(latent).float()
+            scores, logits = critic(torch.cat([real, fake]))
+            real_scores, fake_scores = scores.chunk(2)
+            wasserstein = critic_loss(real_scores, fake_scores)
+            penalty = gradient_penalty(lambda x: critic(x)[0], real, fake, mix)
+            loss = wasserstein + config.penalty_weight * penalty
+            if config.critic_code_weight:
+                loss = loss + config.critic_code_weight * code_loss(logits[config.batch_size :], codes)
         self._descend("critic", loss)
         return {"wasserstein": -wasserstein.detach(), "penalty": penalty.detach()}
 
@@ -140,11 +141,12 @@ class Trainer:
         """Minimise eq. 11 (and, by `mode_seeking_weight`, the mode-seeking loss)."""
         config = self.config
         latent, _ = self.draw_latent(paired=config.mode_seeking_weight > 0)
-        cells = self.nets.generator(latent)
-        loss = generator_loss(self.nets.critic(cells)[0])
-        if config.mode_seeking_weight:
-            z = latent[:, config.n_clusters :]
-            loss = loss + config.mode_seeking_weight * mode_seeking_loss(cells, z)
+        with self._autocast():
+            cells = self.nets.generator(latent)
+            loss = generator_loss(self.nets.critic(cells)[0])
+            if config.mode_seeking_weight:
+                z = latent[:, config.n_clusters :]
+                loss = loss + config.mode_seeking_weight * mode_seeking_loss(cells, z)
         self._descend("generator", loss)
         return {"loss_g": loss.detach()}
 
@@ -155,8 +157,9 @@ class Trainer:
         how the slide lay under the camera.
         """
         latent, codes = self.draw_latent()
-        cells = rotate(self.nets.generator(latent), self.random)
-        loss = code_loss(self.nets.judge(cells)[1], codes)
+        with self._autocast():
+            cells = rotate(self.nets.generator(latent), self.random)
+            loss = code_loss(self.nets.judge(cells)[1], codes)
         self._descend("code", self.config.code_weight * loss)
         return {"loss_q": loss.detach()}
 
@@ -179,16 +182,19 @@ class Trainer:
     def step(self) -> dict[str, Tensor]:
         """One iteration: `critic_steps` of the critic, one of the generator, one of Q, and the averages."""
         values: dict[str, Tensor] = {}
-        with self._autocast():
-            for _ in range(self.config.critic_steps):
-                values |= self.critic_step()
-            values |= self.generator_step() | self.code_step()
+        for _ in range(self.config.critic_steps):
+            values |= self.critic_step()
+        values |= self.generator_step() | self.code_step()
         self.iteration += 1
         # A fresh average would remember the random start for thousands of steps; let it warm up.
         self.nets.average(min(self.config.ema_decay, self.iteration / (self.iteration + 10)))
         return values
 
     def _autocast(self) -> torch.autocast:
+        """The precision of one forward pass.
+
+        Of no more than one: until it ends, autocast keeps what it made of the weights, whatever a descent did to them.
+        """
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def _descend(self, name: str, loss: Tensor) -> None:

@@ -156,10 +156,19 @@ def moved(trainer, step):
     return {name for name, part in parts.items() if not all(map(torch.equal, before[name], [*part.parameters()]))}
 
 
-def test_each_step_moves_its_own_networks(trainer):
+def test_each_step_moves_its_own_networks(other_than, crops):
+    trainer = Trainer(other_than(anchor_steps=0, critic_code_weight=1.0), crops, CPU)
     assert moved(trainer, trainer.critic_step) == {"trunk", "score", "code"}
     assert moved(trainer, trainer.generator_step) == {"generator"}
     assert moved(trainer, trainer.code_step) == {"generator", "trunk", "code"}
+
+
+def test_no_step_moves_a_q_that_knows_its_anchors(trainer):
+    before = [p.detach().clone() for p in trainer.nets.judge.parameters()]
+    assert moved(trainer, trainer.critic_step) == {"trunk", "score"}
+    assert moved(trainer, trainer.generator_step) == {"generator"}
+    assert moved(trainer, trainer.code_step) == {"generator"}
+    assert all(map(torch.equal, before, trainer.nets.judge.parameters()))
 
 
 def test_critic_step_of_the_paper_leaves_the_head_of_q_alone(other_than, crops):
@@ -176,6 +185,17 @@ def test_iteration_has_as_many_critic_steps_as_configured(other_than, crops, mon
     assert set(trainer.step()) == LOSSES
     assert order == ["critic_step"] * 5 + ["generator_step", "code_step"]
     assert trainer.iteration == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_step_sees_the_weights_that_the_one_before_it_left(other_than, crops, precision):
+    """Autocast keeps what it made of the weights until it ends, so an iteration must be no more than its steps."""
+    trainer, other = (Trainer(other_than(precision=precision, critic_steps=3), crops, CPU) for _ in range(2))
+    trainer.step()
+    for step in (other.critic_step,) * 3 + (other.generator_step, other.code_step):
+        step()
+    assert same(trainer.nets.critic.state_dict(), other.nets.critic.state_dict())
+    assert same(trainer.nets.generator.state_dict(), other.nets.generator.state_dict())
 
 
 def test_latent_is_a_one_hot_code_and_noise(trainer, train_config):
@@ -195,10 +215,10 @@ def test_paired_latent_repeats_its_codes_with_other_noise(trainer, train_config)
 
 
 def test_average_without_decay_is_the_last_iterate(other_than, crops):
-    trainer = Trainer(other_than(ema_decay=0.0), crops, CPU)
+    trainer = Trainer(other_than(ema_decay=0.0, anchor_steps=0), crops, CPU)
     trainer.step()
     assert same(trainer.nets.mean_generator.state_dict(), trainer.nets.generator.state_dict())
-    assert same(trainer.nets.mean_critic.state_dict(), trainer.nets.critic.state_dict())
+    assert same(trainer.nets.mean_critic.state_dict(), trainer.nets.judge.state_dict())
 
 
 def test_average_moves_by_what_its_decay_leaves(trainer):
