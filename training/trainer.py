@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from app.pipeline.crops import from_network
 from app.pipeline.torch_nets import CriticQ, Generator
@@ -18,6 +20,7 @@ from app.pipeline.types import Int64Array, UInt8Array
 from training.config import TrainConfig
 from training.losses import code_loss, critic_loss, generator_loss, gradient_penalty, mode_seeking_loss
 from training.model_checks import check_model
+from training.piecewise_linear import PiecewiseLinear
 from training.sampler import CropSampler, rotate
 
 GRID_ROWS = 8
@@ -58,13 +61,14 @@ class Networks:
 
     def average(self, decay: float) -> None:
         """Move the averages towards the current weights: w̄ ← decay · w̄ + (1 − decay) · w."""
-        with torch.no_grad():
-            for mean, current in ((self.mean_generator, self.generator), (self.mean_critic, self.judge)):
-                for target, source in zip(mean.state_dict().values(), current.state_dict().values(), strict=True):
-                    if target.is_floating_point():
-                        target.lerp_(source, 1 - decay)
-                    else:
-                        target.copy_(source)
+        update = get_ema_multi_avg_fn(decay)
+        for mean, current in ((self.mean_generator, self.generator), (self.mean_critic, self.judge)):
+            pairs = [*zip(mean.state_dict().values(), current.state_dict().values(), strict=True)]
+            averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+            update([target for target, _ in averaged], [source for _, source in averaged], None)
+            for target, source in pairs:
+                if not target.is_floating_point():
+                    target.copy_(source)
 
 
 class Trainer:
@@ -80,6 +84,9 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, crops: UInt8Array, device: torch.device, anchors: Int64Array | None = None
     ) -> None:
+        if device.type == "cuda":
+            # TF32 for what stays float32, in all of this process; convolutions have it by default.
+            torch.set_float32_matmul_precision("high")
         self.config = config
         self.device = device
         self.iteration = 0
@@ -95,9 +102,9 @@ class Trainer:
         # anchors, the generator alone.
         of_q = [] if config.anchor_steps else [*judge.trunk.parameters(), *judge.code_logits.parameters()]
         self.optimisers = {
-            "critic": torch.optim.Adam(critic.parameters(), rate, betas),
-            "generator": torch.optim.Adam(generator.parameters(), rate, betas),
-            "code": torch.optim.Adam([*generator.parameters(), *of_q], rate, betas),
+            "critic": torch.optim.Adam(critic.parameters(), rate, betas, fused=True),
+            "generator": torch.optim.Adam(generator.parameters(), rate, betas, fused=True),
+            "code": torch.optim.Adam([*generator.parameters(), *of_q], rate, betas, fused=True),
         }
 
     def prior(self) -> Tensor:
@@ -130,18 +137,23 @@ class Trainer:
             scores, logits = critic(torch.cat([real, fake]))
             real_scores, fake_scores = scores.chunk(2)
             wasserstein = critic_loss(real_scores, fake_scores)
-            penalty = gradient_penalty(lambda x: critic(x)[0], real, fake, mix)
+            penalty = gradient_penalty(self._score, real, fake, mix)
             loss = wasserstein + config.penalty_weight * penalty
             if config.critic_code_weight:
                 loss = loss + config.critic_code_weight * code_loss(logits[config.batch_size :], codes)
         self._descend("critic", loss)
         return {"wasserstein": -wasserstein.detach(), "penalty": penalty.detach()}
 
+    def _score(self, cells: Tensor) -> Tensor:
+        """D's scores (B,), for the penalty on their gradient."""
+        with PiecewiseLinear():
+            return self.nets.critic(cells)[0]
+
     def generator_step(self) -> dict[str, Tensor]:
         """Minimise eq. 11 (and, by `mode_seeking_weight`, the mode-seeking loss)."""
         config = self.config
         latent, _ = self.draw_latent(paired=config.mode_seeking_weight > 0)
-        with self._autocast():
+        with self._autocast(), _frozen(self.nets.critic):
             cells = self.nets.generator(latent)
             loss = generator_loss(self.nets.critic(cells)[0])
             if config.mode_seeking_weight:
@@ -198,10 +210,11 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def _descend(self, name: str, loss: Tensor) -> None:
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad(set_to_none=True)
+        """Move the weights of one optimiser; those of no other have a part in the loss."""
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
         loss.backward()
-        self.optimisers[name].step()
+        optimiser.step()
 
     def state(self) -> dict[str, Any]:
         """All that decides the rest of the run."""
@@ -222,6 +235,8 @@ class Trainer:
             net.load_state_dict(state["nets"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
+        if self.config.anchor_steps:
+            self.nets.judge.requires_grad_(False)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {name: getattr(self.nets, name) for name in Networks.__dataclass_fields__}
@@ -237,3 +252,13 @@ class Trainer:
     def check(self, crops: UInt8Array) -> dict[str, Any]:
         """`check_model` of the averages."""
         return check_model(self.nets.mean_generator, self.nets.mean_critic, crops)
+
+
+@contextmanager
+def _frozen(net: nn.Module) -> Iterator[None]:
+    """Ask for no gradients of a network's weights, a third of its backward pass, where another's are to move."""
+    net.requires_grad_(False)
+    try:
+        yield
+    finally:
+        net.requires_grad_(True)

@@ -117,6 +117,7 @@ def test_restored_trainer_has_the_weights_of_the_checkpoint(whole, train_config,
     trainer = restore_trainer(train_config, crops, whole, CPU)
     assert trainer.iteration == 6
     assert same(trainer.state(), checkpoint.load(whole, CPU))
+    assert not any(p.requires_grad for p in trainer.nets.judge.parameters())
 
 
 def test_run_without_a_checkpoint_cannot_be_restored(train_config, crops, tmp_path):
@@ -161,6 +162,11 @@ def test_each_step_moves_its_own_networks(other_than, crops):
     assert moved(trainer, trainer.critic_step) == {"trunk", "score", "code"}
     assert moved(trainer, trainer.generator_step) == {"generator"}
     assert moved(trainer, trainer.code_step) == {"generator", "trunk", "code"}
+
+
+def test_step_of_the_generator_asks_for_no_gradients_of_the_critic(trainer):
+    trainer.generator_step()
+    assert all(p.grad is None and p.requires_grad for p in trainer.nets.critic.parameters())
 
 
 def test_no_step_moves_a_q_that_knows_its_anchors(trainer):
