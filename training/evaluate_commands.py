@@ -7,14 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from PIL import Image
 
 from app.pipeline.presets import DEFAULT
+from training.config import load_config
 from training.console import bar, write_text
+from training.data import Cells
 from training.evaluate import draw_detection_errors, evaluate_detection, evaluate_segmentation
 from training.evaluate_cells_commands import COMMANDS
 from training.evaluate_quality import evaluate_quality
+from training.evaluate_training_speed import ROUNDS, keep_rows, measure_training_speed
 from training.figure_commands import figure
 from training.systems import by_preset, segmentation_systems
 
@@ -61,6 +65,21 @@ def quality(
 ) -> None:
     """Count which quality flags are raised on good and on degraded tiles of `bm_graz`; takes minutes."""
     _keep_scores(out, "quality", evaluate_quality(bm_graz, DEFAULT, bar("tiles")))
+
+
+@evaluate.command("training-speed")
+def training_speed(
+    cells: Annotated[Path, typer.Argument(metavar="CELLS", help="directory that `cells` wrote")],
+    out: Annotated[Path, typer.Argument(help="directory of the results: rows of other sizes and machines are kept")],
+    config: Annotated[Path, typer.Option(help="whose size is trained; the recipe is the paper's")] = Path("paper-cpu"),
+    iterations: Annotated[int, typer.Option(min=1, help=f"of each loop in each of {ROUNDS} rounds")] = 5,
+) -> None:
+    """Time our loop and the plain one in turns, on CUDA or else on the CPU; the paper's size is `paper`."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    crops = Cells.load(cells).crops
+    rows = measure_training_speed(load_config(config).train, crops, device, iterations, bar("rounds"))
+    keep_rows(out / "training_speed.json", rows)
+    typer.echo(json.dumps(rows, indent=2))
 
 
 def _keep_scores(out: Path, name: str, scores: dict[str, Any]) -> None:

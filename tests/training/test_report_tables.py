@@ -148,15 +148,6 @@ def test_types_from_features_are_reported_by_set():
     assert "`crchisto` (120 cells)" in text
 
 
-def test_speed_of_training_has_a_column_for_whatever_a_row_says():
-    text = SECTIONS["training_speed"](
-        [{"name": "a", "iterations_per_second": 12.345}, {"name": "b", "iterations_per_second": 3, "device": "H200"}]
-    )
-    assert "| name | iterations per second | device |" in text
-    assert "| a | 12.3 | – |" in text
-    assert "| b | 3 | H200 |" in text
-
-
 def test_figures_stand_with_their_commands():
     text = SECTIONS["figures"]({"noise": {"channels": 32}, "classification-consep": {"f1": 0.75, "seed": 0}})
     assert "](figures/noise.png)" in text
