@@ -27,7 +27,7 @@ from training.trainer import Trainer
 
 FEATURE_GRID = 4
 """Edge of the grid that each block's map is max-pooled to (paper §IV-C)."""
-GAN_ITERATIONS = 300
+GAN_ITERATIONS = 200
 """Of the ablation's GAN whose Q knows no anchors: as many as the paper's recipe gets here."""
 
 
