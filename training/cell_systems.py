@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from training.clusterer import ClustererFactory, DescriberFactory
@@ -27,28 +29,38 @@ class Entry:
         module: holds it.
         attribute: what makes one.
         arguments: that come before the seed, where they do not vary.
+        weights: environment variable that names the file of ResNet-50's weights, where it takes one.
     """
 
     title: str
     module: str
     attribute: str
     arguments: tuple[int, ...] = ()
+    weights: str | None = None
 
     def load(self) -> Any:
         """The factory.
 
         Raises:
-            MissingSystemError: the module, or something that it needs, is not installed.
+            MissingSystemError: the module, or something that it needs, is not installed, or no weights are given.
         """
+        keywords = {}
+        if self.weights is not None:
+            if not os.environ.get(self.weights):
+                raise MissingSystemError(f"'{self.title}' is passed over: {self.weights} names no file of weights.")
+            keywords["resnet50_weights"] = Path(os.environ[self.weights])
         try:
-            return partial(getattr(import_module(self.module), self.attribute), *self.arguments)
+            return partial(getattr(import_module(self.module), self.attribute), *self.arguments, **keywords)
         except (ImportError, AttributeError) as error:
             raise MissingSystemError(f"'{self.title}' cannot be run here: {error}.") from error
 
 
+_CNN = "training.baselines.imagenet_cnn"
+_RESNET50 = "MARROWSCOPE_RESNET50"
 CLUSTERERS = {
     "mf-kmeans": Entry("MF + k-means", "training.baselines.manual_features", "ManualFeaturesKMeans"),
-    "cnn-kmeans": Entry("EfficientNet-Lite0 + k-means", "training.baselines.imagenet_cnn", "ImageNetKMeans"),
+    "cnn-kmeans": Entry("EfficientNet-Lite0 + k-means", _CNN, "ImageNetKMeans"),
+    "resnet50-kmeans": Entry("ResNet-50 + k-means", _CNN, "ImageNetKMeans", weights=_RESNET50),
     "hog-dec": Entry("HOG + DEC", "training.baselines.hog_dec", "HogDec"),
     "catgan": Entry("CatGAN", "training.baselines.catgan", "CatGan"),
     "infogan": Entry("InfoGAN (DCGAN)", "training.baselines.infogan", "InfoGan"),
@@ -59,7 +71,8 @@ CLUSTERERS = {
 """Table III, in its order."""
 DESCRIBERS = {
     "mf": Entry("MF", "training.baselines.manual_features", "ManualFeatures"),
-    "cnn": Entry("EfficientNet-Lite0", "training.baselines.imagenet_cnn", "ImageNetFeatures"),
+    "cnn": Entry("EfficientNet-Lite0", _CNN, "ImageNetFeatures"),
+    "resnet50": Entry("ResNet-50", _CNN, "ImageNetFeatures", weights=_RESNET50),
     "ours": Entry("ours", "training.ours", "Ours", (N_CLUSTERS,)),
 }
 """Table I, in its order."""

@@ -20,7 +20,15 @@ def test_arguments_that_do_not_vary_come_first():
 
 
 def test_systems_of_the_papers_tables_are_all_there():
-    assert list(DESCRIBERS) == ["mf", "cnn", "ours"]
-    assert {"mf-kmeans", "cnn-kmeans", "hog-dec", "catgan", "infogan", "gmvae", "paper-recipe", "ours"} == set(
-        CLUSTERERS
-    )
+    assert list(DESCRIBERS) == ["mf", "cnn", "resnet50", "ours"]
+    of_the_paper = {"mf-kmeans", "cnn-kmeans", "resnet50-kmeans", "hog-dec", "catgan", "infogan", "gmvae"}
+    assert set(CLUSTERERS) == of_the_paper | {"paper-recipe", "ours"}
+
+
+def test_resnet50_is_run_where_its_weights_are_given_and_passed_over_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.delenv("MARROWSCOPE_RESNET50", raising=False)
+    with pytest.raises(MissingSystemError, match="MARROWSCOPE_RESNET50 names no file"):
+        clusterer("resnet50-kmeans")
+    monkeypatch.setenv("MARROWSCOPE_RESNET50", str(tmp_path / "resnet50.pth"))
+    with pytest.raises(DataError, match="resnet50.pth does not hold the weights"):
+        describer("resnet50")(0)
