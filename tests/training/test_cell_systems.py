@@ -30,5 +30,5 @@ def test_resnet50_is_run_where_its_weights_are_given_and_passed_over_elsewhere(m
     with pytest.raises(MissingSystemError, match="MARROWSCOPE_RESNET50 names no file"):
         clusterer("resnet50-kmeans")
     monkeypatch.setenv("MARROWSCOPE_RESNET50", str(tmp_path / "resnet50.pth"))
-    with pytest.raises(DataError, match="resnet50.pth does not hold the weights"):
+    with pytest.raises(DataError, match=r"resnet50\.pth does not hold the weights"):
         describer("resnet50")(0)
