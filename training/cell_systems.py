@@ -56,7 +56,7 @@ class Entry:
 
 
 _CNN = "training.baselines.imagenet_cnn"
-_RESNET50 = "MARROWSCOPE_RESNET50"
+_RESNET50 = "RESNET50_WEIGHTS"
 CLUSTERERS = {
     "mf-kmeans": Entry("MF + k-means", "training.baselines.manual_features", "ManualFeaturesKMeans"),
     "cnn-kmeans": Entry("EfficientNet-Lite0 + k-means", _CNN, "ImageNetKMeans"),

@@ -26,9 +26,9 @@ def test_systems_of_the_papers_tables_are_all_there():
 
 
 def test_resnet50_is_run_where_its_weights_are_given_and_passed_over_elsewhere(monkeypatch, tmp_path):
-    monkeypatch.delenv("MARROWSCOPE_RESNET50", raising=False)
-    with pytest.raises(MissingSystemError, match="MARROWSCOPE_RESNET50 names no file"):
+    monkeypatch.delenv("RESNET50_WEIGHTS", raising=False)
+    with pytest.raises(MissingSystemError, match="RESNET50_WEIGHTS names no file"):
         clusterer("resnet50-kmeans")
-    monkeypatch.setenv("MARROWSCOPE_RESNET50", str(tmp_path / "resnet50.pth"))
+    monkeypatch.setenv("RESNET50_WEIGHTS", str(tmp_path / "resnet50.pth"))
     with pytest.raises(DataError, match=r"resnet50\.pth does not hold the weights"):
         describer("resnet50")(0)
