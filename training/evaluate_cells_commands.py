@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 
 from training.cell_systems import BY_KMEANS, CLUSTERERS, DESCRIBERS, N_CLUSTERS, VARIANTS, Entry, check_known, clusterer
 from training.clusterer import ClustererFactory
-from training.config import load_config
+from training.config import load_config, write_config
 from training.console import bar
 from training.evaluate_agreement import evaluate_agreement, load_located
 from training.evaluate_classification import ClassificationTask, Predicted, evaluate_classification
@@ -132,8 +133,10 @@ def purity(
 ) -> None:
     """Train the GAN on typed cells and score its clusters as it learns, for `figure curves`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    settings = load_config(config).train
-    purity_while_training(LabelledCells.load(cells), settings, run, every, device, bar("pauses"))
+    settings = load_config(config)
+    typed = LabelledCells.load(cells)
+    write_config(replace(settings, data=replace(settings.data, name=cells.name)), run)
+    purity_while_training(typed, settings.train, run, every, device, bar("pauses"))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

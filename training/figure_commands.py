@@ -41,7 +41,7 @@ def noise(run: Run, results: Results = RESULTS) -> None:
 @figure.command()
 def curves(run: Run, results: Results = RESULTS) -> None:
     """Draw the losses and the purity of a run of `evaluate purity`, Fig. 9."""
-    _keep(draw_curves(run), results, "curves", {})
+    _keep(draw_curves(run), results, "curves", _about_run(run))
 
 
 @figure.command()
@@ -93,6 +93,7 @@ def _about_run(run: Path) -> dict[str, Any]:
         "set": config.data.name,
         "channels": config.train.channels,
         "n_clusters": config.train.n_clusters,
+        "anchor_steps": config.train.anchor_steps,
         "seed": config.train.seed,
     }
 

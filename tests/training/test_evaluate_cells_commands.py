@@ -78,3 +78,14 @@ def test_ablation_takes_over_what_was_measured_of_ours(results, run, tmp_path, m
     assert made == ["without a part"]
     records = json.loads((results / "ablation.json").read_text())
     assert [record["system"] for record in records] == ["ours", "without a part"]
+
+
+def test_purity_is_scored_while_the_gan_learns_and_the_figure_says_of_what(results, run, tmp_path):
+    assert run("evaluate", "purity", tmp_path / "drawn", tmp_path / "run", "--config", "smoke", "--every", 3) == 0
+    scores = [json.loads(line) for line in (tmp_path / "run" / "purity.jsonl").read_text().splitlines()]
+    assert [score["iteration"] for score in scores] == [3, 6]
+    assert all(0.5 <= score["purity"] <= 1 for score in scores)
+    assert run("evaluate", "figure", "curves", tmp_path / "run", results) == 0
+    about = json.loads((results / "figures.json").read_text())["curves"]
+    assert (about["set"], about["channels"], about["seed"]) == ("drawn", 8, 0)
+    assert (tmp_path / "figures" / "curves.png").is_file()
