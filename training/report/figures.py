@@ -24,7 +24,7 @@ CAPTIONS = {
         "Losses, and purity of the clusters, while the GAN learns (Fig. 9)",
         "python -m training evaluate figure curves RUN",
         "RUN is one of `python -m training evaluate purity runs/crchisto RUN --config paper-cpu --every 20`: the "
-        "paper's recipe, as far as a CPU gets. Where Q learns anchors, its purity does not change while the GAN learns. "
+        "paper's recipe, as far as a CPU gets. Where Q learns anchors, purity does not change while the GAN learns. "
         "Faint lines are iterations, bold ones their running mean. The types are the set's and serve the score alone.",
     ),
     "proportions": (
