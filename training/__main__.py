@@ -113,7 +113,7 @@ def train(
     found.save(run)
     image_level.forget(run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = training_loop(settings.train, found.located, run, device, stop_after=stop_after, track=bar("iterations"))
+    trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
 
 

@@ -1,9 +1,8 @@
-"""Anchors: a clustering of the training cells by look and company, for Q to hold on to.
+"""Anchors: a clustering of the training cells by their look, for Q to hold on to.
 
 Not in the paper. There Q's clusters are whatever G finds easy to draw apart, and differ from seed to seed. An anchor is
-what k-means makes of a cell's look (optical density, turned to a common pose) together with the looks of the cells next
-to it: cells of a kind lie together, so company tells of kind what one crop does not. Q learns the anchors from the crop
-alone, so at test no cell's cluster depends on where it lies.
+what k-means makes of a cell's look: its optical density, turned to a common pose. Q learns the anchors before the GAN
+begins.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from sklearn.decomposition import PCA
 
 from app.pipeline.crops import CROP_PX, WHITE
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
-from training.company import neighbours
-from training.located import LocatedCells
 
 COMPONENTS = 48
 """Principal components of the look."""
@@ -28,23 +25,18 @@ INK = 250
 """A pixel with a channel below this belongs to the nucleus; outside it a crop is white."""
 
 
-def anchor_cells(cells: LocatedCells, n_clusters: int, neighbour_weight: float, seed: int) -> Int64Array:
+def anchor_cells(crops: UInt8Array, n_clusters: int, seed: int) -> Int64Array:
     """Anchor of every cell.
 
     Args:
-        cells: at least as many as there are clusters.
+        crops: (N, 32, 32, 3) uint8, at least as many as there are clusters.
         n_clusters: K.
-        neighbour_weight: of the company's mean look beside the cell's own; 0 leaves the company out.
         seed: of the principal components' solver and of k-means++.
 
     Returns:
         (N,) int64 in 0 … K − 1, numbered from the largest to the smallest.
     """
-    looks = embed(cells.crops, seed)
-    views = [looks]
-    if neighbour_weight:
-        views.append(neighbour_weight * looks[neighbours(cells)].mean(axis=1))
-    kmeans = KMeans(n_clusters, n_init=STARTS, random_state=seed).fit(np.hstack(views))
+    kmeans = KMeans(n_clusters, n_init=STARTS, random_state=seed).fit(embed(crops, seed))
     order = np.argsort(-np.bincount(kmeans.labels_, minlength=n_clusters), kind="stable")
     return np.argsort(order)[kmeans.labels_].astype(np.int64)
 

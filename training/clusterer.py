@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
-from training.located import LocatedCells
 
 
 class Clusterer(Protocol):
     """Learns clusters of cells without any label."""
 
-    def fit(self, cells: LocatedCells) -> None:
-        """Learn from cells; the same cells, number of clusters and seed give the same clusters."""
+    def fit(self, crops: UInt8Array) -> None:
+        """Learn from (N, 32, 32, 3) uint8 crops; the same crops, number of clusters and seed give the same clusters."""
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
@@ -33,8 +32,8 @@ class Probable(Protocol):
 class Describer(Protocol):
     """Gives features of cells for a supervised classifier (Table I)."""
 
-    def fit(self, cells: LocatedCells) -> None:
-        """Learn from cells, without labels; a fixed descriptor learns nothing."""
+    def fit(self, crops: UInt8Array) -> None:
+        """Learn from (N, 32, 32, 3) uint8 crops, without labels; a fixed descriptor learns nothing."""
 
     def features(self, crops: UInt8Array) -> Float32Array:
         """(N, 32, 32, 3) uint8 → (N, D) float32."""

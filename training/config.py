@@ -54,8 +54,6 @@ class TrainConfig:
     anchor_steps: Annotated[int, Field(ge=0)]
     """Steps in which Q learns the anchors of real cells, before the first iteration, to stay as it is from then on. 0
     is the paper's: Q shares the critic's trunk and learns from generated cells alone."""
-    neighbour_weight: Weight
-    """Of a cell's company beside its own look when anchors are made, see `anchors`."""
     stain_jitter: Weight
     """Standard deviation of the factor's logarithm on a real cell's optical density in `anchor_steps`."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]

@@ -19,7 +19,6 @@ from app.pipeline.presets import SegmentationParams
 from app.pipeline.segment import segment, unmix
 from app.pipeline.types import Float64Array, Int64Array, UInt8Array
 from training.files import whole_file
-from training.located import LocatedCells
 from training.quality_reference import Views, measure_views, stack_views
 from training.tile_labels import TileLabels, check_enough
 
@@ -61,11 +60,6 @@ class Cells:
     def __len__(self) -> int:
         """Number of cells."""
         return len(self.crops)
-
-    @property
-    def located(self) -> LocatedCells:
-        """What the GAN learns from."""
-        return LocatedCells(self.crops, self.tile_index, self.centroids)
 
     @property
     def empty_tiles(self) -> tuple[str, ...]:

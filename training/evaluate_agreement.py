@@ -9,15 +9,15 @@ from typing import Any
 
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from app.pipeline.types import UInt8Array
 from training.clusterer import ClustererFactory
 from training.data import CELLS, Cells
 from training.labelled import LabelledCells
-from training.located import LocatedCells
 from training.records import Record, Records, provenance
 
 
 def evaluate_agreement(
-    sets: dict[str, LocatedCells],
+    sets: dict[str, UInt8Array],
     system: tuple[str, ClustererFactory],
     n_clusters: int,
     seeds: Iterable[int],
@@ -30,7 +30,7 @@ def evaluate_agreement(
     0 = by chance) and nmi (mutual information over the mean of both entropies), and the `provenance`.
 
     Args:
-        sets: cells by the set's name.
+        sets: (N, 32, 32, 3) uint8 crops by the set's name.
         system: its name, and what makes one.
         n_clusters: K.
         seeds: at least two.
@@ -41,12 +41,12 @@ def evaluate_agreement(
         DivergedError: a loss became infinite or NaN.
     """
     name, create = system
-    for of_set, cells in sets.items():
+    for of_set, crops in sets.items():
         clusters = {}
         for seed in seeds:
             fitted = create(n_clusters, seed)
-            fitted.fit(cells)
-            clusters[seed] = fitted.clusters(cells.crops)
+            fitted.fit(crops)
+            clusters[seed] = fitted.clusters(crops)
         for (seed, one), (other_seed, other) in combinations(clusters.items(), 2):
             record: Record = {
                 "set": of_set,
@@ -54,7 +54,7 @@ def evaluate_agreement(
                 "n_clusters": n_clusters,
                 "seed": seed,
                 "other_seed": other_seed,
-                "cells": len(cells),
+                "cells": len(crops),
                 "ari": float(adjusted_rand_score(one, other)),
                 "nmi": float(normalized_mutual_info_score(one, other)),
                 **provenance(),
@@ -63,10 +63,12 @@ def evaluate_agreement(
             told(f"{of_set}, {name}, seeds {seed} and {other_seed}: ARI {record['ari']:.3f}")
 
 
-def load_located(directory: Path) -> LocatedCells:
-    """What `cells` or `labelled` wrote into a directory, without types.
+def load_crops(directory: Path) -> UInt8Array:
+    """Crops of what `cells` or `labelled` wrote into a directory, without types.
 
     Raises:
         DataError: neither has.
     """
-    return (Cells if (directory / CELLS).is_file() else LabelledCells).load(directory).located
+    if (directory / CELLS).is_file():
+        return Cells.load(directory).crops
+    return LabelledCells.load(directory).located.crops

@@ -15,7 +15,7 @@ from training.cell_systems import BY_KMEANS, CLUSTERERS, DESCRIBERS, N_CLUSTERS,
 from training.clusterer import ClustererFactory
 from training.config import load_config, write_config
 from training.console import bar
-from training.evaluate_agreement import evaluate_agreement, load_located
+from training.evaluate_agreement import evaluate_agreement, load_crops
 from training.evaluate_classification import ClassificationTask, Predicted, evaluate_classification
 from training.evaluate_clustering import ClusteringTask, evaluate_clustering
 from training.evaluate_image_label import (
@@ -81,7 +81,7 @@ def agreement(
     seeds: Annotated[int, typer.Option(min=2, help="how many: 0, 1, …")] = 3,
 ) -> None:
     """Compare the clusters that a system finds by one seed with those by another."""
-    sets = {directory.name: load_located(directory) for directory in cells}
+    sets = {directory.name: load_crops(directory) for directory in cells}
     named = (system, clusterer(system))
     evaluate_agreement(sets, named, N_CLUSTERS, range(seeds), Records(out / "agreement.json"), typer.echo)
 

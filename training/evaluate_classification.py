@@ -113,8 +113,9 @@ def score_describer(system: DescriberFactory, cells: LabelledCells, seed: int) -
     start = perf_counter()
     training, test = split_by_tile(cells, seed)
     described = system(seed)
-    described.fit(cells.located[training])
-    features = described.features(cells.located.crops[training])
+    learned_from = cells.located.crops[training]
+    described.fit(learned_from)
+    features = described.features(learned_from)
     tiles = cells.located.tile_index[training]
     svm, c = fit_svm(features, cells.types[training], tiles, one_split(seed), seed)
     found = svm.predict(described.features(cells.located.crops[test]))

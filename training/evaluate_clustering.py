@@ -88,7 +88,7 @@ def score_fit(system: ClustererFactory, cells: LabelledCells, n_clusters: int, s
     start = perf_counter()
     fitted = system(n_clusters, seed)
     try:
-        fitted.fit(cells.located)
+        fitted.fit(cells.located.crops)
         figures = _scores(fitted, cells, n_clusters)
     except DivergedError as error:
         outcome: Record = {"failed": str(error)}

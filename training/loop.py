@@ -12,7 +12,6 @@ from training import checkpoint
 from training.anchors import anchor_cells
 from training.config import TrainConfig
 from training.data import DataError
-from training.located import LocatedCells
 from training.tracking import MetricsLog, save_grid
 from training.trainer import Trainer
 
@@ -37,7 +36,7 @@ def restore_trainer(config: TrainConfig, crops: UInt8Array, directory: Path, dev
 
 def begin(
     config: TrainConfig,
-    cells: LocatedCells,
+    crops: UInt8Array,
     device: torch.device,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Trainer:
@@ -45,21 +44,21 @@ def begin(
 
     Args:
         config: the run.
-        cells: real cells.
+        crops: of real cells, (N, 32, 32, 3) uint8.
         device: where to train.
         track: wraps the steps of Q, to show progress.
     """
     if not config.anchor_steps:
-        return Trainer(config, cells.crops, device)
-    anchors = anchor_cells(cells, config.n_clusters, config.neighbour_weight, config.seed)
-    trainer = Trainer(config, cells.crops, device, anchors)
+        return Trainer(config, crops, device)
+    anchors = anchor_cells(crops, config.n_clusters, config.seed)
+    trainer = Trainer(config, crops, device, anchors)
     trainer.learn_anchors(track)
     return trainer
 
 
 def training_loop(
     config: TrainConfig,
-    cells: LocatedCells,
+    crops: UInt8Array,
     directory: Path,
     device: torch.device,
     *,
@@ -70,7 +69,7 @@ def training_loop(
 
     Args:
         config: the run.
-        cells: real cells.
+        crops: of real cells, (N, 32, 32, 3) uint8.
         directory: receives checkpoint.pt, metrics.jsonl and samples/; an existing checkpoint is resumed.
         device: where to train.
         stop_after: pause at this iteration, checkpointed.
@@ -84,9 +83,9 @@ def training_loop(
     """
     (directory / "samples").mkdir(parents=True, exist_ok=True)
     if (state := checkpoint.load(directory, device)) is None:
-        trainer = begin(config, cells, device, track)
+        trainer = begin(config, crops, device, track)
     else:
-        trainer = Trainer(config, cells.crops, device)
+        trainer = Trainer(config, crops, device)
         trainer.restore(state)
     log = MetricsLog(directory / "metrics.jsonl", resume_at=trainer.iteration)
 
@@ -101,7 +100,7 @@ def training_loop(
                 raise DivergedError(f"Training diverged at iteration {trainer.iteration}: {row}")
             log.write({"iteration": trainer.iteration, **row})
         if keep:
-            log.write({"iteration": trainer.iteration, "checks": trainer.check(cells.crops)})
+            log.write({"iteration": trainer.iteration, "checks": trainer.check(crops)})
             save_grid(directory / "samples" / f"{trainer.iteration:06d}.png", trainer.sample_grid(), config.n_clusters)
             checkpoint.save(directory, trainer.state())
     return trainer

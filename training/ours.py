@@ -20,7 +20,6 @@ from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.anchors import upright
 from training.clusterer import ClustererFactory
 from training.config import TrainConfig, load_config
-from training.located import LocatedCells
 from training.loop import begin, training_loop
 from training.model_checks import CHUNK
 from training.trainer import Trainer
@@ -47,7 +46,7 @@ class Ours:
         self._trainer: Trainer | None = None
         self._notes: dict[str, float] = {}
 
-    def fit(self, cells: LocatedCells) -> None:
+    def fit(self, crops: UInt8Array) -> None:
         """Find the anchors of the cells and teach them to Q; or else train the GAN.
 
         Raises:
@@ -55,14 +54,14 @@ class Ours:
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.config.anchor_steps:
-            self._trainer = begin(self.config, cells, device)
+            self._trainer = begin(self.config, crops, device)
             anchors = self._trainer.sample_real.anchors.cpu().numpy()
-            agreement = float((self.clusters(cells.crops) == anchors).mean())
+            agreement = float((self.clusters(crops) == anchors).mean())
             self._notes = {"anchor_steps": self.config.anchor_steps, "agrees_with_anchors": agreement}
         else:
             with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
-                self._trainer = training_loop(self.config, cells, Path(scratch), device)
-            checks = self._trainer.check(cells.crops)
+                self._trainer = training_loop(self.config, crops, Path(scratch), device)
+            checks = self._trainer.check(crops)
             self._notes = {"generator_iterations": self._trainer.iteration, "loss_q": checks["loss_q"]}
         self._notes["channels"] = self.config.channels
 
@@ -117,8 +116,6 @@ def variants() -> dict[str, ClustererFactory]:
     alone: dict[str, Any] = {"anchor_steps": 0, "critic_code_weight": 1.0, "generator_iterations": GAN_ITERATIONS}
     return {
         "ours": Ours,
-        "anchors by look alone": partial(Ours, neighbour_weight=0.0),
-        "anchors by twice the company": partial(Ours, neighbour_weight=2.0),
         "without stain jitter": partial(Ours, stain_jitter=0.0),
         "without anchors: Q of the GAN": partial(Ours, **alone),
     }

@@ -46,6 +46,6 @@ def purity_while_training(
     for pause in track(range(every, config.generator_iterations + 1, every)):
         if any(row["iteration"] == pause for row in MetricsLog.read(path)):
             continue
-        trainer = training_loop(config, cells.located, run, device, stop_after=pause)
+        trainer = training_loop(config, cells.located.crops, run, device, stop_after=pause)
         scores = score_clusters(cells.types, assign(trainer.nets.mean_critic, real))
         MetricsLog(path, resume_at=pause).write({"iteration": trainer.iteration, **scores})

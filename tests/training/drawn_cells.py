@@ -33,8 +33,8 @@ class ByGrey:
         self.arguments = arguments
         self.seen = None
 
-    def fit(self, cells):
-        self.seen = cells
+    def fit(self, crops):
+        self.seen = crops
 
     def clusters(self, crops):
         return (self.features(crops)[:, 0] < 120).astype(np.int64)

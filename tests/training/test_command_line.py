@@ -186,7 +186,7 @@ def test_run_without_a_checkpoint_ends_with_one_line(fail, tmp_path, smoke, cell
 def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells):
     command_line.write_config(smoke, tmp_path)
     cells.save(tmp_path)
-    command_line.training_loop(smoke.train, cells.located, tmp_path, command_line.torch.device("cpu"), stop_after=1)
+    command_line.training_loop(smoke.train, cells.crops, tmp_path, command_line.torch.device("cpu"), stop_after=1)
     assert "training fit" in fail("export", tmp_path, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 

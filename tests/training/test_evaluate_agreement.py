@@ -3,7 +3,7 @@ import pytest
 
 from tests.training.drawn_cells import ByGrey, labelled, located
 from training.data import DataError
-from training.evaluate_agreement import evaluate_agreement, load_located
+from training.evaluate_agreement import evaluate_agreement, load_crops
 from training.records import Records
 
 
@@ -18,7 +18,7 @@ class Fickle(ByGrey):
 def test_every_pair_of_seeds_is_compared(tmp_path):
     records = Records(tmp_path / "agreement.json")
     said = []
-    evaluate_agreement({"drawn": located()[0]}, ("fickle", Fickle), 2, range(3), records, said.append)
+    evaluate_agreement({"drawn": located()[0].crops}, ("fickle", Fickle), 2, range(3), records, said.append)
     found = {(record["seed"], record["other_seed"]): record for record in records.read()}
     assert set(found) == {(0, 1), (0, 2), (1, 2)}
     assert found[0, 2]["ari"] == found[0, 2]["nmi"] == 1
@@ -30,7 +30,7 @@ def test_every_pair_of_seeds_is_compared(tmp_path):
 def test_cells_of_either_kind_are_read_without_types(tmp_path, cells):
     labelled().save(tmp_path / "typed")
     cells.save(tmp_path / "plain")
-    assert len(load_located(tmp_path / "typed")) == 120
-    assert np.array_equal(load_located(tmp_path / "plain").crops, cells.crops)
+    assert len(load_crops(tmp_path / "typed")) == 120
+    assert np.array_equal(load_crops(tmp_path / "plain"), cells.crops)
     with pytest.raises(DataError, match="does not exist"):
-        load_located(tmp_path)
+        load_crops(tmp_path)

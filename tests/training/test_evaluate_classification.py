@@ -42,4 +42,5 @@ def test_features_that_tell_types_apart_are_recorded_as_such(tmp_path):
         assert record["training_cells"] == len(system.seen) == 96
         assert record["test_cells"] == len(predicted.cells) == 24
         np.testing.assert_array_equal(predicted.types, cells.types[predicted.cells])
-        assert not set(system.seen.tile_index) & set(cells.located.tile_index[predicted.cells])
+        on_test = cells.located.crops[predicted.cells]
+        assert not {crop.tobytes() for crop in system.seen} & {crop.tobytes() for crop in on_test}

@@ -21,7 +21,7 @@ def equal(one, other):
 
 @pytest.fixture
 def trainer(train_config, cells):
-    return begin(train_config, cells.located, CPU)
+    return begin(train_config, cells.crops, CPU)
 
 
 def test_q_stays_as_it_is_while_the_gan_learns(trainer):
@@ -54,7 +54,7 @@ def test_without_anchors_q_is_the_critics_and_learns_with_it(train_config, cells
 
 
 def test_same_seed_same_q(train_config, cells):
-    first, again = (begin(train_config, cells.located, CPU) for _ in range(2))
+    first, again = (begin(train_config, cells.crops, CPU) for _ in range(2))
     assert equal(weights(first.nets.judge), weights(again.nets.judge))
-    other = begin(replace(train_config, seed=1), cells.located, CPU)
+    other = begin(replace(train_config, seed=1), cells.crops, CPU)
     assert not equal(weights(first.nets.judge), weights(other.nets.judge))

@@ -16,8 +16,9 @@ TINY = {"channels": 8, "anchor_steps": 100, "batch_size": 8}
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Dark and pale cells."""
-    return located()
+    """Crops of dark and pale cells, and which are dark."""
+    cells, dark = located()
+    return cells.crops, dark
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +29,14 @@ def fitted(drawn):
 
 
 def test_q_tells_what_a_glance_tells(fitted, drawn):
-    cells, dark = drawn
-    clusters = fitted.clusters(cells.crops)
+    crops, dark = drawn
+    clusters = fitted.clusters(crops)
     assert max((clusters == dark).mean(), (clusters != dark).mean()) > 0.95
     assert fitted.notes()["agrees_with_anchors"] > 0.95
 
 
 def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, drawn):
-    crops = drawn[0].crops[:7]
+    crops = drawn[0][:7]
     probabilities = fitted.probabilities(crops)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert np.array_equal(probabilities.argmax(axis=1), fitted.clusters(crops))
@@ -45,7 +46,7 @@ def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, dr
 def test_same_seed_same_clusters(fitted, drawn):
     again = Ours(2, 0, **TINY)
     again.fit(drawn[0])
-    assert np.array_equal(again.probabilities(drawn[0].crops), fitted.probabilities(drawn[0].crops))
+    assert np.array_equal(again.probabilities(drawn[0]), fitted.probabilities(drawn[0]))
 
 
 def test_feature_at_full_size_is_the_papers():
@@ -64,7 +65,7 @@ def test_paper_recipe_trains_the_gan_and_says_how_far(drawn, monkeypatch):
     system = PaperRecipe(2, 0)
     assert system.config.anchor_steps == 0
     system.fit(drawn[0])
-    assert set(system.clusters(drawn[0].crops)) <= {0, 1}
+    assert set(system.clusters(drawn[0])) <= {0, 1}
     assert system.notes()["generator_iterations"] == 2
 
 
@@ -72,7 +73,6 @@ def test_variants_differ_from_ours_in_what_they_name():
     made = {name: system(5, 1).config for name, system in variants().items()}
     of_ours = made.pop("ours")
     assert of_ours == Ours(5, 1).config
-    assert made["anchors by look alone"] == replace(of_ours, neighbour_weight=0.0)
     assert made["without stain jitter"] == replace(of_ours, stain_jitter=0.0)
     assert made["without anchors: Q of the GAN"].anchor_steps == 0
     assert len(set(made.values()) | {of_ours}) == len(variants())

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from app.pipeline.crops import to_network
 from app.pipeline.types import Int64Array, UInt8Array
-from training.located import LocatedCells
 from training.loop import DivergedError
 from training.sampler import rotate
 
@@ -60,16 +59,16 @@ class GenerativeClusterer:
         self._seed = seed
         self._iterations = iterations
 
-    def fit(self, cells: LocatedCells) -> None:
+    def fit(self, crops: UInt8Array) -> None:
         """Train on the crops of at least two cells."""
-        crops = torch.from_numpy(to_network(cells.crops))
+        x = torch.from_numpy(to_network(crops))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             model = self._create(self._n_clusters)
-            trained = _train(model, crops, self._iterations)
+            trained = _train(model, x, self._iterations)
         self._classifier = model.classifier
-        measure_norms(self._classifier, crops)
-        clusters, turned = assign(self._classifier, crops), assign(self._classifier, crops.rot90(dims=(2, 3)))
+        measure_norms(self._classifier, x)
+        clusters, turned = assign(self._classifier, x), assign(self._classifier, x.rot90(dims=(2, 3)))
         self._notes = {
             **trained,
             **usage(clusters, self._n_clusters),

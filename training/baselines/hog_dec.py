@@ -14,7 +14,6 @@ from app.pipeline.crops import WHITE
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.baselines.dec import Dec, fit_dec
 from training.baselines.remember import remember
-from training.located import LocatedCells
 
 MARGIN_PX = 2
 DIMENSIONS = 2048
@@ -45,16 +44,16 @@ class HogDec:
         self._n_clusters = n_clusters
         self._seed = seed
 
-    def fit(self, cells: LocatedCells) -> None:
+    def fit(self, crops: UInt8Array) -> None:
         """Learn the embedding and its clusters; at least K cells are needed.
 
         Raises:
             DivergedError: a loss became infinite or NaN.
         """
-        features = hog_features(cells.crops)
+        features = hog_features(crops)
         self._scale = 1 / float(np.sqrt(np.square(features).mean()))
         self._dec: Dec = fit_dec(features * np.float32(self._scale), self._n_clusters, self._seed)
-        self._sizes = np.bincount(self.clusters(cells.crops), minlength=self._n_clusters)
+        self._sizes = np.bincount(self.clusters(crops), minlength=self._n_clusters)
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Most similar centre of each crop, (N, 32, 32, 3) uint8 → (N,) int64."""

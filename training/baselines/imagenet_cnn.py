@@ -22,7 +22,6 @@ from app.pipeline.types import Float32Array, UInt8Array
 from training.baselines.kmeans import KMeansOn
 from training.baselines.remember import Describe, remember
 from training.baselines.resnet50 import load_resnet50_trunk
-from training.located import LocatedCells
 
 CROP_SIDE_PX = 128
 """Crops are enlarged to this before they enter the network, which is made for 224 px but five times slower there.
@@ -122,7 +121,7 @@ class ImageNetFeatures:
         self.network = load_network(resnet50_weights)
         self._describe = _crop_descriptor(resnet50_weights)
 
-    def fit(self, cells: LocatedCells) -> None:
+    def fit(self, crops: UInt8Array) -> None:
         """Learn nothing."""
 
     def features(self, crops: UInt8Array) -> Float32Array:

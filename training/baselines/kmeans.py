@@ -9,7 +9,6 @@ from sklearn.preprocessing import StandardScaler
 
 from app.pipeline.types import Int64Array, UInt8Array
 from training.clusterer import Describer
-from training.located import LocatedCells
 
 STARTS = 10
 """Times that k-means is started; the tightest clusters are kept."""
@@ -27,10 +26,10 @@ class KMeansOn:
         self._kmeans = KMeans(n_clusters, init="k-means++", n_init=STARTS, random_state=seed)
         self._model = make_pipeline(StandardScaler(), self._kmeans)
 
-    def fit(self, cells: LocatedCells) -> None:
+    def fit(self, crops: UInt8Array) -> None:
         """Find the centres; at least K cells are needed."""
-        self._describer.fit(cells)
-        self._model.fit(self._describer.features(cells.crops))
+        self._describer.fit(crops)
+        self._model.fit(self._describer.features(crops))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Nearest centre of each crop, (N, 32, 32, 3) uint8 → (N,) int64."""

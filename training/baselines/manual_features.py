@@ -14,7 +14,6 @@ from app.pipeline.crops import CROP_PX, WHITE
 from app.pipeline.types import BoolArray, Float32Array, UInt8Array
 from training.baselines.kmeans import KMeansOn
 from training.baselines.remember import remember
-from training.located import LocatedCells
 
 SIFT_SIZE_PX = CROP_PX / 6
 """Of the keypoint, so that its window covers the crop: 4 bins across, each 3 scales wide, a scale being half a size."""
@@ -34,7 +33,7 @@ class ManualFeatures:
     def __init__(self, seed: int) -> None:
         """Take the seed that every descriptor is given."""
 
-    def fit(self, cells: LocatedCells) -> None:
+    def fit(self, crops: UInt8Array) -> None:
         """Learn nothing."""
 
     def features(self, crops: UInt8Array) -> Float32Array:

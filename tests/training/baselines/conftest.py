@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from app.pipeline.types import UInt8Array
 from tests.drawing import disc
-from training.labelled import LocatedCells
 
 N_EACH = 40
 KINDS = {"small and dark": (6, (60, 30, 110)), "large and pale": (14, (190, 150, 210)), "pink": (9, (200, 70, 120))}
@@ -17,12 +17,12 @@ def kinds() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def three_kinds() -> LocatedCells:
-    """Grainy round nuclei of three sizes and colours."""
+def three_kinds() -> UInt8Array:
+    """Crops of grainy round nuclei of three sizes and colours."""
     random = np.random.default_rng(0)
     crops = np.full((len(KINDS) * N_EACH, 32, 32, 3), 255, np.uint8)
     drawn = [kind for kind in KINDS.values() for _ in range(N_EACH)]
     for crop, (radius, colour) in zip(crops, drawn, strict=True):
         inside = disc((32, 32), (15.5, 15.5), radius + random.uniform(-0.5, 0.5))
         crop[inside] = np.clip(random.normal(colour, 10, (inside.sum(), 3)), 0, 254)
-    return LocatedCells(crops, np.arange(len(crops)) // 10, np.full((len(crops), 2), 50.0))
+    return crops

@@ -57,7 +57,7 @@ def test_same_seed_same_clusters(three_kinds):
         system.fit(three_kinds)
     first, again, other = (system.notes() for system in fitted)
     assert first == again != other
-    clusters = [system.clusters(three_kinds.crops) for system in fitted[:2]]
+    clusters = [system.clusters(three_kinds) for system in fitted[:2]]
     assert np.array_equal(*clusters)
     assert clusters[0].dtype == np.int64
     assert set(clusters[0]) <= {0, 1, 2}

@@ -58,7 +58,7 @@ def test_training_that_diverges_is_noted_and_still_gives_clusters(three_kinds, f
     notes = system.notes()
     assert (notes["iterations"], notes["diverged"]) == (finite, 1)
     assert np.isfinite([*notes.values()]).all()
-    assert set(system.clusters(three_kinds.crops)) <= set(range(4))
+    assert set(system.clusters(three_kinds)) <= set(range(4))
 
 
 def test_a_loss_that_is_not_finite_moves_nothing():

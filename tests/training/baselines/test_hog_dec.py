@@ -7,7 +7,7 @@ from training.baselines.hog_dec import HogDec, hog_features
 
 
 def test_a_cell_has_2048_gradient_values(three_kinds):
-    features = hog_features(three_kinds.crops[:3])
+    features = hog_features(three_kinds[:3])
     assert features.shape == (3, 2048)
     assert features.dtype == np.float32
     assert 0 <= features.min() < features.max() <= 1
@@ -33,7 +33,7 @@ def test_kinds_become_clusters(three_kinds, kinds, monkeypatch):
     monkeypatch.setattr(dec, "PRETRAINING_ITERATIONS", 60)
     system = HogDec(3, 0)
     system.fit(three_kinds)
-    assert adjusted_rand_score(kinds, system.clusters(three_kinds.crops)) > 0.9
+    assert adjusted_rand_score(kinds, system.clusters(three_kinds)) > 0.9
     notes = system.notes()
     assert notes["largest_share"] == pytest.approx(1 / 3, abs=0.05)
     assert np.isfinite(list(notes.values())).all()

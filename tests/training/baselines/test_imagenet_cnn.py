@@ -32,10 +32,10 @@ def test_the_network_knows_a_cat(lite0, cat):
 
 
 def test_a_cell_has_1280_features_whatever_its_company(lite0, three_kinds):
-    features = lite0.features(three_kinds.crops[:20])
+    features = lite0.features(three_kinds[:20])
     assert features.shape == (20, 1280)
     assert features.dtype == np.float32
-    assert lite0.features(three_kinds.crops[17:18]) == pytest.approx(features[17:18], abs=1e-3)
+    assert lite0.features(three_kinds[17:18]) == pytest.approx(features[17:18], abs=1e-3)
 
 
 def test_a_tile_is_cut_from_the_middle(lite0, cat):
@@ -48,12 +48,12 @@ def test_a_tile_is_cut_from_the_middle(lite0, cat):
 def test_kinds_become_clusters(three_kinds, kinds):
     system = ImageNetKMeans(3, 0)
     system.fit(three_kinds)
-    assert adjusted_rand_score(kinds, system.clusters(three_kinds.crops)) > 0.9
+    assert adjusted_rand_score(kinds, system.clusters(three_kinds)) > 0.9
 
 
 def test_resnet50_takes_its_place_where_its_weights_are_given(tmp_path, three_kinds):
     torch.save(resnet50_trunk().state_dict(), tmp_path / "resnet50.pth")
     features = ImageNetFeatures(0, tmp_path / "resnet50.pth")
     assert features.network.name == "ResNet-50"
-    assert features.features(three_kinds.crops[:2]).shape == (2, 1024)
+    assert features.features(three_kinds[:2]).shape == (2, 1024)
     load_network.cache_clear()

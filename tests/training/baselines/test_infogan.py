@@ -27,7 +27,7 @@ def test_one_step_moves_every_network(three_kinds):
     model = InfoGanModel(2)
     nets = (model.generator, model.trunk, model.score, model.code_logits)
     before = [[weight.clone() for weight in net.parameters()] for net in nets]
-    values = model.step(torch.from_numpy(to_network(three_kinds.crops[:8])))
+    values = model.step(torch.from_numpy(to_network(three_kinds[:8])))
     for net, old in zip(nets, before, strict=True):
         assert any(not torch.equal(*pair) for pair in zip(net.parameters(), old, strict=True))
     assert all(torch.isfinite(value) for value in values.values())
@@ -44,7 +44,7 @@ def test_same_seed_same_clusters_and_other_randomness_is_left_alone(three_kinds)
     assert torch.rand(1) == expected
     first, again, other = (system.notes() for system in fitted)
     assert first == again != other
-    clusters = [system.clusters(three_kinds.crops) for system in fitted[:2]]
+    clusters = [system.clusters(three_kinds) for system in fitted[:2]]
     assert np.array_equal(*clusters)
     assert clusters[0].dtype == np.int64
     assert set(clusters[0]) <= {0, 1, 2}

@@ -3,7 +3,6 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from training.baselines.kmeans import KMeansOn
-from training.labelled import LocatedCells
 
 
 class Looks:
@@ -25,14 +24,14 @@ def fitted(three_kinds):
 
 
 def test_kinds_become_clusters(fitted, three_kinds, kinds):
-    clusters = fitted.clusters(three_kinds.crops)
+    clusters = fitted.clusters(three_kinds)
     assert clusters.dtype == np.int64
     assert adjusted_rand_score(kinds, clusters) == 1
 
 
 def test_a_crop_keeps_its_cluster_among_others(fitted, three_kinds):
-    clusters = fitted.clusters(three_kinds.crops)
-    assert fitted.clusters(three_kinds.crops[[100, 3]]).tolist() == [clusters[100], clusters[3]]
+    clusters = fitted.clusters(three_kinds)
+    assert fitted.clusters(three_kinds[[100, 3]]).tolist() == [clusters[100], clusters[3]]
 
 
 def test_the_unit_of_a_feature_does_not_matter():
@@ -47,7 +46,7 @@ def test_the_unit_of_a_feature_does_not_matter():
             return np.stack([crops[:, 0, 0, 0] * 100.0, (crops == 255).mean((1, 2, 3))], 1).astype(np.float32)
 
     system = KMeansOn(NoiseAndSize(), 2, seed=0)
-    system.fit(LocatedCells(crops, np.zeros(60, np.int64), np.zeros((60, 2))))
+    system.fit(crops)
     assert adjusted_rand_score(np.arange(60) < 30, system.clusters(crops)) == 1
 
 

@@ -19,7 +19,7 @@ def drawn(colour, half=10):
 
 
 def test_there_are_188_values_of_each_cell(describe, three_kinds):
-    features = describe(three_kinds.crops)
+    features = describe(three_kinds)
     assert features.shape == (len(three_kinds), 188)
     assert features.dtype == np.float32
     assert np.linalg.norm(features[:, SIFT], axis=1) == pytest.approx(1, abs=1e-5)
@@ -41,7 +41,7 @@ def test_a_blank_crop_has_no_gradient_and_no_texture(describe):
 
 
 def test_texture_ignores_rotation_and_gradients_do_not(describe, three_kinds):
-    crops = three_kinds.crops[:5].copy()
+    crops = three_kinds[:5].copy()
     # A dark half, so that the gradients have a side.
     crops[:, :16] //= 2
     features, turned = describe(crops), describe(np.rot90(crops, axes=(1, 2)))
@@ -65,4 +65,4 @@ def test_the_descriptor_sees_the_crop_up_to_its_edge(describe):
 def test_kinds_become_clusters(three_kinds, kinds):
     system = ManualFeaturesKMeans(3, 0)
     system.fit(three_kinds)
-    assert adjusted_rand_score(kinds, system.clusters(three_kinds.crops)) > 0.9
+    assert adjusted_rand_score(kinds, system.clusters(three_kinds)) > 0.9
