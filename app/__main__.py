@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,11 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cells, clusters, proportions and label of bone-marrow tiles.",
 )
+
+bundle_cli = typer.Typer(no_args_is_help=True, help="Name the clusters of a bundle.")
+cli.add_typer(bundle_cli, name="bundle")
+Cluster = Annotated[int, typer.Argument(min=0, help="Number of the cluster, from 0.")]
+BundleName = Annotated[str | None, typer.Option(metavar="NAME", help="Bundle (MARROWSCOPE_BUNDLE, marrow).")]
 
 
 @cli.callback()
@@ -98,6 +104,57 @@ def analyze(
         raise typer.Exit(1) from error
     if not is_complete:
         raise typer.Exit(1)
+
+
+@bundle_cli.command("name")
+def name_cluster(
+    cluster: Cluster,
+    name: Annotated[str, typer.Argument(help="What to call it, up to 80 characters.")],
+    by: Annotated[str, typer.Option(help="Who says so.")],
+    cells: Annotated[int, typer.Option(min=1, help="How many cells of the cluster they looked at.")],
+    bundle: BundleName = None,
+) -> None:
+    """Give a cluster a name, which every answer then carries; who gave it and when stays in the manifest.
+
+    A cluster has no name until somebody gives it one: the clusters were learned without labels. The bundle's checksum
+    changes with its names; restart the service to serve them.
+
+    Example: marrowscope bundle name 1 "small, round" --by "A. Smith" --cells 200
+    """
+    from app import names
+
+    def change(directory: Path) -> str:
+        version = names.name_cluster(directory, cluster, name, by=by, cells=cells).version
+        return f"Cluster {cluster} of {directory.name} is '{name.strip()}' (names, version {version})."
+
+    _change_names(change, bundle)
+
+
+@bundle_cli.command("unname")
+def unname_cluster(cluster: Cluster, bundle: BundleName = None) -> None:
+    """Take a cluster's name away.
+
+    Example: marrowscope bundle unname 1
+    """
+    from app import names
+
+    def change(directory: Path) -> str:
+        version = names.unname_cluster(directory, cluster).version
+        return f"Cluster {cluster} of {directory.name} has no name (names, version {version})."
+
+    _change_names(change, bundle)
+
+
+def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
+    """Change the names of a bundle, and say so or why not."""
+    from app.pipeline.errors import PipelineError
+
+    settings = _settings()
+    try:
+        typer.echo(change(settings.bundles_dir / (settings.bundle if bundle is None else bundle)))
+    except (PipelineError, OSError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _settings(**given: Any) -> Settings:

@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from app.api import present
 from app.api.schemas import NOTICE
+from app.files import write_whole
 from app.pipeline.bundle import MANIFEST, Bundle, load_bundle
 from app.pipeline.errors import InvalidParameter, PipelineError
 from app.pipeline.run import Analysis, Stages, analyse_stages
@@ -149,21 +150,11 @@ def answer_tiles(job: Job, tiles: list[Path], targets: list[Path] | None) -> boo
                 console.out(f"{tile}: {reason}", highlight=False)
                 continue
             if targets is not None:
-                _write(answer, targets[i])
+                write_whole(answer, targets[i])
             lines.append(answer if targets is None else os.fsencode(targets[i]))
     for line in lines:
         typer.echo(line)
     return len(lines) == len(tiles)
-
-
-def _write(data: bytes, target: Path) -> None:
-    """Write a file that is there whole or not at all."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _captions(name: str, analysis: Analysis, stages: Stages, bundle: Bundle) -> Captions:

@@ -31,18 +31,13 @@ def ours() -> Callable[[bytes], dict[str, Any]]:
 
 def reference() -> Callable[[bytes], dict[str, Any]]:
     """The reference recipe with the bundle's Q; its imports are made before the clock starts."""
-    from safetensors.torch import load_file
-
     from app.pipeline.decode import decode
-    from app.pipeline.torch_nets import ClusterNet, CriticQ
+    from app.pipeline.torch_backend import TorchBackend
     from bench.reference import analyse_reference
 
     manifest, _ = read_manifest(BUNDLE)
-    q = ClusterNet(CriticQ(manifest.architecture.channels, manifest.n_clusters))
-    weights = load_file(BUNDLE / "weights.safetensors")
-    q.load_state_dict({name.removeprefix("q."): w for name, w in weights.items() if name.startswith("q.")})
-    q.eval()
-    return lambda data: {"cells": analyse_reference(decode(data, max_pixels=MAX_PIXELS).pixels, q)}
+    backend = TorchBackend(BUNDLE, manifest)
+    return lambda data: {"cells": analyse_reference(decode(data, max_pixels=MAX_PIXELS).pixels, backend)}
 
 
 def main(system: str, tile: Path, runs: int) -> None:

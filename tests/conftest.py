@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 KAINZ_TEST_TILES = ("BM_GRAZ_HE_0007_01", "BM_GRAZ_HE_0008_01", "BM_GRAZ_HE_0020_01")
 
 MANIFEST_VALUES = {
-    "schema_version": 1,
+    "schema_version": 2,
     "name": "fake",
     "version": "0.0.1",
     "created": "2025-01-01T00:00:00Z",
@@ -55,7 +55,24 @@ MANIFEST_VALUES = {
             "centres": [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]],
             "labels": ["abnormal", "normal"],
         },
+        "calibration": None,
+        "conformal": {
+            "coverage": 0.9,
+            "max_normal": 0.1,
+            "min_abnormal": 0.2,
+            "examples": {"normal": 20, "abnormal": 20},
+        },
+        "reference": {
+            "groups": [
+                {"name": "drawn", "is_simulated": False, "proportions": [[0.5, 0.5, 0, 0, 0], [0.5, 0.3, 0.2, 0, 0]]},
+                {"name": "simulated", "is_simulated": True, "proportions": [[0, 0, 0.2, 0.2, 0.6]]},
+            ],
+            "mean": [0.2] * 5,
+            "axes": [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]],
+            "explained": [0.7, 0.2],
+        },
     },
+    "outliers": {"components": 4, "threshold": 50.0, "training_share": 0.01, "max_share": 0.05},
     "training": {
         "config": {},
         "data": [

@@ -4,7 +4,7 @@ import numpy as np
 
 
 class FakeBackend:
-    """Q looks at how much of the crop is covered; G turns its latent into colours by a fixed projection."""
+    """Q looks at how much of a crop is covered and is surprised by all of it; G turns its latent into fixed colours."""
 
     name = "onnxruntime"
     device = "cpu"
@@ -15,7 +15,7 @@ class FakeBackend:
         rng = np.random.default_rng(1234)
         self._projection = rng.normal(size=(n_clusters + latent_size, 3 * 32 * 32)).astype(np.float32)
 
-    def cluster_probs(self, crops):
+    def describe(self, crops):
         assert crops.dtype == np.float32
         assert crops.shape[1:] == (3, 32, 32)
         assert np.abs(crops).max() <= 1
@@ -23,7 +23,8 @@ class FakeBackend:
         covered = (crops < 1).any(axis=1).mean(axis=(1, 2))
         logits = -200 * (covered[:, None] - np.linspace(0.1, 0.9, self.n_clusters)) ** 2
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+        probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+        return probabilities, np.where(covered > 0.98, 100, 0).astype(np.float32)
 
     def generate(self, latent):
         assert latent.dtype == np.float32

@@ -44,7 +44,7 @@ def drawn(bundle):
 def probs(bundle, drawn):
     """What Q says of them, (K, N, K)."""
     k = bundle.manifest.n_clusters
-    return encode(drawn.reshape(-1, *drawn.shape[2:]), bundle.backend, k).reshape(k, N, k)
+    return encode(drawn.reshape(-1, *drawn.shape[2:]), bundle.backend, k).cluster_probs.reshape(k, N, k)
 
 
 def test_the_default_bundle_is_there():
@@ -127,13 +127,14 @@ def test_bundle_sorts_real_cells_as_its_card_says(bundle, bm_graz):
     """Measured anew on the cells of the training tiles, with the networks as they are served."""
     cells = extract_cells(tile_paths(bm_graz / "tiles"), bundle.manifest.segmentation)
     k = bundle.manifest.n_clusters
-    clusters = encode(cells.crops, bundle.backend, k).argmax(axis=1)
+    clusters = encode(cells.crops, bundle.backend, k).cluster_probs.argmax(axis=1)
     metrics = bundle.manifest.metrics
     shares = np.bincount(clusters, minlength=k) / len(clusters)
     np.testing.assert_allclose(shares, [cluster.share for cluster in metrics.clusters], atol=0.01)
     assert shares.min() >= GATES["share"].bound
     turned = [
-        encode(np.rot90(cells.crops, turns, axes=(1, 2)), bundle.backend, k).argmax(axis=1) for turns in (1, 2, 3)
+        encode(np.rot90(cells.crops, turns, axes=(1, 2)), bundle.backend, k).cluster_probs.argmax(axis=1)
+        for turns in (1, 2, 3)
     ]
     agreement = np.mean([clusters == other for other in turned])
     assert agreement == pytest.approx(metrics.rotation_agreement, abs=0.01)

@@ -24,6 +24,7 @@ from training.export import ExportError, FinishedRun, export_bundle
 from training.labelled import LABELLED, cut_labelled
 from training.loop import DivergedError, restore_trainer, training_loop
 from training.model_checks import assign, check_model
+from training.outliers import fit_outliers
 from training.quality_reference import TilesError
 from training.report import SECTIONS, prototype_figure, render
 from training.tile_labels import LABELS_CSV, LabelsError, TileLabels, read_labels
@@ -121,8 +122,10 @@ def train(
 def fit(run: RunDir) -> None:
     """Fit the image-level model on the run's cells and labels, on simulated bags without these: image_level.json."""
     config, found, trainer = _open(run)
-    clusters = assign(trainer.nets.mean_critic, torch.from_numpy(to_network(found.crops)))
-    result = image_level.fit_image_level(found, clusters, config.train.n_clusters, config.fit)
+    critic = trainer.nets.mean_critic
+    counted = found.only(~fit_outliers(critic, found.crops, found.tile_index).outlier)
+    clusters = assign(critic, torch.from_numpy(to_network(counted.crops)))
+    result = image_level.fit_image_level(counted, clusters, config.train.n_clusters, config.fit)
     image_level.keep(result, run)
     typer.echo(json.dumps(result["metrics"], indent=2))
 
@@ -145,6 +148,7 @@ def export(
         iterations=trainer.iteration,
         checks=check_model(nets.mean_generator, nets.mean_critic, found.crops),
         image_level=image_level.read(run),
+        outliers=fit_outliers(nets.mean_critic, found.crops, found.tile_index),
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")

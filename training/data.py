@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -17,7 +17,7 @@ from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.segment import segment, unmix
-from app.pipeline.types import Float64Array, Int64Array, UInt8Array
+from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.files import whole_file
 from training.quality_reference import Views, measure_views, stack_views
 from training.tile_labels import TileLabels, check_enough
@@ -60,6 +60,16 @@ class Cells:
     def __len__(self) -> int:
         """Number of cells."""
         return len(self.crops)
+
+    def only(self, chosen: BoolArray) -> Cells:
+        """Those of a (N,) mask; the tiles stay."""
+        return replace(
+            self,
+            crops=self.crops[chosen],
+            tile_index=self.tile_index[chosen],
+            centroids=self.centroids[chosen],
+            areas_px=self.areas_px[chosen],
+        )
 
     @property
     def empty_tiles(self) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ import typer
 from PIL import Image
 
 from app.pipeline.presets import DEFAULT
+from training import evaluate_cells_commands, honesty_commands
 from training.config import load_config
 from training.console import bar, write_text
 from training.data import Cells
 from training.evaluate import draw_detection_errors, evaluate_detection, evaluate_segmentation
-from training.evaluate_cells_commands import COMMANDS
 from training.evaluate_quality import evaluate_quality
 from training.evaluate_training_speed import ROUNDS, keep_rows, measure_training_speed
 from training.figure_commands import figure
@@ -24,8 +24,9 @@ from training.systems import by_preset, segmentation_systems
 
 evaluate = typer.Typer(no_args_is_help=True, help="Score what was made against the public data sets.")
 evaluate.add_typer(figure, name="figure")
-for name, command in COMMANDS.items():
-    evaluate.command(name)(command)
+for commands in (evaluate_cells_commands.COMMANDS, honesty_commands.COMMANDS):
+    for name, command in commands.items():
+        evaluate.command(name)(command)
 
 
 @evaluate.command()

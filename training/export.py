@@ -43,6 +43,7 @@ from app.pipeline.types import Float32Array, UInt8Array
 from training.config import Config, as_dict
 from training.data import Cells
 from training.files import whole_file
+from training.outliers import FittedOutliers
 from training.quality_reference import fit_reference
 from training.sample_tile import draw_tile
 from training.shippable import failed_gates
@@ -83,6 +84,7 @@ class FinishedRun:
         iterations: generator iterations done.
         checks: result of `check_model`.
         image_level: result of `fit_image_level`.
+        outliers: result of `fit_outliers`.
     """
 
     config: Config
@@ -92,6 +94,7 @@ class FinishedRun:
     iterations: int
     checks: dict[str, Any]
     image_level: dict[str, Any]
+    outliers: FittedOutliers
 
 
 def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit: bool = False) -> Manifest:
@@ -114,12 +117,13 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
     if target.exists() and not (target / MANIFEST).is_file():
         raise ExportError(f"{target} exists and is not a bundle; it is left as it is.")
     with whole_directory(target) as staged:
-        _write_networks(staged, run.generator, run.critic)
+        q = ClusterNet(run.critic, run.outliers.surprise).eval()
+        _write_networks(staged, run.generator, q)
         onnx = OnnxBackend(staged)
         latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
         _write_golden(staged, onnx, latent)
         _write(staged / SAMPLE, _as_png(draw_tile(_sample_cells(run, onnx))))
-        difference = max_difference(onnx, ClusterNet(run.critic), run.generator, latent)
+        difference = max_difference(onnx, q, run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
         manifest = build_manifest(staged, run, bundle_version, difference)
@@ -131,17 +135,16 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
     return manifest
 
 
-def _write_networks(directory: Path, generator: Generator, critic: CriticQ) -> None:
-    q = ClusterNet(critic)
+def _write_networks(directory: Path, generator: Generator, q: ClusterNet) -> None:
     latent = torch.zeros(2, generator.n_clusters + generator.latent_size)
-    _export_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", "cells")
-    _export_onnx(q, torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", "cluster_probs")
+    _export_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", ["cells"])
+    _export_onnx(q, torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", ["cluster_probs", "surprise"])
     weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
     # By way of memory: on a full disk safetensors has an error of its own, and writes for its owner alone.
     _write(directory / WEIGHTS, save({name: value.contiguous() for name, value in weights.items()}))
 
 
-def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, output_name: str) -> None:
+def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, output_names: list[str]) -> None:
     net = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # The exporter reports its progress on standard output, and warns and logs of its own dependencies.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -155,7 +158,7 @@ def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, o
             opset_version=OPSET,
             external_data=False,
             input_names=[input_name],
-            output_names=[output_name],
+            output_names=output_names,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
 
@@ -180,10 +183,12 @@ def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32
 
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
     cells = from_network(backend.generate(latent))
+    cluster_probs, surprise = backend.describe(to_network(cells))
     _write(directory / GOLDEN_CELLS, _as_png(cells.reshape(-1, CROP_PX, 3)))
     golden = Golden(
         latent=latent.tolist(),
-        cluster_probs=backend.cluster_probs(to_network(cells)).tolist(),
+        cluster_probs=cluster_probs.tolist(),
+        surprise=surprise.tolist(),
         tolerance=GOLDEN_TOLERANCE,
     )
     _write(directory / GOLDEN_EXPECTED, golden.model_dump_json().encode())
@@ -198,13 +203,21 @@ def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
 
 
 def max_difference(backend: Backend, q: nn.Module, generator: nn.Module, latent: Float32Array) -> float:
-    """Largest absolute difference between a backend and PyTorch, over G's cells and Q's probabilities."""
+    """Largest difference between a backend and PyTorch.
+
+    Returns:
+        Over G's cells and Q's probabilities, absolute; and over the surprise, relative where it is above 1.
+    """
     with torch.inference_mode():
         cells = generator(torch.from_numpy(latent)).numpy()
-        probs = q(torch.from_numpy(cells)).numpy()
-    return float(
-        max(np.abs(backend.generate(latent) - cells).max(), np.abs(backend.cluster_probs(cells) - probs).max())
+        probs, surprise = (output.numpy() for output in q(torch.from_numpy(cells)))
+    found_probs, found_surprise = backend.describe(cells)
+    differences = (
+        np.abs(backend.generate(latent) - cells),
+        np.abs(found_probs - probs),
+        np.abs(found_surprise - surprise) / np.maximum(np.abs(surprise), 1),
     )
+    return float(max(difference.max() for difference in differences))
 
 
 def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: Float32Array) -> None:
@@ -233,6 +246,7 @@ def build_manifest(directory: Path, run: FinishedRun, bundle_version: str, onnx_
             "segmentation": cells.segmentation.model_dump(),
             "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
             "image_level": run.image_level["model"],
+            "outliers": run.outliers.limits.model_dump(),
             "training": _provenance(run),
             "metrics": _metrics(run, onnx_max_difference),
             "files": {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in FILES},

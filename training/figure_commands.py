@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from app.pipeline.bundle import Bundle, load_bundle
 from app.pipeline.encode import encode
-from app.pipeline.proportions import summarise
-from app.pipeline.run import analyse_stages
+from app.pipeline.run import Analysis, Stages, analyse_stages
 from training.config import read_config
 from training.console import bar
 from training.data import MAX_TRAINING_PIXELS, tile_paths
@@ -49,8 +48,9 @@ def clusters(data: Tiles, results: Results = RESULTS, bundle: Model = MODEL) -> 
     """Draw sixty cells of each cluster of the bundle, Fig. 8."""
     model = load_bundle(bundle)
     found = [_see(path, model) for path in bar("tiles")(tile_paths(data / "tiles"))]
-    crops, probs = (np.concatenate(part) for part in zip(*found, strict=True))
-    drawn = draw_clusters(crops, probs.argmax(axis=1), model.manifest.n_clusters, seed=0)
+    crops = np.concatenate([stages.crops for _, stages in found])
+    clusters = np.concatenate([analysis.proportions.clusters for analysis, _ in found])
+    drawn = draw_clusters(crops, clusters, model.manifest.n_clusters, seed=0)
     _keep(drawn, results, "clusters", {**_about_bundle(model), "set": data.name, "cells": len(crops)})
 
 
@@ -64,10 +64,11 @@ def proportions(
     """Draw proportions of tiles on their principal components, Fig. 10."""
     model = load_bundle(bundle)
     tiles = LabelledTiles.load(cells)
-    probs = encode(tiles.located.crops, model.backend, model.manifest.n_clusters)
-    hard = np.eye(probs.shape[1])[probs.argmax(axis=1)]
+    encoded = encode(tiles.located.crops, model.backend, model.manifest.n_clusters)
+    # Of the lymph nodes all cells count: few of them are like those of marrow.
+    hard = np.eye(model.manifest.n_clusters)[encoded.cluster_probs.argmax(axis=1)]
     labelled = mean_by_tile(hard, tiles.located, len(tiles.tiles))
-    marrow = [summarise(_see(path, model)[1]).values for path in bar("tiles")(tile_paths(data / "tiles"))]
+    marrow = [_see(path, model)[0].proportions.values for path in bar("tiles")(tile_paths(data / "tiles"))]
     groups = {
         "follicular lymphoma": labelled[tiles.positive == 1],
         "reactive lymph node": labelled[tiles.positive == 0],
@@ -77,10 +78,8 @@ def proportions(
     _keep(draw_proportions(groups), results, "proportions", about)
 
 
-def _see(path: Path, model: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Crops and cluster probabilities of a tile's cells."""
-    analysis, stages = analyse_stages(path.read_bytes(), model, max_pixels=MAX_TRAINING_PIXELS)
-    return stages.crops, analysis.cells.cluster_probs
+def _see(path: Path, model: Bundle) -> tuple[Analysis, Stages]:
+    return analyse_stages(path.read_bytes(), model, max_pixels=MAX_TRAINING_PIXELS)
 
 
 def _keep(drawn: Figure, results: Path, name: str, about: dict[str, Any]) -> None:

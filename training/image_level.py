@@ -11,14 +11,19 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, Stratified
 
 from app.pipeline.manifest import ImageLevel
 from app.pipeline.types import Float64Array, Int64Array
+from training.calibration import fit_calibration, reliability
 from training.config import FitConfig
+from training.conformal import fit_conformal
 from training.console import write_text
 from training.data import Cells, DataError
 from training.label_models import Examples, Folds, fit_models, score_left_out
+from training.reference_tiles import fit_reference_tiles
 from training.simulated_bags import simulate_bags
 from training.tile_labels import LABELS, MIN_PER_LABEL, TileLabels
 
 NAME = "image_level.json"
+HEALTHY_TILES = "healthy training tiles"
+SIMULATED_BAGS = "simulated abnormal bags"
 SIMULATED_BASIS = (
     "Simulated. No abnormal tile was used: 'abnormal' stands for bags of real cells of the training tiles, resampled "
     "so that large, pale (open-chromatin) nuclei dominate, as blasts would. Not validated on any patient."
@@ -64,7 +69,9 @@ def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConf
     """On T labelled tiles and their (T, K) proportions; tiles of a patient are left out together."""
     n = len(proportions)
     examples = Examples(proportions, labels.abnormal)
-    figures = score_left_out(examples, _part(labels), config)
+    folds = list(_part(labels))
+    figures, scores = score_left_out(examples, folds, config)
+    calibration = fit_calibration(scores, labels.abnormal)
     patients = "of unknown patients" if labels.n_patients is None else f"of {labels.n_patients} patients"
     together = "" if labels.n_patients is None else " with all others of the same patient"
     right = sum(figures["called"][name][name] for name in LABELS)
@@ -77,7 +84,16 @@ def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConf
         "patients": labels.n_patients,
         "folds": MIN_PER_LABEL,
     }
-    model = {"label_basis": basis, **fit_models(examples, config)}
+    if calibration is not None:
+        metrics["reliability"] = reliability(scores, labels.abnormal, folds)
+    groups = {f"{name} training tiles": proportions[labels.abnormal == i] for i, name in enumerate(LABELS)}
+    model = {
+        "label_basis": basis,
+        **fit_models(examples, config),
+        "calibration": calibration,
+        "conformal": fit_conformal(scores, labels.abnormal),
+        "reference": fit_reference_tiles(groups),
+    }
     return {"model": model, "metrics": metrics}
 
 
@@ -94,12 +110,21 @@ def _fit_simulated(
 ) -> dict[str, Any]:
     """On bags simulated from tiles; the (T, K) proportions of the real tiles, all healthy, are only looked at."""
     folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(proportions)))
-    model = {"label_basis": SIMULATED_BASIS, **fit_models(bags, config)}
-    scores = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
+    figures, scores = score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config)
+    groups = {HEALTHY_TILES: proportions, SIMULATED_BAGS: bags.proportions[bags.abnormal == 1]}
+    model = {
+        "label_basis": SIMULATED_BASIS,
+        **fit_models(bags, config),
+        # A simulation says nothing of how probable anything is.
+        "calibration": None,
+        "conformal": fit_conformal(scores, bags.abnormal),
+        "reference": fit_reference_tiles(groups, frozenset({SIMULATED_BAGS})),
+    }
+    of_tiles = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
     metrics = {
         "data": f"simulated bags, {folds.get_n_splits()} folds by tile",
-        **score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config),
-        "training_tiles_called_normal": int((scores <= 0).sum()),
+        **figures,
+        "training_tiles_called_normal": int((of_tiles <= 0).sum()),
         "training_tiles": len(proportions),
     }
     return {"model": model, "metrics": metrics}

@@ -11,8 +11,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 from sklearn.svm import LinearSVC
 
-from app.pipeline.diagnose import diagnose
-from app.pipeline.manifest import ImageLevel
+from app.pipeline.diagnose import nearest_label
+from app.pipeline.manifest import KMeans as KMeansPart
 from app.pipeline.types import Float64Array, Int64Array
 from training.config import FitConfig
 from training.tile_labels import LABELS
@@ -48,7 +48,7 @@ def fit_models(examples: Examples, config: FitConfig) -> dict[str, Any]:
         config: C, seed, and the cells below which the service gives no label.
 
     Returns:
-        The numbers of `app.pipeline.manifest.ImageLevel`: all but what the labels rest on.
+        min_cells, svm and kmeans of `app.pipeline.manifest.ImageLevel`.
     """
     svm = LinearSVC(C=config.svm_c, class_weight="balanced", random_state=config.seed)
     svm.fit(examples.proportions, examples.abnormal)
@@ -71,7 +71,7 @@ def _fit_kmeans(examples: Examples, seed: int) -> dict[str, Any]:
     return {"centres": kmeans.cluster_centers_.tolist(), "labels": labels}
 
 
-def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> dict[str, Any]:
+def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> tuple[dict[str, Any], Float64Array]:
     """Label every example, as the service would, with models that were fitted without its fold.
 
     Args:
@@ -81,16 +81,15 @@ def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> dict[
 
     Returns:
         Precision, recall and F1 of the SVM, weighted by support (as Table IV of the paper), the AUC of its scores, how
-        often each label was called what, and the first three of k-means.
+        often each label was called what, and the first three of k-means. And the (B,) scores.
     """
     scores = np.zeros(len(examples.abnormal))
     nearest = np.zeros(len(examples.abnormal), dtype=np.int64)
     for rest, fold in folds:
-        model = ImageLevel.model_validate({"label_basis": "left out", **fit_models(examples[rest], config)})
-        for i in fold:
-            label = diagnose(examples.proportions[i], model.min_cells, model)
-            scores[i] = label.score
-            nearest[i] = LABELS.index(label.kmeans or LABELS[0])
+        model = fit_models(examples[rest], config)
+        kmeans = KMeansPart.model_validate(model["kmeans"])
+        scores[fold] = examples.proportions[fold] @ model["svm"]["weights"] + model["svm"]["bias"]
+        nearest[fold] = [LABELS.index(nearest_label(examples.proportions[i], kmeans)) for i in fold]
     called = (scores > 0).astype(np.int64)
     counts = confusion_matrix(examples.abnormal, called, labels=range(len(LABELS))).tolist()
     return {
@@ -98,7 +97,7 @@ def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> dict[
         "auc": float(roc_auc_score(examples.abnormal, scores)),
         "called": {name: dict(zip(LABELS, row, strict=True)) for name, row in zip(LABELS, counts, strict=True)},
         "kmeans": _weighted(examples.abnormal, nearest),
-    }
+    }, scores
 
 
 def _weighted(truth: Int64Array, called: Int64Array) -> dict[str, float]:

@@ -45,8 +45,8 @@ def check_model(
     codes = torch.arange(k).repeat_interleave(per_cluster)
     z = torch.randn(len(codes), generator.latent_size, generator=random)
     latent = torch.cat([functional.one_hot(codes, k).float(), z], dim=1)
-    generated = _in_chunks(generator, latent.to(device))
-    logits = _in_chunks(lambda x: critic(x)[1], generated)
+    generated = in_chunks(generator, latent.to(device))
+    logits = in_chunks(lambda x: critic(x)[1], generated)
     hits = (logits.argmax(1).cpu() == codes).float().view(k, per_cluster).mean(1)
 
     real = torch.from_numpy(to_network(crops)).to(device)
@@ -85,9 +85,10 @@ def diversity(prototypes: Float32Array, real: Float32Array, clusters: np.ndarray
 
 def assign(critic: CriticQ, crops: Tensor) -> np.ndarray:
     """Cluster of each crop, (N, 3, 32, 32) → (N,) int64."""
-    return _in_chunks(lambda x: critic(x)[1], crops).argmax(1).cpu().numpy()
+    return in_chunks(lambda x: critic(x)[1], crops).argmax(1).cpu().numpy()
 
 
-def _in_chunks(net: Any, inputs: Tensor) -> Tensor:
+def in_chunks(net: Any, inputs: Tensor) -> Tensor:
+    """What a network makes of many crops, without a gradient; it sees 512 at a time."""
     with torch.no_grad():
         return torch.cat([net(chunk) for chunk in inputs.split(CHUNK)])

@@ -104,11 +104,7 @@ PaperRecipe = partial(Ours, config="paper-cpu")
 
 def block_features(trunk: Trunk, crops: Tensor) -> Tensor:
     """(B, 3, 32, 32) → (B, 4 · channels · 16), the feature of paper §IV-C."""
-    maps, h = [], crops
-    for block in trunk.blocks:
-        h = block(h)
-        maps.append(functional.adaptive_max_pool2d(h, FEATURE_GRID).flatten(1))
-    return torch.cat(maps, dim=1)
+    return torch.cat([functional.adaptive_max_pool2d(h, FEATURE_GRID).flatten(1) for h in trunk.maps(crops)], dim=1)
 
 
 def variants() -> dict[str, ClustererFactory]:

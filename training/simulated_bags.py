@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.pipeline.types import Int64Array
+from app.pipeline.types import BoolArray, Int64Array, UInt8Array
 from training.config import FitConfig
 from training.data import Cells
 from training.label_models import Examples
@@ -15,12 +15,20 @@ PALE_QUANTILE = 0.5
 """Large nuclei above this quantile of lightness count as open-chromatin."""
 
 
-def blast_like(cells: Cells) -> np.ndarray:
-    """Which cells have a large, pale nucleus, as myeloblasts do (paper §IV-E); (N,) bool."""
-    grey = cells.crops.mean(axis=3)
+def blast_like(crops: UInt8Array, areas_px: Int64Array) -> BoolArray:
+    """Which cells have a large, pale nucleus, as myeloblasts do (paper §IV-E).
+
+    Args:
+        crops: (N, 32, 32, 3) uint8.
+        areas_px: (N,) of their nuclei.
+
+    Returns:
+        (N,) bool.
+    """
+    grey = crops.mean(axis=3)
     nuclear = grey < 250
     lightness = (grey * nuclear).sum(axis=(1, 2)) / np.maximum(nuclear.sum(axis=(1, 2)), 1)
-    large = cells.areas_px >= np.quantile(cells.areas_px, LARGE_QUANTILE)
+    large = areas_px >= np.quantile(areas_px, LARGE_QUANTILE)
     return np.asarray(large & (lightness >= np.quantile(lightness[large], PALE_QUANTILE)))
 
 
@@ -42,7 +50,7 @@ def simulate_bags(
         B = 2 · `bags_per_class` bags, and the (B,) tile whose cells were drawn for each.
     """
     random = np.random.default_rng(config.seed)
-    blasts = blast_like(cells)
+    blasts = blast_like(cells.crops, cells.areas_px)
     rows, abnormal, tiles = [], [], []
     present = np.unique(cells.tile_index)
     for i in range(2 * config.bags_per_class):

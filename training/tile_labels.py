@@ -46,7 +46,7 @@ class TileLabels:
 
     def counts(self) -> dict[str, int]:
         """Tiles of each label."""
-        return {name: int((self.abnormal == number).sum()) for number, name in enumerate(LABELS)}
+        return count_labels(self.abnormal)
 
     @property
     def n_patients(self) -> int | None:
@@ -64,6 +64,11 @@ class TileLabels:
         if "label_abnormal" not in stored:
             return None
         return cls(stored["label_abnormal"], stored.get("label_patients"))
+
+
+def count_labels(abnormal: Int64Array) -> dict[str, int]:
+    """How many of (T,) are of each label."""
+    return {name: int((abnormal == number).sum()) for number, name in enumerate(LABELS)}
 
 
 def check_enough(labels: TileLabels, of: str) -> None:

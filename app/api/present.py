@@ -17,14 +17,23 @@ from app.api.schemas import (
     CellOut,
     ClusterOut,
     FlagOut,
+    GroupOut,
+    LabelCountsOut,
     LabelOut,
+    OutliersOut,
+    PlacementOut,
+    PrototypesOut,
     QualityOut,
     TileOut,
     TimingOut,
 )
 from app.pipeline.bundle import Bundle
+from app.pipeline.diagnose import Label
+from app.pipeline.manifest import ImageLevel
+from app.pipeline.proportions import Proportions
 from app.pipeline.quality import Flag
-from app.pipeline.run import Analysis, Cells
+from app.pipeline.reference import Placement
+from app.pipeline.run import Cells
 from app.pipeline.types import UInt8Array
 from app.service import Result
 
@@ -62,9 +71,10 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
             tissue_fraction=round(analysis.quality.tissue_fraction, 6),
             flags=[_flag(flag) for flag in analysis.quality.flags],
         ),
-        cells=_cells(analysis.cells, analysis.proportions.clusters.tolist()),
+        cells=_cells(analysis.cells, analysis.proportions),
+        outliers=_outliers(analysis.proportions),
         clusters=_clusters(result),
-        label=_label(analysis),
+        label=_label(analysis.label, result.bundle.manifest.image_level),
         bundle=bundle_used(result.bundle),
         timing_ms=TimingOut(**{stage: round(ms, 3) for stage, ms in analysis.timing_ms.items()}),
     )
@@ -72,10 +82,17 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
 
 def _flag(flag: Flag) -> FlagOut:
     value, threshold = _rounded(flag.value, 6), _rounded(flag.threshold, 6)
-    return FlagOut(code=flag.code, message=flag.message, value=value, threshold=threshold)
+    return FlagOut(
+        code=flag.code,
+        message=flag.message,
+        value=value,
+        threshold=threshold,
+        prevents_label=flag.prevents_label,
+    )
 
 
-def _cells(cells: Cells, clusters: list[int]) -> list[CellOut]:
+def _cells(cells: Cells, proportions: Proportions) -> list[CellOut]:
+    clusters, outlier = proportions.clusters.tolist(), proportions.outlier.tolist()
     # A box is widened to whole pixels, but not for the rounding of its own scaling.
     low = np.floor(cells.bboxes[:, :2] + ROUNDING)
     high = np.ceil(cells.bboxes[:, 2:] - ROUNDING)
@@ -93,24 +110,29 @@ def _cells(cells: Cells, clusters: list[int]) -> list[CellOut]:
             touches_border=touches[i],
             cluster=clusters[i],
             probabilities=probs[i],
-            outlier=None,
+            outlier=outlier[i],
         )
         for i, centroid in enumerate(cells.centroids.round(2).tolist())
     ]
 
 
+def _outliers(proportions: Proportions) -> OutliersOut:
+    count, n_cells = int(proportions.outlier.sum()), len(proportions.outlier)
+    return OutliersOut(count=count, share=count / n_cells if n_cells else None)
+
+
 def _clusters(result: Result) -> list[ClusterOut]:
     manifest, analysis = result.bundle.manifest, result.analysis
     values, intervals = analysis.proportions.values, analysis.proportions.intervals
-    contributions = analysis.label.contributions
+    evidence, names = analysis.label.evidence, manifest.cluster_names
     return [
         ClusterOut(
             cluster=k,
-            name=manifest.cluster_names[k] if manifest.cluster_names else None,
+            name=names.of(k) if names else None,
             count=int(analysis.proportions.counts[k]),
             proportion=None if values is None else float(values[k]),
             interval=None if intervals is None else (float(intervals[k, 0]), float(intervals[k, 1])),
-            contribution=None if contributions is None else float(contributions[k]),
+            contribution=None if evidence is None else float(evidence.contributions[k]),
             prototypes_url=f"/prototypes/{k}?bundle={manifest.name}",
             prototypes=base64_pngs(result.prototypes[k]) if result.prototypes else None,
         )
@@ -118,15 +140,41 @@ def _clusters(result: Result) -> list[ClusterOut]:
     ]
 
 
-def _label(analysis: Analysis) -> LabelOut:
-    label = analysis.label
+def _label(label: Label, model: ImageLevel) -> LabelOut:
+    evidence = label.evidence
     return LabelOut(
         value=label.value,
-        score=label.score,
-        probability=None,
-        kmeans=label.kmeans,
-        basis=label.basis,
+        score=evidence.score if evidence else None,
+        bias=model.svm.bias,
+        probability=evidence.probability if evidence else None,
+        calibrated_on=LabelCountsOut(**model.calibration.tiles.model_dump()) if model.calibration else None,
+        conformal_set=list(evidence.conformal) if evidence else None,
+        kmeans=evidence.kmeans if evidence else None,
+        reference=_placement(evidence.placement) if evidence else None,
+        basis=model.label_basis,
         reason=label.reason,
+    )
+
+
+def _placement(placement: Placement) -> PlacementOut:
+    x, y = placement.position.round(6).tolist()
+    groups = [
+        GroupOut(name=group.name, distance=round(group.distance, 6), farther_than=round(group.farther_than, 6))
+        for group in placement.groups
+    ]
+    return PlacementOut(position=(x, y), nearest=groups[0].name, groups=groups)
+
+
+def prototypes_out(bundle: Bundle, cluster: int, seed: int, cells: UInt8Array) -> PrototypesOut:
+    """(n, 32, 32, 3) prototypes of one cluster, and how well the bundle draws it."""
+    metrics = bundle.manifest.metrics.clusters[cluster]
+    return PrototypesOut(
+        cluster=cluster,
+        n=len(cells),
+        seed=seed,
+        cells=base64_pngs(cells),
+        fidelity=metrics.fidelity,
+        diversity=metrics.diversity,
     )
 
 

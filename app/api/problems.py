@@ -55,11 +55,11 @@ DESCRIPTIONS: Mapping[int, str] = {
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = "about:blank"
+    type: str = Field(default="about:blank", description="the status says what kind of problem it is")
     title: str = Field(description="the status in words")
-    status: int
+    status: int = Field(description="of the response")
     detail: str = Field(description="what was wrong with this request")
-    request_id: str
+    request_id: str = Field(description="also in the header X-Request-ID")
 
 
 def declare(*statuses: int) -> dict[int | str, dict[str, object]]:

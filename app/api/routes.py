@@ -13,7 +13,7 @@ from fastapi.security import APIKeyHeader
 
 from app.api import present
 from app.api.problems import declare
-from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypesOut
+from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
 from app.pipeline.crops import WHITE
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, tile_grid
 from app.pipeline.types import UInt8Array
@@ -85,22 +85,14 @@ async def prototypes(
     cells = await analyzer.prototypes(cluster, n, seed, bundle)
     if format == "png":
         return Response(present.png(_square(cells)), media_type=PNG)
-    metrics = analyzer.bundle(bundle).manifest.metrics.clusters[cluster]
-    answer = PrototypesOut(
-        cluster=cluster,
-        n=n,
-        seed=seed,
-        cells=present.base64_pngs(cells),
-        fidelity=metrics.fidelity,
-        diversity=metrics.diversity,
-    )
+    answer = present.prototypes_out(analyzer.bundle(bundle), cluster, seed, cells)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.get(
     "/prototypes",
     response_class=Response,
-    responses={200: {"content": PNG_CONTENT}, **declare(404, 504)},
+    responses={200: {"model": PrototypeGridOut, "content": PNG_CONTENT}, **declare(404, 504)},
     tags=["prototypes"],
 )
 async def prototype_grid(
@@ -108,10 +100,15 @@ async def prototype_grid(
     n: Annotated[int, Query(ge=1, le=MAX_PROTOTYPES, description="rows")] = 8,
     seed: SeedQuery = 0,
     bundle: BundleQuery = None,
+    format: Annotated[Literal["png", "json"], Query(description="a PNG grid, or each cell by itself")] = "png",
 ) -> Response:
     """The grid of the paper: noise fixed along a row, one column per cluster."""
     grid = await analyzer.prototype_grid(n, seed, bundle)
-    return Response(present.png(tile_grid(grid)), media_type=PNG)
+    if format == "png":
+        return Response(present.png(tile_grid(grid)), media_type=PNG)
+    used = analyzer.bundle(bundle)
+    columns = [present.prototypes_out(used, cluster, seed, grid[:, cluster]) for cluster in range(grid.shape[1])]
+    return Response(PrototypeGridOut(clusters=columns).model_dump_json(), media_type="application/json")
 
 
 @router.get("/bundles", tags=["bundles"])

@@ -21,8 +21,8 @@ class Backend(Protocol):
     name: BackendName
     device: Device
 
-    def cluster_probs(self, crops: Float32Array) -> Float32Array:
-        """Q: (N, 3, 32, 32) in [-1, 1] → (N, K)."""
+    def describe(self, crops: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Q: (N, 3, 32, 32) in [-1, 1] → cluster probabilities (N, K), and surprise (N,)."""
 
     def generate(self, latent: Float32Array) -> Float32Array:
         """G: (N, K + Z) = [one-hot c, z] → (N, 3, 32, 32) in [-1, 1]."""
@@ -53,9 +53,10 @@ class OnnxBackend:
         # A CUDA build without a usable GPU falls back on its own: ask the session what it really uses.
         self.device: Device = "cuda" if self._q.get_providers()[0].startswith("CUDA") else "cpu"
 
-    def cluster_probs(self, crops: Float32Array) -> Float32Array:
+    def describe(self, crops: Float32Array) -> tuple[Float32Array, Float32Array]:
         """See `Backend`."""
-        return np.asarray(self._q.run(None, {"crops": crops})[0])
+        cluster_probs, surprise = self._q.run(None, {"crops": crops})
+        return np.asarray(cluster_probs), np.asarray(surprise)
 
     def generate(self, latent: Float32Array) -> Float32Array:
         """See `Backend`."""

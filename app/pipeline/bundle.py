@@ -31,8 +31,9 @@ class Golden(BaseModel):
 
     latent: list[list[float]] = Field(description="(M, K + Z) input of G; G gives the cells of golden/cells.png")
     cluster_probs: list[list[float]] = Field(description="(M, K) output of Q on those cells")
+    surprise: list[float] = Field(description="(M,) likewise")
     tolerance: float = Field(
-        gt=0, description="largest absolute difference allowed, of probabilities and of G in [-1, 1]"
+        gt=0, description="largest difference allowed: of probabilities and of G in [-1, 1], and relative of surprise"
     )
 
 
@@ -113,8 +114,11 @@ def _self_test(bundle: Bundle) -> None:
     """Both networks must give today what they gave when the bundle was made."""
     golden, cells = read_golden(bundle.directory)
     try:
+        encoded = encode(cells, bundle.backend, bundle.manifest.n_clusters)
+        scale = np.maximum(np.abs(golden.surprise), 1)
         found = {
-            "Q": _difference(encode(cells, bundle.backend, bundle.manifest.n_clusters), golden.cluster_probs),
+            "Q": _difference(encoded.cluster_probs, golden.cluster_probs),
+            "the surprise": _difference(encoded.surprise / scale, np.divide(golden.surprise, scale)),
             # Cells are stored as 8-bit PNG: half a grey level is rounding, not a difference.
             "G": _difference(bundle.backend.generate(np.asarray(golden.latent, np.float32)), to_network(cells))
             - 0.5 / 127.5,

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from app.pipeline.presets import Part, SegmentationParams
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
@@ -31,22 +31,65 @@ N_STAIN_FEATURES = 12
 class Architecture(Part):
     """What the PyTorch fallback needs to rebuild the networks."""
 
-    channels: int = Field(ge=1)
-    code_scale: float = Field(gt=0)
+    channels: int = Field(ge=1, description="width of every layer")
+    code_scale: float = Field(gt=0, description="factor on the one-hot code at G's input")
 
 
 class Svm(Part):
     """L2-SVM on proportions: score = weights · P + bias, positive = abnormal."""
 
-    weights: tuple[float, ...]
-    bias: float
+    weights: tuple[float, ...] = Field(description="of each cluster's proportion, K numbers")
+    bias: float = Field(description="score before any cluster contributes")
 
 
 class KMeans(Part):
     """Two centres in proportion space, and the label of each."""
 
-    centres: tuple[tuple[float, ...], tuple[float, ...]]
-    labels: tuple[LabelValue, LabelValue]
+    centres: tuple[tuple[float, ...], tuple[float, ...]] = Field(description="proportions, K numbers each")
+    labels: tuple[LabelValue, LabelValue] = Field(description="of the centres, in their order")
+
+
+class LabelCounts(Part):
+    """How many examples there are of each label."""
+
+    normal: int = Field(ge=0, description="of normal")
+    abnormal: int = Field(ge=0, description="of abnormal")
+
+
+class Calibration(Part):
+    """Platt's sigmoid (1999): probability of abnormal = 1 / (1 + exp(−(slope · score + intercept)))."""
+
+    slope: float = Field(description="per unit of the SVM's score")
+    intercept: float = Field(description="log odds at score 0")
+    tiles: LabelCounts = Field(
+        description="labelled tiles that it rests on, each scored by an SVM that had not seen it"
+    )
+
+
+class Conformal(Part):
+    """Scores that each label can have, from examples that the SVM had not seen (Vovk 2015)."""
+
+    coverage: Fraction = Field(description="share of each label's examples that these limits hold")
+    max_normal: float | None = Field(description="highest score of a normal tile; null: too few examples for a limit")
+    min_abnormal: float | None = Field(description="lowest score of an abnormal tile; null: likewise")
+    examples: LabelCounts = Field(description="that the limits rest on")
+
+
+class ReferenceGroup(Part):
+    """Tiles, or simulated ones, that a tile is shown beside."""
+
+    name: str = Field(min_length=1, description="what they are")
+    is_simulated: bool = Field(description="whether they are bags of resampled cells instead of tiles")
+    proportions: tuple[tuple[float, ...], ...] = Field(min_length=1, description="of each of them, K numbers of 0–1")
+
+
+class Reference(Part):
+    """Where proportions lie among those of the training tiles (paper Fig. 10)."""
+
+    groups: tuple[ReferenceGroup, ...] = Field(min_length=1)
+    mean: tuple[float, ...] = Field(description="proportions at the origin of the principal components, K numbers")
+    axes: tuple[tuple[float, ...], tuple[float, ...]] = Field(description="first two principal components, K numbers")
+    explained: tuple[Fraction, Fraction] = Field(description="their shares of the variance")
 
 
 class ImageLevel(Part):
@@ -56,7 +99,47 @@ class ImageLevel(Part):
     min_cells: int = Field(ge=1, description="cells below which no label is given")
     svm: Svm
     kmeans: KMeans
-    calibration: None = Field(default=None, description="of score to probability; none yet")
+    calibration: Calibration | None = Field(description="of score to probability; null: too few labelled tiles")
+    conformal: Conformal
+    reference: Reference
+
+
+class Outliers(Part):
+    """When a cell is unlike the training cells, and when a tile holds too many of such."""
+
+    components: int = Field(ge=1, description="principal components of Q's maps that surprise is measured on")
+    threshold: float = Field(description="surprise above which a cell is an outlier, in nats but for a constant")
+    training_share: Fraction = Field(description="share of training cells above it, each of a tile left out of the fit")
+    max_share: Fraction = Field(description="share of outliers in a tile above which it gets no label")
+
+
+class ClusterName(Part):
+    """What somebody calls a cluster."""
+
+    cluster: int = Field(ge=0, description="which")
+    name: str = Field(min_length=1, max_length=80, description="what it is called")
+    by: str = Field(min_length=1, max_length=80, description="who says so")
+    when: str = Field(description="when, ISO 8601")
+    cells: int = Field(ge=1, description="how many of its cells they looked at")
+
+
+class ClusterNames(Part):
+    """The names that clusters were given; each change makes another version."""
+
+    version: int = Field(ge=1, description="how often names were changed")
+    clusters: tuple[ClusterName, ...] = Field(description="those that have one")
+
+    @field_validator("clusters")
+    @classmethod
+    def _once_each(cls, value: tuple[ClusterName, ...]) -> tuple[ClusterName, ...]:
+        named = [entry.cluster for entry in value]
+        if len(set(named)) != len(named):
+            raise ValueError(f"must name each cluster once, found {sorted(named)}")
+        return value
+
+    def of(self, cluster: int) -> str | None:
+        """Its name, if it has one."""
+        return next((entry.name for entry in self.clusters if entry.cluster == cluster), None)
 
 
 class QualityReference(Part):
@@ -109,22 +192,22 @@ class QualityReference(Part):
 class DataSource(Part):
     """One data set that the bundle was trained on."""
 
-    name: str
-    description: str
-    source: str
-    licence: str
-    tiles: int = Field(ge=1)
-    cells: int = Field(ge=1)
+    name: str = Field(description="short name")
+    description: str = Field(description="what its tiles are")
+    source: str = Field(description="where it is from")
+    licence: str = Field(description="its terms")
+    tiles: int = Field(ge=1, description="tiles with cells")
+    cells: int = Field(ge=1, description="cells that were trained on")
 
 
 class Training(Part):
     """Provenance."""
 
-    config: dict[str, JsonValue]
-    data: tuple[DataSource, ...]
-    code_version: str
-    libraries: dict[str, str]
-    iterations: int = Field(ge=1)
+    config: dict[str, JsonValue] = Field(description="the configuration, whole")
+    data: tuple[DataSource, ...] = Field(description="what was trained on")
+    code_version: str = Field(description="of this package")
+    libraries: dict[str, str] = Field(description="versions, by name")
+    iterations: int = Field(ge=1, description="generator iterations")
 
 
 class ClusterMetrics(Part):
@@ -138,33 +221,34 @@ class ClusterMetrics(Part):
 class Metrics(Part):
     """How well the bundle learned."""
 
-    loss_q: float
-    rotation_agreement: float = Field(ge=0, le=1)
-    clusters: tuple[ClusterMetrics, ...]
-    onnx_max_difference: float = Field(ge=0)
+    loss_q: float = Field(description="L_Q (eq. 12) on generated cells, nats")
+    rotation_agreement: float = Field(ge=0, le=1, description="share of crops that stay in their cluster when turned")
+    clusters: tuple[ClusterMetrics, ...] = Field(description="by number")
+    onnx_max_difference: float = Field(ge=0, description="largest difference between ONNX and PyTorch")
     image_level: dict[str, JsonValue] = Field(description="of the label, on tiles or bags left out of its fit")
 
 
 class Manifest(Part):
     """The bundle's description; every other file is named here with its checksum."""
 
-    schema_version: Literal[1]
-    name: str = Field(pattern=NAME_PATTERN)
-    version: str
-    created: str
-    licence: str
-    n_clusters: int = Field(ge=2, le=64)
-    latent_size: int = Field(ge=1)
+    schema_version: Literal[2] = Field(description="of this document's form")
+    name: str = Field(pattern=NAME_PATTERN, description="also of its directory")
+    version: str = Field(description="of the bundle")
+    created: str = Field(description="when, ISO 8601")
+    licence: str = Field(description="of the bundle")
+    n_clusters: int = Field(ge=2, le=64, description="K")
+    latent_size: int = Field(ge=1, description="length of z")
     mpp: float = Field(gt=0, description="µm per pixel that nuclei and crops are measured at")
-    mpp_basis: str
+    mpp_basis: str = Field(description="where that number comes from")
     architecture: Architecture
-    segmentation: SegmentationParams
+    segmentation: SegmentationParams = Field(description="how nuclei are found")
     quality: QualityReference
-    cluster_names: tuple[str, ...] | None = None
+    outliers: Outliers
+    cluster_names: ClusterNames | None = Field(default=None, description="null: nobody has named any")
     image_level: ImageLevel
     training: Training
     metrics: Metrics
-    files: dict[str, Sha256]
+    files: dict[str, Sha256] = Field(description="every other file, with its SHA-256")
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -173,10 +257,17 @@ class Manifest(Part):
             "image_level.svm.weights": self.image_level.svm.weights,
             "image_level.kmeans.centres[0]": self.image_level.kmeans.centres[0],
             "image_level.kmeans.centres[1]": self.image_level.kmeans.centres[1],
+            "image_level.reference.mean": self.image_level.reference.mean,
+            "image_level.reference.axes[0]": self.image_level.reference.axes[0],
+            "image_level.reference.axes[1]": self.image_level.reference.axes[1],
             "metrics.clusters": self.metrics.clusters,
         }
-        if self.cluster_names is not None:
-            sizes["cluster_names"] = self.cluster_names
+        for group in self.image_level.reference.groups:
+            sizes |= {f"proportions of '{group.name}'": row for row in group.proportions if len(row) != k}
+        names = self.cluster_names.clusters if self.cluster_names else ()
+        unknown = [entry.cluster for entry in names if entry.cluster >= k]
+        if unknown:
+            raise ValueError(f"cluster_names must be of clusters 0 to {k - 1}, found {unknown}")
         for field, values in sizes.items():
             if len(values) != k:
                 raise ValueError(f"{field} must have n_clusters = {k} entries, found {len(values)}")

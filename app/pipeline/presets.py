@@ -47,7 +47,7 @@ class StainParams(Part):
 class ThresholdParams(Part):
     """The paper's recipe: everything between a tile and its nuclei."""
 
-    preset: Literal["paper"]
+    preset: Literal["paper"] = Field(description="which preset these are the numbers of")
     engine: Engine = Field(description="who computes the stains")
     stain: StainParams
     threshold: int = Field(ge=1, le=255, description="haematoxylin intensity below which a pixel is nuclear")
@@ -74,7 +74,7 @@ class ScoreParams(Part):
 class LevelParams(Part):
     """Objects at many levels of density: everything between a tile and its nuclei."""
 
-    preset: Literal["default"]
+    preset: Literal["default"] = Field(description="which preset these are the numbers of")
     engine: Engine = Field(description="who computes the stains")
     stain: StainParams
     smoothing_px: Positive = Field(description="sigma of the Gaussian over density")

@@ -5,57 +5,83 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
-from app.pipeline.types import Float32Array, Float64Array, Int64Array
+from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
 
-Z_95 = 1.959963984540054
-"""97.5% point of the standard normal distribution."""
+CONFIDENCE = 0.95
+"""Of all of a tile's intervals together."""
+CERTAIN_CELLS = 20
+"""Cells of which Q is certain, that the spread of the probabilities is drawn to: of few cells it is hardly known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proportions:
-    """How a tile's cells fall into clusters.
+    """How a tile's cells fall into clusters; outliers are of none.
 
     Attributes:
-        clusters: (N,) int64, argmax of Q.
-        counts: (K,) int64.
-        values: (K,) float64 that sum to 1; None for a tile without cells.
-        intervals: (K, 2) float64, 95% Wilson score interval of each proportion by itself; None likewise. It covers the
-            sampling of cells only, not the errors of Q.
+        clusters: (N,) int64, argmax of Q, of every cell.
+        outlier: (N,) bool, which cells are not counted.
+        counts: (K,) int64 of the others.
+        values: (K,) float64 that sum to 1; None for a tile without cells to count.
+        intervals: (K, 2) float64, see `simultaneous_intervals`; None likewise.
     """
 
     clusters: Int64Array
+    outlier: BoolArray
     counts: Int64Array
     values: Float64Array | None
     intervals: Float64Array | None
 
+    @property
+    def n_counted(self) -> int:
+        """Cells that the proportions rest on."""
+        return int(self.counts.sum())
 
-def summarise(cluster_probs: Float32Array) -> Proportions:
+
+def summarise(cluster_probs: Float32Array, outlier: BoolArray) -> Proportions:
     """Count cells per cluster: P_i = X_i / ΣX.
 
     Args:
         cluster_probs: (N, K) float32.
+        outlier: (N,) which cells to leave out.
     """
-    n, k = cluster_probs.shape
     clusters = cluster_probs.argmax(axis=1).astype(np.int64)
-    counts = np.bincount(clusters, minlength=k).astype(np.int64)
+    counted = ~outlier
+    counts = np.bincount(clusters[counted], minlength=cluster_probs.shape[1]).astype(np.int64)
+    n = int(counts.sum())
     if n == 0:
-        return Proportions(clusters, counts, None, None)
-    return Proportions(clusters, counts, counts / n, wilson(counts, n))
+        return Proportions(clusters, outlier, counts, None, None)
+    intervals = simultaneous_intervals(cluster_probs[counted].astype(np.float64))
+    # Where Q is unsure of many cells, the count itself may lie outside of what their probabilities add up to.
+    values = counts / n
+    intervals = np.stack([np.minimum(intervals[:, 0], values), np.maximum(intervals[:, 1], values)], axis=1)
+    return Proportions(clusters, outlier, counts, values, intervals)
 
 
-def wilson(counts: Int64Array, total: int) -> Float64Array:
-    """95% Wilson score interval of binomial proportions (Wilson 1927).
+def simultaneous_intervals(probabilities: Float64Array) -> Float64Array:
+    """95% score intervals of all clusters' proportions together.
+
+    They are of the tissue that the cells are a random sample of, where a cell is in cluster k with the probability that
+    Q gives it. The mean probability is then an unbiased estimate, and the spread of the probabilities holds both the
+    sampling of cells and the doubt about each: it gives the effective number of cells (Korn & Graubard 1998) in
+    Wilson's interval (1927), at the level that holds for all K at once (Bonferroni, as Goodman 1965).
 
     Args:
-        counts: (K,) successes.
-        total: trials, ≥ 1.
+        probabilities: (N, K) float64, N ≥ 1, rows sum to 1.
 
     Returns:
         (K, 2) float64 low, high within [0, 1].
     """
-    p = counts / total
-    centre = p + Z_95**2 / (2 * total)
-    half = Z_95 * np.sqrt(p * (1 - p) / total + Z_95**2 / (4 * total**2))
-    bounds = np.stack([centre - half, centre + half], axis=1) / (1 + Z_95**2 / total)
-    return np.clip(bounds, 0.0, 1.0)
+    n, k = probabilities.shape
+    # Of two clusters the one's interval is the other's mirrored: there is one statement, not two.
+    z = float(ndtri(1 - (1 - CONFIDENCE) / (2 * (k if k > 2 else 1))))
+    p = probabilities.mean(axis=0)
+    certain = p * (1 - p)
+    spread = (n * probabilities.var(axis=0) + CERTAIN_CELLS * certain) / (n + CERTAIN_CELLS)
+    # Certain cells have the spread p(1 − p), unsure ones have less.
+    n_effective = n * np.divide(certain, spread, out=np.ones(k), where=spread > 0)
+    centre = p + z**2 / (2 * n_effective)
+    half = z * np.sqrt(certain / n_effective + z**2 / (4 * n_effective**2))
+    bounds = np.stack([centre - half, centre + half], axis=1) / (1 + z**2 / n_effective)[:, None]
+    return np.asarray(np.clip(bounds, 0.0, 1.0))

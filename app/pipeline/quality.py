@@ -24,6 +24,8 @@ MESSAGES = {
     "scale_suspect": "The mean nuclear radius is {value} px, {side} {limit}: the tile may be at another scale.",
 }
 """By code, in the order in which they are given."""
+HARMLESS = frozenset({"mpp_unknown", "few_cells"})
+"""Codes beside which a label is given; every other one prevents it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Flag:
     message: str
     value: float | None = None
     threshold: float | None = None
+
+    @property
+    def prevents_label(self) -> bool:
+        """Whether no label is given to such a tile."""
+        return self.code not in HARMLESS
 
 
 @dataclass(frozen=True, slots=True)

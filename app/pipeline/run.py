@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
 from app.pipeline.border import keep_whole
 from app.pipeline.bundle import Bundle
+from app.pipeline.cell_flags import cell_flags
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode, rescale
 from app.pipeline.diagnose import Label, diagnose
@@ -128,11 +129,13 @@ def analyse_stages(
             quality = assess(tile, pixels, stains, manifest.segmentation.stain, manifest.quality)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)
-            probs = encode(crops, bundle.backend, manifest.n_clusters)
+            encoded = encode(crops, bundle.backend, manifest.n_clusters)
         with _timed(timing, "label"):
-            proportions = summarise(probs)
-            label = diagnose(proportions.values, len(nuclei), manifest.image_level)
-            cells = _on_upload(nuclei, outlines, probs, tile)
+            proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
+            quality = replace(quality, flags=quality.flags + cell_flags(proportions, manifest.outliers))
+            doubts = [flag.message for flag in quality.flags if flag.prevents_label]
+            label = diagnose(proportions.values, proportions.n_counted, manifest.image_level, doubts)
+            cells = _on_upload(nuclei, outlines, encoded.cluster_probs, tile)
     analysis = Analysis(tile, quality, cells, len(found) - len(nuclei), proportions, label, timing)
     return analysis, Stages(pixels, stains, nuclei, crops)
 

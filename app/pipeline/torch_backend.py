@@ -13,7 +13,7 @@ from torch import nn
 from app.pipeline.backends import BackendName, Device
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
-from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
+from app.pipeline.torch_nets import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Surprise
 from app.pipeline.types import Float32Array
 
 
@@ -38,7 +38,10 @@ class TorchBackend:
                 "generator": Generator(
                     architecture.channels, manifest.n_clusters, manifest.latent_size, architecture.code_scale
                 ),
-                "q": ClusterNet(CriticQ(architecture.channels, manifest.n_clusters)),
+                "q": ClusterNet(
+                    CriticQ(architecture.channels, manifest.n_clusters),
+                    Surprise(MAP_STATISTICS * architecture.channels, manifest.outliers.components, manifest.n_clusters),
+                ),
             }
         )
         try:
@@ -47,14 +50,13 @@ class TorchBackend:
             raise InvalidBundle(f"{WEIGHTS} does not fit the manifest's architecture.") from error
         self._nets = nets.eval().to(self.device)
 
-    def cluster_probs(self, crops: Float32Array) -> Float32Array:
+    def describe(self, crops: Float32Array) -> tuple[Float32Array, Float32Array]:
         """See `Backend`."""
-        return self._run("q", crops)
+        with torch.inference_mode():
+            cluster_probs, surprise = self._nets["q"](torch.from_numpy(crops).to(self.device))
+            return cluster_probs.cpu().numpy(), surprise.cpu().numpy()
 
     def generate(self, latent: Float32Array) -> Float32Array:
         """See `Backend`."""
-        return self._run("generator", latent)
-
-    def _run(self, net: str, inputs: Float32Array) -> Float32Array:
         with torch.inference_mode():
-            return np.asarray(self._nets[net](torch.from_numpy(inputs).to(self.device)).cpu().numpy())
+            return np.asarray(self._nets["generator"](torch.from_numpy(latent).to(self.device)).cpu().numpy())

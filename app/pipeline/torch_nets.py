@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+MAP_STATISTICS = 8
+"""Of each channel of the trunk: mean and standard deviation of four maps."""
 SEED_PX = 4
 """Edge of the generator's first feature map; three doublings give the 32-px crop."""
 
@@ -107,12 +109,31 @@ class Trunk(nn.Module):
             ]
         )
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """(B, 3, 32, 32) → (B, C), the ReLU'd and globally averaged last map."""
-        h = crops
+    def maps(self, crops: Tensor) -> list[Tensor]:
+        """(B, 3, 32, 32) → the map after each block: (B, C, 16, 16), then three of (B, C, 8, 8)."""
+        found, h = [], crops
         for block in self.blocks:
             h = block(h)
-        return functional.relu(h).mean(dim=(2, 3))
+            found.append(h)
+        return found
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, 3, 32, 32) → (B, C), the ReLU'd and globally averaged last map."""
+        return pooled(self.maps(crops))
+
+
+def pooled(maps: list[Tensor]) -> Tensor:
+    """What both heads look at: the last map, ReLU'd and globally averaged, (B, C)."""
+    return functional.relu(maps[-1]).mean(dim=(2, 3))
+
+
+def map_statistics(maps: list[Tensor]) -> Tensor:
+    """Mean and standard deviation of every channel of every map, (B, 8C): what `Surprise` looks at."""
+    means = [h.mean(dim=(2, 3)) for h in maps]
+    spreads = [
+        (h - mean[:, :, None, None]).square().mean(dim=(2, 3)).sqrt() for h, mean in zip(maps, means, strict=True)
+    ]
+    return torch.cat(means + spreads, dim=1)
 
 
 class CriticQ(nn.Module):
@@ -130,14 +151,53 @@ class CriticQ(nn.Module):
         return self.score(h).squeeze(1), self.code_logits(h)
 
 
-class ClusterNet(nn.Module):
-    """Q as it is served: crops → cluster probabilities."""
+class Surprise(nn.Module):
+    """How unlike the training cells a cell is: −log of a mixture's density, a Gaussian for each cluster.
 
-    def __init__(self, critic: CriticQ) -> None:
+    Not in the paper; Gaussians on the features of a classifier are due to Lee et al. 2018. Its numbers are no
+    parameters: they are fitted to the training cells, not learned by descent.
+
+    Args:
+        features: D, of `map_statistics`.
+        components: P, principal components that are looked at.
+        n_clusters: K.
+    """
+
+    def __init__(self, features: int, components: int, n_clusters: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.projection: Tensor
+        self.centres: Tensor
+        self.whitening: Tensor
+        self.log_weights: Tensor
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("projection", torch.zeros(features, components))
+        self.register_buffer("centres", torch.zeros(n_clusters, components))
+        self.register_buffer("whitening", torch.zeros(n_clusters, components, components))
+        self.register_buffer("log_weights", torch.zeros(n_clusters))
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """(B, D) → (B,), in nats but for a constant; the higher, the more unlike."""
+        scores = (statistics - self.mean) @ self.projection
+        # (K, B, P): each cell as each Gaussian sees it.
+        white = (scores.unsqueeze(0) - self.centres.unsqueeze(1)) @ self.whitening
+        distances = white.square().sum(dim=2)
+        logs = self.log_weights.unsqueeze(1) - distances / 2
+        # torch.logsumexp becomes an ONNX operator that is not stable everywhere.
+        highest = logs.amax(dim=0)
+        return -(highest + (logs - highest).exp().sum(dim=0).log())
+
+
+class ClusterNet(nn.Module):
+    """Q as it is served: crops → cluster probabilities, and how unlike the training cells each is."""
+
+    def __init__(self, critic: CriticQ, surprise: Surprise) -> None:
         super().__init__()
         self.trunk = critic.trunk
         self.code_logits = critic.code_logits
+        self.surprise = surprise
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """(B, 3, 32, 32) → (B, K), rows sum to 1."""
-        return functional.softmax(self.code_logits(self.trunk(crops)), dim=1)
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, 32, 32) → (B, K), rows sum to 1, and (B,)."""
+        maps = self.trunk.maps(crops)
+        return functional.softmax(self.code_logits(pooled(maps)), dim=1), self.surprise(map_statistics(maps))

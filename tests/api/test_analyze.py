@@ -4,6 +4,7 @@ import hashlib
 import io
 from datetime import datetime
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
 KEYS = {
     "tile": {"width", "height", "mpp", "sha256"},
     "quality": {"focus", "stain_distance", "tissue_fraction", "flags"},
-    "label": {"value", "score", "probability", "kmeans", "basis", "reason"},
+    "label": {"value", "score", "probability", "kmeans", "basis", "reason", "bias", "conformal_set", "reference"},
     "bundle": {"name", "version", "sha256", "backend", "device"},
     "timing_ms": {"decode", "segment", "encode", "total"},
 }
@@ -91,8 +92,10 @@ def test_each_cell_is_in_its_most_probable_cluster(answer, card):
 
 
 def test_proportions_are_counts_over_cells(answer, card):
-    total = len(answer["cells"])
-    counted = np.bincount(stack(answer, "cluster"), minlength=card["n_clusters"])
+    outlier = stack(answer, "outlier")
+    total = (~outlier).sum()
+    counted = np.bincount(stack(answer, "cluster")[~outlier], minlength=card["n_clusters"])
+    assert answer["outliers"] == {"count": outlier.sum(), "share": pytest.approx(outlier.mean())}
     assert [cluster["cluster"] for cluster in answer["clusters"]] == list(range(card["n_clusters"]))
     assert [cluster["count"] for cluster in answer["clusters"]] == counted.tolist()
     assert sum(cluster["proportion"] for cluster in answer["clusters"]) == pytest.approx(1, abs=1e-6)
@@ -111,21 +114,36 @@ def test_intervals_hold_their_proportion(answer):
 def test_contributions_and_bias_make_the_score(answer, card):
     label, svm = answer["label"], card["manifest"]["image_level"]["svm"]
     contributions = [cluster["contribution"] for cluster in answer["clusters"]]
-    assert sum(contributions) + svm["bias"] == pytest.approx(label["score"], abs=1e-9)
+    assert label["bias"] == svm["bias"]
+    assert sum(contributions) + label["bias"] == pytest.approx(label["score"], abs=1e-9)
     assert contributions == pytest.approx(
         [weight * cluster["proportion"] for weight, cluster in zip(svm["weights"], answer["clusters"], strict=True)]
     )
     assert label["value"] == ("abnormal" if label["score"] > 0 else "normal")
     assert label["kmeans"] in {"normal", "abnormal"}
+    assert label["conformal_set"] in ([], [label["value"]])
+    # Of simulated bags no probability is offered.
+    assert (label["probability"], label["calibrated_on"]) == (None, None)
     assert label["basis"] == card["manifest"]["image_level"]["label_basis"]
     assert label["reason"]
+
+
+def test_tile_lies_among_the_reference_tiles(answer, card):
+    placed, reference = answer["label"]["reference"], card["manifest"]["image_level"]["reference"]
+    proportions = np.array([cluster["proportion"] for cluster in answer["clusters"]])
+    expected = np.array(reference["axes"]) @ (proportions - reference["mean"])
+    assert placed["position"] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert {group["name"] for group in placed["groups"]} == {group["name"] for group in reference["groups"]}
+    assert placed["nearest"] == placed["groups"][0]["name"] == "healthy training tiles"
 
 
 def test_quality_and_timing_are_measures(answer):
     assert answer["quality"]["focus"] > 0
     assert 0 < answer["quality"]["tissue_fraction"] <= 1
     assert 0 <= answer["quality"]["stain_distance"] < 90
-    assert all(set(flag) == {"code", "message", "value", "threshold"} for flag in answer["quality"]["flags"])
+    assert all(
+        set(flag) == {"code", "message", "value", "threshold", "prevents_label"} for flag in answer["quality"]["flags"]
+    )
     assert "mpp_unknown" in {flag["code"] for flag in answer["quality"]["flags"]}
     timing = answer["timing_ms"]
     assert all(ms >= 0 for ms in timing.values())
@@ -265,13 +283,28 @@ def test_tile_without_cells_is_an_answer(client, pixels, card):
     assert answer["label"]["score"] is None
     assert answer["label"]["kmeans"] is None
     assert answer["label"]["probability"] is None
-    assert "No nucleus" in answer["label"]["reason"]
+    assert answer["label"]["conformal_set"] is None
+    assert answer["label"]["reference"] is None
+    assert answer["outliers"] == {"count": 0, "share": None}
+    assert "No cell was counted" in answer["label"]["reason"]
 
 
-def test_few_cells_give_proportions_but_no_label(client):
-    centres = [[60, 60], [120, 90]]
-    answer = post_tile(client, encoded(draw_tile(np.array(centres)))).json()
-    assert len(answer["cells"]) == 2
+def test_few_cells_give_proportions_but_no_label(client, sample):
+    corner = np.asarray(Image.open(io.BytesIO(sample)))[:200, :200]
+    answer = post_tile(client, encoded(corner)).json()
+    counted = sum(cluster["count"] for cluster in answer["clusters"])
+    assert 5 <= counted < 50
     assert sum(cluster["proportion"] for cluster in answer["clusters"]) == pytest.approx(1, abs=1e-6)
     assert answer["label"]["value"] == "indeterminate"
-    assert "2 cells" in answer["label"]["reason"]
+    assert f"{counted} cells were counted; a label needs at least 50." in answer["label"]["reason"]
+    few = next(flag for flag in answer["quality"]["flags"] if flag["code"] == "few_cells")
+    assert (few["value"], few["threshold"], few["prevents_label"]) == (counted, 500, False)
+
+
+def test_blurred_tile_gets_no_label(client, sample):
+    tile = np.asarray(Image.open(io.BytesIO(sample)))
+    answer = post_tile(client, encoded(cv2.GaussianBlur(tile, (0, 0), 3))).json()
+    blurred = next(flag for flag in answer["quality"]["flags"] if flag["code"] == "blurred")
+    assert blurred["prevents_label"]
+    assert answer["label"]["value"] == "indeterminate"
+    assert blurred["message"] in answer["label"]["reason"]

@@ -84,3 +84,15 @@ def test_grid_has_eight_rows_unless_another_number_is_given(client, card):
 
 def test_bundle_may_be_named(client):
     assert client.get("/prototypes/0?bundle=marrow").content == client.get("/prototypes/0").content
+
+
+def test_grid_as_json_has_its_cells_and_how_well_each_cluster_is_drawn(client, card):
+    answer = client.get("/prototypes", params={"format": "json", "n": 3, "seed": 5}).json()
+    metrics = card["manifest"]["metrics"]["clusters"]
+    assert [column["cluster"] for column in answer["clusters"]] == list(range(len(metrics)))
+    grid = pixels(client.get("/prototypes?n=3&seed=5")).reshape(3, 32, len(metrics), 32, 3)
+    for column, measured in zip(answer["clusters"], metrics, strict=True):
+        assert (column["fidelity"], column["diversity"]) == (measured["fidelity"], measured["diversity"])
+        assert (column["n"], column["seed"]) == (3, 5)
+        drawn = np.stack([decoded(base64.b64decode(cell, validate=True)) for cell in column["cells"]])
+        np.testing.assert_array_equal(drawn, grid[:, :, column["cluster"]])

@@ -72,7 +72,7 @@ def test_shipped_bundle_holds_what_its_manifest_names_and_nothing_else(shipped_b
 
 
 def test_probabilities_of_every_cell_sum_to_one(loaded, crops):
-    probs = encode(crops, loaded.backend, loaded.manifest.n_clusters)
+    probs = encode(crops, loaded.backend, loaded.manifest.n_clusters).cluster_probs
     assert probs.shape == (300, loaded.manifest.n_clusters)
     assert probs.dtype == np.float32
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
@@ -87,8 +87,9 @@ def test_sample_tile_has_cells(loaded, shipped_bundle):
 def test_one_session_serves_several_threads(loaded, crops):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: encode(crops, loaded.backend, loaded.manifest.n_clusters), range(8)))
-    for probs in found[1:]:
-        np.testing.assert_allclose(probs, found[0], atol=1e-6)
+    for encoded in found[1:]:
+        np.testing.assert_allclose(encoded.cluster_probs, found[0].cluster_probs, atol=1e-6)
+        np.testing.assert_allclose(encoded.surprise, found[0].surprise, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -112,8 +113,9 @@ def check_fallback(directory, loaded, crops):
     assert fallback.backend.name == "pytorch"
     k = loaded.manifest.n_clusters
     ours, reference = (encode(crops, bundle.backend, k) for bundle in (fallback, loaded))
-    np.testing.assert_allclose(ours, reference, atol=1e-3)
-    np.testing.assert_array_equal(ours.argmax(axis=1), reference.argmax(axis=1))
+    np.testing.assert_allclose(ours.cluster_probs, reference.cluster_probs, atol=1e-3)
+    np.testing.assert_array_equal(ours.cluster_probs.argmax(axis=1), reference.cluster_probs.argmax(axis=1))
+    np.testing.assert_allclose(ours.surprise, reference.surprise, rtol=1e-3, atol=1e-2)
     latent = np.eye(k, k + loaded.manifest.latent_size, dtype=np.float32)
     np.testing.assert_allclose(fallback.backend.generate(latent), loaded.backend.generate(latent), atol=1e-3)
 
@@ -177,8 +179,8 @@ def test_other_cells_than_the_golden_ones_are_refused(directory):
     replace(directory, "golden/cells.png", buffer.getvalue())
 
     def change(values):
-        probs = values["cluster_probs"]
-        probs[0], probs[-1] = probs[-1], probs[0]
+        for outputs in (values["cluster_probs"], values["surprise"]):
+            outputs[0], outputs[-1] = outputs[-1], outputs[0]
 
     change_golden(directory, change)
     with pytest.raises(InvalidBundle, match="G does not reproduce"):

@@ -16,14 +16,16 @@ def some_crops(n):
 def test_batches_do_not_change_any_cell(n):
     crops = some_crops(n)
     backend = FakeBackend()
-    probs = encode(crops, backend, 5)
-    alone = np.concatenate([encode(crops[i : i + 1], FakeBackend(), 5) for i in range(n)])
-    np.testing.assert_array_equal(probs, alone)
+    together = encode(crops, backend, 5)
+    alone = [encode(crops[i : i + 1], FakeBackend(), 5) for i in range(n)]
+    np.testing.assert_array_equal(together.cluster_probs, np.concatenate([one.cluster_probs for one in alone]))
+    np.testing.assert_array_equal(together.surprise, np.concatenate([one.surprise for one in alone]))
     assert sum(backend.batches) == n
     assert max(backend.batches) <= 256
 
 
 def test_no_cells_need_no_network():
     backend = FakeBackend()
-    assert encode(np.zeros((0, 32, 32, 3), np.uint8), backend, 5).shape == (0, 5)
+    none = encode(np.zeros((0, 32, 32, 3), np.uint8), backend, 5)
+    assert (none.cluster_probs.shape, none.surprise.shape) == ((0, 5), (0,))
     assert backend.batches == []

@@ -7,6 +7,8 @@ from app.pipeline.bundle import read_manifest
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.presets import DEFAULT, LevelParams
 
+NAME = {"cluster": 0, "name": "round", "by": "somebody", "when": "2026-01-01", "cells": 60}
+
 
 def written(directory, values):
     (directory / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
@@ -30,7 +32,7 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("schema_version", 2),
+        ("schema_version", 1),
         ("name", "../etc"),
         ("name", "Marrow"),
         ("name", ""),
@@ -72,6 +74,14 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
         ("quality.nuclear_radius_range_px", [0, 200]),
         ("quality.min_nuclei", 0),
         ("cluster_names", ["one", "two"]),
+        ("cluster_names", {"version": 0, "clusters": []}),
+        ("cluster_names", {"version": 1, "clusters": [NAME | {"cluster": 5}]}),
+        ("cluster_names", {"version": 1, "clusters": [NAME, NAME]}),
+        ("cluster_names", {"version": 1, "clusters": [NAME | {"cells": 0}]}),
+        ("image_level.reference.mean", [0.2]),
+        ("image_level.reference.groups.0.proportions", [[1.0]]),
+        ("image_level.conformal.coverage", 90),
+        ("outliers.max_share", 1.5),
         ("image_level.min_cells", 0),
         ("image_level.label_basis", ""),
         ("image_level.svm.bias", float("inf")),

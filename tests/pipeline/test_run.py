@@ -65,8 +65,21 @@ def test_drawn_tile_gives_its_cells_proportions_and_label(fake_bundle):
     assert len(analysis.cells.areas_px) == len(centres)
     assert distances.min(axis=1).max() < 1.5
     assert analysis.label.value in {"normal", "abnormal"}
-    assert [flag.code for flag in analysis.quality.flags] == ["mpp_unknown"]
+    assert [flag.code for flag in analysis.quality.flags] == ["mpp_unknown", "few_cells"]
     assert set(analysis.timing_ms) == {"total", "decode", "segment", "quality", "encode", "label"}
+
+
+def test_tile_of_outliers_has_cells_and_no_proportions(fake_bundle):
+    outliers = fake_bundle.manifest.outliers.model_copy(update={"threshold": -1.0})
+    strange = dataclasses.replace(fake_bundle, manifest=fake_bundle.manifest.model_copy(update={"outliers": outliers}))
+    analysis = analysis_of(draw_tile(grid_of_centres()), strange)
+    n = len(grid_of_centres())
+    assert len(analysis.cells.areas_px) == n
+    assert analysis.proportions.outlier.all()
+    assert analysis.proportions.values is None
+    assert [flag.code for flag in analysis.quality.flags] == ["mpp_unknown", "few_cells", "many_outliers"]
+    assert analysis.label.value == "indeterminate"
+    assert f"{n} of {n} cells" in analysis.label.reason
 
 
 def test_same_upload_gives_the_same_answer(fake_bundle):
@@ -74,7 +87,7 @@ def test_same_upload_gives_the_same_answer(fake_bundle):
     first, second = (analyse(data, fake_bundle, max_pixels=LIMIT) for _ in range(2))
     np.testing.assert_array_equal(first.cells.cluster_probs, second.cells.cluster_probs)
     np.testing.assert_array_equal(first.cells.centroids, second.cells.centroids)
-    assert first.label.score == second.label.score
+    assert first.label.evidence.score == second.label.evidence.score
 
 
 DEGENERATE = {
@@ -95,7 +108,7 @@ DEGENERATE = {
 def test_tile_without_two_stains_has_no_cells_and_says_so(fake_bundle, pixels):
     analysis = check(analysis_of(pixels, fake_bundle))
     assert len(analysis.cells.areas_px) == 0
-    assert [flag.code for flag in analysis.quality.flags] == ["no_stain", "mpp_unknown"]
+    assert [flag.code for flag in analysis.quality.flags] == ["no_stain", "mpp_unknown", "few_cells"]
 
 
 @pytest.mark.parametrize("stain", ["eosin", "haematoxylin"])
@@ -105,7 +118,7 @@ def test_one_stain_of_uneven_strength_is_flagged_and_has_no_nuclei(fake_bundle, 
     pixels = mix(amount, none) if stain == "haematoxylin" else mix(none, amount)
     analysis = check(analysis_of(pixels, fake_bundle))
     assert len(analysis.cells.areas_px) == 0
-    assert [flag.code for flag in analysis.quality.flags] == ["no_stain", "mpp_unknown"]
+    assert [flag.code for flag in analysis.quality.flags] == ["no_stain", "mpp_unknown", "few_cells"]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from app.pipeline.torch_nets import ClusterNet
 from training.export import ExportError, FinishedRun, export_bundle
 from training.image_level import fit_image_level
 from training.model_checks import assign, check_model
+from training.outliers import fit_outliers
 from training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,12 @@ def nets(train_config, cells):
 
 
 @pytest.fixture(scope="module")
-def export(smoke, cells, nets):
+def outliers(nets, cells):
+    return fit_outliers(nets.mean_critic, cells.crops, cells.tile_index)
+
+
+@pytest.fixture(scope="module")
+def export(smoke, cells, nets, outliers):
     """Write the networks as a bundle."""
     clusters = assign(nets.mean_critic, torch.from_numpy(to_network(cells.crops)))
 
@@ -51,6 +57,7 @@ def export(smoke, cells, nets):
             iterations=3,
             checks=check_model(nets.mean_generator, nets.mean_critic, cells.crops, per_cluster=20),
             image_level=fit_image_level(cells, clusters, 5, smoke.fit),
+            outliers=outliers,
         )
         return export_bundle(target, finished, bundle_version, unfit=unfit)
 
@@ -106,15 +113,17 @@ def test_checksums_are_those_of_the_files(exported):
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 64])
-def test_onnx_gives_what_pytorch_gives_for_any_number_of_cells(backend, nets, n):
+def test_onnx_gives_what_pytorch_gives_for_any_number_of_cells(backend, nets, outliers, n):
     latent = latents(n)
     with torch.inference_mode():
         cells = nets.mean_generator(torch.from_numpy(latent)).numpy()
-        probs = ClusterNet(nets.mean_critic)(torch.from_numpy(cells)).numpy()
+        described = ClusterNet(nets.mean_critic, outliers.surprise)(torch.from_numpy(cells))
     assert backend.generate(latent).shape == (n, 3, 32, 32)
-    assert backend.cluster_probs(cells).shape == (n, 5)
+    probs, surprise = backend.describe(cells)
+    assert (probs.shape, surprise.shape) == ((n, 5), (n,))
     np.testing.assert_allclose(backend.generate(latent), cells, atol=1e-4)
-    np.testing.assert_allclose(backend.cluster_probs(cells), probs, atol=1e-4)
+    np.testing.assert_allclose(probs, described[0], atol=1e-4)
+    np.testing.assert_allclose(surprise, described[1], rtol=1e-4, atol=1e-3)
 
 
 def test_safetensors_give_what_pytorch_gave(exported, nets):
@@ -136,7 +145,9 @@ def test_golden_pair_has_cells_of_every_cluster_and_is_reproduced(exported, back
     golden, cells = read_golden(exported)
     codes = np.array(golden.latent)[:, :5].argmax(axis=1)
     assert np.bincount(codes).tolist() == [4] * 5
-    np.testing.assert_allclose(backend.cluster_probs(to_network(cells)), golden.cluster_probs, atol=golden.tolerance)
+    probs, surprise = backend.describe(to_network(cells))
+    np.testing.assert_allclose(probs, golden.cluster_probs, atol=golden.tolerance)
+    np.testing.assert_allclose(surprise, golden.surprise, rtol=golden.tolerance, atol=golden.tolerance)
 
 
 def test_sample_tile_can_be_analysed(exported):

@@ -25,7 +25,7 @@ def clusters(cells):
 def labelled(cells, abnormal, patients=None):
     """The cells dealt out to as many tiles, of these labels, with 10 cells each."""
     n = len(abnormal)
-    few = slice(0, 10 * n)
+    few = np.arange(10 * n) % len(cells)
     return replace(
         cells,
         crops=cells.crops[few],
@@ -55,7 +55,7 @@ def one_tile(cells):
 
 def test_models_tell_simulated_bags_apart(cells, fit_config):
     # Healthy cells of every tile are in cluster 0 here, so that a tile left out is like the others.
-    clusters = blast_like(cells).astype(np.int64)
+    clusters = blast_like(cells.crops, cells.areas_px).astype(np.int64)
     result = fit_image_level(cells, clusters, 5, replace(fit_config, blast_share=(0.6, 0.8)))
     model = ImageLevel.model_validate(result["model"])
     assert result["metrics"]["f1"] > 0.9
@@ -66,8 +66,12 @@ def test_models_tell_simulated_bags_apart(cells, fit_config):
     assert set(model.kmeans.labels) == {"normal", "abnormal"}
     full = diagnose(np.array([0.1, 0.9, 0, 0, 0]), 300, model)
     none = diagnose(np.array([1.0, 0, 0, 0, 0]), 300, model)
-    assert (full.value, full.kmeans) == ("abnormal", "abnormal")
-    assert (none.value, none.kmeans) == ("normal", "normal")
+    assert (full.value, full.evidence.kmeans) == ("abnormal", "abnormal")
+    assert (none.value, none.evidence.kmeans) == ("normal", "normal")
+    # Of simulated tiles no probability is offered.
+    assert model.calibration is None
+    assert [group.is_simulated for group in model.reference.groups] == [False, True]
+    assert len(model.reference.groups[0].proportions) == 3
 
 
 def test_fit_is_the_same_again(cells, clusters, fit_config):
@@ -94,8 +98,24 @@ def test_labelled_tiles_that_differ_are_told_apart(cells, fit_config):
     assert metrics["f1"] == metrics["auc"] == metrics["kmeans"]["f1"] == 1
     assert metrics["called"] == {"normal": {"normal": 4, "abnormal": 0}, "abnormal": {"normal": 0, "abnormal": 4}}
     assert (metrics["tiles"], metrics["patients"], metrics["folds"]) == ({"normal": 4, "abnormal": 4}, None, 4)
-    assert diagnose(np.array([0.2, 0.8, 0, 0, 0]), 300, model).value == "abnormal"
-    assert diagnose(np.array([0.8, 0.2, 0, 0, 0]), 300, model).value == "normal"
+    for proportions, side in (([0.2, 0.8, 0, 0, 0], 1), ([0.8, 0.2, 0, 0, 0], -1)):
+        label = diagnose(np.array(proportions), 300, model)
+        assert label.evidence.score * side > 0
+        # Four tiles of a label are too few to say what scores it can have.
+        assert (label.value, label.evidence.probability) == ("indeterminate", None)
+    assert [group.name for group in model.reference.groups] == ["normal training tiles", "abnormal training tiles"]
+
+
+def test_forty_labelled_tiles_give_labels_and_probabilities(cells, fit_config):
+    found = labelled(cells, [0, 1] * 20)
+    result = fit_image_level(found, told_apart(found, [1, 8, 2, 9] * 10), 5, fit_config)
+    model, metrics = ImageLevel.model_validate(result["model"]), result["metrics"]
+    assert model.conformal.examples.model_dump() == {"normal": 20, "abnormal": 20}
+    assert model.calibration.tiles.model_dump() == {"normal": 20, "abnormal": 20}
+    assert sum(row["tiles"] for row in metrics["reliability"]["table"]) == 40
+    abnormal, normal = (diagnose(np.array(p), 300, model) for p in ([0.1, 0.9, 0, 0, 0], [0.9, 0.1, 0, 0, 0]))
+    assert (abnormal.value, normal.value) == ("abnormal", "normal")
+    assert abnormal.evidence.probability > 0.9 > 0.1 > normal.evidence.probability
 
 
 def test_basis_says_on_what_the_label_rests(cells, fit_config):

@@ -9,7 +9,7 @@ from training.simulated_bags import blast_like, simulate_bags
 @pytest.fixture(scope="module")
 def clusters(cells):
     """A Q that knows blasts: cluster 1; what is on the third tile: cluster 2."""
-    return np.where(blast_like(cells), 1, np.where(cells.tile_index == 2, 2, 0))
+    return np.where(blast_like(cells.crops, cells.areas_px), 1, np.where(cells.tile_index == 2, 2, 0))
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_blasts_are_the_paler_half_of_the_largest_cells(cells):
     for crop, grey in zip(crops, greys, strict=True):
         crop[10:20, 10:20] = grey
     ten = replace(cells, crops=crops, areas_px=np.arange(1, 11), tile_index=np.zeros(10, int))
-    assert np.flatnonzero(blast_like(ten)).tolist() == [8, 9]
+    assert np.flatnonzero(blast_like(ten.crops, ten.areas_px)).tolist() == [8, 9]
 
 
 def test_bags_alternate_and_go_through_the_tiles(cells, clusters, fit_config):

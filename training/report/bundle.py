@@ -33,6 +33,14 @@ IMAGE_LEVEL = """
 {basis}
 
 """
+RELIABILITY = """
+
+Probabilities of the tiles of each fold, calibrated on the others: Brier score {brier:.3f}, where the share of abnormal
+tiles alone would give {brier_by_share:.3f}.
+
+| probability | tiles | mean probability | share abnormal |
+|---|---|---|---|
+"""
 SIMULATED = """ Of the {training_tiles} real healthy tiles,
 {training_tiles_called_normal} are called normal. These figures say that the simulation can be told apart, no more."""
 
@@ -71,7 +79,18 @@ def _image_level(measured: dict[str, Any]) -> str:
         text += f" Of the {name} ones {' and '.join(f'{n} are called {label}' for label, n in called.items())}."
     if "training_tiles_called_normal" in measured:
         text += SIMULATED.format(**measured)
+    if "reliability" in measured:
+        text += _reliability(measured["reliability"])
     return text + "\n"
+
+
+def _reliability(measured: dict[str, Any]) -> str:
+    """How far the calibrated probabilities can be relied on."""
+    text = RELIABILITY.format(**measured)
+    for row in measured["table"]:
+        place = f"{row['low']:.1f}–{row['high']:.1f}"
+        text += f"| {place} | {row['tiles']} | {row['probability']:.3f} | {row['abnormal']:.3f} |\n"
+    return text
 
 
 def prototype_figure(bundle: Bundle) -> UInt8Array:

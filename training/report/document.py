@@ -10,6 +10,7 @@ from training.report.bundle import bundle
 from training.report.classification import classification
 from training.report.clustering import ablation, agreement, clustering
 from training.report.figures import figures
+from training.report.honesty import abstention, intervals, outliers
 from training.report.image_label import image_label
 from training.report.quality import quality
 from training.report.segmentation import detection, segmentation
@@ -26,6 +27,9 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "training_speed": training_speed,
     "figures": figures,
     "quality": quality,
+    "intervals": intervals,
+    "outliers": outliers,
+    "abstention": abstention,
 }
 """By the evaluation that they report, in the document's order."""
 

@@ -17,6 +17,10 @@ TITLES = {
     "aji": "AJI",
     "pq": "PQ",
     "seconds": "s per tile",
+    "coverage_by_anchors": "by anchors",
+    "coverage_of_counts": "Wilson of counts",
+    "flagged": "tiles without a label for it",
+    "error_if_forced": "error if forced",
 }
 
 

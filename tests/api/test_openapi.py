@@ -1,0 +1,27 @@
+"""openapi.json says what every field of an answer means."""
+
+import json
+
+from tests.conftest import REPOSITORY
+
+
+def said_of(value, schemas) -> str:
+    """The field's description, or that of the part that it holds."""
+    if "description" in value:
+        return value["description"]
+    for holder in (value, value.get("items", {}), *value.get("anyOf", [])):
+        if "$ref" in holder:
+            return schemas[holder["$ref"].rsplit("/", 1)[-1]].get("description", "")
+    return ""
+
+
+def test_every_field_of_an_answer_is_described():
+    schemas = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
+    assert "AnalysisOut" in schemas
+    undescribed = [
+        f"{name}.{field}"
+        for name, schema in schemas.items()
+        for field, value in schema.get("properties", {}).items()
+        if not said_of(value, schemas)
+    ]
+    assert undescribed == []
