@@ -44,6 +44,7 @@ MANIFEST_VALUES = {
         "min_tissue_fraction": 0,
         "max_clipped": 1,
         "nuclear_radius_range_px": [1e-9, 1e9],
+        "radius_over_focus_range_px": [1e-9, 1e9],
         "min_nuclei": 1,
     },
     "cluster_names": None,

@@ -112,6 +112,7 @@ def variants() -> dict[str, ClustererFactory]:
     alone: dict[str, Any] = {"anchor_steps": 0, "critic_code_weight": 1.0, "generator_iterations": GAN_ITERATIONS}
     return {
         "ours": Ours,
+        "128 channels, as wide as the paper's": partial(Ours, channels=128),
         "without stain jitter": partial(Ours, stain_jitter=0.0),
         "without anchors: Q of the GAN": partial(Ours, **alone),
     }

@@ -27,7 +27,7 @@ TRAINING_SHARE = 0.01
 """Of the training cells, each of a tile left out of the fit: the share that is called an outlier."""
 MIN_MAX_SHARE = 0.05
 MARGIN = 2.0
-"""Of `max_share` over the largest share of outliers in a training tile that was left out."""
+"""Of `max_share` over what a training tile that was left out surely has of them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def fit_outliers(critic: CriticQ, crops: UInt8Array, tile_index: Int64Array) -> 
         left_out[fold] = _apply(fitted, statistics[fold])
     threshold = float(np.quantile(left_out, 1 - TRAINING_SHARE))
     outlier = left_out > threshold
-    largest = max(float(outlier[tile_index == tile].mean()) for tile in np.unique(tile_index))
+    largest = max(_surely(outlier[tile_index == tile]) for tile in np.unique(tile_index))
     limits = Outliers(
         components=components,
         threshold=threshold,
@@ -121,6 +121,12 @@ def _folds(tile_index: Int64Array) -> list[tuple[Int64Array, Int64Array]]:
     if n_tiles > 1:
         return list(GroupKFold(min(FOLDS, n_tiles)).split(tile_index, groups=tile_index))
     return list(KFold(min(FOLDS, len(tile_index)), shuffle=True, random_state=0).split(tile_index))
+
+
+def _surely(outlier: BoolArray) -> float:
+    """The share of outliers in a tile, less two standard errors: one in four cells is no evidence of many."""
+    share = float(outlier.mean())
+    return share - 2 * (share * (1 - share) / len(outlier)) ** 0.5
 
 
 def _apply(surprise: Surprise, statistics: Float64Array) -> Float64Array:

@@ -42,6 +42,8 @@ CLIPPED_MARGIN, CLIPPED_FLOOR = 3.0, 0.02
 """Over the crop with the most clipped tissue; and the least limit."""
 RADIUS_MARGIN = 1.2
 """Over the largest mean radius, and the smallest over the limit."""
+RADIUS_OVER_FOCUS_MARGIN = 1.1
+"""Likewise of the radius over focus."""
 HUE_MARGIN_DEG = 10.0
 SATURATION_MARGIN = 0.5
 MIN_HE_SHARE = 0.85
@@ -204,6 +206,10 @@ def fit_reference(views: Views, stain_matrices: Float64Array) -> QualityReferenc
             "nuclear_radius_range_px": (
                 np.nanmin(seen.nuclear_radius_px) / RADIUS_MARGIN,
                 np.nanmax(seen.nuclear_radius_px) * RADIUS_MARGIN,
+            ),
+            "radius_over_focus_range_px": (
+                np.nanmin(seen.nuclear_radius_px / seen.focus) / RADIUS_OVER_FOCUS_MARGIN,
+                np.nanmax(seen.nuclear_radius_px / seen.focus) * RADIUS_OVER_FOCUS_MARGIN,
             ),
             "min_nuclei": MIN_NUCLEI,
         }

@@ -41,9 +41,9 @@ class FlagOut(_Answer):
     message: str = Field(description="in words, with what was measured and the limit")
     value: float | None = Field(
         description="what was measured: a ratio (blurred, compressed), a share of 0–1 (little_tissue, saturated, "
-        "not_he), robust standard deviations (stain_out_of_range), the mean nuclear radius in px at the bundle's scale "
-        "(scale_suspect), cells that are counted (few_cells), the share of outliers of 0–1 (many_outliers); null "
-        "(no_stain, mpp_unknown)"
+        "not_he, many_outliers), robust standard deviations (stain_out_of_range), the mean nuclear radius, or that "
+        "over focus, in px at the bundle's scale (scale_suspect), cells that are counted (few_cells); null (no_stain, "
+        "mpp_unknown)"
     )
     threshold: float | None = Field(description="the limit that it passed, in the same unit; null like value")
     prevents_label: bool = Field(description="the tile's label is indeterminate because of it")

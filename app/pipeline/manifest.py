@@ -171,9 +171,12 @@ class QualityReference(Part):
     nuclear_radius_range_px: tuple[Positive, Positive] = Field(
         description="low and high mean radius of nuclei, at the bundle's scale, outside which the scale is suspect"
     )
+    radius_over_focus_range_px: tuple[Positive, Positive] = Field(
+        description="low and high of the same over focus, outside which the scale is suspect: detail scales with nuclei"
+    )
     min_nuclei: int = Field(ge=1, description="radii below which the scale is not judged")
 
-    @field_validator("hue_range_deg", "nuclear_radius_range_px")
+    @field_validator("hue_range_deg", "nuclear_radius_range_px", "radius_over_focus_range_px")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not value[0] < value[1]:

@@ -21,7 +21,7 @@ MESSAGES = {
     "not_he": "The share of stain in colours of haematoxylin and eosin is {value}, below {limit}: is this H&E?",
     "stain_out_of_range": "The stain is {value} from that of the training tiles, above {limit}; furthest is {most}.",
     "mpp_unknown": "The request gave no mpp: the tile was taken to be at the bundle's scale.",
-    "scale_suspect": "The mean nuclear radius is {value} px, {side} {limit}: the tile may be at another scale.",
+    "scale_suspect": "The mean nuclear radius{over_focus} is {value} px, {side} {limit}: is the scale right?",
 }
 """By code, in the order in which they are given."""
 HARMLESS = frozenset({"mpp_unknown", "few_cells"})
@@ -96,7 +96,7 @@ def judge(measures: Measures, reference: QualityReference, *, stained: bool, mpp
     flags = [
         *_picture_flags(measures, reference, stained=stained),
         *_stain_flags(colours, deviations, reference, stained=stained),
-        *_scale_flags(measures.radii_px, reference, mpp_known=mpp_known),
+        *_scale_flags(measures, reference, mpp_known=mpp_known),
     ]
     return Quality(
         focus=measures.focus or 0.0,
@@ -150,17 +150,21 @@ def _stain_flags(
         yield _flag("stain_out_of_range", distance, reference.max_stain_distance, most=most)
 
 
-def _scale_flags(radii_px: Float64Array, reference: QualityReference, *, mpp_known: bool) -> Iterator[Flag]:
+def _scale_flags(measures: Measures, reference: QualityReference, *, mpp_known: bool) -> Iterator[Flag]:
     if not mpp_known:
         yield Flag("mpp_unknown", MESSAGES["mpp_unknown"])
-    if len(radii_px) < reference.min_nuclei:
+    if len(measures.radii_px) < reference.min_nuclei:
         return
-    radius = mean_radius(radii_px)
-    low, high = reference.nuclear_radius_range_px
-    if radius < low:
-        yield _flag("scale_suspect", radius, low, side="below")
-    elif radius > high:
-        yield _flag("scale_suspect", radius, high, side="above")
+    radius = mean_radius(measures.radii_px)
+    judged = [("", radius, reference.nuclear_radius_range_px)]
+    if measures.focus:
+        # Large nuclei in coarse detail, or small ones in fine: a scale moves both, blasts move the radius alone.
+        judged.append((" over focus", radius / measures.focus, reference.radius_over_focus_range_px))
+    for over_focus, value, (low, high) in judged:
+        if not low <= value <= high:
+            side, limit = ("below", low) if value < low else ("above", high)
+            yield _flag("scale_suspect", value, limit, over_focus=over_focus, side=side)
+            return
 
 
 def _flag(code: str, value: float, threshold: float, **details: str) -> Flag:

@@ -72,6 +72,7 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
         ("quality.max_clipped", 1.1),
         ("quality.nuclear_radius_range_px", [400, 200]),
         ("quality.nuclear_radius_range_px", [0, 200]),
+        ("quality.radius_over_focus_range_px", [20, 10]),
         ("quality.min_nuclei", 0),
         ("cluster_names", ["one", "two"]),
         ("cluster_names", {"version": 0, "clusters": []}),

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 
 from app.pipeline.bundle import read_manifest
 from app.pipeline.presets import DEFAULT
-from app.pipeline.quality import MESSAGES, assess, he_share, stain_distance
-from app.pipeline.quality_measures import STAIN_FEATURES, measure_blockiness, measure_quality
+from app.pipeline.quality import MESSAGES, assess, he_share, judge, stain_distance
+from app.pipeline.quality_measures import STAIN_FEATURES, Measures, measure_blockiness, measure_quality
 from app.pipeline.run import analyse
 from app.pipeline.segment import unmix
 from app.pipeline.types import Tile
@@ -200,6 +200,21 @@ def test_suspect_scale_says_on_which_side(factor, side, good, reference):
     (flag,) = (f for f in quality_of(resample(factor)(good), reference).flags if f.code == "scale_suspect")
     assert side in flag.message
     assert flag.threshold == reference.nuclear_radius_range_px[0 if side == "below" else 1]
+
+
+def test_coarse_detail_in_large_nuclei_is_a_doubt_of_the_scale_and_large_nuclei_alone_are_none(reference):
+    """Limits 5–10 px and 10–20 px over focus; nuclei of 8 px."""
+    limits = {"nuclear_radius_range_px": (5, 10), "radius_over_focus_range_px": (10, 20)}
+    reference = reference.model_copy(update=limits)
+    for focus, side in ((0.5, None), (0.3, "above"), (0.9, "below")):
+        measures = Measures(0.9, focus, None, None, np.full(reference.min_nuclei, 8.0))
+        flags = judge(measures, reference, stained=False, mpp_known=True).flags
+        found = [flag for flag in flags if flag.code == "scale_suspect"]
+        assert len(found) == (side is not None)
+        if side:
+            assert found[0].value == pytest.approx(8 / focus)
+            assert found[0].threshold == {"above": 20, "below": 10}[side]
+            assert f"radius over focus is {8 / focus:.3g} px, {side} the bundle's limit" in found[0].message
 
 
 def test_stain_flag_names_what_differs_most(good, reference):

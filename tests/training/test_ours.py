@@ -74,6 +74,7 @@ def test_variants_differ_from_ours_in_what_they_name():
     of_ours = made.pop("ours")
     assert of_ours == Ours(5, 1).config
     assert made["without stain jitter"] == replace(of_ours, stain_jitter=0.0)
+    assert made["128 channels, as wide as the paper's"] == replace(of_ours, channels=128)
     assert made["without anchors: Q of the GAN"].anchor_steps == 0
     assert len(set(made.values()) | {of_ours}) == len(variants())
 

@@ -71,3 +71,10 @@ def test_noise_is_more_surprising_than_any_training_cell(critic, cells):
 def test_a_single_tile_is_enough(critic, cells):
     one = cells.tile_index == 0
     assert fit_outliers(critic, cells.crops[one], cells.tile_index[one]).outlier.shape == (40,)
+
+
+def test_few_cells_of_a_tile_do_not_make_many_outliers_usual(critic, cells):
+    """The 120 cells as 30 tiles of four: one of them is a quarter of its tile."""
+    found = fit_outliers(critic, cells.crops, np.arange(120) // 4)
+    assert found.outlier.any()
+    assert found.limits.max_share == 0.05

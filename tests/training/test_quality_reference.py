@@ -61,6 +61,9 @@ def test_no_training_view_passes_a_limit(views, cells):
     low, high = reference.nuclear_radius_range_px
     assert low < np.nanmin(views.nuclear_radius_px)
     assert np.nanmax(views.nuclear_radius_px) < high
+    low, high = reference.radius_over_focus_range_px
+    assert low < np.nanmin(views.nuclear_radius_px / views.focus)
+    assert np.nanmax(views.nuclear_radius_px / views.focus) < high
     deviations = (views.stain - np.array(reference.stain_centre)) / np.array(reference.stain_scale)
     assert np.sqrt(np.square(deviations).mean(axis=1)).max() < reference.max_stain_distance
 
