@@ -111,13 +111,13 @@ def name_cluster(
     cluster: Cluster,
     name: Annotated[str, typer.Argument(help="What to call it, up to 80 characters.")],
     by: Annotated[str, typer.Option(help="Who says so.")],
-    cells: Annotated[int, typer.Option(min=1, help="How many cells of the cluster they looked at.")],
+    cells: Annotated[int | None, typer.Option(min=1, help="How many cells of the cluster they looked at.")] = None,
     bundle: BundleName = None,
 ) -> None:
     """Give a cluster a name, which every answer then carries; who gave it and when stays in the manifest.
 
-    A cluster has no name until somebody gives it one: the clusters were learned without labels. The bundle's checksum
-    changes with its names; restart the service to serve them.
+    A cluster has no name until somebody gives it one: the clusters were learned without labels.
+    The bundle's checksum changes with its names; restart the service to serve them.
 
     Example: marrowscope bundle name 1 "small, round" --by "A. Smith" --cells 200
     """

@@ -13,7 +13,7 @@ from app.pipeline.errors import InvalidParameter, UnknownCluster
 from app.pipeline.manifest import ClusterName, ClusterNames, Manifest
 
 
-def name_cluster(directory: Path, cluster: int, name: str, *, by: str, cells: int) -> ClusterNames:
+def name_cluster(directory: Path, cluster: int, name: str, *, by: str, cells: int | None) -> ClusterNames:
     """Name a cluster, or give it another name; the other names stay, and the names get another version.
 
     Args:
@@ -21,7 +21,7 @@ def name_cluster(directory: Path, cluster: int, name: str, *, by: str, cells: in
         cluster: 0 … K − 1.
         name: 1 to 80 characters.
         by: who says so, 1 to 80 characters.
-        cells: how many cells of the cluster they looked at.
+        cells: how many cells of the cluster they looked at; None where they do not say.
 
     Returns:
         All names.

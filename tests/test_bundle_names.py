@@ -89,9 +89,8 @@ def test_what_makes_no_sense_is_said_and_changes_nothing(bundles, arguments, sai
     assert (bundles / "marrow" / "manifest.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("missing", ["--by", "--cells"])
-def test_who_and_on_how_many_cells_must_be_said(bundles, missing):
-    options = {"--by": "A", "--cells": 5}
-    del options[missing]
-    assert marrowscope("name", 0, "x", *(part for option in options.items() for part in option)).exit_code == 2
+def test_who_must_be_said_and_on_how_many_cells_may_be(bundles):
+    assert marrowscope("name", 0, "x", "--cells", 5).exit_code == 2
     assert names_of(bundles) is None
+    assert marrowscope("name", 0, "x", "--by", "A").exit_code == 0
+    assert names_of(bundles)["clusters"][0]["cells"] is None

@@ -120,7 +120,7 @@ class ClusterName(Part):
     name: str = Field(min_length=1, max_length=80, description="what it is called")
     by: str = Field(min_length=1, max_length=80, description="who says so")
     when: str = Field(description="when, ISO 8601")
-    cells: int = Field(ge=1, description="how many of its cells they looked at")
+    cells: int | None = Field(ge=1, description="how many of its cells they looked at; null: they did not say")
 
 
 class ClusterNames(Part):

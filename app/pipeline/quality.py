@@ -157,8 +157,9 @@ def _scale_flags(measures: Measures, reference: QualityReference, *, mpp_known: 
         return
     radius = mean_radius(measures.radii_px)
     judged = [("", radius, reference.nuclear_radius_range_px)]
-    if measures.focus:
-        # Large nuclei in coarse detail, or small ones in fine: a scale moves both, blasts move the radius alone.
+    if measures.focus is not None and measures.focus >= reference.min_focus:
+        # Large nuclei in coarse detail, or small ones in fine: a scale moves both, blasts move the radius alone. Of a
+        # blurred tile, which is flagged for it, this says nothing.
         judged.append((" over focus", radius / measures.focus, reference.radius_over_focus_range_px))
     for over_focus, value, (low, high) in judged:
         if not low <= value <= high:
