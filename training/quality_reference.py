@@ -40,10 +40,10 @@ TISSUE_MARGIN = 0.25
 """Over the emptiest crop."""
 CLIPPED_MARGIN, CLIPPED_FLOOR = 3.0, 0.02
 """Over the crop with the most clipped tissue; and the least limit."""
-RADIUS_MARGIN = 1.2
-"""Over the largest mean radius, and the smallest over the limit."""
+RADIUS_MARGINS = 1.05, 1.2
+"""Smallest mean radius over the limit, and limit over the largest: blasts have large nuclei, little has small ones."""
 RADIUS_OVER_FOCUS_MARGIN = 1.1
-"""Likewise of the radius over focus."""
+"""Likewise, on both sides, of the radius over focus."""
 HUE_MARGIN_DEG = 10.0
 SATURATION_MARGIN = 0.5
 MIN_HE_SHARE = 0.85
@@ -204,8 +204,8 @@ def fit_reference(views: Views, stain_matrices: Float64Array) -> QualityReferenc
             "min_tissue_fraction": TISSUE_MARGIN * seen.tissue_fraction.min(),
             "max_clipped": min(1.0, max(CLIPPED_FLOOR, CLIPPED_MARGIN * seen.clipped.max())),
             "nuclear_radius_range_px": (
-                np.nanmin(seen.nuclear_radius_px) / RADIUS_MARGIN,
-                np.nanmax(seen.nuclear_radius_px) * RADIUS_MARGIN,
+                np.nanmin(seen.nuclear_radius_px) / RADIUS_MARGINS[0],
+                np.nanmax(seen.nuclear_radius_px) * RADIUS_MARGINS[1],
             ),
             "radius_over_focus_range_px": (
                 np.nanmin(seen.nuclear_radius_px / seen.focus) / RADIUS_OVER_FOCUS_MARGIN,
