@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import typer
 from rich.console import Console
 from rich.progress import track
 
@@ -25,3 +27,10 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with whole_file(path) as partial_path:
         partial_path.write_text(text, encoding="utf-8")
+
+
+def keep_scores(path: Path, scores: dict[str, Any]) -> None:
+    """Write what was measured as JSON, whole or not at all, and print it."""
+    text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text)
+    typer.echo(text, nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -9,13 +10,16 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from PIL import Image
 from pydantic import TypeAdapter
 
 from app.pipeline.border import keep_whole
+from app.pipeline.bundle import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import SegmentationParams
+from app.pipeline.run import Analysis, Stages, analyse_stages
 from app.pipeline.segment import segment, unmix
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.files import whole_file
@@ -155,6 +159,18 @@ def read_tile(path: Path) -> UInt8Array:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except PipelineError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def analyse_file(path: Path, bundle: Bundle) -> tuple[Analysis, Stages]:
+    """What a bundle makes of a tile, as the service would, however large it is; raises as `analyse_stages` does."""
+    return analyse_stages(path.read_bytes(), bundle, max_pixels=MAX_TRAINING_PIXELS)
+
+
+def as_png(pixels: UInt8Array) -> bytes:
+    """(H, W, 3) uint8 RGB as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def extract_cells(

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from app.pipeline.bundle import Bundle
@@ -16,11 +15,11 @@ from app.pipeline.diagnose import diagnose
 from app.pipeline.proportions import summarise
 from app.pipeline.run import analyse_stages
 from app.pipeline.types import UInt8Array
-from training.data import MAX_TRAINING_PIXELS, read_tile, tile_paths
+from training.data import MAX_TRAINING_PIXELS, as_png, read_tile, tile_paths
 from training.degrade import blur, expose, resample, stain_strength, turn_hue
 from training.evaluate import Track
 from training.quality_reference import jpeg
-from training.simulated_bags import blast_like
+from training.simulated_bags import blast_like, draw_bag
 from training.tile_labels import LABELS
 
 SHIFTS: dict[str, tuple[Callable[[UInt8Array], UInt8Array], ...]] = {
@@ -73,9 +72,7 @@ def evaluate_abstention(directory: Path, bundle: Bundle, track: Track = iter) ->
 
 def _label_bags(pixels: UInt8Array, bundle: Bundle, random: np.random.Generator) -> list[dict[str, Any]]:
     """Truth, label, sign of the score and reasons of each bag of a tile; none of a tile without cells."""
-    data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
-    mpp = bundle.manifest.mpp
-    analysis, stages = analyse_stages(data, bundle, max_pixels=MAX_TRAINING_PIXELS, mpp=mpp)
+    analysis, stages = analyse_stages(as_png(pixels), bundle, max_pixels=MAX_TRAINING_PIXELS, mpp=bundle.manifest.mpp)
     flags = [flag for flag in analysis.quality.flags if flag.prevents_label]
     n = len(stages.crops)
     if n == 0:
@@ -85,8 +82,8 @@ def _label_bags(pixels: UInt8Array, bundle: Bundle, random: np.random.Generator)
     blasts = np.flatnonzero(blast_like(stages.crops, stages.nuclei.areas_px))
     bags = []
     for truth in LABELS * BAGS:
-        n_blasts = round(random.uniform(low, high) * n) if truth == LABELS[1] else 0
-        drawn = np.concatenate([random.choice(n, n - n_blasts), random.choice(blasts, n_blasts)])
+        share = random.uniform(low, high) if truth == LABELS[1] else 0.0
+        drawn = draw_bag(np.arange(n), blasts, n, share, random)
         found = summarise(analysis.cells.cluster_probs[drawn], analysis.proportions.outlier[drawn])
         model = bundle.manifest.image_level
         label = diagnose(found.values, found.n_counted, model, [flag.message for flag in flags])

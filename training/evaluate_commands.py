@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -14,7 +14,7 @@ from PIL import Image
 from app.pipeline.presets import DEFAULT
 from training import evaluate_cells_commands, honesty_commands
 from training.config import load_config
-from training.console import bar, write_text
+from training.console import bar, keep_scores
 from training.data import Cells
 from training.evaluate import draw_detection_errors, evaluate_detection, evaluate_segmentation
 from training.evaluate_quality import evaluate_quality
@@ -35,7 +35,7 @@ def detection(
     out: Annotated[Path, typer.Argument(help="directory to write detection.json into")],
 ) -> None:
     """Score detection against the dots of `bm_graz`, on the tuning and the test tiles."""
-    _keep_scores(out, "detection", evaluate_detection(bm_graz, segmentation_systems(), bar("tiles")))
+    keep_scores(out / "detection.json", evaluate_detection(bm_graz, segmentation_systems(), bar("tiles")))
 
 
 @evaluate.command()
@@ -56,7 +56,7 @@ def segmentation(
     out: Annotated[Path, typer.Argument(help="directory to write segmentation.json into")],
 ) -> None:
     """Score the masks against those of `monuseg` and `consep`; `default` is tuned on those of `monuseg`."""
-    _keep_scores(out, "segmentation", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
+    keep_scores(out / "segmentation.json", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
 
 
 @evaluate.command()
@@ -65,7 +65,7 @@ def quality(
     out: Annotated[Path, typer.Argument(help="directory to write quality.json into")],
 ) -> None:
     """Count which quality flags are raised on good and on degraded tiles of `bm_graz`; takes minutes."""
-    _keep_scores(out, "quality", evaluate_quality(bm_graz, DEFAULT, bar("tiles")))
+    keep_scores(out / "quality.json", evaluate_quality(bm_graz, DEFAULT, bar("tiles")))
 
 
 @evaluate.command("training-speed")
@@ -81,9 +81,3 @@ def training_speed(
     rows = measure_training_speed(load_config(config).train, crops, device, iterations, bar("rounds"))
     keep_rows(out / "training_speed.json", rows)
     typer.echo(json.dumps(rows, indent=2))
-
-
-def _keep_scores(out: Path, name: str, scores: dict[str, Any]) -> None:
-    text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
-    write_text(out / f"{name}.json", text)
-    typer.echo(text, nl=False)

@@ -12,10 +12,10 @@ import numpy as np
 from app.pipeline.bundle import Bundle
 from app.pipeline.crops import CROP_PX, WHITE
 from app.pipeline.encode import encode
-from app.pipeline.run import Stages, analyse_stages
+from app.pipeline.run import Stages
 from app.pipeline.types import BoolArray, UInt8Array
 from training.anchors import INK
-from training.data import MAX_TRAINING_PIXELS, tile_paths
+from training.data import analyse_file, tile_paths
 from training.evaluate import Track
 
 OTHER_ORGANS = {
@@ -110,7 +110,7 @@ def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random
 
 def _see(path: Path, bundle: Bundle) -> tuple[Stages, BoolArray, bool]:
     """A tile's stages, which of its cells are outliers, and whether these are too many."""
-    analysis, stages = analyse_stages(path.read_bytes(), bundle, max_pixels=MAX_TRAINING_PIXELS)
+    analysis, stages = analyse_file(path, bundle)
     return stages, analysis.proportions.outlier, "many_outliers" in {flag.code for flag in analysis.quality.flags}
 
 

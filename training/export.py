@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -41,7 +40,7 @@ from app.pipeline.torch_backend import TorchBackend
 from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
 from app.pipeline.types import Float32Array, UInt8Array
 from training.config import Config, as_dict
-from training.data import Cells
+from training.data import Cells, as_png
 from training.files import whole_file
 from training.outliers import FittedOutliers
 from training.quality_reference import fit_reference
@@ -122,7 +121,7 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         onnx = OnnxBackend(staged)
         latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
         _write_golden(staged, onnx, latent)
-        _write(staged / SAMPLE, _as_png(draw_tile(_sample_cells(run, onnx))))
+        _write(staged / SAMPLE, as_png(draw_tile(_sample_cells(run, onnx))))
         difference = max_difference(onnx, q, run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
@@ -169,12 +168,6 @@ def _write(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
 
 
-def _as_png(pixels: UInt8Array) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32Array:
     """`per_cluster` rows [one-hot c, z] of each cluster in turn."""
     clusters = np.repeat(np.arange(config.train.n_clusters), per_cluster)
@@ -184,7 +177,7 @@ def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
     cells = from_network(backend.generate(latent))
     cluster_probs, surprise = backend.describe(to_network(cells))
-    _write(directory / GOLDEN_CELLS, _as_png(cells.reshape(-1, CROP_PX, 3)))
+    _write(directory / GOLDEN_CELLS, as_png(cells.reshape(-1, CROP_PX, 3)))
     golden = Golden(
         latent=latent.tolist(),
         cluster_probs=cluster_probs.tolist(),

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from app.pipeline.bundle import Bundle, load_bundle
 from app.pipeline.encode import encode
-from app.pipeline.run import Analysis, Stages, analyse_stages
 from training.config import read_config
 from training.console import bar
-from training.data import MAX_TRAINING_PIXELS, tile_paths
+from training.data import analyse_file, tile_paths
 from training.evaluate_image_label import mean_by_tile
 from training.figures.canvas import keep_figure
 from training.figures.curves import draw_curves
@@ -47,7 +46,7 @@ def curves(run: Run, results: Results = RESULTS) -> None:
 def clusters(data: Tiles, results: Results = RESULTS, bundle: Model = MODEL) -> None:
     """Draw sixty cells of each cluster of the bundle, Fig. 8."""
     model = load_bundle(bundle)
-    found = [_see(path, model) for path in bar("tiles")(tile_paths(data / "tiles"))]
+    found = [analyse_file(path, model) for path in bar("tiles")(tile_paths(data / "tiles"))]
     crops = np.concatenate([stages.crops for _, stages in found])
     clusters = np.concatenate([analysis.proportions.clusters for analysis, _ in found])
     drawn = draw_clusters(crops, clusters, model.manifest.n_clusters, seed=0)
@@ -68,7 +67,7 @@ def proportions(
     # Of the lymph nodes all cells count: few of them are like those of marrow.
     hard = np.eye(model.manifest.n_clusters)[encoded.cluster_probs.argmax(axis=1)]
     labelled = mean_by_tile(hard, tiles.located, len(tiles.tiles))
-    marrow = [_see(path, model)[0].proportions.values for path in bar("tiles")(tile_paths(data / "tiles"))]
+    marrow = [analyse_file(path, model)[0].proportions.values for path in bar("tiles")(tile_paths(data / "tiles"))]
     groups = {
         "follicular lymphoma": labelled[tiles.positive == 1],
         "reactive lymph node": labelled[tiles.positive == 0],
@@ -76,10 +75,6 @@ def proportions(
     }
     about = {**_about_bundle(model), "sets": [cells.name, data.name]}
     _keep(draw_proportions(groups), results, "proportions", about)
-
-
-def _see(path: Path, model: Bundle) -> tuple[Analysis, Stages]:
-    return analyse_stages(path.read_bytes(), model, max_pixels=MAX_TRAINING_PIXELS)
 
 
 def _keep(drawn: Figure, results: Path, name: str, about: dict[str, Any]) -> None:

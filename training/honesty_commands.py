@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -12,10 +11,9 @@ import numpy as np
 import typer
 
 from app.pipeline.bundle import Bundle, load_bundle
-from app.pipeline.run import analyse_stages
 from training.anchors import anchor_cells
-from training.console import bar, write_text
-from training.data import MAX_TRAINING_PIXELS, tile_paths
+from training.console import bar, keep_scores
+from training.data import analyse_file, tile_paths
 from training.evaluate_abstention import evaluate_abstention
 from training.evaluate_intervals import evaluate_intervals
 from training.evaluate_outliers import evaluate_outliers
@@ -34,10 +32,7 @@ def intervals(
 ) -> None:
     """Count how often the intervals of proportions hold the truth, on tiles simulated from real cells."""
     model = load_bundle(bundle)
-    seen = [
-        analyse_stages(path.read_bytes(), model, max_pixels=MAX_TRAINING_PIXELS)
-        for path in bar("tiles")(tile_paths(bm_graz / "tiles"))
-    ]
+    seen = [analyse_file(path, model) for path in bar("tiles")(tile_paths(bm_graz / "tiles"))]
     crops = np.concatenate([stages.crops for _, stages in seen])
     probs = np.concatenate([analysis.cells.cluster_probs for analysis, _ in seen])
     train: Any = model.manifest.training.config["train"]
@@ -67,6 +62,4 @@ COMMANDS: dict[str, Callable[..., None]] = {"intervals": intervals, "outliers": 
 
 def _keep(out: Path, name: str, bundle: Bundle, found: dict[str, Any]) -> None:
     about = {"bundle": f"{bundle.manifest.name} {bundle.manifest.version}", "date": date.today().isoformat()}
-    text = json.dumps({**about, **found}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(out / f"{name}.json", text)
-    typer.echo(text, nl=False)
+    keep_scores(out / f"{name}.json", {**about, **found})

@@ -58,14 +58,14 @@ def simulate_bags(
         own = np.flatnonzero(cells.tile_index == tile)
         pool = np.flatnonzero(blasts & (cells.tile_index == tile))
         share = random.uniform(*config.blast_share) if i % 2 else 0.0
-        n_blasts = round(share * config.cells_per_bag)
-        drawn = np.concatenate(
-            [
-                random.choice(own, config.cells_per_bag - n_blasts),
-                random.choice(pool if len(pool) else np.flatnonzero(blasts), n_blasts),
-            ]
-        )
+        drawn = draw_bag(own, pool if len(pool) else np.flatnonzero(blasts), config.cells_per_bag, share, random)
         rows.append(np.bincount(clusters[drawn], minlength=n_clusters) / config.cells_per_bag)
         abnormal.append(i % 2)
         tiles.append(tile)
     return Examples(np.array(rows), np.array(abnormal)), np.array(tiles)
+
+
+def draw_bag(own: Int64Array, blasts: Int64Array, size: int, share: float, random: np.random.Generator) -> Int64Array:
+    """Cells of a bag, drawn with replacement: this share of them from the blast-like ones, the others from all."""
+    n_blasts = round(share * size)
+    return np.concatenate([random.choice(own, size - n_blasts), random.choice(blasts, n_blasts)])

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.pipeline.manifest import Manifest
+from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 
 NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-LabelName = Literal["normal", "abnormal"]
 Point = tuple[float, float]
 
 
@@ -106,13 +105,6 @@ class ClusterOut(_Answer):
     )
 
 
-class LabelCountsOut(_Answer):
-    """Numbers of tiles."""
-
-    normal: int = Field(description="normal ones")
-    abnormal: int = Field(description="abnormal ones")
-
-
 class GroupOut(_Answer):
     """How far the tile is from a group of reference tiles."""
 
@@ -145,14 +137,14 @@ class LabelOut(_Answer):
         description="of abnormal, calibrated on labelled tiles, at their shares of both labels; null: the bundle has "
         "fewer than 20 tiles of a label, or the tile is not fit to be judged"
     )
-    calibrated_on: LabelCountsOut | None = Field(
+    calibrated_on: LabelCounts | None = Field(
         description="labelled tiles that the probability rests on; null: the bundle has too few"
     )
-    conformal_set: list[LabelName] | None = Field(
+    conformal_set: list[LabelValue] | None = Field(
         description="labels whose examples have such a score, at 90% coverage of each; both: either is possible; "
         "empty: the score lies between those of both; null without a counted cell"
     )
-    kmeans: LabelName | None = Field(description="label of the nearest k-means centre; null without a counted cell")
+    kmeans: LabelValue | None = Field(description="label of the nearest k-means centre; null without a counted cell")
     reference: PlacementOut | None = Field(description="null without a counted cell")
     basis: str = Field(description="what normal and abnormal mean here; says what was simulated")
     reason: str = Field(description="in words, why this label, or why none")

@@ -266,7 +266,7 @@ class Manifest(Part):
             "metrics.clusters": self.metrics.clusters,
         }
         for group in self.image_level.reference.groups:
-            sizes |= {f"proportions of '{group.name}'": row for row in group.proportions if len(row) != k}
+            sizes |= {f"proportions[{i}] of '{group.name}'": row for i, row in enumerate(group.proportions)}
         names = self.cluster_names.clusters if self.cluster_names else ()
         unknown = [entry.cluster for entry in names if entry.cluster >= k]
         if unknown:
