@@ -1,73 +1,59 @@
-"""`make bench`: ours and the reference recipe on one tile, in turn; prints a table and writes docs/bench.json."""
+"""`make bench`: speed and memory, ours against the reference recipe and against what the machine allows.
+
+Prints tables, writes docs/bench.json and draws docs/figures/speed.png; `python -m training report` reports them.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from time import perf_counter
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "models" / "marrow" / "sample.png"
-REAL_TILE = "bm_graz/tiles/BM_GRAZ_HE_0001_01.png"
-
-
-def default_tile() -> Path:
-    """A real tile where the public data lie, otherwise the bundle's synthetic sample."""
-    data = Path(os.environ.get("MARROWSCOPE_DATA", ROOT.parent / "shared" / "data"))
-    real = data / REAL_TILE
-    return real if real.is_file() else SAMPLE
+from bench.child import ROOT
+from bench.plot import plot_scaling
+from bench.run import run_bench
+from bench.tables import tables
+from bench.tiles import default_tiles
 
 
-def measure(system: str, tile: Path, runs: int) -> dict[str, Any]:
-    """Run one system in a process of its own."""
-    command = [sys.executable, "-m", "bench.measure", system, str(tile), str(runs)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+@cli.command()
 def main(
-    tile: Annotated[Path | None, typer.Argument(help="tile to measure on; default: a real one, or the sample")] = None,
+    tile: Annotated[
+        list[Path] | None,
+        typer.Argument(help="tiles to measure on, the first of them by stage; default: real ones, or the sample"),
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="runs of ours after a warm-up; the reference gets a third")] = 9,
+    requests: Annotated[int, typer.Option(min=1, help="over HTTP, with 1 client and with 16")] = 100,
+    soak: Annotated[
+        int, typer.Option(min=1, help="over HTTP, with 4 clients and memory watched; 2000: a full one")
+    ] = 200,
     out: Annotated[Path, typer.Option(help="JSON to write")] = ROOT / "docs" / "bench.json",
+    figure: Annotated[Path, typer.Option(help="PNG to draw")] = ROOT / "docs" / "figures" / "speed.png",
 ) -> None:
-    """Speed and memory, ours against the reference recipe in one run."""
-    chosen = (tile or default_tile()).resolve()
-    ours = measure("ours", chosen, runs)
-    reference = measure("reference", chosen, max(1, runs // 3))
-    result = {
-        "tile": chosen.name,
-        "machine": {"architecture": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "ours": ours,
-        "reference": reference,
-        "speedup": reference["median_s"] / ours["median_s"],
-    }
+    """Speed and memory: ours, the reference recipe, the machine's floor, and the service over HTTP."""
+    console, start = Console(), perf_counter()
+
+    def say(what: str) -> None:
+        console.print(f"[{perf_counter() - start:4.0f} s] {what}", markup=False, style="dim")
+
+    result = run_bench(
+        [path.resolve() for path in tile or default_tiles()], runs=runs, n_requests=requests, n_soak=soak, say=say
+    )
+    result["bench_s"] = perf_counter() - start
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    Console().print(table(result))
-
-
-def table(result: dict[str, Any]) -> Table:
-    """The result for reading."""
-    shown = Table(title=f"{result['tile']}: {result['speedup']:.1f}× the reference recipe")
-    for column in ("", "ours", "reference"):
-        shown.add_column(column, justify="right")
-    ours, reference = result["ours"], result["reference"]
-    shown.add_row("median, s", f"{ours['median_s']:.3f}", f"{reference['median_s']:.3f}")
-    shown.add_row("cells", str(ours["cells"]), str(reference["cells"]))
-    shown.add_row("peak memory, MB", f"{ours['peak_rss_mb']:.0f}", f"{reference['peak_rss_mb']:.0f}")
-    for stage, milliseconds in ours["stages_ms"].items():
-        shown.add_row(f"{stage}, ms", f"{milliseconds:.1f}", "")
-    return shown
+    plot_scaling(result["sizes"], result["cells"], figure)
+    for table in tables(result):
+        console.print(table)
+    say(f"{out} and {figure} written")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cli()

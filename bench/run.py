@@ -1,0 +1,74 @@
+"""All measurements of `make bench` in order; the result is what docs/bench.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.child import ROOT, run_child
+from bench.floor import floor, pixel_bytes
+from bench.machine import provenance
+from bench.multiply_adds import multiply_adds
+from bench.scaling import by_cells, by_size
+from bench.service import cold_start, measure_service
+from bench.tiles import read_pixels
+
+Q = ROOT / "models" / "marrow" / "q.onnx"
+SCALING_RUNS = 3
+
+
+def run_bench(
+    tiles: list[Path], *, runs: int, n_requests: int, n_soak: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure everything.
+
+    Args:
+        tiles: the first is measured in the process, and mirrored; all of them are posted in turn.
+        runs: of ours after a warm-up; the reference gets a third.
+        n_requests: over HTTP, for each number of clients but that of the soak.
+        n_soak: over HTTP, with memory watched.
+        say: told what comes next.
+    """
+    tile = tiles[0]
+    result = {"tile": tile.name, **provenance()}
+    say(f"ours on {tile.name}")
+    ours = run_child("bench.measure", "ours", str(tile), str(runs))
+    say("the reference recipe on the same")
+    reference = run_child("bench.measure", "reference", str(tile), str(max(1, runs // 3)))
+    result |= {"ours": ours, "reference": reference, "speedup": reference["median_s"] / ours["median_s"]}
+    say("the machine")
+    result |= {"floor": _floor(tile, ours), "q": _q_rates()}
+    say("cold starts")
+    result["cold_start"] = cold_start()
+    result["service"] = measure_service([path.read_bytes() for path in tiles], n_requests, n_soak, say)
+    result["sizes"] = by_size(tile, SCALING_RUNS, say)
+    result["cells"] = by_cells(SCALING_RUNS, say)
+    return result
+
+
+def _floor(tile: Path, ours: dict[str, Any]) -> dict[str, Any]:
+    """The floor of a tile, what it was computed from, and how many times as long ours takes."""
+    height, width = read_pixels(tile).shape[:2]
+    sizes = {"n_pixels": height * width, "n_cells": ours["cells"], "multiply_adds_per_cell": multiply_adds(Q)}
+    rates = run_child("bench.rates", str(tile))
+    least = floor(**sizes, **rates)
+    return {
+        **asdict(least),
+        "total_s": least.total_s,
+        "ratio": ours["median_s"] / least.total_s,
+        "cells": sizes["n_cells"],
+        "multiply_adds_per_cell": sizes["multiply_adds_per_cell"],
+        "pixel_bytes": pixel_bytes(sizes["n_pixels"]),
+        "memory_bytes_per_s": rates["memory_bytes_per_s"],
+        "gemm_multiply_adds_per_s": rates["gemm_multiply_adds_per_s"],
+    }
+
+
+def _q_rates() -> list[dict[str, Any]]:
+    """Q's rate where the service computes it, and on the CPU when that is a GPU."""
+    served = run_child("bench.q_rate")
+    if served["device"] == "cpu":
+        return [served]
+    return [served, run_child("bench.q_rate", CUDA_VISIBLE_DEVICES="")]
