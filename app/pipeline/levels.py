@@ -3,50 +3,46 @@
 No one threshold fits all nuclei of a tile: pale ones need a low one, touching ones a high one. Objects at rising levels
 of haematoxylin density lie within each other and make a tree (Matas et al. 2004, "MSER"; Arteta et al. 2012). Each is
 scored by size, shape, density and outline, and the best set of objects that do not overlap is kept. Nothing is learned.
+
+All levels are found at once: a flat morphology of a picture of ranks is that of each of its levels (Serra 1982).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import log
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from skimage.segmentation import watershed
 
+from app.pipeline.divide import CROSS, disc, divide
 from app.pipeline.nuclei import in_reading_order
+from app.pipeline.objects import Field, Measures, Outlined, measure_objects
 from app.pipeline.presets import LevelParams, ScoreParams
+from app.pipeline.runs import Runs, components_of, runs_of, stack_places
 from app.pipeline.stain import density_image
-from app.pipeline.types import BoolArray, Float32Array, Int32Array, UInt8Array
+from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, UInt8Array
 
-DEPTH_SIGMA = 1.0
-"""px; smooths the depth of an object before its peaks are sought."""
-SCHARR_SUM = 32.0
+PART = 0
+"""Level of what is a part of an object."""
+CHILDREN, PARTS = 0, 1
+"""What an object may give way to: what it falls into at the next level, or is divided into."""
 
 
-@dataclass(slots=True)
-class Candidate:
-    """An object that may be a nucleus.
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Objects that may be nuclei, a row each. What lies in an object comes after it.
 
     Attributes:
-        origin: x, y of its mask's first pixel, in the tile with its margin.
-        mask: (h, w) bool.
-        area_px: number of its pixels.
-        solidity: its area over that of its convex hull, 0–1.
-        edge: mean gradient of relative density along its outline, per px.
-        density: its mean relative density; 1 is what parts nuclei from the rest.
-        children: the objects that it falls into at the next level.
-        parts: the objects that its waist divides it into.
+        objects: their pixels.
+        measures: of each.
+        parents: (N,) int64 row of the object that it lies in, −1 for one of the lowest level.
+        levels: (N,) int64 1…L; PART for a part, that a waist divides an object into.
     """
 
-    origin: tuple[int, int]
-    mask: BoolArray
-    area_px: int
-    solidity: float
-    edge: float
-    density: float
-    children: list[Candidate] = field(default_factory=list)
-    parts: list[Candidate] = field(default_factory=list)
+    objects: Outlined
+    measures: Measures
+    parents: Int64Array
+    levels: Int64Array
 
 
 def segment_by_levels(haematoxylin: UInt8Array, nuclear_density: float, params: LevelParams) -> Int32Array:
@@ -60,165 +56,169 @@ def segment_by_levels(haematoxylin: UInt8Array, nuclear_density: float, params: 
     Returns:
         (H, W) int32 labels, 0 = background, 1…N in reading order of their topmost pixel.
     """
-    # Glass round the tile makes its border and white beyond it the same thing; 4 sigma is how far smoothing sees.
-    margin = int(np.ceil(4 * params.smoothing_px))
+    # Glass round the tile makes its border and white beyond it the same thing; 4 sigma is how far smoothing sees, and
+    # one pixel more is never stained.
+    margin = int(np.ceil(4 * params.smoothing_px)) + 1
     framed = np.pad(haematoxylin, margin, constant_values=255)
     low, high = params.nuclear_density_range
     density = density_image(framed, params.smoothing_px) / np.float32(np.clip(nuclear_density, low, high))
+    tree = grow(density, params)
+    chosen = select(score(tree.measures, params.score), tree.parents, tree.levels)
     labels = np.zeros(density.shape, np.int32)
-    for i, nucleus in enumerate(select(grow(density, params), params.score), start=1):
-        x, y = nucleus.origin
-        height, width = nucleus.mask.shape
-        labels[y : y + height, x : x + width][nucleus.mask] = i
+    nuclei = tree.objects.only(chosen)
+    labels.ravel()[nuclei.runs.places()] = np.repeat(nuclei.owners + 1, nuclei.runs.lengths)
     return in_reading_order(labels[margin:-margin, margin:-margin])
 
 
-def grow(density: Float32Array, params: LevelParams) -> list[Candidate]:
-    """The tree of objects at rising levels.
+def rank(density: Float32Array, levels: tuple[float, ...]) -> UInt8Array:
+    """How many of the levels each pixel exceeds, (H, W) uint8."""
+    ranks = np.zeros(density.shape, np.uint8)
+    for level in levels:
+        ranks += density > np.float32(level)
+    return ranks
+
+
+def clean(ranks: UInt8Array, params: LevelParams) -> UInt8Array:
+    """Close gaps of a rim, fill hollow nuclei, cut thin bridges: of each level by itself, and they stay nested.
 
     Args:
-        density: (H, W) float32 relative density.
-        params: levels and shapes.
-
-    Returns:
-        The objects of the lowest level, which hold all others.
-    """
-    dx, dy = cv2.Scharr(density, cv2.CV_32F, 1, 0), cv2.Scharr(density, cv2.CV_32F, 0, 1)
-    gradient = np.asarray(cv2.magnitude(dx, dy) / np.float32(SCHARR_SUM))
-    roots: list[Candidate] = []
-    below: tuple[Int32Array, list[Candidate | None]] | None = None
-    for level in params.levels:
-        cleaned = clean((density > level).astype(np.uint8), params)
-        n_labels, labels, stats, _ = cv2.connectedComponentsWithStats(cleaned, connectivity=8)
-        found: list[Candidate | None] = [None] * n_labels
-        for i in range(1, n_labels):
-            x, y, width, height, area = (int(value) for value in stats[i])
-            if area < params.min_area_px:
-                continue
-            mask = labels[y : y + height, x : x + width] == i
-            candidate = found[i] = _describe(mask, (x, y), area, density, gradient, params)
-            parent = None if below is None else below[1][below[0][y, x + int(np.argmax(mask[0]))]]
-            (roots if parent is None else parent.children).append(candidate)
-        below = np.asarray(labels), found
-    return roots
-
-
-def clean(stained: UInt8Array, params: LevelParams) -> UInt8Array:
-    """Close gaps of a rim, fill hollow nuclei, cut thin bridges. No step breaks the nesting of levels.
-
-    Args:
-        stained: (H, W) uint8, 0 or 1.
+        ranks: (H, W) uint8, 0 on the frame.
         params: radii and largest hole.
     """
-    closed = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, _disc(params.closing_px))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
-    hole = (stats[:, cv2.CC_STAT_AREA] <= params.max_hole_px).astype(np.uint8)
-    # Neither what is stained nor the glass round the tile is a hole, however small the tile.
-    hole[0] = hole[labels[0, 0]] = 0
-    return np.asarray(cv2.morphologyEx(closed | hole[labels], cv2.MORPH_OPEN, _disc(params.opening_px)), dtype=np.uint8)
+    closed = np.asarray(cv2.morphologyEx(ranks, cv2.MORPH_CLOSE, disc(params.closing_px)), dtype=np.uint8)
+    filled = fill_holes(closed, params.max_hole_px)
+    return np.asarray(cv2.morphologyEx(filled, cv2.MORPH_OPEN, disc(params.opening_px)), dtype=np.uint8)
 
 
-def _describe(
-    mask: BoolArray,
-    origin: tuple[int, int],
-    area: int,
-    density: Float32Array,
-    gradient: Float32Array,
-    params: LevelParams,
-    *,
-    divide: bool = True,
-) -> Candidate:
-    if area > params.max_area_px:
-        # Its mask will not be painted, and over all levels such masks would fill the memory.
-        return Candidate(origin, np.zeros((0, 0), bool), area, 0.0, 0.0, 0.0)
-    x, y = origin
-    here = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = max(outlines, key=len)
-    # Pick's theorem turns the area of a polygon through pixel centres into a number of pixels.
-    rim = len(outline) / 2 + 1
-    candidate = Candidate(
-        origin,
-        mask,
-        area,
-        solidity=(cv2.contourArea(outline) + rim) / (cv2.contourArea(cv2.convexHull(outline)) + rim),
-        edge=float(gradient[here][outline[:, 0, 1], outline[:, 0, 0]].mean()),
-        density=float(density[here][mask].mean()),
-    )
-    if divide and candidate.solidity < params.waist_solidity:
-        for part, (left, top) in divided(mask, params):
-            size = int(part.sum())
-            if size >= params.min_area_px:
-                place = (x + left, y + top)
-                candidate.parts.append(_describe(part, place, size, density, gradient, params, divide=False))
-    return candidate
-
-
-def divided(mask: BoolArray, params: LevelParams) -> list[tuple[BoolArray, tuple[int, int]]]:
-    """Cut an object at its waists, between peaks of its depth.
+def fill_holes(ranks: UInt8Array, max_hole_px: int) -> UInt8Array:
+    """Fill the small holes of each level; glass round the tile is none, however small the tile.
 
     Args:
-        mask: (H, W) bool.
-        params: distance of peaks.
-
-    Returns:
-        Mask and x, y of each part; none where the object has one peak.
+        ranks: (H, W) uint8, 0 on the frame.
+        max_hole_px: largest hole that is filled.
     """
-    padded = np.pad(mask, 1).astype(np.uint8)
-    depth = cv2.GaussianBlur(cv2.distanceTransform(padded, cv2.DIST_L2, 5), (0, 0), DEPTH_SIGMA) * padded
-    peak = (depth > params.min_depth_px) & (depth >= cv2.dilate(depth, _disc(params.peak_distance_px)))
-    n_labels, markers = cv2.connectedComponents(peak.astype(np.uint8))
-    if n_labels <= 2:
-        return []
-    parts = watershed(-depth, markers, mask=padded > 0)
-    found = []
-    for i in range(1, n_labels):
-        part = parts == i
-        rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        found.append((part[box], (int(columns[0]) - 1, int(rows[0]) - 1)))
-    return found
+    top = int(ranks.max(initial=0))
+    # Turned round, level i is what is not in the level of this rank:
+    rank_of = top + 1
+    runs = runs_of(top - ranks)
+    gaps = components_of(runs, ranks.shape[1], diagonal=False)
+    hole = np.bincount(gaps.of_run, weights=runs.lengths, minlength=gaps.number) <= max_hole_px
+    hole[gaps.of_run[runs.starts % ranks.size == 0]] = False
+    levels, places = np.divmod(runs[hole[gaps.of_run]].places(), ranks.size)
+    filled = ranks.ravel().copy()
+    np.maximum.at(filled, places, (rank_of - levels).astype(np.uint8))
+    return filled.reshape(ranks.shape)
 
 
-def score(candidate: Candidate, params: ScoreParams) -> float:
-    """How much a candidate looks like a nucleus; above 0 it is taken for one."""
-    if candidate.edge <= 0 or candidate.density <= 0:
-        return -np.inf
-    area = log(candidate.area_px)
-    return (
-        params.bias
-        - params.small * max(0.0, log(params.small_area_px) - area)
-        - params.large * max(0.0, area - log(params.large_area_px))
-        - params.shape * (1 - candidate.solidity)
-        + params.edge * log(candidate.edge)
-        + params.density * log(candidate.density)
+def grow(density: Float32Array, params: LevelParams) -> Tree:
+    """The tree of objects at rising levels, and their parts.
+
+    Args:
+        density: (H, W) float32 relative density, below the levels on its frame.
+        params: levels and shapes.
+    """
+    ranks = clean(rank(density, params.levels), params)
+    objects, parents, levels = _objects_of(ranks, params)
+    field = Field(density)
+    measures = measure_objects(objects, field)
+    too_large = measures.area_px > params.max_area_px
+    # What is no nucleus is not looked at either.
+    measures.edge[too_large] = 0
+    waisted = np.flatnonzero(~too_large & (measures.solidity < params.waist_solidity))
+    parts, of_waisted = divide(objects.only(np.isin(np.arange(len(objects)), waisted)), ranks.shape[1], params)
+    large_enough = np.bincount(parts.owners, weights=parts.runs.lengths, minlength=len(parts)) >= params.min_area_px
+    parts, of_waisted = parts.only(large_enough), of_waisted[large_enough]
+    return Tree(
+        objects=objects.joined(parts),
+        measures=measures.joined(measure_objects(parts, field)),
+        parents=np.concatenate([parents, waisted[of_waisted]]),
+        levels=np.concatenate([levels, np.full(len(parts), PART)]),
     )
 
 
-def select(roots: list[Candidate], params: ScoreParams) -> list[Candidate]:
-    """The best candidates that do not overlap.
+def _objects_of(ranks: UInt8Array, params: LevelParams) -> tuple[Outlined, Int64Array, Int64Array]:
+    """The objects of every level of a picture of ranks, the object that each lies in, and its level."""
+    runs = runs_of(ranks)
+    components = components_of(runs, ranks.shape[1], diagonal=True)
+    kept = np.bincount(components.of_run, weights=runs.lengths, minlength=components.number) >= params.min_area_px
+    first = runs.starts[np.unique(components.of_run, return_index=True)[1]][kept]
+    # The first pixel of an object is one of the object that it lies in, a level below.
+    below = np.searchsorted(runs.starts, first - ranks.size, side="right") - 1
+    parents = np.where(below >= 0, (np.cumsum(kept) - 1)[components.of_run[below]], -1)
+    eroded = np.asarray(cv2.erode(ranks, CROSS), dtype=np.uint8).ravel()
+    places = np.flatnonzero(ranks.ravel() != eroded)
+    border = stack_places(places, eroded[places], ranks.ravel()[places], ranks.size)
+    border_owners = components.of_run[np.searchsorted(runs.starts, border, side="right") - 1]
+    order = np.argsort(components.of_run, kind="stable")
+    starts = runs.starts[order] % ranks.size
+    everything = Outlined(
+        runs=Runs(starts, starts + runs.lengths[order]),
+        owners=components.of_run[order],
+        border=border % ranks.size,
+        border_owners=border_owners,
+        holes=components.holes,
+    )
+    return everything.only(kept), parents, first // ranks.size
+
+
+def score(measures: Measures, params: ScoreParams) -> Float64Array:
+    """How much objects look like nuclei; what has more than 0 is taken for one, and −inf cannot be one."""
+    area = np.log(measures.area_px)
+    possible = (measures.edge > 0) & (measures.density > 0)
+    logs = {name: np.log(np.where(possible, getattr(measures, name), 1)) for name in ("edge", "density")}
+    values = (
+        params.bias
+        - params.small * np.maximum(0.0, np.log(params.small_area_px) - area)
+        - params.large * np.maximum(0.0, area - np.log(params.large_area_px))
+        - params.shape * (1 - measures.solidity)
+        + params.edge * logs["edge"]
+        + params.density * logs["density"]
+    )
+    return np.where(possible, values, -np.inf)
+
+
+def select(scores: Float64Array, parents: Int64Array, levels: Int64Array) -> BoolArray:
+    """The best objects that do not overlap.
 
     An object gives way to what it falls into, or is divided into, where that scores better on average.
+
+    Args:
+        scores: (N,) float64.
+        parents: see `Tree`.
+        levels: see `Tree`.
+
+    Returns:
+        (N,) bool.
     """
-    chosen = []
-    for root in roots:
-        chosen += [candidate for value, candidate in _best(root, params)[1] if value > 0]
-    return chosen
+    n = len(scores)
+    possible = scores > -np.inf
+    # What cannot be a nucleus must not speak for those beside it: it counts for nothing.
+    total, count = np.where(possible, scores, 0.0), possible.astype(np.int64)
+    inner_total, inner_count = np.zeros((2, n)), np.zeros((2, n), np.int64)
+
+    def add(group: int, members: Int64Array) -> None:
+        inner_total[group] += np.bincount(parents[members], weights=total[members], minlength=n)
+        inner_count[group] += np.bincount(parents[members], weights=count[members], minlength=n).astype(np.int64)
+
+    add(PARTS, np.flatnonzero(levels == PART))
+    best, gives_way_to = scores.copy(), np.full(n, -1)
+    for level in range(levels.max(initial=PART), PART, -1):
+        here = np.flatnonzero(levels == level)
+        for group in (CHILDREN, PARTS):
+            some = here[inner_count[group, here] > 0]
+            mean = inner_total[group, some] / inner_count[group, some]
+            better, mean = some[mean > best[some]], mean[mean > best[some]]
+            best[better], gives_way_to[better] = mean, group
+            total[better], count[better] = inner_total[group, better], inner_count[group, better]
+        add(CHILDREN, here[parents[here] >= 0])
+    return _shown(parents, levels, gives_way_to) & (gives_way_to < 0) & (scores > 0)
 
 
-def _best(candidate: Candidate, params: ScoreParams) -> tuple[float, list[tuple[float, Candidate]]]:
-    value = score(candidate, params)
-    best = value, [(value, candidate)]
-    for group in (candidate.children, candidate.parts):
-        # What cannot be a nucleus must not speak for those beside it.
-        inner = [one for member in group for one in _best(member, params)[1] if one[0] > -np.inf]
-        if inner:
-            mean = sum(value for value, _ in inner) / len(inner)
-            best = max(best, (mean, inner), key=lambda option: option[0])
-    return best
-
-
-def _disc(radius: int) -> UInt8Array:
-    # OpenCV's own ellipse is not the same on its side, and a turned tile would have other nuclei.
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    return np.asarray(x**2 + y**2 <= (radius + 0.5) ** 2, dtype=np.uint8)
+def _shown(parents: Int64Array, levels: Int64Array, gives_way_to: Int64Array) -> BoolArray:
+    """Objects that everything they lie in gives way to."""
+    shown = parents < 0
+    for level in (*range(2, levels.max(initial=PART) + 1), PART):
+        here = np.flatnonzero(levels == level)
+        group = PARTS if level == PART else CHILDREN
+        shown[here] = shown[parents[here]] & (gives_way_to[parents[here]] == group)
+    return shown

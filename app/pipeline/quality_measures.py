@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from app.pipeline.levels import fill_holes
 from app.pipeline.presets import StainParams
 from app.pipeline.stain import density_image, is_tissue, macenko, optical_density, rgb_to_lab
 from app.pipeline.types import BoolArray, Float64Array, Stain, UInt8Array
@@ -123,13 +124,10 @@ def nuclear_radii(haematoxylin: UInt8Array, nuclear_density: float) -> Float64Ar
         (N,) float64 px, one per peak of the depth.
     """
     dark = np.pad(density_image(haematoxylin, NUCLEAR_SIGMA) > nuclear_density, 1).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - dark, connectivity=4)
-    gap = (stats[:, cv2.CC_STAT_AREA] <= MAX_GAP_PX).astype(np.uint8)
-    gap[0] = 0
-    dark |= gap[labels]
-    depth = cv2.GaussianBlur(cv2.distanceTransform(dark, cv2.DIST_L2, 5), (0, 0), NUCLEAR_SIGMA)
+    filled = fill_holes(dark, MAX_GAP_PX)
+    depth = cv2.GaussianBlur(cv2.distanceTransform(filled, cv2.DIST_L2, 5), (0, 0), NUCLEAR_SIGMA)
     near = np.ones((2 * PEAK_DISTANCE_PX + 1, 2 * PEAK_DISTANCE_PX + 1), np.uint8)
-    peak = (dark > 0) & (depth > MIN_RADIUS_PX) & (depth >= cv2.dilate(depth, near))
+    peak = (filled > 0) & (depth > MIN_RADIUS_PX) & (depth >= cv2.dilate(depth, near))
     return np.asarray(depth[peak], dtype=np.float64)
 
 
@@ -142,12 +140,13 @@ def _focus(pixels: UInt8Array, tissue: BoolArray) -> float | None:
     """Energy of the fine band of grey levels over that of the coarse band, away from glass: its edge is sharper."""
     glass = cv2.morphologyEx((~tissue).astype(np.uint8), cv2.MORPH_OPEN, np.ones((GLASS_PX, GLASS_PX), np.uint8))
     reach = 2 * int(np.ceil(3 * FOCUS_SIGMAS[-1])) + 1
-    inner = cv2.dilate(glass, np.ones((reach, reach), np.uint8)) == 0
-    if np.count_nonzero(inner) < MIN_TISSUE_PX:
+    inner = 1 - cv2.dilate(glass, np.ones((reach, reach), np.uint8))
+    n = cv2.countNonZero(inner)
+    if n < MIN_TISSUE_PX:
         return None
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     sharp, middle, soft = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in FOCUS_SIGMAS)
-    fine, coarse = (float(np.square(band[inner]).mean()) for band in (sharp - middle, middle - soft))
+    fine, coarse = (cv2.norm(*band, cv2.NORM_L2SQR, inner) / n for band in ((sharp, middle), (middle, soft)))
     return fine / (coarse + FOCUS_NOISE)
 
 

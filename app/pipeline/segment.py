@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from app.pipeline import stain
@@ -13,7 +14,7 @@ from app.pipeline.levels import segment_by_levels
 from app.pipeline.nuclei import measure
 from app.pipeline.presets import Engine, SegmentationParams, StainParams, ThresholdParams
 from app.pipeline.threshold import segment_by_threshold
-from app.pipeline.types import LabStatistics, Nuclei, Stain, StainEstimate, UInt8Array
+from app.pipeline.types import BoolArray, LabStatistics, Nuclei, Stain, StainEstimate, UInt8Array
 
 
 def unmix(
@@ -32,25 +33,26 @@ def unmix(
     """
     source = stain_engine(engine)
     tissue = stain.is_tissue(pixels, params.min_magnitude) if params.tissue_only else stain.is_seen(pixels)
-    smooth = stain.smoothed(pixels, params.smoothing_px)
-    counted = smooth[tissue]
-    lab = stain.lab_statistics(counted) if estimate is None else estimate.lab
+    if estimate is None:
+        counted = stain.counted_pixels(stain.smoothed(pixels, params.smoothing_px), tissue)
+        lab = stain.lab_statistics(counted)
+    else:
+        lab = estimate.lab
     if lab is None:
         return _unstained(pixels, tissue)
     target = LabStatistics(np.asarray(params.target_mean), np.asarray(params.target_sd))
     normalised = source.reinhard(pixels, lab, target)
     if estimate is None:
-        after = normalised[tissue] if smooth is pixels else source.reinhard(counted[None], lab, target)[0]
-        matrix = _stain_matrix(counted, after, params, source)
+        matrix = _stain_matrix(counted, source.reinhard(counted[:, None], lab, target)[:, 0], params, source)
         if matrix is None:
             return _unstained(normalised, tissue)
     else:
         matrix = estimate.stain_matrix
     # Glass is made white before chroma is smoothed: what lies beyond it can then not change what lies within.
-    stained = np.where(tissue[..., None], normalised, np.uint8(255)) if params.tissue_only else normalised
+    stained = _on_white(normalised, tissue) if params.tissue_only else normalised
     haematoxylin = source.haematoxylin_image(stain.with_smooth_chroma(stained, params.chroma_smoothing_px), matrix)
     if params.tissue_only:
-        haematoxylin = np.where(tissue, haematoxylin, np.uint8(255))
+        haematoxylin = _on_white(haematoxylin, tissue)
     if estimate is None:
         estimate = StainEstimate(lab, matrix, stain.nuclear_density(haematoxylin, tissue))
     return Stain(normalised, haematoxylin, tissue, estimate)
@@ -65,6 +67,10 @@ def _stain_matrix(
         return None
     matrix: np.ndarray | None = source.macenko(normalised, **limits)
     return matrix
+
+
+def _on_white(image: UInt8Array, tissue: BoolArray) -> UInt8Array:
+    return np.asarray(cv2.copyTo(image, tissue.view(np.uint8), np.full_like(image, 255)), dtype=np.uint8)
 
 
 def _unstained(normalised: UInt8Array, tissue: np.ndarray) -> Stain:

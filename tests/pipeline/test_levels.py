@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.pipeline.decode import rescale
-from app.pipeline.levels import Candidate, clean, divided, score, segment_by_levels, select
+from app.pipeline.levels import PART, clean, grow, rank, score, segment_by_levels, select
+from app.pipeline.objects import Measures
 from app.pipeline.presets import DEFAULT
 from app.pipeline.segment import segment, unmix
-from app.pipeline.stain import optical_density
+from app.pipeline.stain import density_image, optical_density
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
 NUCLEAR_DENSITY = 45.0
@@ -77,30 +78,45 @@ def test_drawn_nuclei_are_found_where_they_were_drawn():
     assert distances.min(axis=1).max() < 1.5
 
 
-def candidate(area=500, solidity=1.0, edge=1.0, density=1.0, children=(), parts=()):
-    return Candidate((0, 0), np.ones((1, 1), bool), area, solidity, edge, density, list(children), list(parts))
+def score_of(params=DEFAULT.score, area=500, solidity=1.0, edge=1.0, density=1.0):
+    one = Measures(*(np.array([value]) for value in (area, solidity, edge, density)))
+    return score(one, params).item()
 
 
 def test_score_by_hand():
     params = DEFAULT.score.model_copy(
         update={"bias": 1, "small_area_px": 100, "small": 2, "large_area_px": 1000, "large": 3, "shape": 10}
     )
-    assert score(candidate(), params) == pytest.approx(1)
-    assert score(candidate(solidity=0.8), params) == pytest.approx(1 - 2)
-    assert score(candidate(area=round(1000 * np.e)), params) == pytest.approx(1 - 3, abs=1e-3)
-    assert score(candidate(area=round(100 / np.e)), params) == pytest.approx(1 - 2, abs=0.02)
-    assert score(candidate(edge=np.e), params) == pytest.approx(1 + params.edge)
-    assert score(candidate(density=1 / np.e), params) == pytest.approx(1 - params.density)
-    assert score(candidate(edge=0), params) == -np.inf
+    assert score_of(params) == pytest.approx(1)
+    assert score_of(params, solidity=0.8) == pytest.approx(1 - 2)
+    assert score_of(params, area=round(1000 * np.e)) == pytest.approx(1 - 3, abs=1e-3)
+    assert score_of(params, area=round(100 / np.e)) == pytest.approx(1 - 2, abs=0.02)
+    assert score_of(params, edge=np.e) == pytest.approx(1 + params.edge)
+    assert score_of(params, density=1 / np.e) == pytest.approx(1 - params.density)
+    assert score_of(params, edge=0) == -np.inf
+
+
+def selected(*rows):
+    """Rows that are kept of (score, parent, level)."""
+    scores, parents, levels = (np.array(column) for column in zip(*rows, strict=True))
+    return np.flatnonzero(select(scores.astype(float), parents, levels)).tolist()
 
 
 def test_object_gives_way_to_better_parts_and_not_to_worse():
-    good, bad = [candidate(edge=2), candidate(edge=2)], [candidate(edge=2), candidate(edge=0.2)]
-    assert select([candidate(parts=good)], DEFAULT.score) == good
-    whole = candidate(parts=bad)
-    assert select([whole], DEFAULT.score) == [whole]
-    deep = candidate(solidity=0, children=[candidate(solidity=0, children=good)])
-    assert select([deep], DEFAULT.score) == good
+    assert selected((1, -1, 1), (2, 0, PART), (3, 0, PART)) == [1, 2]
+    assert selected((1, -1, 1), (4, 0, PART), (-5, 0, PART)) == [0]
+    # By way of a child that is itself divided.
+    assert selected((1, -1, 1), (-9, 0, 2), (2, 1, PART), (3, 1, PART)) == [2, 3]
+    # Of children and parts the better on average, and at equality what comes first: itself, children, parts.
+    assert selected((1, -1, 1), (2, 0, 2), (3, 0, PART)) == [2]
+    assert selected((1, -1, 1), (3, 0, 2), (3, 0, PART)) == [1]
+    assert selected((3, -1, 1), (3, 0, 2), (3, 0, PART)) == [0]
+
+
+def test_what_cannot_be_a_nucleus_does_not_speak_for_those_beside_it():
+    assert selected((1, -1, 1), (-np.inf, 0, 2), (2, 0, 2)) == [2]
+    assert selected((-np.inf, -1, 1), (-1, 0, 2)) == []
+    assert selected((-0.5, -1, 1)) == []
 
 
 def test_what_is_too_large_takes_nothing_else_with_it():
@@ -119,27 +135,70 @@ def test_glass_round_a_small_tile_is_no_hole(size):
     assert small.max() == 1
 
 
-def test_what_does_not_look_like_a_nucleus_is_not_selected():
-    assert select([candidate(edge=0.01)], DEFAULT.score) == []
+def smooth_noise(shape, sigma, seed=0):
+    noise = cv2.GaussianBlur(np.random.default_rng(seed).random(shape).astype(np.float32), (0, 0), sigma)
+    framed = np.zeros(shape, np.float32)
+    framed[9:-9, 9:-9] = noise[9:-9, 9:-9]
+    return framed
 
 
-def test_rising_levels_stay_within_each_other():
-    density = cv2.GaussianBlur(np.random.default_rng(0).random((200, 240)).astype(np.float32), (0, 0), 4)
-    below = np.ones(density.shape, np.uint8)
-    for level in np.quantile(density, [0.3, 0.5, 0.7, 0.9]):
-        cleaned = clean((density > level).astype(np.uint8), DEFAULT)
-        assert (cleaned <= below).all()
-        below = cleaned
+def test_all_levels_cleaned_at_once_are_each_level_cleaned_by_itself():
+    density = smooth_noise((220, 260), 3)
+    levels = tuple(np.quantile(density[9:-9, 9:-9], [0.2, 0.4, 0.6, 0.8, 0.95]))
+    ranks = clean(rank(density, levels), DEFAULT)
+    assert set(np.unique(ranks)) > {0, 1, 2}
+    for i, level in enumerate(levels, start=1):
+        alone = clean(rank(density, (level,)), DEFAULT)
+        np.testing.assert_array_equal(ranks >= i, alone > 0)
 
 
-def test_parts_lie_within_the_object_and_do_not_overlap():
-    mask = discs((70, 110), [(30, 30), (55, 38), (82, 30)], 15)
-    parts = divided(mask, DEFAULT)
-    assert len(parts) == 3
-    painted = np.zeros(mask.shape, int)
-    for part, (x, y) in parts:
-        painted[y : y + part.shape[0], x : x + part.shape[1]] += part
-    np.testing.assert_array_equal(painted, mask)
+def one_by_one(ranks, density):
+    """Area, solidity, edge and density of every object of every level, each found and measured by itself."""
+    gradient = cv2.magnitude(cv2.Scharr(density, cv2.CV_32F, 1, 0), cv2.Scharr(density, cv2.CV_32F, 0, 1)) / 32
+    for level in range(1, ranks.max() + 1):
+        number, labels = cv2.connectedComponents((ranks >= level).astype(np.uint8))
+        for i in range(1, number):
+            mask = (labels == i).astype(np.uint8)
+            outline = max(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=len)
+            # The rim adds half a pixel all round: the outline goes through the centres of pixels.
+            filled, hull = (cv2.contourArea(p) + len(outline) / 2 + 1 for p in (outline, cv2.convexHull(outline)))
+            edge = gradient[outline[:, 0, 1], outline[:, 0, 0]].mean()
+            yield level, mask.sum(), filled / hull, edge, density[mask > 0].mean()
+
+
+def test_objects_measured_at_once_are_those_measured_one_by_one(real_tile):
+    stains = unmix(real_tile[:500, :500], DEFAULT.stain)
+    framed = np.pad(stains.haematoxylin, 9, constant_values=255)
+    density = density_image(framed, DEFAULT.smoothing_px) / np.float32(stains.estimate.nuclear_density)
+    tree = grow(density, DEFAULT)
+    ours = np.column_stack([tree.levels, *(getattr(tree.measures, n) for n in Measures.__slots__)])
+    ours = ours[(tree.levels != PART) & (tree.measures.area_px <= DEFAULT.max_area_px)]
+    expected = np.array(list(one_by_one(clean(rank(density, DEFAULT.levels), DEFAULT), density)))
+    expected = expected[(expected[:, 1] >= DEFAULT.min_area_px) & (expected[:, 1] <= DEFAULT.max_area_px)]
+    assert len(ours) > 300
+    ours, expected = (rows[np.lexsort((rows[:, 4].round(4), rows[:, 1], rows[:, 0]))] for rows in (ours, expected))
+    np.testing.assert_array_equal(ours[:, :2], expected[:, :2])
+    np.testing.assert_allclose(ours[:, 4], expected[:, 4], rtol=1e-4)
+    # An outline that comes by the same pixel twice counts it twice, we once: in few objects, and then by little.
+    same = np.isclose(ours[:, 2:4], expected[:, 2:4], rtol=1e-4).all(axis=1)
+    assert same.mean() > 0.98
+    np.testing.assert_allclose(ours[:, 2:4], expected[:, 2:4], rtol=0.05)
+
+
+def test_parents_hold_their_objects(real_tile):
+    framed = np.pad(unmix(real_tile[:300, :300], DEFAULT.stain).haematoxylin, 9, constant_values=255)
+    tree = grow(density_image(framed, DEFAULT.smoothing_px) / np.float32(NUCLEAR_DENSITY), DEFAULT)
+    pixels = [set(tree.objects.runs[tree.objects.owners == i].places()) for i in range(len(tree.parents))]
+    assert (tree.levels == PART).sum() > 10
+    for i, parent in enumerate(tree.parents):
+        assert (parent < 0) == (tree.levels[i] == 1)
+        if parent >= 0:
+            assert parent < i
+            assert tree.levels[i] in (PART, tree.levels[parent] + 1)
+            assert pixels[i] <= pixels[parent]
+    for parent in set(tree.parents[tree.levels == PART]):
+        parts = [pixels[i] for i in np.flatnonzero((tree.levels == PART) & (tree.parents == parent))]
+        assert sum(map(len, parts)) == len(set().union(*parts))
 
 
 @settings(max_examples=40, derandomize=True, deadline=None)

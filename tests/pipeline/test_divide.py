@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from app.pipeline.divide import divide, parts_of
+from app.pipeline.objects import Outlined
+from app.pipeline.presets import DEFAULT
+from app.pipeline.runs import runs_of
+from tests.drawing import disc, discs
+
+WIDTH = 150
+
+
+def outlined(masks):
+    """Objects, one for each mask, with no border: division needs none."""
+    runs = [runs_of(mask.astype(np.uint8)) for mask in masks]
+    starts = np.concatenate([r.starts for r in runs]) % masks[0].size
+    lengths = np.concatenate([r.lengths for r in runs])
+    none = np.zeros(0, np.int64)
+    owners = np.repeat(np.arange(len(masks)), [len(r) for r in runs])
+    return Outlined(type(runs[0])(starts, starts + lengths), owners, none, none, np.zeros(len(masks), np.int64))
+
+
+def painted(parts, shape):
+    picture = np.zeros(shape, int)
+    for i in range(len(parts)):
+        picture.ravel()[parts.runs[parts.owners == i].places()] += i + 1
+    return picture
+
+
+def test_parts_of_objects_are_those_that_each_has_by_itself():
+    shape = (90, WIDTH)
+    # They overlap in the tile, as objects of several levels do.
+    masks = [
+        discs(shape, [(30, 30), (55, 38), (82, 30)], 15),
+        discs(shape, [(30, 30), (55, 38)], 13),
+        discs(shape, [(120, 40), (120, 66)], 14),
+        disc(shape, (100, 20), 12),
+    ]
+    parts, parents = divide(outlined(masks), WIDTH, DEFAULT)
+    assert np.bincount(parents).tolist() == [3, 2, 2, 1]
+    for i, mask in enumerate(masks):
+        mine = painted(parts.only(parents == i), shape)
+        np.testing.assert_array_equal(mine > 0, mask)
+        alone = parts_of(mask.astype(np.uint8), DEFAULT)
+        pairs, counts = np.unique(np.column_stack([mine[mask], alone[mask]]), axis=0, return_counts=True)
+        # Between two basins of one height the order of the peaks decides: of symmetrical shapes, a line of pixels.
+        same = counts > 0.02 * mask.sum()
+        assert pairs[same, 0].tolist() == sorted(set(pairs[:, 0]))
+        assert sorted(pairs[same, 1]) == sorted(set(pairs[:, 1]))
+
+
+def test_cut_lies_at_the_waist():
+    mask = discs((60, WIDTH), [(40, 30), (66, 30)], 15)
+    parts, _ = divide(outlined([mask]), WIDTH, DEFAULT)
+    areas = np.bincount(parts.owners, weights=parts.runs.lengths)
+    assert abs(areas[0] - areas[1]) <= 0.05 * areas.sum()
+    # Every pixel with a neighbour of another kind is border, those along the cut too.
+    picture = painted(parts, mask.shape)
+    border = np.zeros(mask.shape, bool)
+    border.ravel()[parts.border] = True
+    cut = np.flatnonzero(np.diff(picture[30]))
+    assert border[30, cut[1]]
+    assert border[30, cut[1] + 1]
+    assert not border[30, 40]
+
+
+@pytest.mark.parametrize("n", [0, 40])
+def test_any_number_of_objects(n):
+    mask = discs((40, WIDTH), [(20, 20), (40, 20)], 11)
+    parts, parents = divide(outlined([mask] * n) if n else outlined([mask]).only(np.array([False])), WIDTH, DEFAULT)
+    assert len(parts) == len(parents) == 2 * n
