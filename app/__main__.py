@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # What is imported within a command is not needed by the others, and takes a second.
 Format = Literal["json", "stages"]
+Precision = Literal["fast", "full"]
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -82,6 +83,9 @@ def analyze(
         float | None,
         typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: that of the bundle.", show_default=False),
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="full: the exact network. fast: in 8-bit integers, where the bundle has it.")
+    ] = "fast",
 ) -> None:
     """Analyse tiles without a server.
 
@@ -98,7 +102,7 @@ def analyze(
     from app.pipeline.errors import InvalidBundle
 
     try:
-        is_complete = shell.analyze(tiles, _settings(), format, out=out, bundle=bundle, mpp=mpp)
+        is_complete = shell.analyze(tiles, _settings(), format, out=out, bundle=bundle, mpp=mpp, precision=precision)
     except (InvalidBundle, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error

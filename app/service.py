@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from app.pipeline.backends import Precision
 from app.pipeline.bundle import MANIFEST, Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.prototypes import prototype_grid, prototypes
@@ -104,7 +105,9 @@ class Analyzer:
         """Whether this bundle answers when a request names none."""
         return name == self._settings.bundle
 
-    async def analyse(self, data: bytes, bundle_name: str | None, mpp: float | None, n_prototypes: int) -> Result:
+    async def analyse(
+        self, data: bytes, bundle_name: str | None, mpp: float | None, n_prototypes: int, precision: Precision
+    ) -> Result:
         """Analyse one upload.
 
         Args:
@@ -112,6 +115,7 @@ class Analyzer:
             bundle_name: None for the default one.
             mpp: µm per pixel of the upload, if known.
             n_prototypes: prototypes to draw for each cluster, 0 for none.
+            precision: of Q.
 
         Raises:
             ServiceError, PipelineError: one of their subclasses.
@@ -119,7 +123,7 @@ class Analyzer:
         bundle = self.bundle(bundle_name)
 
         def work() -> Result:
-            analysis = analyse(data, bundle, max_pixels=self._settings.max_pixels, mpp=mpp)
+            analysis = analyse(data, bundle, max_pixels=self._settings.max_pixels, mpp=mpp, precision=precision)
             k = bundle.manifest.n_clusters if n_prototypes else 0
             return Result(analysis, bundle, [_draw(bundle, cluster, n_prototypes, 0) for cluster in range(k)])
 

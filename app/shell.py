@@ -15,6 +15,7 @@ from rich.progress import Progress
 from app.api import present
 from app.api.schemas import NOTICE
 from app.files import write_whole
+from app.pipeline.backends import Precision
 from app.pipeline.bundle import MANIFEST, Bundle, load_bundle
 from app.pipeline.errors import InvalidParameter, PipelineError
 from app.pipeline.run import Analysis, Stages, analyse_stages
@@ -35,12 +36,14 @@ class Job:
         bundle: what analyses.
         max_pixels: largest tile.
         mpp: µm per pixel of the tiles, if known.
+        precision: of Q.
     """
 
     format: str
     bundle: Bundle
     max_pixels: int
     mpp: float | None
+    precision: Precision
 
     def answer(self, tile: Path) -> bytes:
         """Analyse one tile.
@@ -48,7 +51,9 @@ class Job:
         Raises:
             OSError, PipelineError: it cannot be read or analysed.
         """
-        analysis, stages = analyse_stages(tile.read_bytes(), self.bundle, max_pixels=self.max_pixels, mpp=self.mpp)
+        analysis, stages = analyse_stages(
+            tile.read_bytes(), self.bundle, max_pixels=self.max_pixels, mpp=self.mpp, precision=self.precision
+        )
         if self.format == "json":
             # The id that POST /analyze would have given.
             out = present.analysis_out(Result(analysis, self.bundle, []), uuid.uuid4().hex)
@@ -58,7 +63,14 @@ class Job:
 
 
 def analyze(
-    tiles: list[Path], settings: Settings, format: str, *, out: Path | None, bundle: str | None, mpp: float | None
+    tiles: list[Path],
+    settings: Settings,
+    format: str,
+    *,
+    out: Path | None,
+    bundle: str | None,
+    mpp: float | None,
+    precision: Precision,
 ) -> bool:
     """Answer every tile in a file, or on stdout when there is one tile, its answer is text, and no folder is named.
 
@@ -69,6 +81,7 @@ def analyze(
         out: folder for the answers, made when it is not there; None for the current one.
         bundle: None for the default one.
         mpp: µm per pixel of the tiles, if known.
+        precision: of Q.
 
     Returns:
         Whether every tile was answered.
@@ -81,7 +94,7 @@ def analyze(
     to_stdout = format == "json" and len(tiles) == 1 and out is None
     folder = out or Path()
     targets = None if to_stdout else plan(tiles, folder, SUFFIXES[format])
-    job = Job(format, open_bundle(settings, bundle), settings.max_pixels, mpp)
+    job = Job(format, open_bundle(settings, bundle), settings.max_pixels, mpp, precision)
     folder.mkdir(parents=True, exist_ok=True)
     return answer_tiles(job, tiles, targets)
 

@@ -8,6 +8,7 @@ class FakeBackend:
 
     name = "onnxruntime"
     device = "cpu"
+    precisions = ("full",)
 
     def __init__(self, n_clusters: int = 5, latent_size: int = 8) -> None:
         self.n_clusters = n_clusters
@@ -15,7 +16,8 @@ class FakeBackend:
         rng = np.random.default_rng(1234)
         self._projection = rng.normal(size=(n_clusters + latent_size, 3 * 32 * 32)).astype(np.float32)
 
-    def describe(self, crops):
+    def describe(self, crops, precision="full"):
+        assert precision in self.precisions
         assert crops.dtype == np.float32
         assert crops.shape[1:] == (3, 32, 32)
         assert np.abs(crops).max() <= 1

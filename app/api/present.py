@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -74,7 +75,7 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
         outliers=_outliers(analysis.proportions),
         clusters=_clusters(result),
         label=_label(analysis.label, result.bundle.manifest.image_level),
-        bundle=bundle_used(result.bundle),
+        bundle=BundleUsed(**_identity(result.bundle), precision=analysis.precision),
         timing_ms=TimingOut(**{stage: round(ms, 3) for stage, ms in analysis.timing_ms.items()}),
     )
 
@@ -177,14 +178,14 @@ def prototypes_out(bundle: Bundle, cluster: int, seed: int, cells: UInt8Array) -
     )
 
 
-def bundle_used(bundle: Bundle) -> BundleUsed:
-    """Name, version, checksum, backend and device."""
-    return BundleUsed(**_identity(bundle))
-
-
 def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
     """One entry of GET /bundles."""
-    return BundleSummary(**_identity(bundle), default=default, n_clusters=bundle.manifest.n_clusters)
+    return BundleSummary(
+        **_identity(bundle),
+        default=default,
+        n_clusters=bundle.manifest.n_clusters,
+        precisions=list(bundle.backend.precisions),
+    )
 
 
 def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
@@ -192,7 +193,7 @@ def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
     return BundleOut(**bundle_summary(bundle, default=default).model_dump(), manifest=bundle.manifest)
 
 
-def _identity(bundle: Bundle) -> dict[str, str]:
+def _identity(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": bundle.manifest.name,
         "version": bundle.manifest.version,

@@ -14,6 +14,7 @@ from fastapi.security import APIKeyHeader
 from app.api import present
 from app.api.problems import declare
 from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
+from app.pipeline.backends import Precision
 from app.pipeline.crops import WHITE
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, tile_grid
 from app.pipeline.types import UInt8Array
@@ -59,12 +60,19 @@ async def analyze(
     bundle: BundleQuery = None,
     mpp: Annotated[float | None, Query(description="µm per pixel of the tile, 0.05 to 4")] = None,
     prototypes: Annotated[int, Query(ge=0, le=16, description="prototype cells per cluster to embed")] = 0,
+    precision: Annotated[
+        Precision,
+        Query(
+            description="of the network that sorts the cells. full: exact. fast: in 8-bit integers, where the bundle has "
+            "such (precisions of GET /bundles/{name}; manifest.fast.agreement says how far both agree), else full"
+        ),
+    ] = "fast",
     format: Annotated[Literal["json"], Query(description="form of the answer")] = "json",
 ) -> AnalysisOut:
     """Find the cells of a tile, their clusters and proportions, and the tile's label."""
     if len((await request.form()).multi_items()) != 1:
         raise HTTPException(400, "The multipart form must hold exactly one file, in the field `tile`.")
-    result = await analyzer.analyse(await tile.read(), bundle, mpp, prototypes)
+    result = await analyzer.analyse(await tile.read(), bundle, mpp, prototypes, precision)
     return present.analysis_out(result, request.state.request_id)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.pipeline.backends import Precision
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 
 NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
@@ -150,14 +151,22 @@ class LabelOut(_Answer):
     reason: str = Field(description="in words, why this label, or why none")
 
 
-class BundleUsed(_Answer):
-    """What computed the answer."""
+class BundleIdentity(_Answer):
+    """Which bundle, and where it computes."""
 
     name: str = Field(description="of the bundle")
     version: str = Field(description="of the bundle")
     sha256: str = Field(description="of its manifest.json, which has the checksum of every other file; hexadecimal")
     backend: Literal["onnxruntime", "pytorch"] = Field(description="what computes the networks")
     device: Literal["cpu", "cuda"] = Field(description="where")
+
+
+class BundleUsed(BundleIdentity):
+    """What computed the answer."""
+
+    precision: Precision = Field(
+        description="of the network that sorted the cells. full: exact; fast: in 8-bit integers, nearly the same"
+    )
 
 
 class TimingOut(_Answer):
@@ -208,11 +217,14 @@ class PrototypeGridOut(_Answer):
     clusters: list[PrototypesOut] = Field(description="all of the bundle's; cell i of each has the same noise")
 
 
-class BundleSummary(BundleUsed):
+class BundleSummary(BundleIdentity):
     """One entry of GET /bundles."""
 
     default: bool = Field(description="whether it answers when a request names none")
     n_clusters: int = Field(description="K")
+    precisions: list[Precision] = Field(
+        description="that POST /analyze can answer with; only full: there is no fast network, or it is not used here"
+    )
 
 
 class BundlesOut(_Answer):

@@ -13,12 +13,14 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 Q_ONNX = "q.onnx"
+Q_FAST_ONNX = "q_fast.onnx"
 GENERATOR_ONNX = "generator.onnx"
 WEIGHTS = "weights.safetensors"
 GOLDEN_CELLS = "golden/cells.png"
 GOLDEN_EXPECTED = "golden/expected.json"
 SAMPLE = "sample.png"
 FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
+"""Those that every bundle has."""
 
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 LabelValue = Literal["normal", "abnormal"]
@@ -231,6 +233,32 @@ class Metrics(Part):
     image_level: dict[str, JsonValue] = Field(description="of the label, on tiles or bags left out of its fit")
 
 
+class FastAgreement(Part):
+    """How far the fast Q says what the full one says, of cells on tiles that it was not fitted to."""
+
+    tiles: int = Field(ge=1, description="held out")
+    cells: int = Field(ge=1, description="on them")
+    clusters: Fraction = Field(description="share of the cells that both put into the same cluster")
+    outliers: Fraction = Field(description="share of the cells that both call an outlier, or neither does")
+    proportion_change: Fraction = Field(
+        description="largest difference of a cluster's proportion, over all of the cells"
+    )
+    worst_tile_proportion_change: Fraction = Field(description="likewise, over one tile; the largest of any")
+
+
+class FastNetwork(Part):
+    """A second Q that says nearly the same in less time."""
+
+    kind: Literal["int8"] = Field(
+        description="int8: q.onnx with its convolutions in 8-bit integers, and heads that were fitted to that"
+    )
+    fitted_cells: int = Field(ge=1, description="real cells that set its scales and its heads")
+    agreement: FastAgreement
+    tolerance: Positive = Field(
+        description="largest difference from the golden pair of the full Q: of probabilities, and relative of surprise"
+    )
+
+
 class Manifest(Part):
     """The bundle's description; every other file is named here with its checksum."""
 
@@ -251,6 +279,9 @@ class Manifest(Part):
     image_level: ImageLevel
     training: Training
     metrics: Metrics
+    fast: FastNetwork | None = Field(
+        default=None, description=f"{Q_FAST_ONNX}; null: there is none, and the full network answers every request"
+    )
     files: dict[str, Sha256] = Field(description="every other file, with its SHA-256")
 
     @model_validator(mode="after")
@@ -274,6 +305,7 @@ class Manifest(Part):
         for field, values in sizes.items():
             if len(values) != k:
                 raise ValueError(f"{field} must have n_clusters = {k} entries, found {len(values)}")
-        if set(self.files) != set(FILES):
-            raise ValueError(f"files must name {sorted(FILES)}, found {sorted(self.files)}")
+        wanted = {*FILES, Q_FAST_ONNX} if self.fast else set(FILES)
+        if set(self.files) != wanted:
+            raise ValueError(f"files must name {sorted(wanted)}, found {sorted(self.files)}")
         return self

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from app.pipeline.backends import Precision
 from app.pipeline.border import keep_whole
 from app.pipeline.bundle import Bundle
 from app.pipeline.cell_flags import cell_flags
@@ -66,6 +67,7 @@ class Analysis:
         proportions: of the cells' clusters.
         label: of the tile.
         timing_ms: by stage.
+        precision: of the Q that was asked.
     """
 
     tile: Tile
@@ -75,6 +77,7 @@ class Analysis:
     proportions: Proportions
     label: Label
     timing_ms: dict[str, float]
+    precision: Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,9 @@ class Stages:
     crops: UInt8Array
 
 
-def analyse(data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None) -> Analysis:
+def analyse(
+    data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None, precision: Precision = "fast"
+) -> Analysis:
     """Decode an upload, find its cells, and say what they are.
 
     Args:
@@ -102,15 +107,16 @@ def analyse(data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None =
         bundle: parameters and networks.
         max_pixels: largest tile, as uploaded and at the bundle's scale.
         mpp: µm per pixel of the upload; None takes the tile to be at the bundle's scale.
+        precision: of Q; where the backend has no fast one, the full one is asked.
 
     Raises:
         PipelineError: one of its subclasses, by the stage that refuses.
     """
-    return analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp)[0]
+    return analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision)[0]
 
 
 def analyse_stages(
-    data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None
+    data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None, precision: Precision = "fast"
 ) -> tuple[Analysis, Stages]:
     """`analyse`, and the values on the way."""
     manifest = bundle.manifest
@@ -129,14 +135,14 @@ def analyse_stages(
             quality = assess(tile, pixels, stains, manifest.segmentation.stain, manifest.quality)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)
-            encoded = encode(crops, bundle.backend, manifest.n_clusters)
+            encoded = encode(crops, bundle.backend, manifest.n_clusters, precision)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
             quality = replace(quality, flags=quality.flags + cell_flags(proportions, manifest.outliers))
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             label = diagnose(proportions.values, proportions.n_counted, manifest.image_level, doubts)
             cells = _on_upload(nuclei, outlines, encoded.cluster_probs, tile)
-    analysis = Analysis(tile, quality, cells, len(found) - len(nuclei), proportions, label, timing)
+    analysis = Analysis(tile, quality, cells, len(found) - len(nuclei), proportions, label, timing, encoded.precision)
     return analysis, Stages(pixels, stains, nuclei, crops)
 
 

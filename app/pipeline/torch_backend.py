@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from app.pipeline.backends import BackendName, Device
+from app.pipeline.backends import BackendName, Device, Precision
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
 from app.pipeline.torch_nets import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Surprise
@@ -29,6 +29,7 @@ class TorchBackend:
     """
 
     name: BackendName = "pytorch"
+    precisions: tuple[Precision, ...] = ("full",)
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self.device: Device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,8 +51,8 @@ class TorchBackend:
             raise InvalidBundle(f"{WEIGHTS} does not fit the manifest's architecture.") from error
         self._nets = nets.eval().to(self.device)
 
-    def describe(self, crops: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """See `Backend`."""
+    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
+        """See `Backend`; `precision` can only be full."""
         with torch.inference_mode():
             cluster_probs, surprise = self._nets["q"](torch.from_numpy(crops).to(self.device))
             return cluster_probs.cpu().numpy(), surprise.cpu().numpy()
