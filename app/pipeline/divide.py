@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from skimage.segmentation import watershed
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from app.pipeline.objects import Outlined
 from app.pipeline.presets import LevelParams
 from app.pipeline.runs import Runs, ranges
-from app.pipeline.types import Int32Array, Int64Array, UInt8Array
+from app.pipeline.types import Float32Array, Int32Array, Int64Array, UInt8Array
 
 DEPTH_SIGMA = 1.0
 """px; smooths the depth of an object before its peaks are sought."""
 MOSAIC_PX = 2048
 """Width, about, of the picture that objects are put into."""
+DEPTHS = 4096
+"""Steps of depth, to the px, that are told apart where a pixel seeks its highest neighbour."""
+NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (0, 0))
+"""Rows and columns; a pixel itself is the last."""
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
@@ -60,19 +65,71 @@ def divide(objects: Outlined, width: int, params: LevelParams) -> tuple[Outlined
 
 
 def parts_of(mask: UInt8Array, params: LevelParams) -> Int32Array:
-    """Basins round the peaks of depth in a picture of objects that do not touch.
+    """Basins round the peaks of depth in a picture of objects that do not touch, as a flood from the peaks fills them.
 
     Args:
-        mask: (H, W) uint8, 0 or 1.
+        mask: (H, W) uint8, 0 or 1, 0 on the frame.
         params: distance of peaks.
 
     Returns:
-        (H, W) int32, 0 = background or an object without a peak, 1…M.
+        (H, W) int32, 1…M; 0 = background, or an object without a peak.
     """
     depth = cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), DEPTH_SIGMA) * mask
     peak = (depth > params.min_depth_px) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
-    _, markers = cv2.connectedComponents(peak.astype(np.uint8))
-    return np.asarray(watershed(-depth, markers, mask=mask > 0), dtype=np.int32)
+    n_peaks, peaks = cv2.connectedComponents(peak.astype(np.uint8))
+    places = np.flatnonzero(mask)
+    number = np.zeros(mask.size, np.int32)
+    number[places] = np.arange(places.size)
+    to = number[_highest_neighbours(depth, places)]
+    # Each round goes as far as all before it: a few are enough for the longest climb.
+    while not np.array_equal(further := to[to], to):
+        to = further
+    # Basins of the peaks bear their numbers; those of lower tops come after them.
+    basin_of_top = peaks.ravel()[places]
+    lower = np.flatnonzero((to == np.arange(to.size)) & (basin_of_top == 0))
+    basin_of_top[lower] = np.arange(n_peaks, n_peaks + lower.size)
+    basins = np.zeros(mask.shape, np.int32)
+    basins.ravel()[places] = basin_of_top[to]
+    return np.asarray(_peak_of_basins(basins, depth, places, n_peaks, n_peaks + lower.size)[basins])
+
+
+def _highest_neighbours(depth: Float32Array, places: Int64Array) -> Int64Array:
+    """The highest neighbour of each of `places`, or itself where none is higher."""
+    height, width = depth.shape
+    # One number that orders by depth and then names the neighbour; of equal depths a pixel's own is taken.
+    key = (depth * DEPTHS).astype(np.int32) * len(NEIGHBOURS)
+    best = key + len(NEIGHBOURS) - 1
+    inner = best[1:-1, 1:-1]
+    for i, (dy, dx) in enumerate(NEIGHBOURS[:-1]):
+        np.maximum(inner, key[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx] + i, out=inner)
+    steps = np.array([dy * width + dx for dy, dx in NEIGHBOURS])
+    return np.asarray(places + steps[best.ravel()[places] % len(NEIGHBOURS)])
+
+
+def _peak_of_basins(basins: Int32Array, depth: Float32Array, places: Int64Array, n_peaks: int, n: int) -> Int32Array:
+    """(n,) int32, the peak whose flood comes first into each basin: over the highest saddles (Meyer 1994).
+
+    That is a minimum spanning forest rooted in the peaks; basins 1…n_peaks - 1 are theirs, 0 is the background.
+    """
+    flat, height = basins.ravel(), depth.ravel()
+    pairs, saddles = [], []
+    for step in (1, basins.shape[1]):
+        met = places[(flat[places] != flat[places + step]) & (flat[places + step] > 0)]
+        pairs.append(np.sort(np.column_stack([flat[met], flat[met + step]]), axis=1))
+        saddles.append(np.minimum(height[met], height[met + step]))
+    order = np.argsort(-np.concatenate(saddles), kind="stable")
+    pair, first = np.unique((np.concatenate(pairs) @ [n, 1])[order], return_index=True)
+    peaks = np.arange(1, n_peaks)
+    # The background stands for the source of the flood; a weight of 0 would be no edge.
+    rows, columns = np.concatenate([pair // n, np.zeros_like(peaks)]), np.concatenate([pair % n, peaks])
+    weights = np.concatenate([-np.concatenate(saddles)[order][first] - 1, np.full(peaks.size, -1e9)])
+    forest = minimum_spanning_tree(coo_array((weights, (rows, columns)), shape=(n, n))).tocoo()
+    inner = (forest.row > 0) & (forest.col > 0)
+    linked = coo_array((forest.data[inner], (forest.row[inner], forest.col[inner])), shape=(n, n))
+    _, component = connected_components(linked, directed=False)
+    peak_of = np.zeros(component.max() + 1, np.int32)
+    peak_of[component[peaks]] = peaks
+    return np.asarray(peak_of[component])
 
 
 def _mosaic(objects: Outlined, width: int, params: LevelParams) -> tuple[UInt8Array, Int64Array]:

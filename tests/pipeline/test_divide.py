@@ -1,11 +1,16 @@
+import cv2
 import numpy as np
 import pytest
+from skimage.measure import label
+from skimage.segmentation import watershed
 
-from app.pipeline.divide import divide, parts_of
+from app.pipeline.divide import DEPTH_SIGMA, disc, divide, parts_of
 from app.pipeline.objects import Outlined
 from app.pipeline.presets import DEFAULT
 from app.pipeline.runs import runs_of
-from tests.drawing import disc, discs
+from app.pipeline.segment import unmix
+from tests.drawing import disc as drawn_disc
+from tests.drawing import discs
 
 WIDTH = 150
 
@@ -34,7 +39,7 @@ def test_parts_of_objects_are_those_that_each_has_by_itself():
         discs(shape, [(30, 30), (55, 38), (82, 30)], 15),
         discs(shape, [(30, 30), (55, 38)], 13),
         discs(shape, [(120, 40), (120, 66)], 14),
-        disc(shape, (100, 20), 12),
+        drawn_disc(shape, (100, 20), 12),
     ]
     parts, parents = divide(outlined(masks), WIDTH, DEFAULT)
     assert np.bincount(parents).tolist() == [3, 2, 2, 1]
@@ -69,3 +74,20 @@ def test_any_number_of_objects(n):
     mask = discs((40, WIDTH), [(20, 20), (40, 20)], 11)
     parts, parents = divide(outlined([mask] * n) if n else outlined([mask]).only(np.array([False])), WIDTH, DEFAULT)
     assert len(parts) == len(parents) == 2 * n
+
+
+def test_basins_are_those_of_a_flood_from_the_peaks(real_tile):
+    haematoxylin = unmix(real_tile[:600, :600], DEFAULT.stain).haematoxylin
+    mask = np.pad((haematoxylin < 110).astype(np.uint8), 5)
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(3))
+    depth = cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), DEPTH_SIGMA) * mask
+    near = disc(DEFAULT.peak_distance_px)
+    peaks = label((depth > DEFAULT.min_depth_px) & (depth >= cv2.dilate(depth, near)), connectivity=2)
+    flooded = watershed(-depth, peaks, mask=mask > 0)
+    ours = parts_of(mask, DEFAULT)
+    assert flooded.max() > 50
+    pairs, counts = np.unique(np.column_stack([ours[mask > 0], flooded[mask > 0]]), axis=0, return_counts=True)
+    # The same basins under other numbers, but for pixels that two floods reach at one height.
+    best = [counts[pairs[:, 1] == i].max() for i in range(flooded.max() + 1) if (pairs[:, 1] == i).any()]
+    assert sum(best) > 0.99 * counts.sum()
+    assert ours.max() == flooded.max()
