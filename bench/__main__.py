@@ -19,7 +19,6 @@ from bench.run import run_bench
 from bench.tables import tables
 from bench.tiles import default_tiles
 
-
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 

@@ -17,6 +17,8 @@ from bench.tiles import read_pixels
 
 Q = ROOT / "models" / "marrow" / "q.onnx"
 SCALING_RUNS = 3
+BUSY = 0.25
+"""Load average per core above which others take a share that can be seen."""
 
 
 def run_bench(
@@ -33,6 +35,9 @@ def run_bench(
     """
     tile = tiles[0]
     result = {"tile": tile.name, **provenance()}
+    load = result["machine"]["load_before"]
+    if load > BUSY * result["machine"]["cores"]:
+        say(f"THE MACHINE IS BUSY (load average {load:.2f}): the figures will say little")
     say(f"ours on {tile.name}")
     ours = run_child("bench.measure", "ours", str(tile), str(runs))
     say("the reference recipe on the same")

@@ -56,4 +56,6 @@ def measure_service(
                 load = asyncio.run(run_load(server.url, tiles, n_requests, concurrency))
             loads.append(summarise(load, cells))
         peak = peak_rss_mb(server.pid)
-    return {"tiles": len(tiles), "loads": loads, "soak": drift(samples), "peak_rss_mb": peak}
+    moved = drift(samples)
+    kept = None if moved is None else {"concurrency": SOAK_CONCURRENCY, **moved}
+    return {"tiles": len(tiles), "loads": loads, "soak": kept, "peak_rss_mb": peak}

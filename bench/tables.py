@@ -53,7 +53,7 @@ def against_floor(result: Result) -> Table:
 
 def over_http(service: Result) -> Table:
     """Latency and throughput by concurrency."""
-    shown = _table("Over HTTP", "concurrency", "requests", "503", "other", "p50 ms", "p95", "p99", "tiles/s", "cells/s")
+    shown = _table("Over HTTP", "clients", "sent", "503", "other", "p50 ms", "p95", "p99", "tiles/s", "cells/s")
     for load in service["loads"]:
         statuses = load["statuses"]
         busy = statuses.get("503", 0)

@@ -1,0 +1,104 @@
+"""`python -m bench.sweep`: the service under every combination of workers and threads, and of the allocator's settings.
+
+What is best depends on the machine's cores; the service's defaults are chosen by this for two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench.load import count_cells, run_load, summarise
+from bench.machine import provenance
+from bench.memory import peak_rss_mb, rss_mb
+from bench.server import serving
+from bench.tiles import default_tiles
+
+WORKERS, ONNX_THREADS, OPENCV_THREADS = (1, 2, 3), (1, 2), (1, 2)
+ALLOCATOR: tuple[dict[str, str], ...] = (
+    {"MALLOC_ARENA_MAX": "1"},
+    {"MALLOC_ARENA_MAX": "2"},
+    # Setting either threshold ends glibc's adaptation of both (mallopt(3)): large buffers go back when they are freed.
+    {"MALLOC_MMAP_THRESHOLD_": "131072"},
+    {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "134217728"},
+)
+CROWD = 16
+COLUMNS = {
+    "alone_p50_ms": "alone, p50 ms",
+    "p95_ms": f"{CROWD} clients, p95 ms",
+    "tiles_per_s": "tiles/s",
+    "peak_mb": "peak MB",
+    "end_mb": "at the end",
+}
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def combinations() -> list[dict[str, str]]:
+    """Environments: every combination of threads, then the allocator's under the service's defaults."""
+    threads = [
+        {
+            "MARROWSCOPE_WORKERS": str(workers),
+            "MARROWSCOPE_THREADS": str(onnx_threads),
+            "OPENCV_FOR_THREADS_NUM": str(opencv_threads),
+        }
+        for workers, onnx_threads, opencv_threads in itertools.product(WORKERS, ONNX_THREADS, OPENCV_THREADS)
+    ]
+    return [{}, *threads, *ALLOCATOR]
+
+
+def measure_under(environment: dict[str, str], tiles: list[bytes], n_alone: int, n_crowd: int) -> dict[str, Any]:
+    """One client's median latency, then what 16 of them get, and the server's memory."""
+    with serving(**environment) as server:
+        cells = count_cells(server.url, tiles)
+        alone = summarise(asyncio.run(run_load(server.url, tiles, n_alone, 1)), cells)
+        crowd = summarise(asyncio.run(run_load(server.url, tiles, n_crowd, CROWD)), cells)
+        memory = {"peak_mb": peak_rss_mb(server.pid), "end_mb": rss_mb(server.pid)}
+    return {"environment": environment, "alone_p50_ms": alone["p50_ms"], **crowd, **memory}
+
+
+@cli.command()
+def main(
+    alone: Annotated[int, typer.Option(min=1, help="requests of one client, for each combination")] = 15,
+    crowd: Annotated[int, typer.Option(min=1, help="requests of 16 clients, for each combination")] = 64,
+    out: Annotated[Path | None, typer.Option(help="JSON to write; it is written anew after each combination")] = None,
+) -> None:
+    """Measure the service under settings that only change its speed and memory, never its answers."""
+    console = Console()
+    tiles = [path.read_bytes() for path in default_tiles()]
+    result: dict[str, Any] = {**provenance(), "alone": alone, "crowd": crowd, "rows": []}
+    for environment in combinations():
+        result["rows"].append(measure_under(environment, tiles, alone, crowd))
+        console.print(describe(environment), result["rows"][-1]["tiles_per_s"], "tiles/s", style="dim")
+        if out is not None:
+            out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    console.print(table(result["rows"]))
+
+
+def describe(environment: dict[str, str]) -> str:
+    """Settings by their last words."""
+    return ", ".join(f"{name.split('_', 1)[1].lower()} {value}" for name, value in environment.items()) or "defaults"
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """A row for each combination."""
+    shown = Table(title="The service by its settings")
+    shown.add_column("settings")
+    for title in COLUMNS.values():
+        shown.add_column(title, justify="right")
+    for row in rows:
+        specs = {name: ".2f" if name == "tiles_per_s" else ".0f" for name in COLUMNS}
+        figures = [format(row[name], spec) if row[name] is not None else "–" for name, spec in specs.items()]
+        shown.add_row(describe(row["environment"]), *figures)
+    return shown
+
+
+if __name__ == "__main__":
+    cli()
