@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+BUNDLE = ROOT / "models" / "marrow"
 
 
 def clean_environment() -> dict[str, str]:

@@ -12,21 +12,24 @@ from typing import Any
 
 from app.pipeline.bundle import load_bundle, read_manifest
 from app.pipeline.run import analyse
-from bench.child import ROOT
+from bench.child import BUNDLE
 from bench.memory import peak_rss_mb, rss_mb
 
-BUNDLE = ROOT / "models" / "marrow"
 MAX_PIXELS = 100_000_000
 """More than the service's default, so that large tiles can be measured."""
 
 
 def ours() -> Callable[[bytes], dict[str, Any]]:
-    """The service's analysis; gives cells and milliseconds per stage."""
+    """The service's analysis as it is by default; gives cells, Q's precision and milliseconds per stage."""
     bundle = load_bundle(BUNDLE)
 
     def run(data: bytes) -> dict[str, Any]:
         analysis = analyse(data, bundle, max_pixels=MAX_PIXELS)
-        return {"cells": len(analysis.cells.areas_px), "stages_ms": analysis.timing_ms}
+        return {
+            "cells": len(analysis.cells.areas_px),
+            "precision": analysis.precision,
+            "stages_ms": analysis.timing_ms,
+        }
 
     return run
 
@@ -39,7 +42,10 @@ def reference() -> Callable[[bytes], dict[str, Any]]:
 
     manifest, _ = read_manifest(BUNDLE)
     backend = TorchBackend(BUNDLE, manifest)
-    return lambda data: {"cells": analyse_reference(decode(data, max_pixels=MAX_PIXELS).pixels, backend)}
+    return lambda data: {
+        "cells": analyse_reference(decode(data, max_pixels=MAX_PIXELS).pixels, backend),
+        "precision": "full",
+    }
 
 
 def main(system: str, tile: Path, runs: int) -> None:
@@ -58,6 +64,7 @@ def main(system: str, tile: Path, runs: int) -> None:
         "seconds": seconds,
         "median_s": statistics.median(seconds),
         "cells": results[-1]["cells"],
+        "precision": results[-1]["precision"],
         "stages_ms": {name: statistics.median(s[name] for s in stages) for name in stages[0]} if stages else {},
         "idle_rss_mb": idle_mb,
         "peak_rss_mb": peak_rss_mb(),

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import json
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
+from app.pipeline.backends import Backend, Precision
 from app.pipeline.bundle import load_bundle
-from bench.child import ROOT
+from app.pipeline.encode import BATCH
+from bench.child import BUNDLE
 
-BATCH = 256
 SECONDS = 2.0
 
 
-def main() -> None:
-    """Print one JSON object: the backend, its device, and cells per second."""
-    backend = load_bundle(ROOT / "models" / "marrow").backend
-    crops = np.random.default_rng(0).uniform(-1, 1, (BATCH, 3, 32, 32)).astype(np.float32)
-    backend.describe(crops)
+def q_rate(backend: Backend, precision: Precision) -> dict[str, Any]:
+    """Where and how Q is computed, and cells per second over two seconds after a warm-up."""
+    batch = BATCH[backend.device]
+    crops = np.random.default_rng(0).uniform(-1, 1, (batch, 3, 32, 32)).astype(np.float32)
+    backend.describe(crops, precision)
     batches, start = 0, perf_counter()
     while (elapsed := perf_counter() - start) < SECONDS:
-        backend.describe(crops)
+        backend.describe(crops, precision)
         batches += 1
-    print(json.dumps({"backend": backend.name, "device": backend.device, "cells_per_s": batches * BATCH / elapsed}))
+    rate = batches * batch / elapsed
+    return {"backend": backend.name, "device": backend.device, "precision": precision, "cells_per_s": rate}
+
+
+def main() -> None:
+    """Print one JSON object: `rates`, one for each precision."""
+    backend = load_bundle(BUNDLE).backend
+    print(json.dumps({"rates": [q_rate(backend, precision) for precision in backend.precisions]}))
 
 
 if __name__ == "__main__":

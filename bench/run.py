@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.child import ROOT, run_child
+from app.pipeline.manifest import Q_ONNX
+from bench.child import BUNDLE, run_child
 from bench.floor import floor, pixel_bytes
 from bench.machine import provenance
 from bench.multiply_adds import multiply_adds
@@ -15,7 +16,6 @@ from bench.scaling import by_cells, by_size
 from bench.service import cold_start, measure_service
 from bench.tiles import read_pixels
 
-Q = ROOT / "models" / "marrow" / "q.onnx"
 SCALING_RUNS = 3
 BUSY = 0.25
 """Load average per core above which others take a share that can be seen."""
@@ -56,7 +56,11 @@ def run_bench(
 def _floor(tile: Path, ours: dict[str, Any]) -> dict[str, Any]:
     """The floor of a tile, what it was computed from, and how many times as long ours takes."""
     height, width = read_pixels(tile).shape[:2]
-    sizes = {"n_pixels": height * width, "n_cells": ours["cells"], "multiply_adds_per_cell": multiply_adds(Q)}
+    sizes = {
+        "n_pixels": height * width,
+        "n_cells": ours["cells"],
+        "multiply_adds_per_cell": multiply_adds(BUNDLE / Q_ONNX),
+    }
     rates = run_child("bench.rates", str(tile))
     least = floor(**sizes, **rates)
     return {
@@ -72,8 +76,8 @@ def _floor(tile: Path, ours: dict[str, Any]) -> dict[str, Any]:
 
 
 def _q_rates() -> list[dict[str, Any]]:
-    """Q's rate where the service computes it, and on the CPU when that is a GPU."""
-    served = run_child("bench.q_rate")
-    if served["device"] == "cpu":
-        return [served]
-    return [served, run_child("bench.q_rate", CUDA_VISIBLE_DEVICES="")]
+    """Q's rates where the service computes it, and on the CPU too when that is a GPU."""
+    served: list[dict[str, Any]] = run_child("bench.q_rate")["rates"]
+    if served[0]["device"] == "cpu":
+        return served
+    return [*served, *run_child("bench.q_rate", CUDA_VISIBLE_DEVICES="")["rates"]]

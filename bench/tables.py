@@ -47,7 +47,8 @@ def against_floor(result: Result) -> Table:
     shown.add_row("floor", f"{found['total_s'] * 1000:.1f}", "")
     shown.add_row("ours", f"{result['ours']['median_s'] * 1000:.1f}", "")
     for rate in result["q"]:
-        shown.add_row("", "", f"Q on {rate['device']} ({rate['backend']}): {rate['cells_per_s']:,.0f} cells/s")
+        where = f"Q, {rate['precision']}, on {rate['device']} ({rate['backend']})"
+        shown.add_row("", "", f"{where}: {rate['cells_per_s']:,.0f} cells/s")
     return shown
 
 

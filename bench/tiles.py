@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.child import ROOT
+from bench.child import BUNDLE, ROOT
 
 UInt8Array = NDArray[np.uint8]
 
-SAMPLE = ROOT / "models" / "marrow" / "sample.png"
+SAMPLE = BUNDLE / "sample.png"
 # Optical densities per channel of R, G, B (Ruifrok & Johnston 2001, table 1).
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 EOSIN = np.array([0.07, 0.99, 0.11])

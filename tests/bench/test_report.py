@@ -33,7 +33,7 @@ RESULT = {
     "commit": "abc1234",
     "machine": {"processor": "P", "architecture": "A", "cores": 2, "system": "S", "load_before": 0.125},
     "versions": {"python": "3.11.0"},
-    "ours": {**row(250.0), "seconds": [0.2, 0.25, 0.3], "idle_rss_mb": 150.0},
+    "ours": {**row(250.0), "seconds": [0.2, 0.25, 0.3], "precision": "fast", "idle_rss_mb": 150.0},
     "reference": {**row(2500.0), "seconds": [2.5], "stages_ms": {}},
     "speedup": 10.0,
     "floor": {
@@ -48,7 +48,7 @@ RESULT = {
         "memory_bytes_per_s": 12e9,
         "gemm_multiply_adds_per_s": 50e9,
     },
-    "q": [{"backend": "onnxruntime", "device": "cpu", "cells_per_s": 4321.0}],
+    "q": [{"backend": "onnxruntime", "device": "cpu", "precision": "fast", "cells_per_s": 4321.0}],
     "cold_start": {"seconds": [1.5, 1.25, 2.0], "median_s": 1.5, "rss_mb": 165.0},
     "service": {
         "tiles": 11,
@@ -77,7 +77,7 @@ def test_section_says_what_was_measured():
     assert "1.50 s after its process was started, the median of 3 starts" in text
     assert "from 400 MB after the warm-up to 404 MB at the end\n(+1.0 %)" in text
     assert "| 1000 × 1000 px, mirrored | 40 | 40 | 40 | 222 |" in text
-    assert "4,321 on cpu" in text
+    assert "| fast | cpu | onnxruntime | 4,321 |" in text
     assert "{" not in text
 
 

@@ -35,6 +35,10 @@ A tile fits into a cache that is faster than memory, the parts could overlap, an
 is a yardstick, not a proof.
 
 """
+Q_RATES = """
+Cells a second through Q alone, in the service's batches ({precision} is what the service takes by default):
+
+"""
 SERVICE = """
 ### The service
 
@@ -60,6 +64,7 @@ them.
 
 """
 FIGURE = "\n![Milliseconds by stage against megapixels and against cells](figures/speed.png)\n\n"
+Q_KEYS = ("precision", "device", "backend")
 PARTS = {"decode": "decoding", "pixels": "pixels", "q": "Q"}
 NOT_MEASURED = "–"
 
@@ -95,8 +100,11 @@ def _against_others(result: Result) -> str:
     )
     parts: dict[Any, Result] = {(title,): {"ms": floor[f"{part}_s"] * 1000} for part, title in PARTS.items()}
     parts[("floor",)] = {"ms": floor["total_s"] * 1000}
-    rates = "; ".join(f"{rate['cells_per_s']:,.0f} on {rate['device']} ({rate['backend']})" for rate in result["q"])
-    return text + table(("part of the floor",), parts, {"ms": ".1f"}) + f"\nCells a second through Q alone: {rates}.\n"
+    rates: dict[Any, Result] = {
+        tuple(rate[key] for key in Q_KEYS): {"cells/s": rate["cells_per_s"]} for rate in result["q"]
+    }
+    text += table(("part of the floor",), parts, {"ms": ".1f"})
+    return text + Q_RATES.format(precision=ours["precision"]) + table(Q_KEYS, rates, {"cells/s": ",.0f"})
 
 
 def _service(result: Result) -> str:
