@@ -13,7 +13,7 @@ from typing import Any
 from app.pipeline.bundle import load_bundle, read_manifest
 from app.pipeline.run import analyse
 from bench.child import BUNDLE
-from bench.memory import peak_rss_mb, rss_mb
+from bench.process import peak_rss_mb, rss_mb
 
 MAX_PIXELS = 100_000_000
 """More than the service's default, so that large tiles can be measured."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.load import count_cells, run_load, summarise
-from bench.memory import peak_rss_mb, rss_mb
+from bench.process import peak_rss_mb, rss_mb
 from bench.server import serving
 from bench.soak import drift, soak
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.load import Load, run_load
-from bench.memory import rss_mb
+from bench.process import rss_mb
 from bench.server import Server
 
 SAMPLE_S = 0.1

@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import count_cells, run_load, summarise
+from bench.load import OK, count_cells, run_load, summarise
 from bench.machine import provenance
-from bench.memory import peak_rss_mb, rss_mb
+from bench.process import cpu_seconds, peak_rss_mb, rss_mb
 from bench.server import serving
 from bench.tiles import default_tiles
 
@@ -34,6 +34,7 @@ COLUMNS = {
     "alone_p50_ms": "alone, p50 ms",
     "p95_ms": f"{CROWD} clients, p95 ms",
     "tiles_per_s": "tiles/s",
+    "cpu_ms": "CPU ms per tile",
     "peak_mb": "peak MB",
     "end_mb": "at the end",
 }
@@ -55,13 +56,16 @@ def combinations() -> list[dict[str, str]]:
 
 
 def measure_under(environment: dict[str, str], tiles: list[bytes], n_alone: int, n_crowd: int) -> dict[str, Any]:
-    """One client's median latency, then what 16 of them get, and the server's memory."""
+    """One client's median latency, then what 16 of them get, the server's processor time for that, and its memory."""
     with serving(**environment) as server:
         cells = count_cells(server.url, tiles)
         alone = summarise(asyncio.run(run_load(server.url, tiles, n_alone, 1)), cells)
+        before = cpu_seconds(server.pid)
         crowd = summarise(asyncio.run(run_load(server.url, tiles, n_crowd, CROWD)), cells)
+        after = cpu_seconds(server.pid)
         memory = {"peak_mb": peak_rss_mb(server.pid), "end_mb": rss_mb(server.pid)}
-    return {"environment": environment, "alone_p50_ms": alone["p50_ms"], **crowd, **memory}
+    per_tile = None if before is None or after is None else 1000 * (after - before) / crowd["statuses"][str(OK)]
+    return {"environment": environment, "alone_p50_ms": alone["p50_ms"], **crowd, "cpu_ms": per_tile, **memory}
 
 
 @cli.command()

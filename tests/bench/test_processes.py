@@ -2,7 +2,7 @@ import httpx
 import pytest
 
 from bench.child import clean_environment, run_child
-from bench.memory import rss_mb
+from bench.process import rss_mb
 from bench.server import serving
 from bench.sweep import combinations
 from bench.tiles import SAMPLE

@@ -1,8 +1,9 @@
 import os
+from time import process_time, sleep
 
 import pytest
 
-from bench.memory import peak_rss_mb, rss_mb
+from bench.process import cpu_seconds, peak_rss_mb, rss_mb
 from bench.soak import drift
 
 linux = pytest.mark.skipif(rss_mb() is None, reason="memory is read from /proc, which this system does not have")
@@ -36,5 +37,18 @@ def test_memory_that_is_taken_is_seen_and_its_peak_stays():
     assert peak_rss_mb() >= with_it > rss_mb() + 60
 
 
+@linux
+def test_processor_time_grows_with_work_and_not_with_sleep():
+    start = cpu_seconds()
+    sleep(0.3)
+    slept = cpu_seconds()
+    end = process_time() + 0.3
+    while process_time() < end:
+        pass
+    assert slept - start < 0.1
+    assert 0.25 < cpu_seconds() - slept < 0.4
+
+
 def test_process_that_is_gone_has_no_memory():
     assert rss_mb(2**22 + 1) is None
+    assert cpu_seconds(2**22 + 1) is None
