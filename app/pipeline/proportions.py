@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtri
 
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
 
@@ -75,7 +75,7 @@ def simultaneous_intervals(probabilities: Float64Array) -> Float64Array:
     """
     n, k = probabilities.shape
     # Of two clusters the one's interval is the other's mirrored: there is one statement, not two.
-    z = float(ndtri(1 - (1 - CONFIDENCE) / (2 * (k if k > 2 else 1))))
+    z = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * (k if k > 2 else 1)))
     p = probabilities.mean(axis=0)
     certain = p * (1 - p)
     spread = (n * probabilities.var(axis=0) + CERTAIN_CELLS * certain) / (n + CERTAIN_CELLS)

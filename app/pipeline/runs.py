@@ -78,7 +78,8 @@ def runs_of(ranks: UInt8Array) -> Runs:
         ranks: (H, W) uint8. A run goes on from the end of a row to the next row's start where both are in the mask: let
             the frame be all in or all out.
     """
-    flat = np.concatenate([[0], ranks.ravel(), [0]]).astype(np.uint8)
+    flat = np.zeros(ranks.size + 2, np.uint8)
+    flat[1:-1] = ranks.ravel()
     at = np.flatnonzero(flat[1:] != flat[:-1])
     before, after = flat[at], flat[at + 1]
     rises = after > before

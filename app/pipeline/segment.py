@@ -13,7 +13,6 @@ from app.pipeline.errors import EngineUnavailable
 from app.pipeline.levels import segment_by_levels
 from app.pipeline.nuclei import measure
 from app.pipeline.presets import Engine, SegmentationParams, StainParams, ThresholdParams
-from app.pipeline.threshold import segment_by_threshold
 from app.pipeline.types import BoolArray, LabStatistics, Nuclei, Stain, StainEstimate, UInt8Array
 
 
@@ -90,6 +89,9 @@ def segment(stains: Stain, params: SegmentationParams) -> Nuclei:
     if stains.estimate is None:
         return measure(np.zeros(stains.haematoxylin.shape, np.int32))
     if isinstance(params, ThresholdParams):
+        # Only a bundle that asks for it pays for the import of scipy.ndimage and scikit-image.
+        from app.pipeline.threshold import segment_by_threshold
+
         return measure(segment_by_threshold(stains.haematoxylin, params))
     return measure(segment_by_levels(stains.haematoxylin, stains.estimate.nuclear_density, params))
 

@@ -22,6 +22,10 @@ REFERENCE_HAEMATOXYLIN = np.array([0.650, 0.704, 0.286])
 """Ruifrok & Johnston's haematoxylin; used only to tell which of the two estimated vectors is haematoxylin."""
 REFERENCE_EOSIN = np.array([0.072, 0.990, 0.105])
 
+BLACK_LMS = float(np.spacing(1))
+"""Stands for black, as in HistomicsTK: ln 0 has no value."""
+MAX_LOG_LMS = 20.0
+
 MIN_LAB_SD = 1e-3
 """lαβ spread below which a channel is constant: dividing by it would turn noise into colour."""
 MIN_STAINED_PIXELS = 100
@@ -42,8 +46,6 @@ NUCLEAR_DENSITY_SIGMA = 2.0
 _OD_TABLE = 255.0 * (1.0 - np.log(np.arange(256) + 1.0) / np.log(256.0))
 _OD_TABLE_32 = np.repeat(_OD_TABLE.astype(np.float32)[None, :, None], 3, axis=2)
 _SQUARED_OD_TABLE = np.repeat(np.square(_OD_TABLE).astype(np.float32)[None, :, None], 3, axis=2)
-_BLACK_LMS = np.float32(np.spacing(1))
-_MAX_LOG_LMS = np.float32(20)
 _SUM = np.ones((1, 3), np.float32)
 
 
@@ -152,15 +154,8 @@ def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
     """Ruderman's lαβ of (…, 3) uint8 RGB, as float64."""
     lms = _transform(pixels.astype(np.float64), RGB_TO_LMS)
-    # ln 0 has no value; the smallest positive double stands for black, as in HistomicsTK.
-    lms[lms == 0] = _BLACK_LMS
+    lms[lms == 0] = BLACK_LMS
     return _transform(np.asarray(cv2.log(lms)), LMS_TO_LAB)
-
-
-def lab_to_rgb(lab: Float64Array) -> UInt8Array:
-    """Inverse of `rgb_to_lab`, clipped to 0…255 and truncated to uint8."""
-    rgb = _transform(np.asarray(cv2.exp(_transform(lab, LAB_TO_LMS))), LMS_TO_RGB)
-    return np.asarray(np.clip(rgb, 0, 255), dtype=np.uint8)
 
 
 def _transform(values: Float64Array, matrix: Float64Array) -> Float64Array:
@@ -189,8 +184,10 @@ def lab_statistics(pixels: UInt8Array) -> LabStatistics | None:
 
 def _log_lms(pixels: UInt8Array) -> Float32Array:
     """Logarithms of LMS of (H, W, 3) uint8 RGB."""
-    lms = cv2.transform(pixels.astype(np.float32), RGB_TO_LMS.astype(np.float32))
-    return np.asarray(cv2.log(np.maximum(lms, _BLACK_LMS)))
+    # What is added is lost in the rounding of every colour but black, which has no logarithm.
+    offset = np.full((3, 1), BLACK_LMS)
+    to_lms = np.hstack([RGB_TO_LMS, offset]).astype(np.float32)
+    return np.asarray(cv2.log(cv2.transform(pixels.astype(np.float32), to_lms)))
 
 
 def reinhard(pixels: UInt8Array, source: LabStatistics, target: LabStatistics) -> UInt8Array:
@@ -212,9 +209,9 @@ def reinhard(pixels: UInt8Array, source: LabStatistics, target: LabStatistics) -
     to_rgb = LMS_TO_RGB.astype(np.float32)
     moved = np.empty(pixels.shape, np.uint8)
     for rows in _strips(pixels.shape):
-        logs = cv2.transform(_log_lms(pixels[rows]), log_map)
         # What stands for black may go anywhere, and is not to leave the range of float32 there.
-        moved[rows] = np.clip(cv2.transform(cv2.exp(np.minimum(logs, _MAX_LOG_LMS)), to_rgb), 0, 255)
+        logs = np.minimum(cv2.transform(_log_lms(pixels[rows]), log_map), np.float32(MAX_LOG_LMS))
+        moved[rows] = np.clip(cv2.transform(cv2.exp(logs), to_rgb), 0, 255)
     return moved
 
 
@@ -256,16 +253,18 @@ def _plane_and_angles(
     pixels: UInt8Array, min_magnitude: float, angle_percentiles: tuple[float, float]
 ) -> tuple[Float64Array, float, float] | None:
     """The (3, 2) principal plane of optical density, and the low and high angle in it, in radians."""
-    od = cv2.LUT(pixels[:, None], _OD_TABLE_32)[:, 0]
-    # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix odᵀ·od.
-    values, vectors = np.linalg.eigh(cv2.mulTransposed(od, True, dtype=cv2.CV_64F))
-    if values[1] <= 1e-9 * max(values[2], 1.0):
+    od = np.empty((3, len(pixels)), np.float32)
+    for rows in _strips((len(pixels), 1)):
+        cv2.split(cv2.LUT(pixels[rows, None], _OD_TABLE_32), [channel[rows, None] for channel in od])
+    # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix od·odᵀ.
+    values, vectors = np.linalg.eigh(np.array([[one.dot(other) for other in od] for one in od], np.float64))
+    if values[1] <= MIN_ANGLE**2 * max(values[2], 1.0):
         return None
     plane = vectors[:, [2, 1]]
     # eigh leaves the sign free; tissue darkens, so the first axis points to positive density.
     plane[:, 0] *= np.sign(plane[:, 0].sum()) or 1.0
-    x, y = cv2.split(cv2.transform(od[:, None], plane.T.astype(np.float32)))
-    angles = np.arctan2(y, x)[cv2.magnitude(x, y) > min_magnitude]
+    x, y = (np.float32(r) * od[0] + np.float32(g) * od[1] + np.float32(b) * od[2] for r, g, b in plane.T)
+    angles = np.arctan2(y, x)[x * x + y * y > min_magnitude**2]
     if len(angles) < MIN_STAINED_PIXELS:
         return None
     low, high = np.percentile(angles, angle_percentiles, method="nearest")
