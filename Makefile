@@ -42,7 +42,7 @@ format: $(VENV)/.test ## format the code and sort its imports
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test ## speed and memory, against the reference recipe
+bench: $(VENV)/.test ## speed and memory, beside the reference recipe and the machine's floor (ARGS="--soak 2000")
 	@$(BIN)/python -m bench $(ARGS)
 
 openapi: $(VENV)/.test ## write openapi.json anew
