@@ -77,7 +77,7 @@ def parts_of(mask: UInt8Array, params: LevelParams) -> Int32Array:
     depth = cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), DEPTH_SIGMA) * mask
     peak = (depth > params.min_depth_px) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
     n_peaks, peaks = cv2.connectedComponents(peak.astype(np.uint8))
-    places = np.flatnonzero(mask)
+    places = np.flatnonzero(mask.view(bool))
     number = np.zeros(mask.size, np.int32)
     number[places] = np.arange(places.size)
     to = number[_highest_neighbours(depth, places)]
@@ -90,7 +90,9 @@ def parts_of(mask: UInt8Array, params: LevelParams) -> Int32Array:
     basin_of_top[lower] = np.arange(n_peaks, n_peaks + lower.size)
     basins = np.zeros(mask.shape, np.int32)
     basins.ravel()[places] = basin_of_top[to]
-    return np.asarray(_peak_of_basins(basins, depth, places, n_peaks, n_peaks + lower.size)[basins])
+    labels = np.zeros(mask.shape, np.int32)
+    labels.ravel()[places] = _peak_of_basins(basins, depth, places, n_peaks, n_peaks + lower.size)[basin_of_top[to]]
+    return labels
 
 
 def _highest_neighbours(depth: Float32Array, places: Int64Array) -> Int64Array:
@@ -112,9 +114,11 @@ def _peak_of_basins(basins: Int32Array, depth: Float32Array, places: Int64Array,
     That is a minimum spanning forest rooted in the peaks; basins 1…n_peaks - 1 are theirs, 0 is the background.
     """
     flat, height = basins.ravel(), depth.ravel()
+    here = flat[places]
     pairs, saddles = [], []
     for step in (1, basins.shape[1]):
-        met = places[(flat[places] != flat[places + step]) & (flat[places + step] > 0)]
+        there = flat[places + step]
+        met = places[(here != there) & (there > 0)]
         pairs.append(np.sort(np.column_stack([flat[met], flat[met + step]]), axis=1))
         saddles.append(np.minimum(height[met], height[met + step]))
     order = np.argsort(-np.concatenate(saddles), kind="stable")

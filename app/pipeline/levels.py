@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 
 from app.pipeline.divide import CROSS, disc, divide
-from app.pipeline.nuclei import in_reading_order
 from app.pipeline.objects import Field, Measures, Outlined, measure_objects
 from app.pipeline.presets import LevelParams, ScoreParams
-from app.pipeline.runs import Runs, components_of, runs_of, stack_places
+from app.pipeline.runs import Runs, components_of, ranges, runs_of, stack_places
 from app.pipeline.stain import density_image
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, UInt8Array
 
@@ -64,10 +63,24 @@ def segment_by_levels(haematoxylin: UInt8Array, nuclear_density: float, params: 
     density = density_image(framed, params.smoothing_px) / np.float32(np.clip(nuclear_density, low, high))
     tree = grow(density, params)
     chosen = select(score(tree.measures, params.score), tree.parents, tree.levels)
-    labels = np.zeros(density.shape, np.int32)
-    nuclei = tree.objects.only(chosen)
-    labels.ravel()[nuclei.runs.places()] = np.repeat(nuclei.owners + 1, nuclei.runs.lengths)
-    return in_reading_order(labels[margin:-margin, margin:-margin])
+    return _painted(tree.objects.only(chosen), density.shape[1], margin, haematoxylin.shape)
+
+
+def _painted(nuclei: Outlined, width: int, margin: int, shape: tuple[int, ...]) -> Int32Array:
+    """Labels of nuclei of a framed tile, the frame cut off."""
+    rows, columns = np.divmod(nuclei.runs.starts, width)
+    rows, first = rows - margin, (columns - margin).clip(0)
+    last = (columns + nuclei.runs.lengths - margin).clip(max=shape[1])
+    seen = (rows >= 0) & (rows < shape[0]) & (first < last)
+    starts, lengths = (rows * shape[1] + first)[seen], (last - first)[seen]
+    # In reading order of their topmost pixel; an owner's runs are in the tile's order.
+    owners, of_run = np.unique(nuclei.owners[seen], return_inverse=True)
+    topmost = starts[np.flatnonzero(np.diff(of_run, prepend=-1))]
+    numbers = np.empty(owners.size, np.int32)
+    numbers[np.argsort(topmost)] = np.arange(1, owners.size + 1)
+    labels = np.zeros(shape, np.int32)
+    labels.ravel()[ranges(starts, starts + lengths)] = np.repeat(numbers[of_run], lengths)
+    return labels
 
 
 def rank(density: Float32Array, levels: tuple[float, ...]) -> UInt8Array:
@@ -122,7 +135,6 @@ def grow(density: Float32Array, params: LevelParams) -> Tree:
     field = Field(density)
     measures = measure_objects(objects, field)
     too_large = measures.area_px > params.max_area_px
-    # What is no nucleus is not looked at either.
     measures.edge[too_large] = 0
     waisted = np.flatnonzero(~too_large & (measures.solidity < params.waist_solidity))
     parts, of_waisted = divide(objects.only(np.isin(np.arange(len(objects)), waisted)), ranks.shape[1], params)
@@ -140,7 +152,8 @@ def _objects_of(ranks: UInt8Array, params: LevelParams) -> tuple[Outlined, Int64
     """The objects of every level of a picture of ranks, the object that each lies in, and its level."""
     runs = runs_of(ranks)
     components = components_of(runs, ranks.shape[1], diagonal=True)
-    kept = np.bincount(components.of_run, weights=runs.lengths, minlength=components.number) >= params.min_area_px
+    area = np.bincount(components.of_run, weights=runs.lengths, minlength=components.number)
+    kept = area >= params.min_area_px
     first = runs.starts[np.unique(components.of_run, return_index=True)[1]][kept]
     # The first pixel of an object is one of the object that it lies in, a level below.
     below = np.searchsorted(runs.starts, first - ranks.size, side="right") - 1
@@ -156,7 +169,8 @@ def _objects_of(ranks: UInt8Array, params: LevelParams) -> tuple[Outlined, Int64
         owners=components.of_run[order],
         border=border % ranks.size,
         border_owners=border_owners,
-        holes=components.holes,
+        # Nobody asks for the outline of what is too large for a nucleus.
+        holes=np.where(area <= params.max_area_px, components.holes, 0),
     )
     return everything.only(kept), parents, first // ranks.size
 

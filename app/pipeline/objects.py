@@ -18,13 +18,18 @@ class Field:
 
     Args:
         density: (H, W) float32.
+
+    Attributes:
+        shape: H, W.
+        gradient: (H * W,) float32, per px.
+        sums: (H * W,) float32, of a row up to and with each pixel.
     """
 
     def __init__(self, density: Float32Array) -> None:
         dx, dy = cv2.Scharr(density, cv2.CV_32F, 1, 0), cv2.Scharr(density, cv2.CV_32F, 0, 1)
         self.shape: tuple[int, ...] = density.shape
         self.gradient = np.asarray(cv2.magnitude(dx, dy)).ravel() / np.float32(SCHARR_SUM)
-        self.sums = np.concatenate([[0.0], np.cumsum(density, dtype=np.float64)])
+        self.sums = np.cumsum(density, axis=1).ravel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,9 @@ def measure_objects(objects: Outlined, field: Field) -> Measures:
     """
     n, owners = len(objects), objects.owners
     area = np.bincount(owners, weights=objects.runs.lengths, minlength=n)
-    density = np.bincount(owners, weights=field.sums[objects.runs.ends] - field.sums[objects.runs.starts], minlength=n)
+    # No run begins in the frame's first column.
+    sums = field.sums[objects.runs.ends - 1] - field.sums[objects.runs.starts - 1]
+    density = np.bincount(owners, weights=sums, minlength=n)
     n_border = np.bincount(objects.border_owners, minlength=n)
     edge = np.bincount(objects.border_owners, weights=field.gradient[objects.border], minlength=n)
     rows, columns = np.divmod(objects.runs.starts, field.shape[1])
@@ -121,12 +128,13 @@ def measure_objects(objects: Outlined, field: Field) -> Measures:
 
 def _along_outer_outline(runs: Runs, field: Field) -> tuple[float, float]:
     """Solidity and edge of an object with holes: what borders on a hole is no outline."""
-    mask = np.zeros(field.shape, np.uint8)
-    mask.ravel()[runs.places()] = 1
-    top, bottom = runs.starts[0] // field.shape[1], runs.ends[-1] // field.shape[1]
-    outlines, _ = cv2.findContours(mask[top : bottom + 1], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    rows, columns = np.divmod(runs.places(), field.shape[1])
+    top, left = rows.min(), columns.min()
+    mask = np.zeros((rows.max() + 1 - top, columns.max() + 1 - left), np.uint8)
+    mask[rows - top, columns - left] = 1
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=len)
     rim = len(outline) / 2 + 1
     solidity = (cv2.contourArea(outline) + rim) / (cv2.contourArea(cv2.convexHull(outline)) + rim)
-    gradient = field.gradient.reshape(field.shape)[top : bottom + 1]
-    return solidity, float(gradient[outline[:, 0, 1], outline[:, 0, 0]].mean())
+    places = (outline[:, 0, 1] + top) * field.shape[1] + outline[:, 0, 0] + left
+    return solidity, float(field.gradient[places].mean())
