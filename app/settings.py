@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     bundles_dir: Path = Path(__file__).parents[1] / "models"
     bundle: str = Field(default="marrow", description="bundle that answers when a request names none")
     max_bytes: int = Field(default=20 * 1024**2, ge=1, description="largest request body")
-    # Each million takes about 150 MB while it is analysed.
+    # Each million of a large tile takes about 60 MB while it is analysed (`make bench`).
     max_pixels: int = Field(default=9_000_000, ge=1, description="largest tile, as uploaded and at the bundle's scale")
     workers: int = Field(default=2, ge=1, description="tiles analysed at the same time")
     queue: int = Field(default=16, ge=0, description="requests that may wait for a worker; more are answered 503")

@@ -38,22 +38,36 @@ def run_bench(
     load = result["machine"]["load_before"]
     if load > BUSY * result["machine"]["cores"]:
         say(f"THE MACHINE IS BUSY (load average {load:.2f}): the figures will say little")
+    rates = [_machine_rates(tile, say)]
     say(f"ours on {tile.name}")
     ours = run_child("bench.measure", "ours", str(tile), str(runs))
     say("the reference recipe on the same")
     reference = run_child("bench.measure", "reference", str(tile), str(max(1, runs // 3)))
     result |= {"ours": ours, "reference": reference, "speedup": reference["median_s"] / ours["median_s"]}
-    say("the machine")
-    result |= {"floor": _floor(tile, ours), "q": _q_rates()}
+    rates.append(_machine_rates(tile, say))
+    result["q"] = _q_rates()
     say("cold starts")
     result["cold_start"] = cold_start()
     result["service"] = measure_service([path.read_bytes() for path in tiles], n_requests, n_soak, say)
     result["sizes"] = by_size(tile, SCALING_RUNS, say)
     result["cells"] = by_cells(SCALING_RUNS, say)
+    rates.append(_machine_rates(tile, say))
+    result["floor"] = _floor(tile, ours, best(rates))
     return result
 
 
-def _floor(tile: Path, ours: dict[str, Any]) -> dict[str, Any]:
+def best(rates: list[dict[str, float]]) -> dict[str, float]:
+    """The highest of each rate and the shortest time: what others take of the machine must not raise the floor."""
+    fastest = {name: max(found[name] for found in rates) for name in rates[0]}
+    return {**fastest, "decode_s": min(found["decode_s"] for found in rates)}
+
+
+def _machine_rates(tile: Path, say: Callable[[str], None]) -> dict[str, float]:
+    say("the machine: memory, matrix products, decoding")
+    return run_child("bench.rates", str(tile))
+
+
+def _floor(tile: Path, ours: dict[str, Any], rates: dict[str, float]) -> dict[str, Any]:
     """The floor of a tile, what it was computed from, and how many times as long ours takes."""
     height, width = read_pixels(tile).shape[:2]
     sizes = {
@@ -61,7 +75,6 @@ def _floor(tile: Path, ours: dict[str, Any]) -> dict[str, Any]:
         "n_cells": ours["cells"],
         "multiply_adds_per_cell": multiply_adds(BUNDLE / Q_ONNX),
     }
-    rates = run_child("bench.rates", str(tile))
     least = floor(**sizes, **rates)
     return {
         **asdict(least),

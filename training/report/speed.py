@@ -31,8 +31,9 @@ The floor is computed: what the tile would take if nothing but the following had
 - Q: {cells} cells of {millions:.1f} million multiply-adds each, counted from the shapes of its ONNX graph, at the rate
   of a product of large float32 matrices on all cores, measured in this run ({rate:.0f} · 10⁹ a second).
 
-A tile fits into a cache that is faster than memory, the parts could overlap, and integers are faster than float32: this
-is a yardstick, not a proof.
+Each rate is the best of three measurements, at the beginning, in the middle and at the end of the run. A tile fits into
+a cache that is faster than memory, the parts could overlap, and integers are faster than float32: this is a yardstick,
+not a proof.
 
 """
 Q_RATES = """
