@@ -70,19 +70,22 @@ def _machine_rates(tile: Path, say: Callable[[str], None]) -> dict[str, float]:
 def _floor(tile: Path, ours: dict[str, Any], rates: dict[str, float]) -> dict[str, Any]:
     """The floor of a tile, what it was computed from, and how many times as long ours takes."""
     height, width = read_pixels(tile).shape[:2]
-    sizes = {
-        "n_pixels": height * width,
-        "n_cells": ours["cells"],
-        "multiply_adds_per_cell": multiply_adds(BUNDLE / Q_ONNX),
-    }
-    least = floor(**sizes, **rates)
+    n_pixels, per_cell = height * width, multiply_adds(BUNDLE / Q_ONNX)
+    least = floor(
+        n_pixels=n_pixels,
+        n_cells=ours["cells"],
+        multiply_adds_per_cell=per_cell,
+        decode_s=rates["decode_s"],
+        memory_bytes_per_s=rates["memory_bytes_per_s"],
+        gemm_multiply_adds_per_s=rates["gemm_multiply_adds_per_s"],
+    )
     return {
         **asdict(least),
         "total_s": least.total_s,
         "ratio": ours["median_s"] / least.total_s,
-        "cells": sizes["n_cells"],
-        "multiply_adds_per_cell": sizes["multiply_adds_per_cell"],
-        "pixel_bytes": pixel_bytes(sizes["n_pixels"]),
+        "cells": ours["cells"],
+        "multiply_adds_per_cell": per_cell,
+        "pixel_bytes": pixel_bytes(n_pixels),
         "memory_bytes_per_s": rates["memory_bytes_per_s"],
         "gemm_multiply_adds_per_s": rates["gemm_multiply_adds_per_s"],
     }
