@@ -108,6 +108,12 @@ def test_several_tiles_without_out_are_answered_in_the_current_folder(here, tile
     assert result.stdout.splitlines() == listing(here) == [f"{stem}{SUFFIXES[format]}" for stem in ("one", "two.v2")]
 
 
+@pytest.mark.parametrize(("options", "used"), [((), "fast"), (("--precision", "full"), "full")])
+def test_precision_is_chosen(here, tiles, options, used):
+    answer = strict_json(run(tiles / "one.png", *options).stdout)
+    assert answer["bundle"]["precision"] == used
+
+
 def test_scale_of_the_tile_counts(here, tiles):
     Image.fromarray(draw_tile(grid_of_centres()).repeat(2, axis=0).repeat(2, axis=1)).save(tiles / "fine.png")
     answer = strict_json(run(tiles / "fine.png", "--mpp", 0.125).stdout)

@@ -155,6 +155,7 @@ def export(
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
+    typer.echo(f"fast network: {manifest.fast.model_dump_json(indent=2) if manifest.fast else 'none'}")
 
 
 @cli.command()

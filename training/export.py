@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import logging
 import re
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,22 +14,26 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from app import __version__
 from app.pipeline.backends import Backend, OnnxBackend
-from app.pipeline.bundle import MANIFEST, Golden, load_bundle
+from app.pipeline.bundle import MANIFEST, Golden, load_bundle, read_manifest
 from app.pipeline.crops import CROP_PX, from_network, to_network
+from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
     FILES,
     GENERATOR_ONNX,
     GOLDEN_CELLS,
     GOLDEN_EXPECTED,
     NAME_PATTERN,
+    Q_FAST_ONNX,
     Q_ONNX,
     SAMPLE,
     SCHEMA_VERSION,
     WEIGHTS,
+    ClusterNames,
+    FastNetwork,
     Manifest,
 )
 from app.pipeline.prototypes import draw_noise, join_latent
@@ -41,14 +42,18 @@ from app.pipeline.torch_nets import ClusterNet, CriticQ, Generator
 from app.pipeline.types import Float32Array, UInt8Array
 from training.config import Config, as_dict
 from training.data import Cells, as_png
+from training.fast_network import NoFastNetwork, make_fast
 from training.files import whole_file
+from training.folding import fold_pooling
 from training.outliers import FittedOutliers
 from training.quality_reference import fit_reference
 from training.sample_tile import draw_tile
 from training.shippable import failed_gates
+from training.to_onnx import write_onnx
 from training.whole_directory import whole_directory
 
-OPSET = 18
+log = logging.getLogger(__name__)
+
 MAX_ONNX_DIFFERENCE = 1e-4
 GOLDEN_TOLERANCE = 2e-3
 """Room for another processor's rounding; a wrong weight moves outputs by far more."""
@@ -100,7 +105,8 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
     """Write models/<name>, whole or not at all.
 
     Args:
-        target: the bundle's directory; its last part is the bundle's name. An existing bundle is replaced.
+        target: the bundle's directory; its last part is the bundle's name. An existing bundle is replaced; the names of
+            its clusters stay if it has the same weights.
         run: what to write.
         bundle_version: version of the bundle.
         unfit: write a bundle that has not learned enough all the same.
@@ -125,7 +131,8 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         difference = max_difference(onnx, q, run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
-        manifest = build_manifest(staged, run, bundle_version, difference)
+        manifest = build_manifest(staged, run, bundle_version, difference, _fast_network(staged, run))
+        manifest = manifest.model_copy(update={"cluster_names": _names_of_the_same(target, manifest)})
         if (failures := failed_gates(manifest.metrics)) and not unfit:
             raise ExportError("The run has not learned enough to be shipped: " + "; ".join(failures) + ".")
         _write(staged / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
@@ -136,30 +143,31 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
 
 def _write_networks(directory: Path, generator: Generator, q: ClusterNet) -> None:
     latent = torch.zeros(2, generator.n_clusters + generator.latent_size)
-    _export_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", ["cells"])
-    _export_onnx(q, torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", ["cluster_probs", "surprise"])
+    write_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", ["cells"])
+    write_onnx(
+        fold_pooling(q), torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", ["cluster_probs", "surprise"]
+    )
     weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
     # By way of memory: on a full disk safetensors has an error of its own, and writes for its owner alone.
     _write(directory / WEIGHTS, save({name: value.contiguous() for name, value in weights.items()}))
 
 
-def _export_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, output_names: list[str]) -> None:
-    net = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    # The exporter reports its progress on standard output, and warns and logs of its own dependencies.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with whole_file(path) as partial, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            net,
-            (example,),
-            partial,
-            dynamo=True,
-            opset_version=OPSET,
-            external_data=False,
-            input_names=[input_name],
-            output_names=output_names,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
+def _names_of_the_same(target: Path, manifest: Manifest) -> ClusterNames | None:
+    """The names that somebody gave to these clusters, in the bundle that is replaced."""
+    try:
+        before, _ = read_manifest(target)
+    except InvalidBundle:
+        return None
+    return before.cluster_names if before.files[WEIGHTS] == manifest.files[WEIGHTS] else None
+
+
+def _fast_network(directory: Path, run: FinishedRun) -> FastNetwork | None:
+    """Write q_fast.onnx where it passes its gate; say why where it does not."""
+    try:
+        return make_fast(directory, run.cells, run.outliers.limits.threshold)
+    except NoFastNetwork as error:
+        log.warning("The bundle has no fast network: %s", error)
+        return None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -195,12 +203,14 @@ def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
     return from_network(backend.generate(join_latent(drawn, noise, train.n_clusters)))
 
 
-def max_difference(backend: Backend, q: nn.Module, generator: nn.Module, latent: Float32Array) -> float:
+def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent: Float32Array) -> float:
     """Largest difference between a backend and PyTorch.
 
     Returns:
-        Over G's cells and Q's probabilities, absolute; and over the surprise, relative where it is above 1.
+        Over G's cells and Q's probabilities, absolute; and over the surprise, a sum of as many squares as there are
+        components, for each of them, relative where it is above 1.
     """
+    components = q.surprise.projection.shape[1]
     with torch.inference_mode():
         cells = generator(torch.from_numpy(latent)).numpy()
         probs, surprise = (output.numpy() for output in q(torch.from_numpy(cells)))
@@ -208,7 +218,7 @@ def max_difference(backend: Backend, q: nn.Module, generator: nn.Module, latent:
     differences = (
         np.abs(backend.generate(latent) - cells),
         np.abs(found_probs - probs),
-        np.abs(found_surprise - surprise) / np.maximum(np.abs(surprise), 1),
+        np.abs(found_surprise - surprise) / np.maximum(np.abs(surprise), components),
     )
     return float(max(difference.max() for difference in differences))
 
@@ -221,9 +231,12 @@ def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: 
         raise ExportError(f"{WEIGHTS} and {GENERATOR_ONNX} differ by {difference:.2g}.")
 
 
-def build_manifest(directory: Path, run: FinishedRun, bundle_version: str, onnx_max_difference: float) -> Manifest:
+def build_manifest(
+    directory: Path, run: FinishedRun, bundle_version: str, onnx_max_difference: float, fast: FastNetwork | None
+) -> Manifest:
     """The manifest of the files in `directory`, whose last part is the bundle's name."""
     config, cells = run.config, run.cells
+    files = (*FILES, Q_FAST_ONNX) if fast else FILES
     return Manifest.model_validate(
         {
             "schema_version": SCHEMA_VERSION,
@@ -242,7 +255,8 @@ def build_manifest(directory: Path, run: FinishedRun, bundle_version: str, onnx_
             "outliers": run.outliers.limits.model_dump(),
             "training": _provenance(run),
             "metrics": _metrics(run, onnx_max_difference),
-            "files": {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in FILES},
+            "fast": fast,
+            "files": {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in files},
         }
     )
 

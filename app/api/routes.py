@@ -63,8 +63,8 @@ async def analyze(
     precision: Annotated[
         Precision,
         Query(
-            description="of the network that sorts the cells. full: exact. fast: in 8-bit integers, where the bundle has "
-            "such (precisions of GET /bundles/{name}; manifest.fast.agreement says how far both agree), else full"
+            description="of the network that sorts the cells. full: exact. fast: 8-bit integers, if the bundle has it "
+            "(precisions of GET /bundles/{name}; manifest.fast.agreement says how far both agree), else full"
         ),
     ] = "fast",
     format: Annotated[Literal["json"], Query(description="form of the answer")] = "json",

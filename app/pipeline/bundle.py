@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.pipeline.backends import Backend, open_backend
+from app.pipeline.backends import Backend, Precision, open_backend
 from app.pipeline.crops import CROP_PX, to_network
 from app.pipeline.encode import Encoded, encode
 from app.pipeline.errors import EngineUnavailable, InvalidBundle
@@ -24,24 +24,36 @@ REPLACEABLE = frozenset({Q_ONNX, GENERATOR_ONNX})
 """Files whose absence the PyTorch fallback makes good. One that is there must still have its checksum."""
 
 
-class Golden(BaseModel):
-    """golden/expected.json: what the networks gave when the bundle was made."""
+class Expected(BaseModel):
+    """What a Q gave on the golden cells when the bundle was made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    latent: list[list[float]] = Field(description="(M, K + Z) input of G; G gives the cells of golden/cells.png")
-    cluster_probs: list[list[float]] = Field(description="(M, K) output of Q on those cells")
-    surprise: list[float] = Field(description="(M,) likewise")
-    tolerance: float = Field(
-        gt=0, description="largest difference allowed: of probabilities and of G in [-1, 1], and relative of surprise"
-    )
+    cluster_probs: list[list[float]] = Field(description="(M, K)")
+    surprise: list[float] = Field(description="(M,)")
 
-    def difference(self, encoded: Encoded) -> float:
-        """The largest of what a Q gives on these cells: of probabilities, and of surprise, relative where over 1."""
-        scale = np.maximum(np.abs(self.surprise), 1)
+    def difference(self, encoded: Encoded, components: int) -> float:
+        """The largest between this and what a Q gives now.
+
+        Args:
+            encoded: of the M cells.
+            components: how many squares add up to the surprise.
+
+        Returns:
+            Of probabilities; and of surprise, for each component, or relative where it is above 1 for each.
+        """
+        scale = np.maximum(np.abs(self.surprise), components)
         surprise = _difference(encoded.surprise / scale, np.divide(self.surprise, scale))
         # Unlike max(), this one does not lose a NaN.
         return float(np.max([_difference(encoded.cluster_probs, self.cluster_probs), surprise]))
+
+
+class Golden(Expected):
+    """golden/expected.json: what the networks gave when the bundle was made."""
+
+    latent: list[list[float]] = Field(description="(M, K + Z) input of G; G gives the cells of golden/cells.png")
+    tolerance: float = Field(gt=0, description="largest difference allowed: of the full Q, and of G in [-1, 1]")
+    fast: Expected | None = Field(default=None, description="of the fast Q; null: there is none")
 
 
 @dataclass(frozen=True)
@@ -119,16 +131,19 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
 
 def _self_test(bundle: Bundle) -> None:
     """The networks must give today what they gave when the bundle was made."""
-    golden, cells = read_golden(bundle.directory)
+    manifest, (golden, cells) = bundle.manifest, read_golden(bundle.directory)
     try:
         generated = bundle.backend.generate(np.asarray(golden.latent, np.float32))
         # Cells are stored as 8-bit PNG: half a grey level is rounding, not a difference.
         found = [("G", _difference(generated, to_network(cells)) - 0.5 / 127.5, golden.tolerance)]
+        wanted: dict[Precision, tuple[str, Expected | None, float]] = {"full": ("Q", golden, golden.tolerance)}
+        if manifest.fast:
+            wanted["fast"] = ("the fast Q", golden.fast, manifest.fast.tolerance)
         for precision in bundle.backend.precisions:
-            encoded = encode(cells, bundle.backend, bundle.manifest.n_clusters, precision)
-            fast = bundle.manifest.fast if precision == "fast" else None
-            name, tolerance = ("the fast Q", fast.tolerance) if fast else ("Q", golden.tolerance)
-            found.append((name, golden.difference(encoded), tolerance))
+            name, expected, tolerance = wanted[precision]
+            encoded = encode(cells, bundle.backend, manifest.n_clusters, precision)
+            difference = expected.difference(encoded, manifest.outliers.components) if expected else float("inf")
+            found.append((name, difference, tolerance))
     except Exception as error:  # ragged or misshapen arrays: each library has its own
         raise InvalidBundle(f"{bundle.directory.name}: the networks cannot compute the golden pair.") from error
     for network, difference, tolerance in found:

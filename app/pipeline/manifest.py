@@ -254,9 +254,7 @@ class FastNetwork(Part):
     )
     fitted_cells: int = Field(ge=1, description="real cells that set its scales and its heads")
     agreement: FastAgreement
-    tolerance: Positive = Field(
-        description="largest difference from the golden pair of the full Q: of probabilities, and relative of surprise"
-    )
+    tolerance: Positive = Field(description="largest difference from its golden pair that is allowed")
 
 
 class Manifest(Part):

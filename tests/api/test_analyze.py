@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.api.answers import post_tile
+from tests.api.answers import assert_problem, post_tile
 from tests.drawing import draw_tile, encoded, grid_of_centres
 
 NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
@@ -17,7 +17,7 @@ KEYS = {
     "tile": {"width", "height", "mpp", "sha256"},
     "quality": {"focus", "stain_distance", "tissue_fraction", "flags"},
     "label": {"value", "score", "probability", "kmeans", "basis", "reason", "bias", "conformal_set", "reference"},
-    "bundle": {"name", "version", "sha256", "backend", "device"},
+    "bundle": {"name", "version", "sha256", "backend", "device", "precision"},
     "timing_ms": {"decode", "segment", "encode", "total"},
 }
 CELL_KEYS = {"id", "centroid", "bbox", "area_px", "contour", "cluster", "probabilities", "outlier"}
@@ -63,7 +63,23 @@ def test_answer_names_the_upload_and_the_bundle(answer, upload, card):
         "cut_nuclei": answer["tile"]["cut_nuclei"],
     }
     assert answer["tile"]["cut_nuclei"] >= 0
-    assert answer["bundle"] == {key: card[key] for key in ("name", "version", "sha256", "backend", "device")}
+    identity = {key: card[key] for key in ("name", "version", "sha256", "backend", "device")}
+    assert answer["bundle"] == {**identity, "precision": "fast" if "fast" in card["precisions"] else "full"}
+
+
+def test_request_can_force_the_full_network(client, sample, sample_answer, card):
+    full = post_tile(client, sample, precision="full").json()
+    fast = post_tile(client, sample, precision="fast").json()
+    assert full["bundle"]["precision"] == "full"
+    assert lasting(fast) == lasting(sample_answer)
+    assert set(card["precisions"]) == {fast["bundle"]["precision"], "full"}
+    same = np.mean(stack(full, "cluster") == stack(fast, "cluster"))
+    assert same >= 0.99
+    assert np.abs(stack(full, "probabilities") - stack(fast, "probabilities")).max() < 0.1
+
+
+def test_precision_that_there_is_not_is_refused(client, sample):
+    assert_problem(post_tile(client, sample, precision="half"), 422, "precision")
 
 
 def test_cells_lie_inside_the_tile(answer):

@@ -31,6 +31,7 @@ def test_bundle_card_says_where_it_comes_from_and_how_good_it_is(card):
     assert manifest["licence"]
     assert "imulated" in manifest["image_level"]["label_basis"]
     assert len(manifest["metrics"]["clusters"]) == card["n_clusters"]
+    assert manifest["fast"]["agreement"]["clusters"] >= 0.99
     assert set(manifest["files"]) >= {"q.onnx", "generator.onnx", "weights.safetensors"}
 
 
@@ -174,15 +175,16 @@ def test_every_listed_bundle_can_be_asked_for_by_its_name(serve, bundles_dir):
         assert client.get(f"/bundles/{bundle['name']}").status_code == 200
 
 
-def test_without_onnx_pytorch_gives_the_same_clusters(serve, bundles_dir, sample, sample_answer):
+def test_without_onnx_pytorch_gives_the_same_clusters(client, serve, bundles_dir, sample):
     (bundles_dir / "marrow" / "q.onnx").unlink()
     answer = post_tile(serve(bundles_dir=bundles_dir), sample).json()
-    assert answer["bundle"]["backend"] == "pytorch"
-    assert sample_answer["bundle"]["backend"] == "onnxruntime"
-    for ours, reference in zip(answer["cells"], sample_answer["cells"], strict=True):
+    assert (answer["bundle"]["backend"], answer["bundle"]["precision"]) == ("pytorch", "full")
+    exact = post_tile(client, sample, precision="full").json()
+    assert exact["bundle"]["backend"] == "onnxruntime"
+    for ours, reference in zip(answer["cells"], exact["cells"], strict=True):
         assert ours["cluster"] == reference["cluster"]
         assert ours["probabilities"] == pytest.approx(reference["probabilities"], abs=1e-3)
-    assert answer["label"]["value"] == sample_answer["label"]["value"]
+    assert answer["label"]["value"] == exact["label"]["value"]
 
 
 def test_starting_and_stopping_twice_leaves_nothing_behind(serve, sample):

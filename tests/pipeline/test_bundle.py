@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -68,7 +69,7 @@ def test_shipped_bundle_loads_and_names_its_backend(loaded, shipped_bundle):
 
 def test_shipped_bundle_holds_what_its_manifest_names_and_nothing_else(shipped_bundle):
     found = {path.relative_to(shipped_bundle).as_posix() for path in shipped_bundle.rglob("*") if path.is_file()}
-    assert found == {*FILES, "manifest.json"}
+    assert found == {*FILES, "q_fast.onnx", "manifest.json"}
 
 
 def test_probabilities_of_every_cell_sum_to_one(loaded, crops):
@@ -92,7 +93,7 @@ def test_one_session_serves_several_threads(loaded, crops):
         np.testing.assert_allclose(encoded.surprise, found[0].surprise, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "q_fast.onnx"])
 def test_altered_file_is_refused(directory, name):
     content = bytearray((directory / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -101,10 +102,52 @@ def test_altered_file_is_refused(directory, name):
         load_bundle(directory)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", *(name for name in FILES if name not in REPLACEABLE)])
+@pytest.mark.parametrize("name", ["manifest.json", "q_fast.onnx", *(name for name in FILES if name not in REPLACEABLE)])
 def test_missing_file_is_refused(directory, name):
     (directory / name).unlink()
     with pytest.raises(InvalidBundle, match=name):
+        load_bundle(directory)
+
+
+def without_fast(values):
+    del values["fast"]
+    del values["files"]["q_fast.onnx"]
+
+
+def test_bundle_of_before_without_a_fast_network_answers_in_full(directory, shipped_bundle, loaded, crops):
+    change_manifest(directory, without_fast)
+    old = load_bundle(directory, threads=1)
+    assert old.manifest.fast is None
+    assert old.backend.precisions == ("full",)
+    k = old.manifest.n_clusters
+    asked = encode(crops, old.backend, k, "fast")
+    assert asked.precision == "full"
+    np.testing.assert_allclose(asked.surprise, encode(crops, loaded.backend, k).surprise, rtol=1e-4, atol=1e-3)
+    assert analyse((shipped_bundle / "sample.png").read_bytes(), old, max_pixels=10**6).precision == "full"
+
+
+def test_fast_network_is_another_one_and_agrees(loaded, crops):
+    k = loaded.manifest.n_clusters
+    fast, full = (encode(crops, loaded.backend, k, precision) for precision in ("fast", "full"))
+    assert (fast.precision, full.precision) == ("fast", "full")
+    assert np.abs(fast.cluster_probs - full.cluster_probs).max() > 0
+    assert (fast.cluster_probs.argmax(axis=1) == full.cluster_probs.argmax(axis=1)).mean() > 0.99
+
+
+def test_fast_network_with_another_weight_is_refused_though_its_checksum_holds(directory):
+    model = onnx.load(directory / "q_fast.onnx")
+    integers = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    weight = next(tensor for tensor in integers if len(tensor.dims) == 4)
+    values = onnx.numpy_helper.to_array(weight)
+    weight.CopyFrom(onnx.numpy_helper.from_array(-values, weight.name))
+    replace(directory, "q_fast.onnx", model.SerializeToString())
+    with pytest.raises(InvalidBundle, match="the fast Q does not reproduce"):
+        load_bundle(directory)
+
+
+def test_fast_network_without_its_golden_pair_is_refused(directory):
+    change_golden(directory, lambda values: values.update(fast=None))
+    with pytest.raises(InvalidBundle, match="the fast Q does not reproduce"):
         load_bundle(directory)
 
 

@@ -24,6 +24,11 @@ def test_batches_do_not_change_any_cell(n):
     assert max(backend.batches) <= 256
 
 
+def test_backend_without_a_fast_network_is_asked_in_full():
+    assert encode(some_crops(3), FakeBackend(), 5, "fast").precision == "full"
+    assert encode(some_crops(0), FakeBackend(), 5, "fast").precision == "full"
+
+
 def test_no_cells_need_no_network():
     backend = FakeBackend()
     none = encode(np.zeros((0, 32, 32, 3), np.uint8), backend, 5)

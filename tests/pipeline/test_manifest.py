@@ -9,6 +9,16 @@ from app.pipeline.presets import DEFAULT, LevelParams
 
 NAME = {"cluster": 0, "name": "round", "by": "somebody", "when": "2026-01-01", "cells": 60}
 
+AGREEMENT = {
+    "tiles": 4,
+    "cells": 1866,
+    "clusters": 0.997,
+    "outliers": 0.998,
+    "proportion_change": 0.002,
+    "worst_tile_proportion_change": 0.005,
+}
+FAST = {"kind": "int8", "fitted_cells": 2934, "agreement": AGREEMENT, "tolerance": 0.05}
+
 
 def written(directory, values):
     (directory / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
@@ -92,6 +102,10 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
         ("metrics.clusters", []),
         ("metrics.clusters.0.share", 1.5),
         ("files", {}),
+        ("fast", {"kind": "int8"}),
+        ("fast", FAST),
+        ("fast", FAST | {"kind": "float16"}),
+        ("fast", FAST | {"tolerance": 0}),
         ("files.q.onnx", "short"),
     ],
 )
@@ -107,6 +121,14 @@ def test_impossible_value_is_refused_by_name(tmp_path, manifest_values, path, va
 
 def test_file_outside_the_bundle_is_refused(tmp_path, manifest_values):
     manifest_values["files"]["../secret"] = "0" * 64
+    with pytest.raises(InvalidBundle, match="files"):
+        read_manifest(written(tmp_path, manifest_values))
+
+
+def test_fast_network_comes_with_its_file(tmp_path, manifest_values):
+    manifest_values |= {"fast": FAST, "files": manifest_values["files"] | {"q_fast.onnx": "0" * 64}}
+    assert read_manifest(written(tmp_path, manifest_values))[0].fast.agreement.cells == 1866
+    manifest_values["fast"] = None
     with pytest.raises(InvalidBundle, match="files"):
         read_manifest(written(tmp_path, manifest_values))
 

@@ -17,7 +17,7 @@ from app.pipeline.backends import OnnxBackend
 from app.pipeline.bundle import load_bundle, read_golden
 from app.pipeline.crops import to_network
 from app.pipeline.errors import InvalidBundle
-from app.pipeline.manifest import FILES
+from app.pipeline.manifest import FILES, ClusterName, ClusterNames
 from app.pipeline.run import analyse
 from app.pipeline.torch_backend import TorchBackend
 from app.pipeline.torch_nets import ClusterNet
@@ -82,6 +82,11 @@ def contents(directory):
     }
 
 
+def named(directory):
+    """Files that the manifest names."""
+    return json.loads((directory / "manifest.json").read_text(encoding="utf-8"))["files"]
+
+
 def latents(n):
     code = np.eye(5, dtype=np.float32)[np.arange(n) % 5]
     return np.concatenate([code, np.random.default_rng(n).standard_normal((n, 8), dtype=np.float32)], axis=1)
@@ -102,14 +107,15 @@ def test_exported_bundle_loads_and_says_what_it_is(exported, cells, smoke):
 
 
 def test_exported_bundle_holds_no_pickle_and_nothing_unnamed(exported):
-    assert set(contents(exported)) == {*FILES, "manifest.json"}
+    assert set(contents(exported)) == {*named(exported), "manifest.json"}
     assert not any(b"\x80\x04\x95" in data[:3] or data[:2] == b"PK" for data in contents(exported).values())
     assert all((exported / name).stat().st_mode & 0o044 == 0o044 for name in FILES)
 
 
 def test_checksums_are_those_of_the_files(exported):
     files = json.loads((exported / "manifest.json").read_text(encoding="utf-8"))["files"]
-    assert files == {name: hashlib.sha256((exported / name).read_bytes()).hexdigest() for name in FILES}
+    assert files == {name: hashlib.sha256((exported / name).read_bytes()).hexdigest() for name in files}
+    assert set(files) - set(FILES) <= {"q_fast.onnx"}
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 64])
@@ -243,7 +249,23 @@ def test_export_replaces_the_bundle_of_that_name(export, exported, tmp_path):
     (target / "leftover").write_text("of an older version")
     export(target, bundle_version="8")
     assert load_bundle(target, threads=1).manifest.version == "8"
-    assert set(contents(target)) == {*FILES, "manifest.json"}
+    assert set(contents(target)) == {*named(target), "manifest.json"}
+
+
+def test_names_of_clusters_stay_where_the_weights_are_the_same(export, exported, tmp_path):
+    target = shutil.copytree(exported, tmp_path / "tiny")
+    manifest = load_bundle(target, threads=1).manifest
+    entry = ClusterName(cluster=0, name="round", by="somebody", when="2026-01-01", cells=None)
+    names = ClusterNames(version=3, clusters=(entry,))
+
+    def exported_after(before):
+        (target / "manifest.json").write_text(before.model_dump_json(), encoding="utf-8")
+        export(target, bundle_version="8")
+        return load_bundle(target, threads=1).manifest.cluster_names
+
+    assert exported_after(manifest.model_copy(update={"cluster_names": names})) == names
+    others = manifest.files | {"weights.safetensors": "0" * 64}
+    assert exported_after(manifest.model_copy(update={"cluster_names": names, "files": others})) is None
 
 
 def test_run_that_has_not_learned_is_not_written(export, tmp_path):

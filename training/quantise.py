@@ -1,0 +1,162 @@
+"""q.onnx → q_fast.onnx: convolutions in 8-bit integers, both heads in float32 and fitted to what these then give."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from app.pipeline.types import Float32Array, Float64Array
+from training.files import whole_file
+
+CALIBRATION_CELLS = 768
+PERCENTILE = 99.99
+"""Of an activation's values that its 8 bits span: the rare ends would coarsen all others."""
+RIDGE = 1e-4
+"""Of the heads' fit, relative to each input's variance."""
+BATCH = 128
+
+
+def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
+    """Write the fast Q.
+
+    Convolutions, and the ReLUs that go into them, are static QDQ: weights signed with a scale for each channel,
+    activations unsigned with one for each tensor. Rounding moves statistics that `Surprise` weighs by their small
+    spread, so both heads learn again, by ridge regression, to give from these what the full heads gave.
+
+    Args:
+        full: q.onnx.
+        fast: file to write.
+        crops: (N, 3, 32, 32) float32 of real cells: some set the ranges, all the heads.
+    """
+    chosen = np.random.default_rng(0).permutation(len(crops))[:CALIBRATION_CELLS]
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared, rounded = Path(scratch) / "prepared.onnx", Path(scratch) / "rounded.onnx"
+        with _quiet():
+            quant_pre_process(full, prepared, skip_symbolic_shape=True)
+            quantize_static(
+                prepared,
+                rounded,
+                _Crops(crops[np.sort(chosen)]),
+                op_types_to_quantize=["Conv", "Relu"],
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.Percentile,
+                extra_options={"CalibPercentile": PERCENTILE},
+            )
+        before, after = onnx.load(full), onnx.load(rounded)
+    _refit(Head.code_logits(before), Head.code_logits(after), crops)
+    _refit(Head.surprise(before), Head.surprise(after), crops)
+    with whole_file(fast) as partial:
+        partial.write_bytes(after.SerializeToString())
+
+
+class Head:
+    """A linear map inside of a network: outputs = inputs @ weights + bias.
+
+    Args:
+        model: the network.
+        weights: name of its (D, P) or, `transposed`, (P, D) matrix.
+        offset: name of what is added to the outputs, or `of_inputs`, taken off the inputs before.
+        of_inputs: which of both.
+    """
+
+    def __init__(self, model: onnx.ModelProto, weights: str, offset: str, *, of_inputs: bool) -> None:
+        self.model = model
+        self.of_inputs = of_inputs
+        self._weights, self._offset = (_initializer(model, name) for name in (weights, offset))
+        # The node that takes what comes in is that of the offset where it is taken off first.
+        first = self._offset if of_inputs else self._weights
+        self._inputs = next(node.input[0] for node in model.graph.node if first.name in node.input)
+
+    @classmethod
+    def code_logits(cls, model: onnx.ModelProto) -> Head:
+        """Pooled features (N, C) → logits (N, K)."""
+        return cls(model, "code_logits.weight", "code_logits.bias", of_inputs=False)
+
+    @classmethod
+    def surprise(cls, model: onnx.ModelProto) -> Head:
+        """Map statistics (N, D) → principal scores (N, P)."""
+        return cls(model, "surprise.projection", "surprise.mean", of_inputs=True)
+
+    def inputs(self, crops: Float32Array) -> Float64Array:
+        """(N, D): what reaches it."""
+        probed = onnx.ModelProto()
+        probed.CopyFrom(self.model)
+        probed.graph.output.append(onnx.helper.make_empty_tensor_value_info(self._inputs))
+        session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
+        batches = [crops[i : i + BATCH] for i in range(0, len(crops), BATCH)]
+        found = [session.run([self._inputs], {"crops": batch})[0] for batch in batches]
+        return np.concatenate(found).astype(np.float64)
+
+    def apply(self, inputs: Float64Array) -> Float64Array:
+        """(N, D) → (N, P)."""
+        weights, offset = self._values()
+        return np.asarray((inputs - offset) @ weights if self.of_inputs else inputs @ weights + offset)
+
+    def fit(self, inputs: Float64Array, outputs: Float64Array) -> None:
+        """Change it so that it gives nearly (N, P) for (N, D); where the inputs do not tell, it stays as it is."""
+        weights, _ = self._values()
+        centre, target = inputs.mean(axis=0), outputs.mean(axis=0)
+        around = inputs - centre
+        covariance = around.T @ around / len(inputs)
+        missing = around.T @ (outputs - target - around @ weights) / len(inputs)
+        # The last term is for channels that are the same in every cell.
+        ridge = np.diag(RIDGE * np.diag(covariance) + 1e-9)
+        weights = weights + np.linalg.solve(covariance + ridge, missing)
+        shift = target - centre @ weights
+        offset = np.linalg.lstsq(weights.T, -shift, rcond=None)[0] if self.of_inputs else shift
+        self._set(self._weights, weights if self.of_inputs else weights.T)
+        self._set(self._offset, offset)
+
+    def _values(self) -> tuple[Float64Array, Float64Array]:
+        weights, offset = (numpy_helper.to_array(tensor).astype(np.float64) for tensor in (self._weights, self._offset))
+        return (weights if self.of_inputs else weights.T), offset
+
+    @staticmethod
+    def _set(tensor: onnx.TensorProto, values: Float64Array) -> None:
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+
+
+def _refit(full: Head, fast: Head, crops: Float32Array) -> None:
+    fast.fit(fast.inputs(crops), full.apply(full.inputs(crops)))
+
+
+def _initializer(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+
+
+class _Crops(CalibrationDataReader):
+    """Crops in batches, as the quantiser asks for them."""
+
+    def __init__(self, crops: Float32Array) -> None:
+        self._batches = iter([{"crops": crops[i : i + BATCH]} for i in range(0, len(crops), BATCH)])
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next batch, None after the last."""
+        return next(self._batches, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's reports on standard output and its advice in the root log."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
