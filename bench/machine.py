@@ -34,7 +34,6 @@ def provenance() -> dict[str, Any]:
             "architecture": platform.machine(),
             "cores": cores(),
             "system": platform.system(),
-            "load_before": os.getloadavg()[0],
         },
         "versions": {"python": platform.python_version(), **_versions()},
     }

@@ -31,7 +31,7 @@ RESULT = {
     "tile": "drawn.png",
     "date": "2025-01-01",
     "commit": "abc1234",
-    "machine": {"processor": "P", "architecture": "A", "cores": 2, "system": "S", "load_before": 0.125},
+    "machine": {"processor": "P", "architecture": "A", "cores": 2, "system": "S", "others_cores": 0.125},
     "versions": {"python": "3.11.0"},
     "ours": {**row(250.0), "seconds": [0.2, 0.25, 0.3], "precision": "fast", "idle_rss_mb": 150.0},
     "reference": {**row(2500.0), "seconds": [2.5], "stages_ms": {}},

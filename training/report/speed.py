@@ -11,7 +11,7 @@ Result = dict[str, Any]
 SPEED = """## Speed and memory
 
 Command: `make bench`, which wrote `docs/bench.json`. Measured {date} at commit {commit} on {cores} cores ({processor},
-{architecture}, {system}; load average before the run: {load_before:.2f}) with {versions}.
+{architecture}, {system}; other processes kept {others} cores busy meanwhile) with {versions}.
 
 ### Ours, the reference recipe, and the floor
 
@@ -81,6 +81,7 @@ def _against_others(result: Result) -> str:
         **{name: result[name] for name in ("date", "tile", "speedup")},
         commit=result["commit"] or "unknown",
         **result["machine"],
+        others="–" if result["machine"]["others_cores"] is None else f"{result['machine']['others_cores']:.2f}",
         versions=", ".join(f"{name} {number}" for name, number in result["versions"].items()),
         runs=len(ours["seconds"]),
         reference_runs=len(reference["seconds"]),
