@@ -234,7 +234,7 @@ def test_progress_is_shown_on_a_terminal_only(here, tiles, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stdout)
     monkeypatch.setenv("TERM", "xterm")
     names = [tiles / "one.png", tiles / "text.png", tiles / "two.v2.tif"]
-    assert not shell.analyze(names, Settings(), "json", out=here, bundle=None, mpp=None)
+    assert not shell.analyze(names, Settings(), "json", out=here, bundle=None, mpp=None, precision="fast")
     assert "100%" in stderr.getvalue()
     assert f"{tiles / 'text.png'}: " in stderr.getvalue()
     written = stdout.buffer.getvalue().decode()

@@ -40,7 +40,9 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
         fast: file to write.
         crops: (N, 3, 32, 32) float32 of real cells: some set the ranges, all the heads.
     """
-    chosen = np.random.default_rng(0).permutation(len(crops))[:CALIBRATION_CELLS]
+    # The quantiser's histograms want batches of one size.
+    n_chosen = min(CALIBRATION_CELLS, len(crops) // BATCH * BATCH or len(crops))
+    chosen = np.random.default_rng(0).permutation(len(crops))[:n_chosen]
     with tempfile.TemporaryDirectory() as scratch:
         prepared, rounded = Path(scratch) / "prepared.onnx", Path(scratch) / "rounded.onnx"
         with _quiet():

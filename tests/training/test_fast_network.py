@@ -108,8 +108,9 @@ def test_heads_are_found_and_learn_what_has_moved(bundle, cells):
 
 
 @pytest.mark.slow
-def test_only_convolutions_and_their_activations_are_quantised(bundle, cells, tmp_path):
-    quantise(bundle[0] / "q.onnx", tmp_path / "q_fast.onnx", to_network(cells.crops))
+@pytest.mark.parametrize("n", [2, 120, 300])
+def test_only_convolutions_and_their_activations_are_quantised(bundle, cells, tmp_path, n):
+    quantise(bundle[0] / "q.onnx", tmp_path / "q_fast.onnx", np.resize(to_network(cells.crops), (n, 3, 32, 32)))
     model = onnx.load(tmp_path / "q_fast.onnx")
     onnx.checker.check_model(model)
     made_of = {output: node.op_type for node in model.graph.node for output in node.output}
