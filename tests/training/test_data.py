@@ -54,7 +54,7 @@ def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
     bundle = load_bundle(shipped_bundle, threads=1)
     path = tiles / "b.png"
     cells = extract_cells([path], bundle.manifest.segmentation)
-    served = analyse(path.read_bytes(), bundle, max_pixels=10**6).cells.cluster_probs
+    served = analyse(path.read_bytes(), bundle, max_pixels=10**6, precision="full").cells.cluster_probs
     np.testing.assert_array_equal(encode(cells.crops, bundle.backend, bundle.manifest.n_clusters).cluster_probs, served)
 
 
