@@ -53,7 +53,9 @@ def serve(
     import uvicorn
 
     from app.main import create_app
+    from app.memory import keep_buffers
 
+    keep_buffers()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = _settings(**given)
     # server_header: the version of the server is nobody's business.
@@ -99,8 +101,10 @@ def analyze(
       marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
     """  # noqa: D301
     from app import shell
+    from app.memory import keep_buffers
     from app.pipeline.errors import InvalidBundle
 
+    keep_buffers()
     try:
         is_complete = shell.analyze(tiles, _settings(), format, out=out, bundle=bundle, mpp=mpp, precision=precision)
     except (InvalidBundle, OSError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from app.memory import keep_buffers
 from app.pipeline.bundle import load_bundle, read_manifest
 from app.pipeline.run import analyse
 from bench.child import BUNDLE
@@ -50,6 +51,7 @@ def reference() -> Callable[[bytes], dict[str, Any]]:
 
 def main(system: str, tile: Path, runs: int) -> None:
     """Print one JSON object: seconds of each run but the first, cells, stages, memory idle and at its peak."""
+    keep_buffers()
     data = tile.read_bytes()
     run = {"ours": ours, "reference": reference}[system]()
     idle_mb = rss_mb()
