@@ -27,5 +27,5 @@ def faults(prepare):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library is not glibc")
 def test_buffers_of_one_thread_serve_the_next():
-    # 20 times 5,120 pages of 4 KiB, where each buffer is new.
-    assert faults("keep_buffers()") < 5120 < faults("")
+    # How many pages a new buffer has is the kernel's affair.
+    assert 5 * faults("keep_buffers()") < faults("")

@@ -81,7 +81,9 @@ class LevelParams(Part):
     nuclear_density_range: tuple[Positive, Positive] = Field(
         description="what the density that parts a tile's nuclei from the rest is held within, 0–255 scale"
     )
-    levels: tuple[Positive, ...] = Field(min_length=1, max_length=255, description="rising thresholds, over that density")
+    levels: tuple[Positive, ...] = Field(
+        min_length=1, max_length=255, description="rising thresholds, over that density"
+    )
     closing_px: int = Field(ge=0, description="radius of the closing that mends a nucleus's rim")
     max_hole_px: int = Field(ge=0, description="largest hole that is filled")
     opening_px: int = Field(ge=0, description="radius of the opening that cuts bridges")
