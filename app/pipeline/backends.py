@@ -94,8 +94,6 @@ def _session_options(threads: int) -> Any:
     # A thread that waits for work by spinning takes its core from other requests, and from OpenCV: this is long enough
     # to be there for the next layer.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
-    # Processors without VNNI would let the sums of 8-bit products overflow: there the exact way is taken, at some cost.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 
