@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED,
 from app.pipeline.segment import stain_engine
 from app.pipeline.types import UInt8Array
 
+log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+FAST_Q = "the fast Q"
 REPLACEABLE = frozenset({Q_ONNX, GENERATOR_ONNX})
 """Files whose absence the PyTorch fallback makes good. One that is there must still have its checksum."""
 
@@ -130,7 +133,7 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
 
 
 def _self_test(bundle: Bundle) -> None:
-    """The networks must give today what they gave when the bundle was made."""
+    """The networks must give today what they gave when the bundle was made; a fast Q that does not is not asked."""
     manifest, (golden, cells) = bundle.manifest, read_golden(bundle.directory)
     try:
         generated = bundle.backend.generate(np.asarray(golden.latent, np.float32))
@@ -138,7 +141,7 @@ def _self_test(bundle: Bundle) -> None:
         found = [("G", _difference(generated, to_network(cells)) - 0.5 / 127.5, golden.tolerance)]
         wanted: dict[Precision, tuple[str, Expected | None, float]] = {"full": ("Q", golden, golden.tolerance)}
         if manifest.fast:
-            wanted["fast"] = ("the fast Q", golden.fast, manifest.fast.tolerance)
+            wanted["fast"] = (FAST_Q, golden.fast, manifest.fast.tolerance)
         for precision in bundle.backend.precisions:
             name, expected, tolerance = wanted[precision]
             encoded = encode(cells, bundle.backend, manifest.n_clusters, precision)
@@ -148,10 +151,15 @@ def _self_test(bundle: Bundle) -> None:
         raise InvalidBundle(f"{bundle.directory.name}: the networks cannot compute the golden pair.") from error
     for network, difference, tolerance in found:
         if not difference <= tolerance:
-            raise InvalidBundle(
+            reason = (
                 f"{bundle.directory.name}: {network} does not reproduce its golden pair "
                 f"(difference {difference:.2g}, tolerance {tolerance:.2g})."
             )
+            if network != FAST_Q:
+                raise InvalidBundle(reason)
+            # How 8-bit products are added up is the processor's affair: the full Q is there for those that differ.
+            log.warning("%s Every answer is the full Q's.", reason)
+            bundle.backend.precisions = ("full",)
 
 
 def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:

@@ -134,21 +134,25 @@ def test_fast_network_is_another_one_and_agrees(loaded, crops):
     assert (fast.cluster_probs.argmax(axis=1) == full.cluster_probs.argmax(axis=1)).mean() > 0.99
 
 
-def test_fast_network_with_another_weight_is_refused_though_its_checksum_holds(directory):
+def check_answers_in_full(bundle, crops, caplog):
+    assert "the fast Q does not reproduce its golden pair" in caplog.text
+    assert bundle.backend.precisions == ("full",)
+    assert encode(crops, bundle.backend, bundle.manifest.n_clusters, "fast").precision == "full"
+
+
+def test_fast_network_with_another_weight_is_not_asked_though_its_checksum_holds(directory, crops, caplog):
     model = onnx.load(directory / "q_fast.onnx")
     integers = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
     weight = next(tensor for tensor in integers if len(tensor.dims) == 4)
     values = onnx.numpy_helper.to_array(weight)
     weight.CopyFrom(onnx.numpy_helper.from_array(-values, weight.name))
     replace(directory, "q_fast.onnx", model.SerializeToString())
-    with pytest.raises(InvalidBundle, match="the fast Q does not reproduce"):
-        load_bundle(directory)
+    check_answers_in_full(load_bundle(directory), crops, caplog)
 
 
-def test_fast_network_without_its_golden_pair_is_refused(directory):
+def test_fast_network_without_its_golden_pair_is_not_asked(directory, crops, caplog):
     change_golden(directory, lambda values: values.update(fast=None))
-    with pytest.raises(InvalidBundle, match="the fast Q does not reproduce"):
-        load_bundle(directory)
+    check_answers_in_full(load_bundle(directory), crops, caplog)
 
 
 def check_fallback(directory, loaded, crops):
