@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from skimage import data as pictures
 
-from app.pipeline.stain import haematoxylin_first, is_tissue, macenko, optical_density
+from app.pipeline.optical_density import is_tissue, optical_density
+from app.pipeline.stain import haematoxylin_first, macenko
 from app.pipeline.types import UInt8Array
 from training.quality_reference import jpeg
 

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from app.pipeline.manifest import N_STAIN_FEATURES, QualityReference
+from app.pipeline.optical_density import is_tissue
 from app.pipeline.presets import StainParams
 from app.pipeline.quality_measures import Measures, mean_radius, measure_blockiness, measure_quality
-from app.pipeline.stain import is_tissue
 from app.pipeline.types import Float64Array, Int64Array, Stain, UInt8Array
 
 CROPS_PER_TILE = 24

@@ -174,7 +174,7 @@ class TimingOut(_Answer):
 
     decode: float = Field(description="ms: bytes to pixels, at the bundle's scale")
     segment: float = Field(description="ms: stains and nuclei")
-    quality: float = Field(description="ms: focus, stain, tissue and scale")
+    quality: float = Field(description="ms: focus, stain, tissue and scale, while nuclei are sought")
     encode: float = Field(description="ms: crops, and Q on them")
     label: float = Field(description="ms: proportions and label")
     total: float = Field(description="ms: all of it, but for the upload and the writing of the answer")

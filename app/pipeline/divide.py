@@ -144,7 +144,7 @@ def _mosaic(objects: Outlined, width: int, params: LevelParams) -> tuple[UInt8Ar
     bottom = np.maximum.reduceat(rows, first) + 1
     right = np.maximum.reduceat(columns + objects.runs.lengths, first)
     # As far as one object's depth is smoothed into another's place, or peaks are sought.
-    gap = max(params.peak_distance_px, int(np.ceil(4 * DEPTH_SIGMA))) + 1
+    gap = max(params.peak_distance_px, int(np.ceil(4 * DEPTH_SIGMA)))
     # On shelves: the tallest first, so that those on a shelf are of about one height.
     order = np.argsort(top - bottom, kind="stable")
     widths = (right - left + gap)[order]

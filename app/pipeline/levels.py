@@ -16,9 +16,9 @@ import numpy as np
 
 from app.pipeline.divide import CROSS, disc, divide
 from app.pipeline.objects import Field, Measures, Outlined, measure_objects
+from app.pipeline.optical_density import density_image
 from app.pipeline.presets import LevelParams, ScoreParams
 from app.pipeline.runs import Runs, components_of, ranges, runs_of, stack_places
-from app.pipeline.stain import density_image
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, UInt8Array
 
 PART = 0
@@ -49,7 +49,7 @@ def segment_by_levels(haematoxylin: UInt8Array, nuclear_density: float, params: 
 
     Args:
         haematoxylin: (H, W) uint8 intensity, dark = stained; 255 where there is no tissue.
-        nuclear_density: of the tile or its slide, see `stain.nuclear_density`; held within the preset's range.
+        nuclear_density: of the tile or its slide (`optical_density.nuclear_density`); held within the preset's range.
         params: levels, shapes and scores.
 
     Returns:
@@ -154,7 +154,10 @@ def _objects_of(ranks: UInt8Array, params: LevelParams) -> tuple[Outlined, Int64
     components = components_of(runs, ranks.shape[1], diagonal=True)
     area = np.bincount(components.of_run, weights=runs.lengths, minlength=components.number)
     kept = area >= params.min_area_px
-    first = runs.starts[np.unique(components.of_run, return_index=True)[1]][kept]
+    # Of several values for one place numpy keeps the last: turned round, that of an object's first run.
+    first = np.empty(components.number, np.int64)
+    first[components.of_run[::-1]] = runs.starts[::-1]
+    first = first[kept]
     # The first pixel of an object is one of the object that it lies in, a level below.
     below = np.searchsorted(runs.starts, first - ranks.size, side="right") - 1
     parents = np.where(below >= 0, (np.cumsum(kept) - 1)[components.of_run[below]], -1)

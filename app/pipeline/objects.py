@@ -26,9 +26,9 @@ class Field:
     """
 
     def __init__(self, density: Float32Array) -> None:
-        dx, dy = cv2.Scharr(density, cv2.CV_32F, 1, 0), cv2.Scharr(density, cv2.CV_32F, 0, 1)
+        dx, dy = (cv2.Scharr(density, cv2.CV_32F, *along, scale=1 / SCHARR_SUM) for along in ((1, 0), (0, 1)))
         self.shape: tuple[int, ...] = density.shape
-        self.gradient = np.asarray(cv2.magnitude(dx, dy)).ravel() / np.float32(SCHARR_SUM)
+        self.gradient = np.asarray(cv2.magnitude(dx, dy), dtype=np.float32).ravel()
         self.sums = np.cumsum(density, axis=1).ravel()
 
 

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from app.pipeline.levels import fill_holes
+from app.pipeline.optical_density import density_image, is_tissue, optical_density
 from app.pipeline.presets import StainParams
-from app.pipeline.stain import density_image, is_tissue, macenko, optical_density, rgb_to_lab
+from app.pipeline.stain import macenko, rgb_to_lab
 from app.pipeline.types import BoolArray, Float64Array, Stain, UInt8Array
 
 MIN_TISSUE_PX = 1000

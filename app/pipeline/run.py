@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -17,6 +18,7 @@ from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode, rescale
 from app.pipeline.diagnose import Label, diagnose
 from app.pipeline.encode import encode
+from app.pipeline.manifest import Manifest
 from app.pipeline.nuclei import contours
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality import Quality, assess
@@ -32,6 +34,9 @@ from app.pipeline.types import (
     Tile,
     UInt8Array,
 )
+
+_beside = ThreadPoolExecutor(thread_name_prefix="quality")
+"""Judges a tile's quality while its nuclei are sought: on two cores that saves a tenth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Analysis:
         n_cut: how many of those there are.
         proportions: of the cells' clusters.
         label: of the tile.
-        timing_ms: by stage.
+        timing_ms: by stage; quality is judged while nuclei are sought.
         precision: of the Q that was asked.
     """
 
@@ -128,22 +133,27 @@ def analyse_stages(
             pixels = rescale(tile.pixels, factor, max_pixels=max_pixels)
         with _timed(timing, "segment"):
             stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
+            judging = _beside.submit(_judge, timing, tile, pixels, stains, manifest)
             found = segment(stains, manifest.segmentation)
             nuclei = keep_whole(found)
             outlines = contours(nuclei)
-        with _timed(timing, "quality"):
-            quality = assess(tile, pixels, stains, manifest.segmentation.stain, manifest.quality)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
+            quality = judging.result()
             quality = replace(quality, flags=quality.flags + cell_flags(proportions, manifest.outliers))
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             label = diagnose(proportions.values, proportions.n_counted, manifest.image_level, doubts)
             cells = _on_upload(nuclei, outlines, encoded.cluster_probs, tile)
     analysis = Analysis(tile, quality, cells, len(found) - len(nuclei), proportions, label, timing, encoded.precision)
     return analysis, Stages(pixels, stains, nuclei, crops)
+
+
+def _judge(timing: dict[str, float], tile: Tile, pixels: UInt8Array, stains: Stain, manifest: Manifest) -> Quality:
+    with _timed(timing, "quality"):
+        return assess(tile, pixels, stains, manifest.segmentation.stain, manifest.quality)
 
 
 def _on_upload(nuclei: Nuclei, outlines: list[Int32Array], probs: Float32Array, tile: Tile) -> Cells:
@@ -158,11 +168,13 @@ def _on_upload(nuclei: Nuclei, outlines: list[Int32Array], probs: Float32Array, 
     def corners(at: Int64Array) -> Float64Array:
         return np.asarray(at * np.tile(scale, 2))
 
+    every = points(np.concatenate(outlines)) if outlines else np.zeros((0, 2))
+    every = np.clip(every, 0, [tile.width - 1, tile.height - 1])
     return Cells(
         centroids=points(nuclei.centroids),
         bboxes=corners(nuclei.bboxes),
         areas_px=nuclei.areas_px * scale.prod(),
-        contours=[np.clip(points(outline), 0, [tile.width - 1, tile.height - 1]) for outline in outlines],
+        contours=np.split(every, np.cumsum([len(outline) for outline in outlines])[:-1]) if outlines else [],
         touches_border=nuclei.touches_border,
         cluster_probs=probs,
     )

@@ -12,6 +12,7 @@ from app.pipeline import stain
 from app.pipeline.errors import EngineUnavailable
 from app.pipeline.levels import segment_by_levels
 from app.pipeline.nuclei import measure
+from app.pipeline.optical_density import is_seen, is_tissue, nuclear_density
 from app.pipeline.presets import Engine, SegmentationParams, StainParams, ThresholdParams
 from app.pipeline.types import BoolArray, LabStatistics, Nuclei, Stain, StainEstimate, UInt8Array
 
@@ -31,7 +32,7 @@ def unmix(
         EngineUnavailable: the engine is not installed.
     """
     source = stain_engine(engine)
-    tissue = stain.is_tissue(pixels, params.min_magnitude) if params.tissue_only else stain.is_seen(pixels)
+    tissue = is_tissue(pixels, params.min_magnitude) if params.tissue_only else is_seen(pixels)
     if estimate is None:
         counted = stain.counted_pixels(stain.smoothed(pixels, params.smoothing_px), tissue)
         lab = stain.lab_statistics(counted)
@@ -53,7 +54,7 @@ def unmix(
     if params.tissue_only:
         haematoxylin = _on_white(haematoxylin, tissue)
     if estimate is None:
-        estimate = StainEstimate(lab, matrix, stain.nuclear_density(haematoxylin, tissue))
+        estimate = StainEstimate(lab, matrix, nuclear_density(haematoxylin, tissue))
     return Stain(normalised, haematoxylin, tissue, estimate)
 
 

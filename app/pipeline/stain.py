@@ -1,16 +1,12 @@
-"""Colour normalisation and unmixing: Reinhard in Ruderman's lαβ, then Macenko (paper §III-B1, §IV-B).
-
-Optical density is kept on HistomicsTK's scale, `od = 255 · (1 − ln(I + 1) / ln 256)`, so that the paper's "magnitude
-below 16" means the same here.
-"""
+"""Colour normalisation and unmixing: Reinhard in Ruderman's lαβ, then Macenko (paper §III-B1, §IV-B)."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
+from app.pipeline.optical_density import OD_TABLE, OD_TABLE_RGB, SUM
+from app.pipeline.strips import strips
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, LabStatistics, UInt8Array
 
 RGB_TO_LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
@@ -32,33 +28,8 @@ MIN_STAINED_PIXELS = 100
 """Pixels that must exceed the magnitude for percentiles at 1% and 99% to mean anything."""
 MIN_ANGLE = 1e-3
 """Radians between two stains below which their matrix cannot be inverted."""
-SPREAD_PIXELS = 250_000
+SPREAD_PIXELS = 100_000
 """Pixels, about, that the spread of a large tile is measured on."""
-STRIP_PIXELS = 1 << 16
-"""Pixels, about, that stay in a core's cache from one step over them to the next."""
-
-BLACK = 8
-"""Grey level of the brightest channel up to which a pixel is black, as a frame is after JPEG. Nuclei are lighter."""
-
-NUCLEAR_DENSITY_SIGMA = 2.0
-"""px; blurs chromatin, so that the two parts are nuclei and the rest."""
-
-_OD_TABLE = 255.0 * (1.0 - np.log(np.arange(256) + 1.0) / np.log(256.0))
-_OD_TABLE_32 = np.repeat(_OD_TABLE.astype(np.float32)[None, :, None], 3, axis=2)
-_SQUARED_OD_TABLE = np.repeat(np.square(_OD_TABLE).astype(np.float32)[None, :, None], 3, axis=2)
-_SUM = np.ones((1, 3), np.float32)
-
-
-def optical_density(pixels: UInt8Array) -> Float64Array:
-    """Optical density of each sample, 0 (white) to 255 (black).
-
-    Args:
-        pixels: uint8 of any shape.
-
-    Returns:
-        float64 of the same shape. A table over the 256 values: no `uint8 + 1` that wraps to 0.
-    """
-    return np.asarray(_OD_TABLE[pixels])
 
 
 def counted_pixels(pixels: UInt8Array, counted: BoolArray) -> UInt8Array:
@@ -76,38 +47,6 @@ def counted_pixels(pixels: UInt8Array, counted: BoolArray) -> UInt8Array:
     if words.size == 0:
         return np.zeros((0, 3), np.uint8)
     return np.asarray(cv2.cvtColor(words.view(np.uint8).reshape(-1, 1, 4), cv2.COLOR_RGBA2RGB)[:, 0], dtype=np.uint8)
-
-
-def is_seen(pixels: UInt8Array) -> BoolArray:
-    """Where the microscope saw something: not black, as scanners and screenshots leave what they did not see.
-
-    Such pixels have no finite lαβ, and a few of them would decide the statistics of the whole tile.
-
-    Args:
-        pixels: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W) bool.
-    """
-    seen = cv2.inRange(pixels, (0, 0, 0), (BLACK, BLACK, BLACK)) == 0
-    return np.asarray(seen)
-
-
-def is_tissue(pixels: UInt8Array, min_magnitude: float) -> BoolArray:
-    """Where there is tissue: seen, and darker than background.
-
-    Args:
-        pixels: (H, W, 3) uint8 RGB.
-        min_magnitude: optical-density length, 0-255 scale, up to which a pixel is background.
-
-    Returns:
-        (H, W) bool.
-    """
-    dark = np.empty(pixels.shape[:2], bool)
-    for rows in _strips(pixels.shape):
-        squared = cv2.transform(cv2.LUT(pixels[rows], _SQUARED_OD_TABLE), _SUM)
-        np.greater(squared, min_magnitude**2, out=dark[rows])
-    return dark & is_seen(pixels)
 
 
 def smoothed(pixels: UInt8Array, sigma: float) -> UInt8Array:
@@ -144,13 +83,6 @@ def _blurred(image: UInt8Array, sigma: float, beyond: tuple[int, int, int]) -> U
     return np.ascontiguousarray(cv2.GaussianBlur(framed, (0, 0), sigma)[margin:-margin, margin:-margin], dtype=np.uint8)
 
 
-def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows of an image of this shape, a few at a time: a chain of steps is faster on what is still in the cache."""
-    rows = max(1, STRIP_PIXELS // max(1, shape[1]))
-    for start in range(0, shape[0], rows):
-        yield slice(start, start + rows)
-
-
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
     """Ruderman's lαβ of (…, 3) uint8 RGB, as float64."""
     lms = _transform(pixels.astype(np.float64), RGB_TO_LMS)
@@ -176,7 +108,7 @@ def lab_statistics(pixels: UInt8Array) -> LabStatistics | None:
     if len(pixels) == 0:
         return None
     lab = np.empty((len(pixels), 1, 3), np.float32)
-    for rows in _strips(lab.shape):
+    for rows in strips(lab.shape):
         lab[rows] = cv2.transform(_log_lms(pixels[rows, None]), LMS_TO_LAB.astype(np.float32))
     mean, sd = (np.asarray(values[:, 0], dtype=np.float64) for values in cv2.meanStdDev(lab))
     return None if sd[0] < MIN_LAB_SD else LabStatistics(mean, sd)
@@ -208,7 +140,7 @@ def reinhard(pixels: UInt8Array, source: LabStatistics, target: LabStatistics) -
     ).astype(np.float32)
     to_rgb = LMS_TO_RGB.astype(np.float32)
     moved = np.empty(pixels.shape, np.uint8)
-    for rows in _strips(pixels.shape):
+    for rows in strips(pixels.shape):
         # What stands for black may go anywhere, and is not to leave the range of float32 there.
         logs = np.minimum(cv2.transform(_log_lms(pixels[rows]), log_map), np.float32(MAX_LOG_LMS))
         moved[rows] = np.clip(cv2.transform(cv2.exp(logs), to_rgb), 0, 255)
@@ -253,18 +185,21 @@ def _plane_and_angles(
     pixels: UInt8Array, min_magnitude: float, angle_percentiles: tuple[float, float]
 ) -> tuple[Float64Array, float, float] | None:
     """The (3, 2) principal plane of optical density, and the low and high angle in it, in radians."""
-    od = np.empty((3, len(pixels)), np.float32)
-    for rows in _strips((len(pixels), 1)):
-        cv2.split(cv2.LUT(pixels[rows, None], _OD_TABLE_32), [channel[rows, None] for channel in od])
-    # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix od·odᵀ.
-    values, vectors = np.linalg.eigh(np.array([[one.dot(other) for other in od] for one in od], np.float64))
-    if values[1] <= MIN_ANGLE**2 * max(values[2], 1.0):
+    column, squares = pixels[:, None], np.zeros((3, 3))
+    for rows in strips(column.shape):
+        squares += cv2.mulTransposed(cv2.LUT(column[rows], OD_TABLE_RGB)[:, 0], True, dtype=cv2.CV_64F)
+    # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix odᵀ·od.
+    values, vectors = np.linalg.eigh(squares)
+    if values[1] <= 1e-9 * max(values[2], 1.0):
         return None
     plane = vectors[:, [2, 1]]
     # eigh leaves the sign free; tissue darkens, so the first axis points to positive density.
     plane[:, 0] *= np.sign(plane[:, 0].sum()) or 1.0
-    x, y = (np.float32(r) * od[0] + np.float32(g) * od[1] + np.float32(b) * od[2] for r, g, b in plane.T)
-    angles = np.arctan2(y, x)[x * x + y * y > min_magnitude**2]
+    parts = []
+    for rows in strips(column.shape):
+        x, y = cv2.split(cv2.transform(cv2.LUT(column[rows], OD_TABLE_RGB), plane.T.astype(np.float32)))
+        parts.append(np.arctan2(y, x)[x * x + y * y > min_magnitude**2])
+    angles = np.concatenate(parts)
     if len(angles) < MIN_STAINED_PIXELS:
         return None
     low, high = np.percentile(angles, angle_percentiles, method="nearest")
@@ -299,42 +234,10 @@ def haematoxylin_image(pixels: UInt8Array, stain_matrix: Float64Array) -> UInt8A
     residual = np.cross(stain_matrix[:, 0], stain_matrix[:, 1])
     complete = np.column_stack([stain_matrix, residual / np.linalg.norm(residual)])
     # Density and its logarithm to the base of intensity, of each value of each channel.
-    exponents = -np.log(256.0) / 255.0 * _OD_TABLE[:, None] * np.linalg.inv(complete)[0]
+    exponents = -np.log(256.0) / 255.0 * OD_TABLE[:, None] * np.linalg.inv(complete)[0]
     table = exponents.astype(np.float32)[None]
     intensity = np.empty(pixels.shape[:2], np.uint8)
-    for rows in _strips(pixels.shape):
-        exponent = cv2.transform(cv2.LUT(pixels[rows], table), _SUM)
+    for rows in strips(pixels.shape):
+        exponent = cv2.transform(cv2.LUT(pixels[rows], table), SUM)
         intensity[rows] = np.clip(np.float32(256) * cv2.exp(exponent) - np.float32(1), 0, 255)
     return intensity
-
-
-def density_image(haematoxylin: UInt8Array, sigma: float) -> Float32Array:
-    """Smoothed haematoxylin density. Beyond the border there is none, as on glass.
-
-    Args:
-        haematoxylin: (H, W) uint8 intensity, dark = stained.
-        sigma: of the Gaussian, px.
-
-    Returns:
-        (H, W) float32, 0–255.
-    """
-    density = _OD_TABLE.astype(np.float32)[haematoxylin]
-    return np.asarray(cv2.GaussianBlur(density, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT))
-
-
-def nuclear_density(haematoxylin: UInt8Array, tissue: BoolArray) -> float:
-    """Haematoxylin density that best parts a tile's tissue in two (Otsu 1979).
-
-    Args:
-        haematoxylin: (H, W) uint8 intensity, dark = stained.
-        tissue: (H, W) bool, what counts.
-
-    Returns:
-        0–255; 0 where there is no tissue.
-    """
-    counted = density_image(haematoxylin, NUCLEAR_DENSITY_SIGMA)[tissue]
-    if counted.size == 0:
-        return 0.0
-    # Over the whole of 16 bits: steps of a whole density would show in the scores.
-    found, _ = cv2.threshold(np.rint(counted * 257).astype(np.uint16), 0, 65535, cv2.THRESH_OTSU)
-    return float(found) / 257

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app.pipeline import stain
+from app.pipeline.optical_density import optical_density
 from app.pipeline.presets import PAPER
 from app.pipeline.segment import segment, unmix
 from app.pipeline.threshold import compact
@@ -66,7 +67,7 @@ def test_lab_agrees_in_every_colour_of_a_coarse_cube():
 
 def test_optical_density_agrees_but_for_the_wrap_at_white():
     values = np.arange(255, dtype=np.uint8).reshape(5, 17, 3)
-    np.testing.assert_allclose(stain.optical_density(values), rgb_to_sda(values.astype(float), None), atol=1e-9)
+    np.testing.assert_allclose(optical_density(values), rgb_to_sda(values.astype(float), None), atol=1e-9)
 
 
 def test_reinhard_agrees_within_a_grey_level(tile, normalised):

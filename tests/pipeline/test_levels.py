@@ -10,9 +10,9 @@ from PIL import Image
 from app.pipeline.decode import rescale
 from app.pipeline.levels import PART, clean, grow, rank, score, segment_by_levels, select
 from app.pipeline.objects import Measures
+from app.pipeline.optical_density import density_image, optical_density
 from app.pipeline.presets import DEFAULT
 from app.pipeline.segment import segment, unmix
-from app.pipeline.stain import density_image, optical_density
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
 NUCLEAR_DENSITY = 45.0

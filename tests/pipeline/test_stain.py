@@ -2,13 +2,11 @@ import numpy as np
 import pytest
 
 from app.pipeline import stain
+from app.pipeline.optical_density import is_tissue, nuclear_density, optical_density
 from app.pipeline.stain import (
     haematoxylin_first,
     haematoxylin_image,
-    is_tissue,
     lab_statistics,
-    nuclear_density,
-    optical_density,
     rgb_to_lab,
 )
 from app.pipeline.types import LabStatistics
