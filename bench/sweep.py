@@ -1,4 +1,4 @@
-"""`python -m bench.sweep`: the service under every combination of workers and threads, and of the allocator's settings.
+"""`python -m bench.sweep`: the service under every combination of workers and threads.
 
 What is best depends on the machine's cores; the service's defaults are chosen by this for two.
 """
@@ -22,13 +22,6 @@ from bench.server import serving
 from bench.tiles import default_tiles
 
 WORKERS, ONNX_THREADS, OPENCV_THREADS = (1, 2, 3), (1, 2), (1, 2)
-ALLOCATOR: tuple[dict[str, str], ...] = (
-    {"MALLOC_ARENA_MAX": "1"},
-    {"MALLOC_ARENA_MAX": "2"},
-    # Setting either threshold ends glibc's adaptation of both (mallopt(3)): large buffers go back when they are freed.
-    {"MALLOC_MMAP_THRESHOLD_": "131072"},
-    {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "134217728"},
-)
 CROWD = 16
 COLUMNS = {
     "alone_p50_ms": "alone, p50 ms",
@@ -43,7 +36,7 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def combinations() -> list[dict[str, str]]:
-    """Environments: every combination of threads, then the allocator's under the service's defaults."""
+    """Environments: the service's defaults, then every combination."""
     threads = [
         {
             "MARROWSCOPE_WORKERS": str(workers),
@@ -52,7 +45,7 @@ def combinations() -> list[dict[str, str]]:
         }
         for workers, onnx_threads, opencv_threads in itertools.product(WORKERS, ONNX_THREADS, OPENCV_THREADS)
     ]
-    return [{}, *threads, *ALLOCATOR]
+    return [{}, *threads]
 
 
 def measure_under(environment: dict[str, str], tiles: list[bytes], n_alone: int, n_crowd: int) -> dict[str, Any]:
