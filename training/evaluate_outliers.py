@@ -121,5 +121,5 @@ def _rates(seen: list[tuple[Stages, BoolArray, bool]]) -> dict[str, float]:
 
 
 def _share(crops: UInt8Array, bundle: Bundle) -> dict[str, float]:
-    surprise = encode(crops, bundle.backend, bundle.manifest.n_clusters).surprise
+    surprise = encode(crops, bundle.backend, bundle.manifest.n_clusters, "fast").surprise
     return {"crops": len(crops), "outliers": float((surprise > bundle.manifest.outliers.threshold).mean())}

@@ -63,7 +63,7 @@ def proportions(
     """Draw proportions of tiles on their principal components, Fig. 10."""
     model = load_bundle(bundle)
     tiles = LabelledTiles.load(cells)
-    encoded = encode(tiles.located.crops, model.backend, model.manifest.n_clusters)
+    encoded = encode(tiles.located.crops, model.backend, model.manifest.n_clusters, "fast")
     # Of the lymph nodes all cells count: few of them are like those of marrow.
     hard = np.eye(model.manifest.n_clusters)[encoded.cluster_probs.argmax(axis=1)]
     labelled = mean_by_tile(hard, tiles.located, len(tiles.tiles))

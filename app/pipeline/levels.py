@@ -111,15 +111,14 @@ def fill_holes(ranks: UInt8Array, max_hole_px: int) -> UInt8Array:
         max_hole_px: largest hole that is filled.
     """
     top = int(ranks.max(initial=0))
-    # Turned round, level i is what is not in the level of this rank:
-    rank_of = top + 1
+    # Turned round: its level i is what is not in level top + 1 - i.
     runs = runs_of(top - ranks)
     gaps = components_of(runs, ranks.shape[1], diagonal=False)
     hole = np.bincount(gaps.of_run, weights=runs.lengths, minlength=gaps.number) <= max_hole_px
     hole[gaps.of_run[runs.starts % ranks.size == 0]] = False
     levels, places = np.divmod(runs[hole[gaps.of_run]].places(), ranks.size)
     filled = ranks.ravel().copy()
-    np.maximum.at(filled, places, (rank_of - levels).astype(np.uint8))
+    np.maximum.at(filled, places, (top + 1 - levels).astype(np.uint8))
     return filled.reshape(ranks.shape)
 
 
@@ -136,14 +135,14 @@ def grow(density: Float32Array, params: LevelParams) -> Tree:
     measures = measure_objects(objects, field)
     too_large = measures.area_px > params.max_area_px
     measures.edge[too_large] = 0
-    waisted = np.flatnonzero(~too_large & (measures.solidity < params.waist_solidity))
-    parts, of_waisted = divide(objects.only(np.isin(np.arange(len(objects)), waisted)), ranks.shape[1], params)
+    has_waist = ~too_large & (measures.solidity < params.waist_solidity)
+    parts, of_waisted = divide(objects.only(has_waist), ranks.shape[1], params)
     large_enough = np.bincount(parts.owners, weights=parts.runs.lengths, minlength=len(parts)) >= params.min_area_px
     parts, of_waisted = parts.only(large_enough), of_waisted[large_enough]
     return Tree(
         objects=objects.joined(parts),
         measures=measures.joined(measure_objects(parts, field)),
-        parents=np.concatenate([parents, waisted[of_waisted]]),
+        parents=np.concatenate([parents, np.flatnonzero(has_waist)[of_waisted]]),
         levels=np.concatenate([levels, np.full(len(parts), PART)]),
     )
 

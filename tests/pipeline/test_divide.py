@@ -76,6 +76,16 @@ def test_any_number_of_objects(n):
     assert len(parts) == len(parents) == 2 * n
 
 
+def test_object_without_a_peak_has_no_part():
+    thin = np.zeros((40, WIDTH), bool)
+    thin[20:24, 30:80] = True
+    deep = drawn_disc(thin.shape, (110, 20), 12)
+    parts, parents = divide(outlined([thin, deep]), WIDTH, DEFAULT)
+    assert parents.tolist() == [1]
+    np.testing.assert_array_equal(painted(parts, thin.shape) > 0, deep)
+    assert len(divide(outlined([thin]), WIDTH, DEFAULT)[0]) == 0
+
+
 def test_basins_are_those_of_a_flood_from_the_peaks(real_tile):
     haematoxylin = unmix(real_tile[:600, :600], DEFAULT.stain).haematoxylin
     mask = np.pad((haematoxylin < 110).astype(np.uint8), 5)
