@@ -35,7 +35,7 @@ def plot_scaling(sizes: list[dict[str, Any]], cells: list[dict[str, Any]], out: 
 
 
 def _lines(axes: Axes, x: list[float], rows: list[dict[str, Any]]) -> None:
-    """A line for each stage, the total in black."""
-    for stage in rows[0]["stages_ms"]:
+    """A line for each stage, of the same colour in every panel, the total in black."""
+    for stage in sorted(rows[0]["stages_ms"]):
         style = {"color": "black", "linewidth": 1.5} if stage == TOTAL else {"linewidth": 1}
         axes.plot(x, [row["stages_ms"][stage] for row in rows], marker=".", label=stage, **style)
