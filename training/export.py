@@ -21,6 +21,7 @@ from app.pipeline.backends import Backend, OnnxBackend
 from app.pipeline.bundle import MANIFEST, Golden, load_bundle, read_manifest
 from app.pipeline.crops import CROP_PX, from_network, to_network
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.fast_network import FastNetwork
 from app.pipeline.manifest import (
     FILES,
     GENERATOR_ONNX,
@@ -33,7 +34,6 @@ from app.pipeline.manifest import (
     SCHEMA_VERSION,
     WEIGHTS,
     ClusterNames,
-    FastNetwork,
     Manifest,
 )
 from app.pipeline.prototypes import draw_noise, join_latent

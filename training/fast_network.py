@@ -10,7 +10,8 @@ from app.pipeline.backends import OnnxBackend
 from app.pipeline.bundle import Expected, read_golden
 from app.pipeline.crops import to_network
 from app.pipeline.encode import Encoded, encode
-from app.pipeline.manifest import GOLDEN_EXPECTED, Q_FAST_ONNX, Q_ONNX, FastAgreement, FastNetwork
+from app.pipeline.fast_network import FastAgreement, FastNetwork
+from app.pipeline.manifest import GOLDEN_EXPECTED, Q_FAST_ONNX, Q_ONNX
 from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
 from training.data import Cells

@@ -38,7 +38,9 @@ def divide(objects: Outlined, width: int, params: LevelParams) -> tuple[Outlined
         return objects, np.zeros(0, np.int64)
     mosaic, places = _mosaic(objects, width, params)
     labels = parts_of(mosaic, params)
-    borders = cv2.erode(labels.astype(np.float32), CROSS) != cv2.dilate(labels.astype(np.float32), CROSS)
+    # OpenCV's morphology knows no 32-bit integers.
+    as_float = labels.astype(np.float32)
+    borders = cv2.erode(as_float, CROSS) != cv2.dilate(as_float, CROSS)
     # From here on pixels are those of the objects, run by run, with their places in the tile.
     labels, borders = labels.ravel()[places], borders.ravel()[places]
     in_tile = objects.runs.places()

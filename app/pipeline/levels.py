@@ -137,7 +137,7 @@ def grow(density: Float32Array, params: LevelParams) -> Tree:
     measures.edge[too_large] = 0
     has_waist = ~too_large & (measures.solidity < params.waist_solidity)
     parts, of_waisted = divide(objects.only(has_waist), ranks.shape[1], params)
-    large_enough = np.bincount(parts.owners, weights=parts.runs.lengths, minlength=len(parts)) >= params.min_area_px
+    large_enough = parts.areas_px >= params.min_area_px
     parts, of_waisted = parts.only(large_enough), of_waisted[large_enough]
     return Tree(
         objects=objects.joined(parts),

@@ -54,6 +54,11 @@ class Outlined:
         """Number of objects."""
         return int(self.holes.size)
 
+    @property
+    def areas_px(self) -> Int64Array:
+        """(N,) int64, number of pixels of each."""
+        return np.bincount(self.owners, weights=self.runs.lengths, minlength=len(self)).astype(np.int64)
+
     def only(self, chosen: BoolArray) -> Outlined:
         """The objects for which the (N,) mask holds, numbered anew."""
         new = np.cumsum(chosen) - 1
@@ -111,7 +116,7 @@ def measure_objects(objects: Outlined, field: Field) -> Measures:
         field: of the same tile.
     """
     n, owners = len(objects), objects.owners
-    area = np.bincount(owners, weights=objects.runs.lengths, minlength=n)
+    area = objects.areas_px
     # No run begins in the frame's first column.
     sums = field.sums[objects.runs.ends - 1] - field.sums[objects.runs.starts - 1]
     density = np.bincount(owners, weights=sums, minlength=n)
@@ -120,7 +125,7 @@ def measure_objects(objects: Outlined, field: Field) -> Measures:
     rows, columns = np.divmod(objects.runs.starts, field.shape[1])
     # Pick's theorem turns the area of a polygon through pixel centres into a number of pixels.
     hull = hull_areas(owners, rows, columns, columns + objects.runs.lengths, n) + n_border / 2 + 1
-    found = Measures(area.astype(np.int64), area / hull, edge / n_border, density / area)
+    found = Measures(area, area / hull, edge / n_border, density / area)
     for i in np.flatnonzero(objects.holes):
         found.solidity[i], found.edge[i] = _along_outer_outline(objects.runs[owners == i], field)
     return found

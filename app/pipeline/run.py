@@ -169,13 +169,12 @@ def _on_upload(nuclei: Nuclei, outlines: list[Int32Array], probs: Float32Array, 
     def corners(at: Int64Array) -> Float64Array:
         return np.asarray(at * np.tile(scale, 2))
 
-    every = points(np.concatenate(outlines)) if outlines else np.zeros((0, 2))
-    every = np.clip(every, 0, [tile.width - 1, tile.height - 1])
+    every = points(np.concatenate([np.zeros((0, 2)), *outlines])).clip(0, [tile.width - 1, tile.height - 1])
     return Cells(
         centroids=points(nuclei.centroids),
         bboxes=corners(nuclei.bboxes),
         areas_px=nuclei.areas_px * scale.prod(),
-        contours=np.split(every, np.cumsum([len(outline) for outline in outlines])[:-1]) if outlines else [],
+        contours=np.split(every, np.cumsum([len(outline) for outline in outlines], dtype=int))[:-1],
         touches_border=nuclei.touches_border,
         cluster_probs=probs,
     )

@@ -58,7 +58,9 @@ def smoothed(pixels: UInt8Array, sigma: float) -> UInt8Array:
     """
     if sigma == 0:
         return pixels
-    return _blurred(pixels, sigma, beyond=(255, 255, 255))
+    margin = int(np.ceil(4 * sigma))
+    framed = cv2.copyMakeBorder(pixels, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return np.ascontiguousarray(cv2.GaussianBlur(framed, (0, 0), sigma)[margin:-margin, margin:-margin], dtype=np.uint8)
 
 
 def with_smooth_chroma(pixels: UInt8Array, sigma: float) -> UInt8Array:
@@ -74,13 +76,6 @@ def with_smooth_chroma(pixels: UInt8Array, sigma: float) -> UInt8Array:
     smooth = cv2.cvtColor(smoothed(pixels, sigma), cv2.COLOR_RGB2YCrCb)
     cv2.mixChannels([sharp], [smooth], [0, 0])
     return np.asarray(cv2.cvtColor(smooth, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
-
-
-def _blurred(image: UInt8Array, sigma: float, beyond: tuple[int, int, int]) -> UInt8Array:
-    """(H, W, 3) uint8 under a Gaussian, with one colour beyond its border."""
-    margin = int(np.ceil(4 * sigma))
-    framed = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=beyond)
-    return np.ascontiguousarray(cv2.GaussianBlur(framed, (0, 0), sigma)[margin:-margin, margin:-margin], dtype=np.uint8)
 
 
 def rgb_to_lab(pixels: UInt8Array) -> Float64Array:
