@@ -106,8 +106,14 @@ class Analyzer:
         return name == self._settings.bundle
 
     async def analyse(
-        self, data: bytes, bundle_name: str | None, mpp: float | None, n_prototypes: int, precision: Precision
-    ) -> Result:
+        self,
+        data: bytes,
+        bundle_name: str | None,
+        mpp: float | None,
+        n_prototypes: int,
+        precision: Precision,
+        render: Callable[[Result], T],
+    ) -> T:
         """Analyse one upload.
 
         Args:
@@ -116,16 +122,18 @@ class Analyzer:
             mpp: µm per pixel of the upload, if known.
             n_prototypes: prototypes to draw for each cluster, 0 for none.
             precision: of Q.
+            render: makes the answer, on the worker and within the time limit: a picture of a large tile takes a second.
 
         Raises:
             ServiceError, PipelineError: one of their subclasses.
         """
         bundle = self.bundle(bundle_name)
 
-        def work() -> Result:
+        def work() -> T:
             analysis = analyse(data, bundle, max_pixels=self._settings.max_pixels, mpp=mpp, precision=precision)
             k = bundle.manifest.n_clusters if n_prototypes else 0
-            return Result(analysis, bundle, [_draw(bundle, cluster, n_prototypes, 0) for cluster in range(k)])
+            drawn = [_draw(bundle, cluster, n_prototypes, 0) for cluster in range(k)]
+            return render(Result(analysis, bundle, drawn))
 
         return await self._run(work)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from app.api.palette import cluster_color, hex_color
 from app.api.schemas import (
     NOTICE,
     AnalysisOut,
@@ -33,7 +34,6 @@ from app.pipeline.manifest import ImageLevel
 from app.pipeline.proportions import Proportions
 from app.pipeline.quality import Flag
 from app.pipeline.reference import Placement
-from app.pipeline.run import Cells
 from app.pipeline.types import UInt8Array
 from app.service import Result
 
@@ -71,7 +71,7 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
             tissue_fraction=round(analysis.quality.tissue_fraction, 6),
             flags=[_flag(flag) for flag in analysis.quality.flags],
         ),
-        cells=_cells(analysis.cells, analysis.proportions),
+        cells=cells_out(result),
         outliers=_outliers(analysis.proportions),
         clusters=_clusters(result),
         label=_label(analysis.label, result.bundle.manifest.image_level),
@@ -91,7 +91,9 @@ def _flag(flag: Flag) -> FlagOut:
     )
 
 
-def _cells(cells: Cells, proportions: Proportions) -> list[CellOut]:
+def cells_out(result: Result) -> list[CellOut]:
+    """Every cell of the tile."""
+    cells, proportions = result.analysis.cells, result.analysis.proportions
     clusters, outlier = proportions.clusters.tolist(), proportions.outlier.tolist()
     # A box is widened to whole pixels, but not for the rounding of its own scaling.
     low = np.floor(cells.bboxes[:, :2] + ROUNDING)
@@ -129,6 +131,7 @@ def _clusters(result: Result) -> list[ClusterOut]:
         ClusterOut(
             cluster=k,
             name=names.of(k) if names else None,
+            color=hex_color(cluster_color(k)),
             count=int(analysis.proportions.counts[k]),
             proportion=None if values is None else float(values[k]),
             interval=None if intervals is None else (float(intervals[k, 0]), float(intervals[k, 1])),

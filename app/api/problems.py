@@ -43,6 +43,7 @@ DESCRIPTIONS: Mapping[int, str] = {
     401: "Missing or wrong API key (only when keys are set)",
     404: "No such path, cluster or bundle",
     405: "Method not allowed",
+    406: "Nothing that Accept names can be given",
     413: "Too many bytes or pixels",
     415: "Not a readable 8-bit PNG, JPEG or TIFF image",
     422: "A parameter is outside its range",

@@ -12,6 +12,8 @@ from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
 
 from app.api import present
+from app.api.formats import FORMATS, PNG, FormatName
+from app.api.formats.accept import wanted_format
 from app.api.problems import declare
 from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
 from app.pipeline.backends import Precision
@@ -21,8 +23,12 @@ from app.pipeline.types import UInt8Array
 from app.service import Analyzer
 from app.settings import Settings
 
-PNG = "image/png"
 PNG_CONTENT = {PNG: {"schema": {"type": "string", "format": "binary"}}}
+ANALYSIS_CONTENT = {
+    FORMATS["geojson"].media_type: {"schema": {"type": "object"}},
+    FORMATS["csv"].media_type: {"schema": {"type": "string"}},
+    **PNG_CONTENT,
+}
 
 _api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only when the service has keys set")
 
@@ -52,14 +58,21 @@ health = APIRouter(tags=["health"], responses=declare(405, 500))
 router = APIRouter(dependencies=[Depends(require_key)], responses=declare(401, 405, 422, 500, 503))
 
 
-@router.post("/analyze", responses=declare(400, 404, 413, 415, 504), tags=["analysis"])
+@router.post(
+    "/analyze",
+    response_class=Response,
+    responses={200: {"model": AnalysisOut, "content": ANALYSIS_CONTENT}, **declare(400, 404, 406, 413, 415, 504)},
+    tags=["analysis"],
+)
 async def analyze(
     request: Request,
     analyzer: AnalyzerDep,
     tile: Annotated[UploadFile, File(description="PNG, JPEG or TIFF, 8 bits per channel")],
     bundle: BundleQuery = None,
     mpp: Annotated[float | None, Query(description="µm per pixel of the tile, 0.05 to 4")] = None,
-    prototypes: Annotated[int, Query(ge=0, le=16, description="prototype cells per cluster to embed")] = 0,
+    prototypes: Annotated[
+        int, Query(ge=0, le=16, description="prototype cells per cluster to embed, in JSON only")
+    ] = 0,
     precision: Annotated[
         Precision,
         Query(
@@ -67,13 +80,25 @@ async def analyze(
             "(precisions of GET /bundles/{name}; manifest.fast.agreement says how far both agree), else full"
         ),
     ] = "fast",
-    format: Annotated[Literal["json"], Query(description="form of the answer")] = "json",
-) -> AnalysisOut:
+    format: Annotated[
+        FormatName | None,
+        Query(
+            description="form of the answer, before what Accept says. json (the default); geojson: detections for "
+            "QuPath; csv: a row per cell; overlay: the tile with outlines, PNG; labels: 16-bit PNG, 0 is background, "
+            "i + 1 is cell i; tile: the tile as it was read, PNG"
+        ),
+    ] = None,
+) -> Response:
     """Find the cells of a tile, their clusters and proportions, and the tile's label."""
+    wanted = wanted_format(format, request.headers.get("accept"))
     if len((await request.form()).multi_items()) != 1:
         raise HTTPException(400, "The multipart form must hold exactly one file, in the field `tile`.")
-    result = await analyzer.analyse(await tile.read(), bundle, mpp, prototypes, precision)
-    return present.analysis_out(result, request.state.request_id)
+    n_prototypes = prototypes if wanted == "json" else 0
+    form, request_id = FORMATS[wanted], request.state.request_id
+    body = await analyzer.analyse(
+        await tile.read(), bundle, mpp, n_prototypes, precision, lambda result: form.render(result, request_id)
+    )
+    return Response(body, media_type=form.media_type)
 
 
 @router.get(

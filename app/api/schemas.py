@@ -89,6 +89,7 @@ class ClusterOut(_Answer):
 
     cluster: int = Field(description="from 0")
     name: str | None = Field(description="only if somebody has named it; GET /bundles/{name} says who and when")
+    color: str = Field(description="#rrggbb, of its cells on the page, in pictures and in QuPath")
     count: int = Field(description="cells, outliers left out")
     proportion: Fraction | None = Field(description="count over the sum of all counts; null where that is 0")
     interval: tuple[Fraction, Fraction] | None = Field(

@@ -74,6 +74,7 @@ class Analysis:
         label: of the tile.
         timing_ms: by stage; quality is judged while nuclei are sought.
         precision: of the Q that was asked.
+        nuclei: of the cells, at the analysed scale; nucleus i is cell i.
     """
 
     tile: Tile
@@ -84,6 +85,7 @@ class Analysis:
     label: Label
     timing_ms: dict[str, float]
     precision: Precision
+    nuclei: Nuclei
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,11 @@ class Stages:
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
         stains: its normalisation and unmixing.
-        nuclei: its nuclei.
         crops: (N, 32, 32, 3) uint8.
     """
 
     pixels: UInt8Array
     stains: Stain
-    nuclei: Nuclei
     crops: UInt8Array
 
 
@@ -148,8 +148,9 @@ def analyse_stages(
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             label = diagnose(proportions.values, proportions.n_counted, manifest.image_level, doubts)
             cells = _on_upload(nuclei, outlines, encoded.cluster_probs, tile)
-    analysis = Analysis(tile, quality, cells, len(found) - len(nuclei), proportions, label, timing, encoded.precision)
-    return analysis, Stages(pixels, stains, nuclei, crops)
+    n_cut = len(found) - len(nuclei)
+    analysis = Analysis(tile, quality, cells, n_cut, proportions, label, timing, encoded.precision, nuclei)
+    return analysis, Stages(pixels, stains, crops)
 
 
 def _judge(timing: dict[str, float], tile: Tile, pixels: UInt8Array, stains: Stain, manifest: Manifest) -> Quality:

@@ -1,0 +1,30 @@
+"""A colour for each cluster: the same in the answer, on the page, in QuPath and in pictures."""
+
+from __future__ import annotations
+
+Color = tuple[int, int, int]
+
+_CLUSTERS: tuple[Color, ...] = (
+    (230, 159, 0),  # orange
+    (86, 180, 233),  # sky blue
+    (0, 158, 115),  # bluish green
+    (240, 228, 66),  # yellow
+    (213, 94, 0),  # vermillion
+    (0, 114, 178),  # blue
+    (204, 121, 167),  # reddish purple
+    (0, 0, 0),  # black
+)
+"""Okabe and Ito's, which the colour-blind can tell apart; those that stand out from H&E come first."""
+
+OUTLIER: Color = (153, 153, 153)
+"""Of cells that no cluster counts."""
+
+
+def cluster_color(cluster: int) -> Color:
+    """RGB, 0–255; from the ninth cluster on, colours come again."""
+    return _CLUSTERS[cluster % len(_CLUSTERS)]
+
+
+def hex_color(color: Color) -> str:
+    """#rrggbb."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
