@@ -59,7 +59,7 @@ class Job:
             out = present.analysis_out(Result(analysis, self.bundle, []), uuid.uuid4().hex)
             return out.model_dump_json().encode()
         captions = _captions(tile.name, analysis, stages, self.bundle)
-        return present.png(draw_stages(stages.pixels, stages.stains, analysis.nuclei, stages.crops, captions))
+        return present.png(draw_stages(stages.pixels, stages.stains, stages.nuclei, stages.crops, captions))
 
 
 def analyze(
@@ -172,7 +172,7 @@ def answer_tiles(job: Job, tiles: list[Path], targets: list[Path] | None) -> boo
 
 def _captions(name: str, analysis: Analysis, stages: Stages, bundle: Bundle) -> Captions:
     height, width = stages.pixels.shape[:2]
-    n, manifest = len(analysis.nuclei), bundle.manifest
+    n, manifest = len(stages.nuclei), bundle.manifest
     is_scaled = (width, height) != (analysis.tile.width, analysis.tile.height)
     scaled = f", at {manifest.mpp:g} µm per pixel" if is_scaled else ""
     return Captions(

@@ -79,7 +79,7 @@ def _label_bags(pixels: UInt8Array, bundle: Bundle, random: np.random.Generator)
         return [{"truth": truth, "value": "indeterminate", "sign": None, "reasons": ["no cells"]} for truth in LABELS]
     config: Any = bundle.manifest.training.config
     low, high = config["fit"]["blast_share"]
-    blasts = np.flatnonzero(blast_like(stages.crops, analysis.nuclei.areas_px))
+    blasts = np.flatnonzero(blast_like(stages.crops, stages.nuclei.areas_px))
     bags = []
     for truth in LABELS * BAGS:
         share = random.uniform(low, high) if truth == LABELS[1] else 0.0

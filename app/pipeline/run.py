@@ -95,11 +95,13 @@ class Stages:
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
         stains: its normalisation and unmixing.
+        nuclei: its nuclei.
         crops: (N, 32, 32, 3) uint8.
     """
 
     pixels: UInt8Array
     stains: Stain
+    nuclei: Nuclei
     crops: UInt8Array
 
 
@@ -150,7 +152,7 @@ def analyse_stages(
             cells = _on_upload(nuclei, outlines, encoded.cluster_probs, tile)
     n_cut = len(found) - len(nuclei)
     analysis = Analysis(tile, quality, cells, n_cut, proportions, label, timing, encoded.precision, nuclei)
-    return analysis, Stages(pixels, stains, crops)
+    return analysis, Stages(pixels, stains, nuclei, crops)
 
 
 def _judge(timing: dict[str, float], tile: Tile, pixels: UInt8Array, stains: Stain, manifest: Manifest) -> Quality:
