@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from typing import Annotated, Literal
 
-import numpy as np
 from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
@@ -17,9 +15,7 @@ from app.api.formats.accept import wanted_format
 from app.api.problems import declare
 from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
 from app.pipeline.backends import Precision
-from app.pipeline.crops import WHITE
-from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, tile_grid
-from app.pipeline.types import UInt8Array
+from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
 from app.service import Analyzer
 from app.settings import Settings
 
@@ -117,7 +113,7 @@ async def prototypes(
     """Cells of one cluster, drawn by the generator."""
     cells = await analyzer.prototypes(cluster, n, seed, bundle)
     if format == "png":
-        return Response(present.png(_square(cells)), media_type=PNG)
+        return Response(present.png(square_grid(cells)), media_type=PNG)
     answer = present.prototypes_out(analyzer.bundle(bundle), cluster, seed, cells)
     return Response(answer.model_dump_json(), media_type="application/json")
 
@@ -176,11 +172,3 @@ async def readyz(analyzer: AnalyzerDep) -> HealthOut:
 async def root() -> RedirectResponse:
     """A browser that comes to the bare address finds the documentation."""
     return RedirectResponse("/docs")
-
-
-def _square(cells: UInt8Array) -> UInt8Array:
-    """Lay n cells out as a near-square image, the places left over white."""
-    columns = math.ceil(math.sqrt(len(cells)))
-    missing = -len(cells) % columns
-    padded = np.concatenate([cells, np.full((missing, *cells.shape[1:]), WHITE, np.uint8)])
-    return tile_grid(padded.reshape(-1, columns, *cells.shape[1:]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from app.pipeline.backends import Backend
-from app.pipeline.crops import CROP_PX, from_network
+from app.pipeline.crops import CROP_PX, WHITE, from_network
 from app.pipeline.errors import InvalidParameter, UnknownCluster
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 
@@ -86,3 +88,11 @@ def tile_grid(cells: UInt8Array) -> UInt8Array:
     """Lay (R, C, 32, 32, 3) cells out as one (R · 32, C · 32, 3) image."""
     rows, columns = cells.shape[:2]
     return np.ascontiguousarray(cells.transpose(0, 2, 1, 3, 4).reshape(rows * CROP_PX, columns * CROP_PX, 3))
+
+
+def square_grid(cells: UInt8Array) -> UInt8Array:
+    """Lay (n, 32, 32, 3) cells out as a near-square image, the places left over white."""
+    columns = math.ceil(math.sqrt(len(cells)))
+    missing = -len(cells) % columns
+    padded = np.concatenate([cells, np.full((missing, *cells.shape[1:]), WHITE, np.uint8)])
+    return tile_grid(padded.reshape(-1, columns, *cells.shape[1:]))
