@@ -11,6 +11,8 @@ from app.api.formats.cell_table import cell_table
 from app.api.formats.geojson import geojson
 from app.api.formats.label_png import label_png
 from app.api.formats.overlay import overlay
+from app.api.schemas import AnalysisOut
+from app.pipeline.run import Analysis
 from app.service import Result
 
 FormatName = Literal["json", "geojson", "csv", "overlay", "labels", "tile"]
@@ -24,21 +26,23 @@ class Format:
     Attributes:
         media_type: of the response.
         suffix: of a file, in place of the tile's.
-        render: the result and the request's id → bytes.
+        write: the analysis, and the JSON answer made of it → bytes.
     """
 
     media_type: str
     suffix: str
-    render: Callable[[Result, str], bytes]
+    write: Callable[[Analysis, AnalysisOut], bytes]
+
+    def render(self, result: Result, request_id: str) -> bytes:
+        """The answer to a request; raises as `write` does."""
+        return self.write(result.analysis, present.analysis_out(result, request_id))
 
 
 FORMATS: Mapping[FormatName, Format] = {
-    "json": Format(
-        "application/json", ".json", lambda result, id_: present.analysis_out(result, id_).model_dump_json().encode()
-    ),
-    "geojson": Format("application/geo+json", ".geojson", lambda result, _: geojson(result)),
-    "csv": Format("text/csv", ".csv", lambda result, _: cell_table(result)),
-    "overlay": Format(PNG, ".overlay.png", lambda result, _: overlay(result)),
-    "labels": Format(PNG, ".labels.png", lambda result, _: label_png(result)),
-    "tile": Format(PNG, ".tile.png", lambda result, _: present.png(result.analysis.tile.pixels)),
+    "json": Format("application/json", ".json", lambda _, answer: answer.model_dump_json().encode()),
+    "geojson": Format("application/geo+json", ".geojson", lambda analysis, answer: geojson(answer, analysis.nuclei)),
+    "csv": Format("text/csv", ".csv", lambda _, answer: cell_table(answer)),
+    "overlay": Format(PNG, ".overlay.png", lambda analysis, answer: overlay(answer, analysis.tile.pixels)),
+    "labels": Format(PNG, ".labels.png", lambda analysis, _: label_png(analysis)),
+    "tile": Format(PNG, ".tile.png", lambda analysis, _: present.png(analysis.tile.pixels)),
 }

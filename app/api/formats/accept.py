@@ -7,10 +7,11 @@ from starlette.exceptions import HTTPException
 
 from app.api.formats import FORMATS, FormatName
 
-# The last one is what `*/*` gets.
-_BY_TYPE: dict[str, FormatName] = {
-    FORMATS[name].media_type: name for name in ("overlay", "csv", "geojson", "json") if name in FORMATS
-}
+_LEAST_WANTED_FIRST: tuple[FormatName, ...] = ("overlay", "csv", "geojson", "json")
+"""One for each media type; of those that a request wants equally, the last is given."""
+_BY_TYPE = {FORMATS[name].media_type: name for name in _LEAST_WANTED_FIRST}
+MAX_SHOWN = 80
+"""Characters of the header that a problem repeats."""
 
 
 def wanted_format(format: FormatName | None, accept: str | None) -> FormatName:
@@ -24,10 +25,11 @@ def wanted_format(format: FormatName | None, accept: str | None) -> FormatName:
     if not accept:
         return "json"
     try:
-        best = mimeparse.best_match(_BY_TYPE, accept)
+        # Media types are told apart without regard to case, which mimeparse leaves to its caller.
+        best = mimeparse.best_match(_BY_TYPE, accept.lower())
     except mimeparse.MimeTypeParseException:
         best = ""
     if not best:
         known = ", ".join(reversed(_BY_TYPE))
-        raise HTTPException(406, f"The answer can be {known}; found Accept: {accept[:80]}")
+        raise HTTPException(406, f"The answer can be {known}; found Accept: {accept[:MAX_SHOWN]}")
     return _BY_TYPE[best]

@@ -5,41 +5,44 @@ from __future__ import annotations
 import csv
 import io
 
-from app.api import present
-from app.service import Result
+from app.api.schemas import AnalysisOut, CellOut
 
-COLUMNS = ("tile_sha256", "id", "x", "y", "x0", "y0", "x1", "y1", "area_px", "touches_border")
+CELL_COLUMNS = ("tile_sha256", "id", "x", "y", "x0", "y0", "x1", "y1", "area_px", "touches_border")
+CLUSTER_COLUMNS = ("cluster", "cluster_name", "outlier")
 
 
-def cell_table(result: Result) -> bytes:
-    """Every cell, in the values and the order of the JSON answer.
+def cell_table(answer: AnalysisOut) -> bytes:
+    """Every cell, in the values and the order of the JSON answer; UTF-8.
 
     Columns are the tile's checksum, so that tables of many tiles can be joined; id, centroid, box and area in px of
     the upload; whether the tile's border cuts the cell; its cluster, that one's name, whether the cell is an outlier
     (which no cluster counts); and Q's probability of each cluster.
+
+    The name of a cluster is the only text that somebody chose, and stands as it is, even where a spreadsheet would take
+    it for a formula (`=…`): who names the clusters runs the service, and other readers of the table want the very name.
     """
-    manifest, names = result.bundle.manifest, result.bundle.manifest.cluster_names
-    probabilities = [f"probability_{k}" for k in range(manifest.n_clusters)]
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    writer.writerow([*COLUMNS, "cluster", "cluster_name", "outlier", *probabilities])
-    for cell in present.cells_out(result):
-        name = names.of(cell.cluster) if names else None
-        writer.writerow(
-            [
-                result.analysis.tile.sha256,
-                cell.id,
-                *cell.centroid,
-                *cell.bbox,
-                cell.area_px,
-                _yes(cell.touches_border),
-                cell.cluster,
-                name or "",
-                _yes(cell.outlier),
-                *cell.probabilities,
-            ]
-        )
+    probabilities = [f"probability_{cluster.cluster}" for cluster in answer.clusters]
+    writer.writerow([*CELL_COLUMNS, *CLUSTER_COLUMNS, *probabilities])
+    writer.writerows(_row(cell, answer) for cell in answer.cells)
     return buffer.getvalue().encode()
+
+
+def _row(cell: CellOut, answer: AnalysisOut) -> list[str | int | float | None]:
+    """Of `None` csv makes an empty field."""
+    return [
+        answer.tile.sha256,
+        cell.id,
+        *cell.centroid,
+        *cell.bbox,
+        cell.area_px,
+        _yes(cell.touches_border),
+        cell.cluster,
+        answer.clusters[cell.cluster].name,
+        _yes(cell.outlier),
+        *cell.probabilities,
+    ]
 
 
 def _yes(flag: bool) -> str:

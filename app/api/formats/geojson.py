@@ -11,45 +11,37 @@ from typing import Any
 
 import numpy as np
 
-from app.api import present
 from app.api.palette import OUTLIER, cluster_color
-from app.api.schemas import NOTICE, CellOut
-from app.pipeline.manifest import Manifest
+from app.api.schemas import AnalysisOut, CellOut
 from app.pipeline.rings import Ring, rings
-from app.service import Result
+from app.pipeline.types import Nuclei
 
 DECIMALS = 3
 
 
-def geojson(result: Result) -> bytes:
+def geojson(answer: AnalysisOut, nuclei: Nuclei) -> bytes:
     """A FeatureCollection with one feature a cell.
 
     The classification is the cluster's name or `Cluster k`; that of an outlier is `Outlier`, so that a count by
-    classification gives the proportions of the JSON answer. A feature's id is always the same for one tile and bundle.
+    classification gives the counts of the JSON answer. A feature's id is always the same for one tile and bundle.
     Members of the collection beside `features`, which QuPath passes over, say where it comes from.
+
+    Args:
+        answer: the JSON answer.
+        nuclei: of its cells, at the analysed scale.
     """
-    answer = present.analysis_out(result, "")
-    return json.dumps(
-        {
-            "type": "FeatureCollection",
-            "notice": NOTICE,
-            "tile": answer.tile.model_dump(mode="json"),
-            "label": answer.label.model_dump(mode="json"),
-            "bundle": answer.bundle.model_dump(mode="json"),
-            "features": _features(result, answer.cells),
-        },
-        allow_nan=False,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    ).encode()
+    about = answer.model_dump(mode="json", include={"notice", "tile", "label", "bundle"})
+    collection = {"type": "FeatureCollection", **about, "features": _features(answer, nuclei)}
+    # Whatever is not ASCII is escaped, since not every reader takes the file for UTF-8.
+    return json.dumps(collection, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _features(result: Result, cells: list[CellOut]) -> list[dict[str, Any]]:
-    analysis, manifest = result.analysis, result.bundle.manifest
+def _features(answer: AnalysisOut, nuclei: Nuclei) -> list[dict[str, Any]]:
+    tile, bundle = answer.tile, answer.bundle
     # A nucleus of another scale, bundle or precision is another object.
-    source = f"{analysis.tile.sha256}/{result.bundle.sha256}/{analysis.tile.mpp}/{analysis.precision}"
-    height, width = analysis.nuclei.labels.shape
-    scale = np.array([analysis.tile.width / width, analysis.tile.height / height])
+    source = f"{tile.sha256}/{bundle.sha256}/{tile.mpp}/{bundle.precision}"
+    height, width = nuclei.labels.shape
+    scale = np.array([tile.width / width, tile.height / height])
     return [
         {
             "type": "Feature",
@@ -58,11 +50,11 @@ def _features(result: Result, cells: list[CellOut]) -> list[dict[str, Any]]:
             "properties": {
                 "objectType": "detection",
                 "name": f"Cell {cell.id}",
-                "classification": _classification(cell, manifest),
-                "measurements": _measurements(cell, analysis.tile.mpp),
+                "classification": _classification(cell, answer),
+                "measurements": _measurements(cell, tile.mpp),
             },
         }
-        for cell, outline in zip(cells, rings(analysis.nuclei), strict=True)
+        for cell, outline in zip(answer.cells, rings(nuclei), strict=True)
     ]
 
 
@@ -71,11 +63,12 @@ def _points(ring: Ring) -> list[list[float]]:
     return points
 
 
-def _classification(cell: CellOut, manifest: Manifest) -> dict[str, Any]:
+def _classification(cell: CellOut, answer: AnalysisOut) -> dict[str, Any]:
     if cell.outlier:
         return {"name": "Outlier", "color": list(OUTLIER)}
-    name = manifest.cluster_names.of(cell.cluster) if manifest.cluster_names else None
-    return {"name": name or f"Cluster {cell.cluster}", "color": list(cluster_color(cell.cluster))}
+    name = answer.clusters[cell.cluster].name or f"Cluster {cell.cluster}"
+    # QuPath's classifications are single lines.
+    return {"name": " ".join(name.split()), "color": list(cluster_color(cell.cluster))}
 
 
 def _measurements(cell: CellOut, mpp: float | None) -> dict[str, float]:

@@ -9,49 +9,48 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from app.api.palette import OUTLIER, cluster_color, hex_color
-from app.api.schemas import NOTICE
-from app.pipeline.types import UInt8Array
-from app.service import Result
+from app.api.palette import OUTLIER, Color, cluster_color, hex_color
+from app.api.schemas import AnalysisOut, CellOut
+from app.pipeline.types import Int32Array, UInt8Array
 
-CASING = (20, 20, 20)
+CASING: Color = (20, 20, 20)
 """Colour under the lines, which makes the pale ones visible on glass."""
+CASING_PX = 3
 
 
-def overlay(result: Result) -> bytes:
-    """A PNG of the upload's size; its text chunks say which colour is which cluster, and what it may be used for."""
+def overlay(answer: AnalysisOut, pixels: UInt8Array) -> bytes:
+    """A PNG whose text chunks say which colour is which cluster, and what it may be used for.
+
+    Args:
+        answer: the JSON answer.
+        pixels: (H, W, 3) uint8 RGB, the upload.
+    """
     text = PngInfo()
-    text.add_itxt("Disclaimer", NOTICE)
-    text.add_itxt("Description", _legend(result))
+    text.add_itxt("Disclaimer", answer.notice)
+    text.add_itxt("Description", _legend(answer))
     buffer = io.BytesIO()
-    Image.fromarray(draw_overlay(result)).save(buffer, "PNG", pnginfo=text)
+    Image.fromarray(_outlined(pixels, answer.cells)).save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()
 
 
-def draw_overlay(result: Result) -> UInt8Array:
-    """(H, W, 3) uint8 RGB, of the upload's size."""
-    analysis = result.analysis
-    canvas = analysis.tile.pixels.copy()
-    outlines = [np.rint(contour).astype(np.int32) for contour in analysis.cells.contours]
-    cv2.polylines(canvas, outlines, isClosed=True, color=CASING, thickness=3, lineType=cv2.LINE_AA)
-    proportions = analysis.proportions
-    for k in range(result.bundle.manifest.n_clusters):
-        chosen = np.flatnonzero((proportions.clusters == k) & ~proportions.outlier)
-        _draw(canvas, [outlines[i] for i in chosen], cluster_color(k))
-    _draw(canvas, [outlines[i] for i in np.flatnonzero(proportions.outlier)], OUTLIER)
+def _outlined(pixels: UInt8Array, cells: list[CellOut]) -> UInt8Array:
+    canvas = pixels.copy()
+    outlines = [np.rint(cell.contour).astype(np.int32) for cell in cells]
+    # All casings first: none covers a neighbour's line.
+    _draw(canvas, outlines, CASING, CASING_PX)
+    for cell, outline in zip(cells, outlines, strict=True):
+        _draw(canvas, [outline], OUTLIER if cell.outlier else cluster_color(cell.cluster), 1)
     return canvas
 
 
-def _draw(canvas: UInt8Array, outlines: list[np.ndarray], color: tuple[int, int, int]) -> None:
-    cv2.polylines(canvas, outlines, isClosed=True, color=color, thickness=1, lineType=cv2.LINE_AA)
+def _draw(canvas: UInt8Array, outlines: list[Int32Array], color: Color, thickness: int) -> None:
+    cv2.polylines(canvas, outlines, isClosed=True, color=color, thickness=thickness, lineType=cv2.LINE_AA)
 
 
-def _legend(result: Result) -> str:
-    manifest, counts = result.bundle.manifest, result.analysis.proportions.counts
-    names = manifest.cluster_names
-    lines = [f"Bundle {manifest.name}, version {manifest.version}"]
-    for k in range(manifest.n_clusters):
-        name = f" ({names.of(k)})" if names and names.of(k) else ""
-        lines.append(f"{hex_color(cluster_color(k))} cluster {k}{name}: {int(counts[k])} cells")
-    lines.append(f"{hex_color(OUTLIER)} outliers: {int(result.analysis.proportions.outlier.sum())} cells")
+def _legend(answer: AnalysisOut) -> str:
+    lines = [f"Bundle {answer.bundle.name}, version {answer.bundle.version}"]
+    for cluster in answer.clusters:
+        name = f" ({cluster.name})" if cluster.name else ""
+        lines.append(f"{cluster.color} cluster {cluster.cluster}{name}: {cluster.count} cells")
+    lines.append(f"{hex_color(OUTLIER)} outliers: {answer.outliers.count} cells")
     return "\n".join(lines)
