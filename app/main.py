@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.api.middleware import RequestMiddleware
+from app.api.page import files, page
 from app.api.problems import install_problem_handlers
 from app.api.routes import health, router
 from app.service import Analyzer
@@ -50,4 +51,6 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(health)
     app.include_router(router)
+    app.include_router(page)
+    app.mount("/web", files)
     return app

@@ -14,6 +14,7 @@ from typing import TypeVar
 from app.pipeline.backends import Precision
 from app.pipeline.bundle import MANIFEST, Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.manifest import SAMPLE
 from app.pipeline.prototypes import prototype_grid, prototypes
 from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import UInt8Array
@@ -147,6 +148,14 @@ class Analyzer:
         bundle = self.bundle(bundle_name)
         sizes = {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}
         return await self._run(partial(prototype_grid, bundle.backend, rows, seed, **sizes))
+
+    async def sample(self, bundle_name: str) -> bytes:
+        """The sample tile of a bundle; raises as `bundle` and `_run` do, and NotReady where the file is gone."""
+        path = self.bundle(bundle_name).directory / SAMPLE
+        try:
+            return await self._run(path.read_bytes)
+        except OSError as error:
+            raise NotReady(f"The bundle's {SAMPLE} cannot be read.") from error
 
     async def _run(self, work: Callable[[], T]) -> T:
         """Do blocking work on a worker, off the event loop."""

@@ -6,7 +6,6 @@ import secrets
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Response, UploadFile
-from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
 
 from app.api import present
@@ -155,6 +154,17 @@ async def bundle(analyzer: AnalyzerDep, name: str) -> BundleOut:
     return present.bundle_out(analyzer.bundle(name), default=analyzer.is_default(name))
 
 
+@router.get(
+    "/bundles/{name}/sample",
+    response_class=Response,
+    responses={200: {"content": PNG_CONTENT}, **declare(404)},
+    tags=["bundles"],
+)
+async def sample(analyzer: AnalyzerDep, name: str) -> Response:
+    """The bundle's sample tile, PNG: cells drawn by its generator on a synthetic background."""
+    return Response(await analyzer.sample(name), media_type=PNG)
+
+
 @health.get("/livez")
 async def livez() -> HealthOut:
     """The process answers."""
@@ -166,9 +176,3 @@ async def readyz(analyzer: AnalyzerDep) -> HealthOut:
     """The default bundle is loaded and has reproduced its golden pair."""
     analyzer.bundle()
     return HealthOut(status="ready")
-
-
-@health.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """A browser that comes to the bare address finds the documentation."""
-    return RedirectResponse("/docs")

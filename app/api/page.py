@@ -1,0 +1,41 @@
+"""The page: static files, nothing fetched from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.staticfiles import StaticFiles
+
+WEB = Path(__file__).parents[1] / "web"
+HEADERS = {
+    # The hash is that of the one style sheet that OpenSeadragon adds by itself.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self' 'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    # Asked for anew each time, and sent only where it changed: nobody sees the page of an older service.
+    "Cache-Control": "no-cache",
+}
+
+
+class _Page(StaticFiles):
+    """Static files with the page's headers."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(HEADERS)
+        return response
+
+
+files = _Page(directory=WEB)
+"""To be mounted as /web."""
+
+page = APIRouter()
+
+
+@page.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+async def index(request: Request) -> Response:
+    """The page itself."""
+    return await files.get_response("index.html", request.scope)

@@ -1,0 +1,39 @@
+// The answer as files, for QuPath, a spreadsheet, a notebook.
+
+import { analyse } from "./api.js";
+import { byId, html, save } from "./dom.js";
+
+const FORMATS = [
+  ["geojson", ".geojson", "GeoJSON", "for QuPath: drop it on the tile"],
+  ["csv", ".csv", "CSV", "a row per cell"],
+  ["overlay", ".overlay.png", "Outlines", "PNG"],
+  ["labels", ".labels.png", "Labels", "16-bit PNG: 0 background, i + 1 cell i"],
+  ["json", ".json", "JSON", "everything above"],
+];
+
+/** Fill the section; `onProblem(problem)` hears what goes wrong. */
+export function showDownloads(entry, onProblem) {
+  byId("downloads").replaceChildren(
+    html("h3", { id: "downloads-title" }, "Take it home"),
+    html("ul", { class: "downloads" }, FORMATS.map((format) => html("li", {}, ...item(entry, format, onProblem)))),
+  );
+}
+
+function item(entry, [format, suffix, title, hint], onProblem) {
+  const download = async () => {
+    button.disabled = true;
+    try {
+      save(await contents(entry, format), entry.name.replace(/\.[^.]*$/, "") + suffix);
+    } catch (problem) {
+      onProblem(problem);
+    }
+    button.disabled = false;
+  };
+  const button = html("button", { type: "button", "data-format": format, onclick: download }, title);
+  return [button, " ", html("span", { class: "hint" }, hint)];
+}
+
+const contents = (entry, format) =>
+  format === "json"
+    ? new Blob([JSON.stringify(entry.answer, null, 2)], { type: "application/json" })
+    : analyse(entry.file, entry.options, format);

@@ -1,0 +1,83 @@
+// Cells of each cluster in this tile, beside those that the generator draws of it.
+
+import { prototypes } from "./api.js";
+import { byId, clusterName, html, number, percent, swatch } from "./dom.js";
+import { groupOf } from "./viewer.js";
+import { crop } from "./picture.js";
+
+const FIRST = 12;
+const CELL_PX = 64;
+const MAX_SEED = 2 ** 32;
+
+/** Fill the section; `onCell(cell)` hears which one was clicked. */
+export function showGallery({ answer, canvas, side, card }, onCell) {
+  byId("gallery").replaceChildren(
+    html("h3", { id: "gallery-title" }, "What the clusters look like"),
+    html("p", { class: "hint" }, "Cells of this tile, the most certain first, beside prototypes that the generator draws of the cluster."),
+    html("div", { class: "clusters" }, answer.clusters.map((cluster) => column(cluster, answer, canvas, side, card, onCell))),
+  );
+}
+
+function column(cluster, answer, canvas, side, card, onCell) {
+  const k = cluster.cluster;
+  const own = answer.cells
+    .filter((cell) => groupOf(cell) === String(k))
+    .sort((a, b) => b.probabilities[k] - a.probabilities[k]);
+  return html(
+    "section",
+    { "aria-label": clusterName(cluster) },
+    html("h4", {}, swatch(cluster.color), clusterName(cluster)),
+    html("p", { class: "hint" }, own.length ? `${cluster.count} in this tile` : "None in this tile"),
+    cells(own, cluster, canvas, side, onCell),
+    drawn(cluster, answer.bundle.name, card.manifest.metrics.clusters[k]),
+  );
+}
+
+function cells(own, cluster, canvas, side, onCell) {
+  const grid = html("div", { class: "crops" });
+  const button = (cell) =>
+    html(
+      "button",
+      { type: "button", "aria-label": `Cell ${cell.id}, show in the tile`, onclick: () => onCell(cell) },
+      crop(canvas, cell, side, CELL_PX),
+    );
+  const show = (some) => grid.append(...some.map(button));
+  show(own.slice(0, FIRST));
+  if (own.length <= FIRST) return grid;
+  const more = html("button", { type: "button", class: "small" }, `Show all ${own.length}`);
+  more.addEventListener("click", () => {
+    show(own.slice(FIRST));
+    grid.children[FIRST].focus();
+    more.remove();
+  });
+  return html("div", {}, grid, more);
+}
+
+function drawn(cluster, bundle, metrics) {
+  const name = clusterName(cluster);
+  const image = html("img", { class: "prototypes", alt: `${FIRST} prototypes of ${name.toLowerCase()}`, width: 4, height: 3 });
+  const message = html("p", { class: "problem", role: "alert", hidden: true });
+  const draw = async (seed) => {
+    try {
+      const url = URL.createObjectURL(await prototypes(bundle, cluster.cluster, FIRST, seed));
+      image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+      image.src = url;
+      message.hidden = true;
+    } catch (problem) {
+      message.textContent = problem.message;
+      message.hidden = false;
+    }
+  };
+  draw(0);
+  const again = () => draw(Math.floor(Math.random() * MAX_SEED));
+  const quality = `Fidelity ${percent(metrics.fidelity)}, diversity ${number(metrics.diversity)}`;
+  return html(
+    "div",
+    { class: "drawn" },
+    html("h5", {}, "Prototypes (generated)"),
+    image,
+    message,
+    html("button", { type: "button", class: "small", onclick: again, "aria-label": `New draws of ${name.toLowerCase()}` }, "New draws"),
+    html("p", { class: "hint" }, quality),
+  );
+}

@@ -1,0 +1,108 @@
+// The tile's label, why, and what drove it; what is wrong with the tile.
+
+import { byId, clusterName, html, number, percent, swatch } from "./dom.js";
+
+const FLAGS = {
+  blurred: "Blurred",
+  compressed: "Compressed too much",
+  saturated: "Over- or underexposed",
+  little_tissue: "Hardly any tissue",
+  stain_out_of_range: "Stained unlike the training tiles",
+  not_he: "Not H&E",
+  no_stain: "No stain found",
+  scale_suspect: "Scale in doubt",
+  many_outliers: "Many unknown cells",
+  few_cells: "Few cells",
+  mpp_unknown: "Scale not given",
+};
+
+/** A flag's code in words. */
+export const flagName = (code) => FLAGS[code] ?? code.replaceAll("_", " ");
+
+/** Fill the section of the label. */
+export function showLabel({ label, clusters }, isSimulated) {
+  byId("label").replaceChildren(
+    html("h3", { id: "label-title" }, "Label"),
+    html(
+      "p",
+      { class: `verdict ${label.value}` },
+      html("strong", {}, label.value),
+      isSimulated ? html("span", { class: "tag" }, "simulated") : null,
+    ),
+    html("p", {}, label.reason),
+    html("p", { class: "basis" }, label.basis),
+    label.score === null ? "" : drivers(label, clusters),
+  );
+}
+
+function drivers(label, clusters) {
+  const largest = Math.max(...clusters.map(({ contribution }) => Math.abs(contribution)), Math.abs(label.bias));
+  const rows = [
+    ...clusters.map((cluster) => [swatch(cluster.color), clusterName(cluster), cluster.contribution, cluster.color]),
+    [null, "Bias", label.bias, "currentColor"],
+  ];
+  return html(
+    "details",
+    {},
+    html("summary", {}, "What drove it"),
+    html(
+      "table",
+      { class: "bars" },
+      html("caption", {}, "Parts of the score; above 0 speaks for abnormal, below 0 for normal"),
+      html("tbody", {}, rows.map(([square, name, part, color]) => driver(square, name, part / largest, part, color))),
+      html("tfoot", {}, html("tr", {}, html("th", { scope: "row" }, "Score"), html("td"), html("td", { class: "value" }, number(label.score)))),
+    ),
+    html(
+      "ul",
+      {},
+      html("li", {}, `Labels whose examples have such a score: ${label.conformal_set.join(", ") || "none"}.`),
+      html("li", {}, `k-means says ${label.kmeans}.`),
+      html(
+        "li",
+        {},
+        label.probability === null
+          ? "There is no calibrated probability."
+          : `Probability of abnormal: ${percent(label.probability)}, calibrated on ${label.calibrated_on.normal} normal and ${label.calibrated_on.abnormal} abnormal tiles.`,
+      ),
+    ),
+  );
+}
+
+function driver(square, name, share, part, color) {
+  const width = `${50 * Math.abs(share)}%`;
+  const place = share < 0 ? { right: "50%" } : { left: "50%" };
+  return html(
+    "tr",
+    {},
+    html("th", { scope: "row" }, square, name),
+    html("td", { class: "track middle" }, html("span", { class: "bar", style: { width, "background-color": color, ...place } })),
+    html("td", { class: "value" }, number(part)),
+  );
+}
+
+/** Fill the section of the flags. */
+export function showQuality({ quality, tile }) {
+  const cut = tile.cut_nuclei;
+  byId("quality").replaceChildren(
+    html("h3", { id: "quality-title" }, "Quality of the tile"),
+    quality.flags.length
+      ? html("ul", { class: "flags" }, quality.flags.map(flag))
+      : html("p", {}, "Nothing was found to be wrong with this tile."),
+    html(
+      "p",
+      { class: "hint" },
+      `Focus ${number(quality.focus)}, stain distance ${number(quality.stain_distance, 1)}, tissue ${percent(quality.tissue_fraction)}. `,
+      cut ? `${cut} ${cut === 1 ? "nucleus" : "nuclei"} mostly outside the tile ${cut === 1 ? "is" : "are"} left out.` : "",
+    ),
+  );
+}
+
+const flag = ({ code, message, prevents_label: prevents }) =>
+  html(
+    "li",
+    { class: prevents ? "serious" : "" },
+    html("strong", {}, flagName(code)),
+    prevents ? html("span", { class: "tag" }, "prevents a label") : null,
+    html("br"),
+    message,
+  );

@@ -1,0 +1,166 @@
+// The page: tiles in, results out.
+
+import { bundleCard, bundles, sampleTile, watchKey } from "./api.js";
+import { showCard } from "./card.js";
+import { showCell } from "./cell.js";
+import { byId, clusterName, html, plural, swatch } from "./dom.js";
+import { showDownloads } from "./downloads.js";
+import { showGallery } from "./gallery.js";
+import { showLabel, showQuality } from "./label.js";
+import { picture } from "./picture.js";
+import { showProportions } from "./proportions.js";
+import { Queue } from "./queue.js";
+import { showReference } from "./reference.js";
+import { groupOf, Viewer } from "./viewer.js";
+
+const CROP_PX = 32;
+
+let shown = null;
+const cards = new Map();
+const viewer = new Viewer((cell, isRight) => shown && showCell(cell, shown, isRight));
+const queue = new Queue({ onDone: done, onFailed: failed, onSelect: (entry) => select(entry) });
+
+function say(text) {
+  byId("status").textContent = text;
+}
+
+function showProblem(problem, name) {
+  const id = problem.requestId ? html("small", {}, ` (request ${problem.requestId})`) : "";
+  const dismiss = html("button", { type: "button", class: "small", onclick: () => note.remove() }, "Dismiss");
+  const what = [name, problem.title].filter(Boolean).join(": ");
+  const note = html("div", { class: "problem" }, html("strong", {}, what), " – ", problem.message, id, " ", dismiss);
+  byId("problems").append(note);
+}
+
+async function card(name) {
+  if (!cards.has(name)) cards.set(name, await bundleCard(name));
+  return cards.get(name);
+}
+
+async function done(entry) {
+  say(`${entry.name}: ${plural(entry.answer.cells.length, "cell")}, label ${entry.answer.label.value}.`);
+  // The first one is shown as it comes; after that the user chooses.
+  if (!shown) await select(entry);
+  else showReference(queue.entries, shown.entry, shown.card);
+}
+
+function failed(entry) {
+  say("");
+  showProblem(entry.problem, entry.name);
+}
+
+/** Show an analysed tile, or nothing. */
+async function select(entry) {
+  queue.select(entry);
+  byId("result").hidden = entry === null;
+  if (entry === null) {
+    shown = null;
+    say("");
+    byId("problems").replaceChildren();
+    return;
+  }
+  const { answer } = entry;
+  shown = { entry, answer };
+  try {
+    const [canvas, itsCard] = await Promise.all([picture(entry), card(answer.bundle.name)]);
+    if (shown?.entry !== entry) return;
+    const { mpp } = itsCard.manifest;
+    shown = { entry, answer, canvas, card: itsCard, side: CROP_PX * (answer.tile.mpp ? mpp / answer.tile.mpp : 1) };
+    await show();
+  } catch (problem) {
+    showProblem(problem, entry.name);
+  }
+}
+
+async function show() {
+  const { entry, answer, canvas } = shown;
+  const { tile, timing_ms: timing, bundle } = answer;
+  byId("tile-name").textContent = entry.name;
+  byId("tile-facts").textContent =
+    `${tile.width} × ${tile.height} px, ${tile.mpp ? `${tile.mpp} µm per pixel` : "scale not given"} · ` +
+    `${plural(answer.cells.length, "cell")} · bundle ${bundle.name} ${bundle.version} · ${Math.round(timing.total)} ms`;
+  showCell(null, shown);
+  showFilter(answer);
+  showLabel(answer, isSimulated(shown.card));
+  showQuality(answer);
+  showProportions(answer);
+  showDownloads(entry, (problem) => showProblem(problem, entry.name));
+  showGallery(shown, (cell) => {
+    viewer.goTo(cell);
+    byId("viewer").scrollIntoView({ block: "center" });
+  });
+  showReference(queue.entries, entry, shown.card);
+  await viewer.show(answer, canvas);
+  byId("viewer").dataset.tile = tile.sha256;
+}
+
+const isSimulated = ({ manifest }) => manifest.image_level.reference.groups.some((group) => group.is_simulated);
+
+function showFilter({ cells, clusters, outliers }) {
+  const box = (group, square, text, count) =>
+    html(
+      "label",
+      {},
+      html("input", { type: "checkbox", checked: true, "data-group": group, onchange: (event) => viewer.filter(group, event.target.checked) }),
+      square,
+      `${text} (${count})`,
+    );
+  const drawn = (k) => cells.filter((cell) => groupOf(cell) === String(k)).length;
+  byId("filter").replaceChildren(
+    html("legend", {}, "Show the cells of"),
+    ...clusters.map((cluster) => box(String(cluster.cluster), swatch(cluster.color), clusterName(cluster), drawn(cluster.cluster))),
+    box("outlier", swatch("", "outlier"), "Outliers", outliers.count),
+  );
+}
+
+function addFiles(files) {
+  const { mpp, bundle } = Object.fromEntries(new FormData(byId("options")));
+  if (!byId("mpp").reportValidity() || files.length === 0) return;
+  say(`Analysing ${files.length === 1 ? files[0].name : plural(files.length, "tile")} …`);
+  queue.add(files, { mpp, bundle });
+}
+
+function listen() {
+  const drop = byId("intake");
+  byId("files").addEventListener("change", (event) => {
+    addFiles([...event.target.files]);
+    event.target.value = "";
+  });
+  byId("sample").addEventListener("click", async () => {
+    try {
+      addFiles([await sampleTile(byId("bundle").value)]);
+    } catch (problem) {
+      showProblem(problem, "Sample");
+    }
+  });
+  byId("options").addEventListener("submit", (event) => event.preventDefault());
+  byId("bundle").addEventListener("change", async (event) => showCard(await card(event.target.value)));
+  // Anywhere on the page: a tile that misses the field must not replace the page.
+  for (const kind of ["dragover", "dragleave", "drop"])
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+    });
+  document.addEventListener("drop", (event) => addFiles([...event.dataTransfer.files]));
+}
+
+async function loadBundles() {
+  const found = await bundles();
+  byId("bundle").replaceChildren(
+    ...found.map(({ name, version, default: isDefault }) => html("option", { value: name, selected: isDefault }, `${name} ${version}`)),
+  );
+  showCard(await card(byId("bundle").value));
+}
+
+async function start() {
+  watchKey();
+  listen();
+  byId("key").addEventListener("change", () => loadBundles().catch((problem) => showProblem(problem)));
+  try {
+    await loadBundles();
+  } catch (problem) {
+    showProblem(problem);
+  }
+}
+
+start();

@@ -1,0 +1,34 @@
+// The uploaded file as pixels, the same ones that the service saw.
+
+import { analyse } from "./api.js";
+
+/** A canvas of the answer's size. What a browser cannot show, such as TIFF, comes from the service as PNG. */
+export async function picture(entry) {
+  const { width, height } = entry.answer.tile;
+  const own = await decode(entry.file).catch(() => null);
+  const bitmap =
+    own?.width === width && own?.height === height ? own : await decode(await analyse(entry.file, entry.options, "tile"));
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  // Where a tile is transparent the service takes it for glass.
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  return canvas;
+}
+
+const decode = (blob) => createImageBitmap(blob, { colorSpaceConversion: "none" });
+
+/** The square round a cell that the network sees, enlarged; in the colours of the upload. */
+export function crop(source, cell, side, shown) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = shown;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, shown, shown);
+  const [x, y] = cell.centroid.map((at) => at + 0.5 - side / 2);
+  context.drawImage(source, x, y, side, side, 0, 0, shown, shown);
+  return canvas;
+}

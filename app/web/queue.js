@@ -1,0 +1,116 @@
+// Tiles that wait, are analysed, or are done: one after the other, and a table of all.
+
+import { analyse } from "./api.js";
+import { byId, html, percent, save, swatch } from "./dom.js";
+import { flagName } from "./label.js";
+
+const STATES = { waiting: "waits", running: "is analysed …", failed: "failed", done: "done" };
+
+export class Queue {
+  /** `onDone(entry)` and `onFailed(entry)` hear of every tile, `onSelect(entry)` of a click on its name. */
+  constructor({ onDone, onFailed, onSelect }) {
+    Object.assign(this, { onDone, onFailed, onSelect, entries: [], selected: null, isRunning: false });
+    byId("clear").addEventListener("click", () => this.clear());
+    byId("summary-csv").addEventListener("click", () => this.download());
+  }
+
+  add(files, options) {
+    for (const file of files) this.entries.push({ file, options, name: file.name, state: "waiting", answer: null, problem: null });
+    this.draw();
+    this.run();
+  }
+
+  async run() {
+    if (this.isRunning) return;
+    this.isRunning = true;
+    for (let entry; (entry = this.entries.find(({ state }) => state === "waiting")); ) {
+      entry.state = "running";
+      this.draw();
+      try {
+        entry.answer = await analyse(entry.file, entry.options);
+        entry.state = "done";
+      } catch (problem) {
+        Object.assign(entry, { problem, state: "failed" });
+      }
+      // It may have been cleared meanwhile.
+      if (this.entries.includes(entry)) (entry.answer ? this.onDone : this.onFailed)(entry);
+      this.draw();
+    }
+    this.isRunning = false;
+  }
+
+  select(entry) {
+    this.selected = entry;
+    this.draw();
+  }
+
+  clear() {
+    this.entries = [];
+    this.select(null);
+    this.onSelect(null);
+  }
+
+  draw() {
+    const finished = this.entries.filter(({ state }) => state === "done" || state === "failed").length;
+    byId("queue").hidden = this.entries.length < 2;
+    byId("progress").hidden = finished === this.entries.length;
+    byId("progress").max = this.entries.length || 1;
+    // Of a single tile there is no telling how far it is.
+    if (this.entries.length > 1) byId("progress").value = finished;
+    else byId("progress").removeAttribute("value");
+    byId("summary-csv").disabled = finished === 0;
+    byId("summary").replaceChildren(
+      html("thead", {}, html("tr", {}, ["Tile", "State", "Cells", "Proportions", "Label", "Flags"].map((title) => html("th", { scope: "col" }, title)))),
+      html("tbody", {}, this.entries.map((entry) => this.row(entry))),
+    );
+  }
+
+  row(entry) {
+    const { answer, problem, state } = entry;
+    const name = answer
+      ? html("button", { type: "button", class: "link", "aria-pressed": String(entry === this.selected), onclick: () => this.onSelect(entry) }, entry.name)
+      : entry.name;
+    return html(
+      "tr",
+      { class: entry === this.selected ? "selected" : null },
+      html("th", { scope: "row" }, name),
+      html("td", {}, problem ? html("span", { class: "bad" }, `failed: ${problem.message}`) : STATES[state]),
+      html("td", { class: "value" }, answer ? String(answer.cells.length) : ""),
+      html("td", {}, answer ? stack(answer.clusters) : ""),
+      html("td", {}, answer ? answer.label.value : ""),
+      html("td", {}, answer ? answer.quality.flags.map(({ code }) => flagName(code)).join(", ") : ""),
+    );
+  }
+
+  download() {
+    const k = Math.max(0, ...this.entries.map(({ answer }) => answer?.clusters.length ?? 0));
+    const each = (prefix) => Array.from({ length: k }, (_, i) => `${prefix}_${i}`);
+    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion")];
+    const rows = this.entries.filter(({ state }) => state === "done" || state === "failed").map(summaryRow);
+    const csv = [header, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n");
+    save(new Blob([csv + "\r\n"], { type: "text/csv" }), "summary.csv");
+  }
+}
+
+function summaryRow({ name, answer, problem }) {
+  if (!answer) return [name, "failed", problem.message];
+  const { label } = answer;
+  return [
+    name, "ok", "", answer.cells.length, answer.outliers.count, label.value, label.score, label.reason, label.basis,
+    answer.quality.flags.map(({ code }) => code).join(" "),
+    ...answer.clusters.map(({ count }) => count),
+    ...answer.clusters.map(({ proportion }) => proportion),
+  ];
+}
+
+function quoted(value) {
+  const text = value === null || value === undefined ? "" : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+const stack = (clusters) =>
+  html(
+    "span",
+    { class: "stack", role: "img", "aria-label": clusters.map(({ cluster, proportion }) => `${cluster}: ${percent(proportion)}`).join(", ") },
+    clusters.map(({ color, proportion }) => html("span", { style: { width: percent(proportion ?? 0, 2), "background-color": color } })),
+  );

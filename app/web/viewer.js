@@ -1,0 +1,204 @@
+// The tile with its outlines: zoom and pan by OpenSeadragon, the cells as SVG on top of it.
+
+import { byId, clusterName, percent, svg } from "./dom.js";
+
+/* global OpenSeadragon */
+
+const STEPS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
+
+export class Viewer {
+  /** `onCell(cell or null, is it right of the middle?)` hears which cell is under the pointer, or was chosen. */
+  constructor(onCell) {
+    this.onCell = onCell;
+    byId("zoom-in").addEventListener("click", () => this.zoom(1.5));
+    byId("zoom-out").addEventListener("click", () => this.zoom(1 / 1.5));
+    byId("zoom-fit").addEventListener("click", () => this.osd?.viewport.goHome());
+    byId("outlines").addEventListener("change", (event) => this.layer?.classList.toggle("gone", !event.target.checked));
+  }
+
+  /** Made with the first tile: before, the view is hidden and has no size. */
+  build() {
+    this.osd = OpenSeadragon({
+      element: byId("viewer"),
+      drawer: "canvas",
+      showNavigationControl: false,
+      showNavigator: false,
+      gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+      gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
+      tabIndex: -1,
+      minZoomImageRatio: 0.8,
+      maxZoomPixelRatio: 10,
+      visibilityRatio: 0.5,
+      imageSmoothingEnabled: true,
+      animationTime: 0.4,
+    });
+    this.osd.addHandler("canvas-click", (event) => event.quick && this.choose(cellUnder(event.originalEvent)));
+  }
+
+  /** Show another tile. */
+  async show(answer, canvas) {
+    if (!this.osd) this.build();
+    const url = URL.createObjectURL(await new Promise((resolve) => canvas.toBlob(resolve)));
+    this.osd.clearOverlays();
+    this.cells = answer.cells;
+    this.hidden = new Set();
+    this.chosen = null;
+    this.layer = drawLayer(answer);
+    this.listen();
+    await new Promise((resolve) => {
+      this.osd.addOnceHandler("open", resolve);
+      this.osd.open({ type: "image", url, buildPyramid: true });
+    });
+    const location = new OpenSeadragon.Rect(0, 0, 1, answer.tile.height / answer.tile.width);
+    this.osd.addOverlay({ element: this.layer, location });
+    this.layer.classList.toggle("gone", !byId("outlines").checked);
+    this.osd.addOnceHandler("fully-loaded-change", () => URL.revokeObjectURL(url));
+  }
+
+  listen() {
+    this.layer.addEventListener("pointerover", (event) => {
+      const id = event.target.dataset.cell;
+      if (event.pointerType !== "touch") this.mark(id === undefined ? this.chosen : this.cells[id]);
+    });
+    this.layer.addEventListener("pointerleave", () => this.mark(this.chosen));
+    this.layer.addEventListener("keydown", (event) => this.onKey(event));
+    this.layer.addEventListener("focus", () => this.chosen ?? this.choose(this.shown()[0] ?? null));
+  }
+
+  onKey(event) {
+    const shown = this.shown();
+    if (event.key in STEPS) this.step(STEPS[event.key], shown);
+    else if (event.key === "Home") this.choose(shown[0] ?? null, true);
+    else if (event.key === "End") this.choose(shown.at(-1) ?? null, true);
+    else if (event.key === "+" || event.key === "=") this.zoom(1.5);
+    else if (event.key === "-") this.zoom(1 / 1.5);
+    else if (event.key === "0") this.osd.viewport.goHome();
+    else if (event.key === "Escape") this.choose(null);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** Go to the nearest cell in a direction; those straight ahead count as nearer than those aside. */
+  step([dx, dy], shown) {
+    if (!this.chosen) return this.choose(shown[0] ?? null, true);
+    const [x, y] = this.chosen.centroid;
+    let best = null;
+    let least = Infinity;
+    for (const cell of shown) {
+      const ahead = (cell.centroid[0] - x) * dx + (cell.centroid[1] - y) * dy;
+      const aside = Math.abs((cell.centroid[0] - x) * dy) + Math.abs((cell.centroid[1] - y) * dx);
+      if (ahead > 0 && ahead + 2 * aside < least) [best, least] = [cell, ahead + 2 * aside];
+    }
+    if (best) this.choose(best, true);
+  }
+
+  shown() {
+    return this.cells.filter((cell) => !this.hidden.has(groupOf(cell)));
+  }
+
+  /** Choose a cell, or none; `follow` brings it into sight. */
+  choose(cell, follow = false) {
+    const id = typeof cell === "object" ? cell : this.cells[cell];
+    this.layer.querySelector("[aria-selected=true]")?.setAttribute("aria-selected", "false");
+    this.chosen = id ?? null;
+    if (this.chosen) {
+      const path = this.pathOf(this.chosen);
+      path.setAttribute("aria-selected", "true");
+      this.layer.setAttribute("aria-activedescendant", path.id);
+      if (follow) this.follow(this.chosen);
+    } else this.layer.removeAttribute("aria-activedescendant");
+    this.mark(this.chosen);
+  }
+
+  follow(cell) {
+    const viewport = this.osd.viewport;
+    const at = viewport.imageToViewportCoordinates(cell.centroid[0] + 0.5, cell.centroid[1] + 0.5);
+    if (!viewport.getBounds().containsPoint(at)) viewport.panTo(at);
+  }
+
+  /** Zoom to a cell that was chosen elsewhere on the page. */
+  goTo(cell) {
+    this.choose(cell);
+    const viewport = this.osd.viewport;
+    viewport.zoomTo(Math.max(viewport.getZoom(), viewport.imageToViewportZoom(3)));
+    viewport.panTo(viewport.imageToViewportCoordinates(cell.centroid[0] + 0.5, cell.centroid[1] + 0.5));
+  }
+
+  mark(cell) {
+    this.layer.querySelector(".marked")?.classList.remove("marked");
+    if (cell) this.pathOf(cell).classList.add("marked");
+    this.onCell(cell, cell !== null && this.isRight(cell));
+  }
+
+  /** Whether a cell is in the right half of what is in sight. */
+  isRight(cell) {
+    const viewport = this.osd.viewport;
+    return viewport.imageToViewportCoordinates(cell.centroid[0], cell.centroid[1]).x > viewport.getCenter().x;
+  }
+
+  pathOf(cell) {
+    return this.layer.querySelector(`#cell-${cell.id}`);
+  }
+
+  zoom(factor) {
+    this.osd?.viewport.zoomBy(factor);
+    this.osd?.viewport.applyConstraints();
+  }
+
+  /** Show or hide the cells of a cluster, or "outlier". */
+  filter(group, isShown) {
+    if (isShown) this.hidden.delete(group);
+    else this.hidden.add(group);
+    this.layer.querySelector(`[data-group="${group}"]`).classList.toggle("gone", !isShown);
+    if (this.chosen && this.hidden.has(groupOf(this.chosen))) this.choose(null);
+  }
+}
+
+/** Which group a cell is drawn with: its cluster, or "outlier". */
+export const groupOf = (cell) => (cell.outlier ? "outlier" : String(cell.cluster));
+
+const cellUnder = (event) =>
+  document.elementsFromPoint(event.clientX, event.clientY).find((found) => found.dataset.cell)?.dataset.cell ?? null;
+
+function drawLayer({ tile, cells, clusters }) {
+  const groups = [...clusters.map(({ cluster }) => String(cluster)), "outlier"];
+  const layer = svg("svg", {
+    class: "cells",
+    viewBox: `0 0 ${tile.width} ${tile.height}`,
+    preserveAspectRatio: "none",
+    tabindex: "0",
+    role: "listbox",
+    "aria-label": `${cells.length} cells`,
+  });
+  for (const group of groups) {
+    const own = cells.filter((cell) => groupOf(cell) === group);
+    const cluster = clusters[group];
+    layer.append(
+      svg(
+        "g",
+        { "data-group": group, role: "group", "aria-label": cluster ? clusterName(cluster) : "Outliers" },
+        svg("path", { class: "casing", d: own.map(outline).join(""), "aria-hidden": "true" }),
+        own.map((cell) => drawCell(cell, cluster)),
+      ),
+    );
+  }
+  return layer;
+}
+
+function drawCell(cell, cluster) {
+  const kind = cluster ? clusterName(cluster) : "outlier";
+  return svg("path", {
+    id: `cell-${cell.id}`,
+    class: cell.outlier ? "cell outlier" : "cell",
+    d: outline(cell),
+    stroke: cluster?.color,
+    "data-cell": cell.id,
+    role: "option",
+    "aria-selected": "false",
+    "aria-label": `Cell ${cell.id}, ${kind}, probability ${percent(cell.probabilities[cell.cluster])}`,
+  });
+}
+
+// Pixel i covers i to i + 1, and contours run through the centres of pixels.
+const outline = ({ contour }) => `M${contour.map(([x, y]) => `${x + 0.5} ${y + 0.5}`).join("L")}Z`;
