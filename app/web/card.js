@@ -1,6 +1,6 @@
 // The model card: what the bundle is, what it was trained on, how well it does.
 
-import { byId, html, number, percent } from "./dom.js";
+import { byId, headings, html, number, percent } from "./dom.js";
 
 /** Fill the section. */
 export function showCard(card) {
@@ -37,7 +37,7 @@ const clusters = (measured) =>
     "table",
     {},
     html("caption", {}, "Measured when the bundle was made"),
-    html("thead", {}, html("tr", {}, ["Cluster", "Share of training cells", "Fidelity of prototypes", "Diversity of prototypes"].map((title) => html("th", { scope: "col" }, title)))),
+    html("thead", {}, html("tr", {}, headings(["Cluster"], ["Share of training cells", "value"], ["Fidelity of prototypes", "value"], ["Diversity of prototypes", "value"]))),
     html("tbody", {}, measured.map(({ share, fidelity, diversity }, k) =>
       html("tr", {}, html("th", { scope: "row" }, String(k)), [percent(share, 1), percent(fidelity), number(diversity)].map((value) => html("td", { class: "value" }, value))),
     )),

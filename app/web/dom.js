@@ -38,6 +38,9 @@ export const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 /** "Cluster 3", and its name where somebody has given it one. */
 export const clusterName = ({ cluster, name }) => (name ? `Cluster ${cluster}: ${name}` : `Cluster ${cluster}`);
 
+/** Column headings: of each its text and class. */
+export const headings = (...columns) => columns.map(([text, kind]) => html("th", { scope: "col", class: kind }, text));
+
 /** A square of a cluster's colour. */
 export const swatch = (color, kind = "") =>
   html("span", { class: `swatch ${kind}`, style: { "background-color": color }, "aria-hidden": "true" });

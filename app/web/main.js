@@ -14,6 +14,7 @@ import { showReference } from "./reference.js";
 import { groupOf, Viewer } from "./viewer.js";
 
 const CROP_PX = 32;
+const MAX_PROBLEMS = 3;
 
 let shown = null;
 const cards = new Map();
@@ -30,6 +31,7 @@ function showProblem(problem, name) {
   const what = [name, problem.title].filter(Boolean).join(": ");
   const note = html("div", { class: "problem" }, html("strong", {}, what), " – ", problem.message, id, " ", dismiss);
   byId("problems").append(note);
+  while (byId("problems").children.length > MAX_PROBLEMS) byId("problems").firstChild.remove();
 }
 
 async function card(name) {
@@ -40,8 +42,9 @@ async function card(name) {
 async function done(entry) {
   say(`${entry.name}: ${plural(entry.answer.cells.length, "cell")}, label ${entry.answer.label.value}.`);
   // The first one is shown as it comes; after that the user chooses.
-  if (!shown) await select(entry);
-  else showReference(queue.entries, shown.entry, shown.card);
+  // The first one is shown as it comes; after that the user chooses.
+  if (!queue.selected) await select(entry);
+  else if (shown) showReference(queue.entries, shown.entry, shown.card);
 }
 
 function failed(entry) {
@@ -60,10 +63,10 @@ async function select(entry) {
     return;
   }
   const { answer } = entry;
-  shown = { entry, answer };
   try {
     const [canvas, itsCard] = await Promise.all([picture(entry), card(answer.bundle.name)]);
-    if (shown?.entry !== entry) return;
+    // Meanwhile another one may have been chosen.
+    if (queue.selected !== entry) return;
     const { mpp } = itsCard.manifest;
     shown = { entry, answer, canvas, card: itsCard, side: CROP_PX * (answer.tile.mpp ? mpp / answer.tile.mpp : 1) };
     await show();

@@ -1,6 +1,6 @@
 // Proportions as bars, each with its interval.
 
-import { byId, clusterName, html, number, percent, plural, svg, swatch } from "./dom.js";
+import { byId, clusterName, headings, html, number, percent, plural, svg, swatch } from "./dom.js";
 
 /** Fill the section. */
 export function showProportions({ clusters, outliers }) {
@@ -14,7 +14,7 @@ export function showProportions({ clusters, outliers }) {
       html(
         "thead",
         {},
-        html("tr", {}, ["Cluster", "Cells", `0 – ${percent(scale)}`, "Share", "95% interval"].map((title) => html("th", { scope: "col" }, title))),
+        html("tr", {}, headings(["Cluster"], ["Cells", "value"], [`0 – ${percent(scale)}`], ["Share", "value"], ["95% interval", "value"])),
       ),
       html("tbody", {}, clusters.map((cluster) => row(cluster, scale))),
     ),
@@ -22,12 +22,15 @@ export function showProportions({ clusters, outliers }) {
       "p",
       { class: "hint" },
       "With 95% confidence all intervals together hold the proportions of the tissue that these cells come from. ",
-      outliers.count
-        ? `${plural(outliers.count, "cell")} unlike any training cell (${percent(outliers.share, 1)}) ${outliers.count === 1 ? "is" : "are"} not counted.`
-        : "No cell is unlike the training cells.",
+      outliers.share === null ? "" : inWords(outliers),
     ),
   );
 }
+
+const inWords = ({ count, share }) =>
+  count
+    ? `${plural(count, "cell")} unlike any training cell (${percent(share, 1)}) ${count === 1 ? "is" : "are"} not counted.`
+    : "No cell is unlike the training cells.";
 
 function row(cluster, scale) {
   const { color, count, proportion, interval } = cluster;

@@ -1,7 +1,7 @@
 // Tiles that wait, are analysed, or are done: one after the other, and a table of all.
 
 import { analyse } from "./api.js";
-import { byId, html, percent, save, swatch } from "./dom.js";
+import { byId, headings, html, percent, save, swatch } from "./dom.js";
 import { flagName } from "./label.js";
 
 const STATES = { waiting: "waits", running: "is analysed …", failed: "failed", done: "done" };
@@ -60,7 +60,7 @@ export class Queue {
     else byId("progress").removeAttribute("value");
     byId("summary-csv").disabled = finished === 0;
     byId("summary").replaceChildren(
-      html("thead", {}, html("tr", {}, ["Tile", "State", "Cells", "Proportions", "Label", "Flags"].map((title) => html("th", { scope: "col" }, title)))),
+      html("thead", {}, html("tr", {}, headings(["Tile"], ["State"], ["Cells", "value"], ["Proportions"], ["Label"], ["Flags"]))),
       html("tbody", {}, this.entries.map((entry) => this.row(entry))),
     );
   }

@@ -16,17 +16,22 @@ export function showReference(entries, selected, card) {
   const placed = entries.filter(({ answer }) => answer?.label.reference && answer.bundle.sha256 === card.sha256);
   byId("reference").replaceChildren(
     html("h3", { id: "reference-title" }, "Among the reference tiles"),
-    html("p", {}, here ? inWords(here) : "No cell was counted, so the tile has no place here."),
-    here ? plot(known, placed, selected, explained) : "",
-    legend(known, placed.length > 1),
+    ...(here
+      ? [plot(known, placed, selected, explained), html("div", {}, ...inWords(here), legend(known, placed.length > 1))]
+      : [html("p", {}, "No cell was counted, so the tile has no place here.")]),
   );
 }
 
-const inWords = ({ nearest, groups }) =>
-  `Nearest to the mean of: ${nearest}. ` +
-  groups
-    .map(({ name, distance, farther_than: share }) => `${percent(share)} of ${name} are nearer to their own mean than this tile (${distance.toFixed(2)}).`)
-    .join(" ");
+const inWords = ({ nearest, groups }) => [
+  html("p", {}, `This tile's proportions are nearest to the mean of: ${nearest}.`),
+  html(
+    "ul",
+    {},
+    groups.map(({ name, distance, farther_than: share }) =>
+      html("li", {}, `${distance.toFixed(2)} from the mean of ${name}; ${percent(share)} of them are nearer to it.`),
+    ),
+  ),
+];
 
 function plot(groups, placed, selected, explained) {
   const all = [...groups.flatMap(({ points }) => points), ...placed.map(({ answer }) => answer.label.reference.position)];
@@ -36,7 +41,7 @@ function plot(groups, placed, selected, explained) {
   const at = ([px, py]) => [WIDTH / 2 + (px - (x.low + x.high) / 2) * scale, HEIGHT / 2 - (py - (y.low + y.high) / 2) * scale];
   return svg(
     "svg",
-    { class: "plot", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": "Plot of the reference tiles and this tile; the text above says the same" },
+    { class: "plot", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": "Plot of the reference tiles and this tile; the text beside it says the same" },
     svg("rect", { class: "frame", x: 0.5, y: 0.5, width: WIDTH - 1, height: HEIGHT - 1 }),
     groups.map(({ points }, i) => points.map((point) => mark(MARKS[i % MARKS.length], at(point)))),
     placed.map((entry) => mark(entry === selected ? "here" : "other", at(entry.answer.label.reference.position), entry.name)),

@@ -4,6 +4,7 @@ import { byId, clusterName, percent, svg } from "./dom.js";
 
 /* global OpenSeadragon */
 
+const FAR = 0.6;
 const STEPS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
 export class Viewer {
@@ -32,6 +33,7 @@ export class Viewer {
       imageSmoothingEnabled: true,
       animationTime: 0.4,
     });
+    this.osd.addHandler("zoom", ({ zoom }) => this.thin(zoom));
     this.osd.addHandler("canvas-click", (event) => event.quick && this.choose(cellUnder(event.originalEvent)));
   }
 
@@ -52,7 +54,13 @@ export class Viewer {
     const location = new OpenSeadragon.Rect(0, 0, 1, answer.tile.height / answer.tile.width);
     this.osd.addOverlay({ element: this.layer, location });
     this.layer.classList.toggle("gone", !byId("outlines").checked);
+    this.thin(this.osd.viewport.getZoom());
     this.osd.addOnceHandler("fully-loaded-change", () => URL.revokeObjectURL(url));
+  }
+
+  /** Finer lines where nuclei are small on the screen. */
+  thin(zoom) {
+    this.layer.classList.toggle("far", this.osd.viewport.viewportToImageZoom(zoom) < FAR);
   }
 
   listen() {
