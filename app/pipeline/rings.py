@@ -22,8 +22,10 @@ def rings(nuclei: Nuclei) -> list[list[Ring]]:
     Unlike `contours`, which run through the centres of the outermost pixels, they run through the middles of the
     pixels' outer sides, so that even a single pixel has an area: that of the nucleus, but for the corners that are cut.
     Pixels that share only a corner hang together. The rings of a nucleus neither cross nor touch each other; those of
-    neighbours have pieces in common. Of a nucleus in parts, which no segmentation gives, each part has an outer ring,
-    and all rings together are not one polygon.
+    neighbours have pieces in common, and cross only where two nuclei both hang together by the same corner.
+
+    A nucleus must be in one piece, as every segmented one is; of another, each piece has an outer ring, and all its
+    rings together are no polygon.
 
     Returns:
         For each nucleus its rings, in px with the origin at the corner of the first pixel; outer rings have a positive
