@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,31 +16,149 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 # What is imported within a command is not needed by the others, and takes a second.
-Format = Literal["json", "stages"]
+Format = StrEnum("Format", ["json", "geojson", "csv", "overlay", "labels", "stages"])  # typer has no list of literals
 Precision = Literal["fast", "full"]
+BundleOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Bundle to use (else that of MARROWSCOPE_BUNDLE, else marrow).", show_default=False
+    ),
+]
 
-cli = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Cells, clusters, proportions and label of bone-marrow tiles.",
-)
+# rich keeps the line breaks of every paragraph but the first: no line of a help text is wider than 76 characters.
+HELP = """Cells, clusters, proportions and label of bone-marrow tiles.
+
+For Research Use Only. Not for use in diagnostic procedures.
+
+Begin with:
+  marrowscope analyze tile.png -f overlay   # see the cells: tile.overlay.png
+  marrowscope analyze tiles --out answers   # a folder: JSON and summary.csv
+  marrowscope prototypes                    # what the clusters look like
+  marrowscope serve                         # over HTTP, documented at /docs
+
+Every command has examples: marrowscope analyze --help
+"""
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
 bundle_cli = typer.Typer(no_args_is_help=True, help="Name the clusters of a bundle.")
 cli.add_typer(bundle_cli, name="bundle")
 Cluster = Annotated[int, typer.Argument(min=0, help="Number of the cluster, from 0.")]
-BundleName = Annotated[str | None, typer.Option(metavar="NAME", help="Bundle (MARROWSCOPE_BUNDLE, marrow).")]
-
-
-@cli.callback()
-def options() -> None:
-    """For Research Use Only. Not for use in diagnostic procedures."""
 
 
 @cli.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
+def analyze(
+    tiles: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TILE",
+            help="PNG, JPEG or TIFF with 8 bits per channel; or a folder, which stands for every such file beneath it; "
+            "or a pattern.",
+            show_default=False,
+        ),
+    ],
+    format: Annotated[
+        list[Format] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="One of those above; may be given several times. Default: json.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Folder for the answers and summary.csv; what is there under their names is replaced. "
+            "Default: the current one.",
+            show_default=False,
+        ),
+    ] = None,
+    bundle: BundleOption = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: that of the bundle.", show_default=False),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="full: the exact network. fast: in 8-bit integers, where the bundle has it.")
+    ] = "fast",
+) -> None:
+    """Analyse tiles without a server: one, several, or whole folders.
+
+    Formats:
+      json      all of the answer, as POST /analyze gives it
+      geojson   outlines, classes and measurements, for QuPath
+      csv       a row per cell
+      overlay   the tile with the outlines in the clusters' colours, PNG
+      labels    16-bit PNG: 0 is background, i + 1 is cell i
+      stages    a figure of every step from tile to crops, PNG
+
+    Examples:
+      marrowscope analyze tile.png > tile.json
+      marrowscope analyze tile.png -f overlay -f csv  # both, as files
+      marrowscope analyze tile.png -f stages          # tile.stages.png
+      marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
+      marrowscope analyze patients --out answers      # answers/p1/a.json ...
+      marrowscope analyze "tiles/**/*.tif" --out answers
+
+    Each tile gets a file per format, in the sub-folders where it was found;
+    summary.csv gets a row per tile: cells, proportions, label, flags, or
+    what went wrong. Only one tile named by itself, without --out, is
+    answered on stdout, when its one format is json, geojson or csv.
+
+    A tile that cannot be read is named on stderr and the others go on; the
+    exit status is then 1. It is 2 where nothing was begun.
+    """
+    from app import shell
+    from app.memory import keep_buffers
+
+    keep_buffers()
+    with _said():
+        is_complete = shell.analyze(
+            tiles, _settings(), format or [Format.json], out=out, bundle=bundle, mpp=mpp, precision=precision
+        )
+    if not is_complete:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def prototypes(
+    cluster: Annotated[
+        int | None,
+        typer.Argument(metavar="CLUSTER", help="Its number, from 0. Without it: all of them.", show_default=False),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", help="Cells of the cluster (16), or rows of the grid (8); 1 to 64.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise, 0 to 4294967295; the same one draws the same cells.")] = 0,
+    bundle: BundleOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            metavar="FILE",
+            help="PNG to write; what is there is replaced. Default: prototypes.png, or cluster-K.png.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Draw cells as the bundle's generator imagines each cluster.
+
+    Without CLUSTER: a column per cluster, the same noise along a row. The
+    picture is the one that GET /prototypes or /prototypes/{cluster} gives.
+
+    Examples:
+      marrowscope prototypes                    # prototypes.png
+      marrowscope prototypes 2                  # 16 cells: cluster-2.png
+      marrowscope prototypes 2 --n 64 --seed 7 --out many.png
+    """
+    from app.prototype_picture import write_prototypes
+
+    with _said():
+        typer.echo(write_prototypes(_settings(), cluster, n=n, seed=seed, bundle=bundle, out=out))
 
 
 @cli.command()
@@ -46,9 +166,16 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (MARROWSCOPE_HOST, 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (MARROWSCOPE_PORT, 8000).")] = None,
 ) -> None:
-    """Serve the bundles over HTTP.
+    """Serve the bundles over HTTP, until Ctrl-C.
 
-    Example: marrowscope serve --port 8080
+    Other settings come from the environment: MARROWSCOPE_WORKERS,
+    MARROWSCOPE_API_KEYS and more are explained in README.md.
+
+    Examples:
+      marrowscope serve                  # http://127.0.0.1:8000, for you only
+      marrowscope serve --port 8080
+      marrowscope serve --host 0.0.0.0   # for every machine that reaches you
+      curl -F tile=@tile.png http://127.0.0.1:8000/analyze
     """
     import uvicorn
 
@@ -63,55 +190,9 @@ def serve(
 
 
 @cli.command()
-def analyze(
-    tiles: Annotated[list[Path], typer.Argument(metavar="TILE", help="PNG, JPEG or TIFF with 8 bits per channel.")],
-    format: Annotated[
-        Format,
-        typer.Option(help="json: what POST /analyze answers. stages: one figure of every step from tile to crops."),
-    ] = "json",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            file_okay=False,
-            help="Folder for the answers, one file per tile; what is there under its name is replaced. "
-            "Default: the current one, but the JSON of a single tile goes to stdout.",
-            show_default=False,
-        ),
-    ] = None,
-    bundle: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Bundle to analyse with (MARROWSCOPE_BUNDLE, marrow).")
-    ] = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: that of the bundle.", show_default=False),
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="full: the exact network. fast: in 8-bit integers, where the bundle has it.")
-    ] = "fast",
-) -> None:
-    """Analyse tiles without a server.
-
-    A tile that cannot be read is named on stderr and the others go on; the exit status is then 1.
-
-    \b
-    Examples:
-      marrowscope analyze tile.png > tile.json
-      marrowscope analyze tile.png --format stages    # tile.stages.png
-      marrowscope analyze a.png b.tif --out answers   # answers/a.json, b.json
-      marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
-    """  # noqa: D301
-    from app import shell
-    from app.memory import keep_buffers
-    from app.pipeline.errors import InvalidBundle
-
-    keep_buffers()
-    try:
-        is_complete = shell.analyze(tiles, _settings(), format, out=out, bundle=bundle, mpp=mpp, precision=precision)
-    except (InvalidBundle, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-    if not is_complete:
-        raise typer.Exit(1)
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
 
 
 @bundle_cli.command("name")
@@ -120,7 +201,7 @@ def name_cluster(
     name: Annotated[str, typer.Argument(help="What to call it, up to 80 characters.")],
     by: Annotated[str, typer.Option(help="Who says so.")],
     cells: Annotated[int | None, typer.Option(min=1, help="How many cells of the cluster they looked at.")] = None,
-    bundle: BundleName = None,
+    bundle: BundleOption = None,
 ) -> None:
     """Give a cluster a name, which every answer then carries; who gave it and when stays in the manifest.
 
@@ -139,7 +220,7 @@ def name_cluster(
 
 
 @bundle_cli.command("unname")
-def unname_cluster(cluster: Cluster, bundle: BundleName = None) -> None:
+def unname_cluster(cluster: Cluster, bundle: BundleOption = None) -> None:
     """Take a cluster's name away.
 
     Example: marrowscope bundle unname 1
@@ -155,11 +236,20 @@ def unname_cluster(cluster: Cluster, bundle: BundleName = None) -> None:
 
 def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
     """Change the names of a bundle, and say so or why not."""
+    settings = _settings()
+    with _said():
+        typer.echo(change(settings.bundles_dir / (settings.bundle if bundle is None else bundle)))
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Say in a line what cannot be done, and end with status 1."""
     from app.pipeline.errors import PipelineError
 
-    settings = _settings()
     try:
-        typer.echo(change(settings.bundles_dir / (settings.bundle if bundle is None else bundle)))
+        yield
+    except BrokenPipeError:
+        raise  # Typer's own: whoever read stdout has gone.
     except (PipelineError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -187,7 +277,8 @@ def _settings(**given: Any) -> Settings:
 
 def main() -> None:
     """Console entry point."""
-    cli()
+    # Patterns are expanded as the commands have it, on Windows too.
+    cli(windows_expand_args=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""Prototypes → a PNG: what `marrowscope prototypes` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from app.answers import write
+from app.api.present import png
+from app.pipeline.bundle import Bundle
+from app.pipeline.errors import InvalidParameter, UnknownCluster
+from app.pipeline.prototypes import prototype_grid, prototypes, square_grid, tile_grid
+from app.settings import Settings
+from app.shell import open_bundle
+
+ROWS, CELLS = 8, 16
+"""How many there are unless a number is given, as in GET /prototypes and GET /prototypes/{cluster}."""
+
+
+def write_prototypes(
+    settings: Settings, cluster: int | None, *, n: int | None, seed: int, bundle: str | None, out: Path | None
+) -> Path:
+    """Draw the grid of all clusters, or cells of one, as the service does, byte for byte.
+
+    Args:
+        settings: where the bundles are.
+        cluster: 0 … K − 1; None for the grid.
+        n: 1 … MAX_PROTOTYPES cells of the cluster, or rows of the grid; None for CELLS or ROWS.
+        seed: 0 … 2³² − 1; the same seed gives the same cells.
+        bundle: None for the default one.
+        out: the file; None for prototypes.png or cluster-K.png in the current folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        typer.BadParameter: there is no such bundle or cluster, or a number is outside its range.
+        InvalidBundle: the bundle cannot be used.
+        CannotWrite: the file.
+    """
+    try:
+        picture = _draw(open_bundle(settings, bundle), cluster, n, seed)
+    except (InvalidParameter, UnknownCluster) as error:
+        raise typer.BadParameter(str(error)) from error
+    target = out or Path("prototypes.png" if cluster is None else f"cluster-{cluster}.png")
+    write(picture, target)
+    return target
+
+
+def _draw(bundle: Bundle, cluster: int | None, n: int | None, seed: int) -> bytes:
+    sizes = {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}
+    if cluster is None:
+        return png(tile_grid(prototype_grid(bundle.backend, ROWS if n is None else n, seed, **sizes)))
+    return png(square_grid(prototypes(bundle.backend, cluster, CELLS if n is None else n, seed, **sizes)))
