@@ -40,10 +40,11 @@ def rings(nuclei: Nuclei) -> list[list[Ring]]:
     which, side = np.nonzero(is_outer.T)
     pixel = inside[which]
     turn, following = _ways(flat, steps, pixel, side)
-    eighth = (2 * side + turn) % 8
-    before = np.empty_like(eighth)
-    before[following] = eighth
-    is_corner = eighth != before
+    # Which way each is left and reached, in eighths of a full turn.
+    left = (2 * side + turn) % 8
+    reached = np.empty_like(left)
+    reached[following] = left
+    is_corner = left != reached
     y, x = np.divmod(pixel, labels.shape[1])
     middles = np.column_stack([x, y]) - 0.5 + SIDES[side] / 2
     found: list[list[Ring]] = [[] for _ in range(len(nuclei))]
