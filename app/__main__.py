@@ -111,12 +111,12 @@ def analyze(
     A tile that cannot be read is named on stderr and the others go on; the
     exit status is then 1. It is 2 where nothing was begun.
     """
-    from app import shell
     from app.memory import keep_buffers
+    from app.shell.analyze import analyze_tiles
 
     keep_buffers()
     with _said():
-        is_complete = shell.analyze(
+        is_complete = analyze_tiles(
             tiles, _settings(), format or [Format.json], out=out, bundle=bundle, mpp=mpp, precision=precision
         )
     if not is_complete:
@@ -155,7 +155,7 @@ def prototypes(
       marrowscope prototypes 2                  # 16 cells: cluster-2.png
       marrowscope prototypes 2 --n 64 --seed 7 --out many.png
     """
-    from app.prototype_picture import write_prototypes
+    from app.shell.prototypes import write_prototypes
 
     with _said():
         typer.echo(write_prototypes(_settings(), cluster, n=n, seed=seed, bundle=bundle, out=out))

@@ -6,8 +6,8 @@ import sys
 import pytest
 from PIL import Image
 
-from app.job import SUFFIXES
 from app.pipeline.figure import WIDTH_PX
+from app.shell.job import SUFFIXES
 from tests.api.answers import strict_json
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, grid_of_centres
@@ -226,6 +226,6 @@ def in_a_process(code):
 
 def test_other_commands_do_not_wait_for_its_imports():
     loaded = in_a_process("import json, sys, app.__main__; print(json.dumps(sorted(sys.modules)))")
-    assert not {"app.shell", "app.settings", "numpy", "cv2", "PIL", "fastapi"} & set(loaded)
+    assert not {"app.shell.analyze", "app.settings", "numpy", "cv2", "PIL", "fastapi"} & set(loaded)
     served = in_a_process("import json, sys, app.main; print(json.dumps(sorted(sys.modules)))")
-    assert not {"app.shell", "app.pipeline.stages", "PIL.ImageFont", "rich"} & set(served)
+    assert not {"app.shell.analyze", "app.pipeline.stages", "PIL.ImageFont", "rich"} & set(served)

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from app import answers, shell
-from app.job import Job
 from app.settings import Settings
+from app.shell import answers
+from app.shell.analyze import analyze_tiles
+from app.shell.job import Job
 from tests.shell.runs import analyze, listing, summary_of
 
 
@@ -22,7 +23,7 @@ def test_progress_is_shown_on_a_terminal_only(here, tiles, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     names = [str(tiles / name) for name in ("one.png", "text.png", "two.v2.tif")]
-    assert not shell.analyze(names, Settings(), ["json"], out=here, bundle=None, mpp=None, precision="fast")
+    assert not analyze_tiles(names, Settings(), ["json"], out=here, bundle=None, mpp=None, precision="fast")
     said = stderr.getvalue()
     assert "3 of 3" in said
     assert "two.v2.tif" in said

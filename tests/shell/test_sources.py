@@ -6,7 +6,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sources import find_tiles, natural_order
+from app.shell.sources import find_tiles, natural_order
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from app.summary import failed, summary_table
+from app.shell.summary import failed, summary_table
 from tests.api.answers import strict_json
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.shell.runs import analyze, summary_of

@@ -49,7 +49,8 @@ def test_main_job_from_sample_to_geojson_and_a_bad_file(page, answer, shoot):
     panel = page.text_content("#cell")
     assert f"Cell {cell['id']}: cluster {cell['cluster']}" in panel
     assert f"{100 * max(cell['probabilities']):.0f}%" in panel
-    shoot(page, "sample")
+    # The README shows this one.
+    shoot(page, "sample", full_page=True, clip={"x": 0, "y": 0, "width": 1280, "height": 1240})
 
     page.uncheck(f"#filter [data-group='{cell['cluster']}']")
     assert not page.is_visible(f"#cell-{cell['id']}")

@@ -15,10 +15,10 @@ from rich.table import Column
 
 from app.api import present
 from app.files import write_whole
-from app.job import Job
 from app.pipeline.errors import PipelineError
-from app.sources import Source
-from app.summary import SUMMARY, Row, answered, failed, summary_table
+from app.shell.job import Job
+from app.shell.sources import Source
+from app.shell.summary import SUMMARY, Row, answered, failed, summary_table
 
 
 class CannotWrite(OSError):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 
-from app.answers import write
 from app.api.present import png
 from app.pipeline.bundle import Bundle
 from app.pipeline.errors import InvalidParameter, UnknownCluster
 from app.pipeline.prototypes import prototype_grid, prototypes, square_grid, tile_grid
 from app.settings import Settings
-from app.shell import open_bundle
+from app.shell.analyze import open_bundle
+from app.shell.answers import write
 
 ROWS, CELLS = 8, 16
 """How many there are unless a number is given, as in GET /prototypes and GET /prototypes/{cluster}."""

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import typer
 
-from app.answers import answer_tiles, reason_of
-from app.job import SUFFIXES, Job
 from app.pipeline.backends import Precision
 from app.pipeline.bundle import MANIFEST, Bundle, load_bundle
 from app.pipeline.decode import MPP_RANGE
 from app.pipeline.errors import PipelineError
 from app.settings import Settings
-from app.sources import find_tiles
-from app.targets import plan
+from app.shell.answers import answer_tiles, reason_of
+from app.shell.job import SUFFIXES, Job
+from app.shell.sources import find_tiles
+from app.shell.targets import plan
 
 TEXT = ("json", "geojson", "csv")
 """Formats that a terminal or a pipe can take."""
 
 
-def analyze(
+def analyze_tiles(
     given: Sequence[str],
     settings: Settings,
     formats: Sequence[str],

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 
-from app.sources import Source
-from app.summary import HEAD, SUMMARY
+from app.shell.sources import Source
+from app.shell.summary import HEAD, SUMMARY
 
 
 def plan(tiles: Sequence[Source], folder: Path, suffixes: Sequence[str]) -> list[list[Path]]:

@@ -1,0 +1,1 @@
+"""Tiles on disk → answers on disk: what `marrowscope analyze` and `marrowscope prototypes` do."""
