@@ -32,18 +32,13 @@ def name_cluster(directory: Path, cluster: int, name: str, *, by: str, cells: in
         OSError: the manifest cannot be written.
     """
     manifest = _read(directory, cluster)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        entry = ClusterName(
-            cluster=cluster,
-            name=name.strip(),
-            by=by.strip(),
-            when=datetime.now(UTC).isoformat(timespec="seconds"),
-            cells=cells,
-        )
+        entry = ClusterName(cluster=cluster, name=name.strip(), by=by.strip(), when=when, cells=cells)
+        return _keep(directory, manifest, [*_others(manifest, cluster), entry])
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidParameter(f"{first['loc'][0]}: {first['msg']}.") from error
-    return _keep(directory, manifest, [*_others(manifest, cluster), entry])
 
 
 def unname_cluster(directory: Path, cluster: int) -> ClusterNames:

@@ -94,3 +94,23 @@ def test_who_must_be_said_and_on_how_many_cells_may_be(bundles):
     assert names_of(bundles) is None
     assert marrowscope("name", 0, "x", "--by", "A").exit_code == 0
     assert names_of(bundles)["clusters"][0]["cells"] is None
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "@SUM(A1)", "-5", "two\nlines", "a\ttab", "Outlier", "Cluster 3"], ids=lambda name: repr(name)
+)
+def test_name_that_a_table_or_qupath_would_take_for_something_else_is_refused(bundles, name):
+    before = (bundles / "marrow" / "manifest.json").read_bytes()
+    result = marrowscope("name", "--by", "A", "--", 1, name)
+    assert result.exit_code == 1
+    assert "must" in result.output
+    assert (bundles / "marrow" / "manifest.json").read_bytes() == before
+
+
+def test_two_clusters_cannot_have_one_name(bundles):
+    marrowscope("name", 1, "round", "--by", "A")
+    result = marrowscope("name", 2, "Round", "--by", "A")
+    assert result.exit_code == 1
+    assert "each name once" in result.output
+    assert [entry["cluster"] for entry in names_of(bundles)["clusters"]] == [1]
+    assert marrowscope("name", 1, "round", "--by", "B").exit_code == 0

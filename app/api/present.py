@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from app.api.palette import cluster_color, hex_color
 from app.api.schemas import (
@@ -38,12 +39,14 @@ from app.pipeline.types import UInt8Array
 from app.service import Result
 
 ROUNDING = 1e-6
+PNG_LEVEL = 3
+"""Of compression: 6, Pillow's own, takes more than twice as long for 6% fewer bytes."""
 
 
-def png(pixels: UInt8Array) -> bytes:
-    """(H, W, 3) uint8 → PNG bytes."""
+def png(pixels: UInt8Array, text: PngInfo | None = None) -> bytes:
+    """(H, W, 3) uint8 → PNG bytes, with text chunks if there are any."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=text)
     return buffer.getvalue()
 
 

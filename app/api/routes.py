@@ -85,7 +85,7 @@ async def analyze(
     ] = None,
 ) -> Response:
     """Find the cells of a tile, their clusters and proportions, and the tile's label."""
-    wanted = wanted_format(format, request.headers.get("accept"))
+    wanted = wanted_format(format, ", ".join(request.headers.getlist("accept")))
     if len((await request.form()).multi_items()) != 1:
         raise HTTPException(400, "The multipart form must hold exactly one file, in the field `tile`.")
     n_prototypes = prototypes if wanted == "json" else 0

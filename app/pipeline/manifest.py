@@ -123,6 +123,17 @@ class ClusterName(Part):
     when: str = Field(description="when, ISO 8601")
     cells: int | None = Field(ge=1, description="how many of its cells they looked at; null: they did not say")
 
+    @field_validator("name")
+    @classmethod
+    def _can_stand_in_a_table(cls, value: str) -> str:
+        if not value.isprintable() or value[0] in "=+-@":
+            raise ValueError(
+                f"must be one line that a spreadsheet takes for text, not begin with =, +, - or @: {value!r}"
+            )
+        if value.casefold() == "outlier" or value.casefold().startswith("cluster "):
+            raise ValueError(f"must not be taken for an outlier's or another cluster's, found '{value}'")
+        return value
+
 
 class ClusterNames(Part):
     """The names that clusters were given; each change makes another version."""
@@ -136,6 +147,9 @@ class ClusterNames(Part):
         named = [entry.cluster for entry in value]
         if len(set(named)) != len(named):
             raise ValueError(f"must name each cluster once, found {sorted(named)}")
+        names = [entry.name.casefold() for entry in value]
+        if len(set(names)) != len(names):
+            raise ValueError(f"must give each name once, found {', '.join(sorted(entry.name for entry in value))}")
         return value
 
     def of(self, cluster: int) -> str | None:

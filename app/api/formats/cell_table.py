@@ -17,9 +17,6 @@ def cell_table(answer: AnalysisOut) -> bytes:
     Columns are the tile's checksum, so that tables of many tiles can be joined; id, centroid, box and area in px of
     the upload; whether the tile's border cuts the cell; its cluster, that one's name, whether the cell is an outlier
     (which no cluster counts); and Q's probability of each cluster.
-
-    The name of a cluster is the only text that somebody chose, and stands as it is, even where a spreadsheet would take
-    it for a formula (`=…`): who names the clusters runs the service, and other readers of the table want the very name.
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)

@@ -67,8 +67,7 @@ def _classification(cell: CellOut, answer: AnalysisOut) -> dict[str, Any]:
     if cell.outlier:
         return {"name": "Outlier", "color": list(OUTLIER)}
     name = answer.clusters[cell.cluster].name or f"Cluster {cell.cluster}"
-    # QuPath's classifications are single lines.
-    return {"name": " ".join(name.split()), "color": list(cluster_color(cell.cluster))}
+    return {"name": name, "color": list(cluster_color(cell.cluster))}
 
 
 def _measurements(cell: CellOut, mpp: float | None) -> dict[str, float]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 import cv2
 import numpy as np
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from app.api.palette import OUTLIER, Color, cluster_color, hex_color
+from app.api.present import png
 from app.api.schemas import AnalysisOut, CellOut
 from app.pipeline.types import Int32Array, UInt8Array
 
@@ -28,9 +26,7 @@ def overlay(answer: AnalysisOut, pixels: UInt8Array) -> bytes:
     text = PngInfo()
     text.add_itxt("Disclaimer", answer.notice)
     text.add_itxt("Description", _legend(answer))
-    buffer = io.BytesIO()
-    Image.fromarray(_outlined(pixels, answer.cells)).save(buffer, "PNG", pnginfo=text)
-    return buffer.getvalue()
+    return png(_outlined(pixels, answer.cells), text)
 
 
 def _outlined(pixels: UInt8Array, cells: list[CellOut]) -> UInt8Array:

