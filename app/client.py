@@ -161,8 +161,8 @@ class Client:
 
         Args:
             cluster: from 0.
-            n: how many cells, 1 to 256.
-            seed: the same seed gives the same cells.
+            n: how many cells, 1 to 64.
+            seed: 0 to 2³² − 1; the same seed gives the same cells.
             bundle: its name; None: the service's default.
         """
         query = {"n": n, "seed": seed, "bundle": bundle, "format": "json"}
