@@ -8,7 +8,7 @@ WORKDIR /src
 RUN python3 -m venv /opt/venv
 COPY requirements/${REQUIREMENTS}.txt requirements.txt
 RUN /opt/venv/bin/pip install --no-deps --require-hashes -r requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE marrowscope.py ./
 COPY app app
 RUN /opt/venv/bin/pip install --no-deps . \
     && /opt/venv/bin/pip uninstall --yes setuptools pip

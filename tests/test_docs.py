@@ -1,7 +1,9 @@
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from urllib.parse import unquote
 
 import pytest
@@ -11,6 +13,7 @@ from app.pipeline.bundle import load_bundle
 from app.pipeline.run import analyse
 from app.service import Result
 from tests.conftest import REPOSITORY
+from tests.served import served
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"(?m)^([a-z][a-z-]*):", MAKEFILE))
@@ -147,3 +150,24 @@ def test_readme_shows_what_the_sample_gives(shipped_bundle):
     actual = analysis_out(Result(analysis, bundle, []), shown["request_id"]).model_dump(mode="json")
     shown["timing_ms"] = actual["timing_ms"]
     assert_shows(shown, actual)
+
+
+@pytest.mark.slow
+def test_readme_python_example_prints_what_the_readme_says(shipped_bundle, tmp_path):
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    ((code, printed),) = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", readme, flags=re.DOTALL)
+    place = tmp_path / "models" / "marrow"
+    place.mkdir(parents=True)
+    shutil.copy(shipped_bundle / "sample.png", place)
+    with served() as (_, address):
+        ran = subprocess.run(
+            [sys.executable, "-c", code.replace("Client()", f"Client('{address}')")],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+    assert ran.stderr == ""
+    assert ran.stdout == printed
+    assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
