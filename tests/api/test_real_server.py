@@ -1,7 +1,5 @@
 import http.client
 import json
-import os
-import re
 import signal
 import socket
 import subprocess
@@ -11,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.served import served
 
 PATIENCE_S = 60
 BOUNDARY = "------------------------marrow"
@@ -24,27 +23,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def started():
-    """`marrowscope serve` on a port of the system's choice: the process and its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve", "--port", "0"],
-        cwd=REPOSITORY,
-        env={**os.environ, "MARROWSCOPE_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        heard = []
-        for line in process.stderr:
-            heard.append(line)
-            if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
-                yield process, int(found[1])
-                break
-        else:
-            pytest.fail("The service did not start:\n" + "".join(heard))
-    finally:
-        process.kill()
-        process.communicate()
+    """The service and its port."""
+    with served() as (process, address):
+        yield process, int(address.rpartition(":")[2])
 
 
 @pytest.fixture
