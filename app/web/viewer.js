@@ -47,10 +47,13 @@ export class Viewer {
     this.chosen = null;
     this.layer = drawLayer(answer);
     this.listen();
-    await new Promise((resolve) => {
+    await new Promise((resolve, reject) => {
       this.osd.addOnceHandler("open", resolve);
+      this.osd.addOnceHandler("open-failed", ({ message }) => reject(new Error(message)));
       this.osd.open({ type: "image", url, buildPyramid: true });
     });
+    // Another tile may have been chosen meanwhile.
+    if (this.cells !== answer.cells) return;
     const location = new OpenSeadragon.Rect(0, 0, 1, answer.tile.height / answer.tile.width);
     this.osd.addOverlay({ element: this.layer, location });
     this.layer.classList.toggle("gone", !byId("outlines").checked);
