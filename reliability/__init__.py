@@ -1,0 +1,1 @@
+"""What the service does under hostile and heavy traffic, and when things break: experiments on a real server."""

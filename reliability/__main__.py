@@ -1,0 +1,40 @@
+"""`python -m reliability NAME [--quick]`: one experiment; prints a table and writes docs/reliability/NAME.json.
+
+How to add one:
+
+1. `reliability/NAME.py` with `measure(quick: bool, …) -> dict`: plain numbers and text, which JSON can hold.
+2. A command here that imports it when it is called and hands its figures to `results.report`: the table and the file.
+3. `tests/reliability/test_NAME.py`, marked slow: the quick form keeps its promises.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reliability.results import report
+
+Quick = Annotated[bool, typer.Option("--quick", help="What CI runs: a minute or two, and no file is written.")]
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@cli.command()
+def limits(quick: Quick = False) -> None:
+    """Each limit hit again and again while a normal client goes on."""
+    from reliability.limits import measure
+
+    report("limits", measure(quick=quick), quick=quick)
+
+
+@cli.command()
+def overload(quick: Quick = False) -> None:
+    """Ten times as many clients as the service can serve."""
+    from reliability.overload import measure
+
+    report("overload", measure(quick=quick), quick=quick)
+
+
+if __name__ == "__main__":
+    cli()

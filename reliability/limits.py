@@ -1,0 +1,10 @@
+"""`python -m reliability limits`: being written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def measure(*, quick: bool) -> dict[str, Any]:
+    """Figures of the experiment."""
+    raise NotImplementedError(f"quick: {quick}")
