@@ -36,5 +36,17 @@ def overload(quick: Quick = False) -> None:
     report("overload", measure(quick=quick), quick=quick)
 
 
+@cli.command()
+def soak(
+    quick: Quick = False,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Of the load.")] = 30,
+    clients: Annotated[int, typer.Option(min=1, help="How many ask at once.")] = 16,
+) -> None:
+    """Good and bad requests at once, for half an hour: nothing lost, wrong or left behind."""
+    from reliability.soak import measure
+
+    report("soak", measure(quick=quick, minutes=minutes, clients=clients), quick=quick)
+
+
 if __name__ == "__main__":
     cli()
