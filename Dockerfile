@@ -16,7 +16,10 @@ RUN /opt/venv/bin/pip install --no-deps . \
 
 FROM python:3.11-slim-bookworm
 
-RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin marrowscope
+# Nothing is installed in here: the base image's own pip goes. The folder is for volumes: keys and the audit log.
+RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip /usr/local/bin/pip* /usr/local/bin/wheel \
+    && useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin marrowscope \
+    && install -d -o marrowscope -g marrowscope -m 0700 /var/lib/marrowscope/keys /var/lib/marrowscope/audit
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv/marrowscope
 COPY models models

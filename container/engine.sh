@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# Docker where it runs, else Debian's podman and buildah: `engine`, `compose`, `build_image`, `in_network`.
+# Needs of Debian: buildah podman runc netavark aardvark-dns catatonit iptables iproute2 debootstrap.
+
+readonly BASE=docker.io/library/python:3.11-slim-bookworm
+readonly NETWORK=marrowscope-test
+
+find_engine() {
+    if docker info >/dev/null 2>&1; then
+        ENGINE=docker
+        return
+    fi
+    ENGINE=podman
+    local program
+    for program in buildah podman runc ip nsenter iptables; do
+        command -v "$program" >/dev/null || fail "neither Docker nor $program is installed"
+    done
+    COMPOSE=$(command -v podman-compose || echo "$PYTHON -m podman_compose")
+    [[ -d /run/systemd/system ]] || without_systemd
+    # A network of its own: nothing that listens on this machine is met, and its firewall stays as it is.
+    ip netns add "$NETWORK"
+    nsenter --net="/run/netns/$NETWORK" ip link set lo up
+}
+
+# What podman asks systemd for otherwise.
+without_systemd() {
+    cat >"$WORK/containers.conf" <<-CONF
+		[containers]
+		default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+		log_driver = "k8s-file"
+		[engine]
+		runtime = "runc"
+		cgroup_manager = "cgroupfs"
+		events_logger = "file"
+		[network]
+		network_backend = "netavark"
+	CONF
+    export CONTAINERS_CONF=$WORK/containers.conf
+}
+
+in_network() {
+    if [[ $ENGINE == docker ]]; then "$@"; else nsenter --net="/run/netns/$NETWORK" "$@"; fi
+}
+
+engine() { in_network "$ENGINE" "$@"; }
+
+compose() {
+    if [[ $ENGINE == docker ]]; then
+        docker compose --project-name "$PROJECT" "$@"
+    else
+        # shellcheck disable=SC2086 # a command and its arguments
+        in_network $COMPOSE --project-name "$PROJECT" "$@"
+    fi
+}
+
+# The official base image, or one of Debian's own Python under its name where no registry is reached.
+base_image() {
+    "$ENGINE" image inspect "$BASE" >/dev/null 2>&1 && return
+    "$ENGINE" pull "$BASE" >/dev/null 2>&1 && return
+    say "no registry is reached: a base image by debootstrap"
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$WORK/rootfs" >"$WORK/debootstrap.log"
+    # As the official image has it: no package lists, no manuals, no translations.
+    (cd "$WORK/rootfs" && rm -rf var/cache/apt/* var/lib/apt/lists/* usr/share/doc usr/share/man usr/share/info usr/share/locale)
+    tar -C "$WORK/rootfs" -c . | "$ENGINE" import - "$BASE" >/dev/null
+    rm -rf "$WORK/rootfs"
+}
+
+build_image() {
+    if [[ $ENGINE == docker ]]; then
+        docker compose build
+        return
+    fi
+    local certificates=()
+    # A network with a certificate authority of its own: pip must know it.
+    if [[ -n ${PIP_CERT:-} ]]; then
+        printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$WORK/pip.conf"
+        certificates=(-v "$PIP_CERT:/etc/ssl/certs/ca-certificates.crt:ro" -v "$WORK/pip.conf:/etc/pip.conf:ro")
+    fi
+    # The format of Docker has the health check; OCI's has none.
+    buildah bud --format docker --layers --isolation chroot --network host --pull-never "${certificates[@]}" --tag marrowscope .
+}

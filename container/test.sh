@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Builds the image from the Dockerfile, runs it as docker-compose.yml says, and checks what both promise.
+# usage: bash container/test.sh [RECORD.json]     PYTHON: one that has the service installed (.venv/bin/python)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly PYTHON=${PYTHON:-$PWD/.venv/bin/python} PROJECT=marrowscope-test
+readonly RECORD=${1:-docs/reliability/container.json}
+export PORT=${PORT:-8000}
+WORK=$(mktemp -d)
+readonly WORK FACTS=$WORK/facts
+
+say() { echo "container: $*" >&2; }
+fail() { say "FAILED: $*"; exit 1; }
+fact() { printf '%s\t%s\n' "$1" "$2" >>"$FACTS"; say "$1: $2"; }
+inside() { engine exec "$CONTAINER" "$@"; }
+
+# shellcheck source=container/engine.sh
+source container/engine.sh
+
+clean_up() {
+    local status=$?
+    ((status == 0)) || [[ -z ${CONTAINER:-} ]] || engine logs --tail 20 "$CONTAINER" >&2 || true
+    [[ -z ${ENGINE:-} ]] || compose down --volumes >/dev/null 2>&1 || true
+    [[ ${ENGINE:-} != podman ]] || ip netns delete "$NETWORK" || true
+    rm -rf "$WORK"
+}
+trap clean_up EXIT
+
+# Runs a command, and notes how many seconds it took.
+timed() {
+    local name=$1 begin=$EPOCHREALTIME
+    shift
+    "$@"
+    fact "$name" "$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $begin }")"
+}
+
+is_healthy() {
+    # Without systemd nobody runs podman's health checks.
+    if [[ $ENGINE == podman ]]; then engine healthcheck run "$CONTAINER" >/dev/null; else
+        [[ $(docker inspect -f '{{.State.Health.Status}}' "$CONTAINER") == healthy ]]
+    fi
+}
+
+wait_until_healthy() {
+    for _ in $(seq 90); do
+        if is_healthy; then return; fi
+        sleep 1
+    done
+    fail "not healthy after 90 s"
+}
+
+# What /proc/PID/status says under a name, of every process of the container; once where all have the same.
+status_of_all() { inside sh -c 'cat /proc/[0-9]*/status' | awk -v name="$1:" '$1 == name { print $2 }' | sort -u; }
+
+check_image() {
+    local bytes
+    bytes=$(engine image inspect -f '{{.Size}}' marrowscope)
+    fact image_mb $((bytes / 1000000))
+    fact base_mb $(($(engine image inspect -f '{{.Size}}' "$BASE") / 1000000))
+    ((bytes <= 800000000)) || fail "the image has $bytes bytes, more than 800 million"
+    local tools
+    tools=$(inside find / -xdev \( -name pip -o -name setuptools -o -name 'pip-*.whl' \) -not -path '/proc/*' 2>/dev/null || true)
+    [[ -z $tools ]] || fail "the image has what installs packages: $tools"
+    fact installers none
+}
+
+check_confinement() {
+    local capabilities
+    fact uid "$(status_of_all Uid)"
+    [[ $(status_of_all Uid) == 10001 ]] || fail "the service runs as another user"
+    capabilities=$(status_of_all CapBnd)
+    fact capabilities "$capabilities"
+    [[ $capabilities == 0000000000000000 ]] || fail "the service has capabilities"
+    fact no_new_privileges "$(status_of_all NoNewPrivs)"
+    [[ $(status_of_all NoNewPrivs) == 1 ]] || fail "the service may gain privileges"
+    local folder
+    for folder in / /srv/marrowscope/models /opt/venv /var/lib/marrowscope/audit /dev /run; do
+        if inside touch "$folder/written" 2>/dev/null; then fail "$folder can be written"; fi
+    done
+    inside sh -c 'touch /tmp/written && rm /tmp/written' || fail "/tmp cannot be written"
+    fact read_only_root true
+}
+
+# What the engine itself makes in every container is not the service's doing.
+check_nothing_written() {
+    local written
+    written=$(engine diff "$CONTAINER" | grep -vE '^[AC] /(etc|run|dev|proc|sys|tmp)(/(hosts|hostname|resolv\.conf|mtab|\.containerenv|secrets|init))?$' || true)
+    [[ -z $written ]] || fail "written outside /tmp: $written"
+    fact written_outside_tmp none
+    fact tmp_kb "$(inside du -sk /tmp | cut -f1)"
+}
+
+# Restarted after a crash, as the policy says.
+check_restart() {
+    local before
+    before=$(engine inspect -f '{{.State.StartedAt}}' "$CONTAINER")
+    engine kill --signal KILL "$CONTAINER" >/dev/null
+    for _ in $(seq 30); do
+        [[ $(engine inspect -f '{{.State.Running}} {{.State.StartedAt}}' "$CONTAINER") != "true $before" ]] && break
+        sleep 1
+    done
+    wait_until_healthy
+}
+
+# Other machines are not served without keys, unless it is said.
+check_refuses_without_keys() {
+    if engine run --rm --network none marrowscope >"$WORK/refusal" 2>&1; then fail "it serves on 0.0.0.0 without keys"; fi
+    grep -q "marrowscope keys add" "$WORK/refusal" || fail "it does not say how to make a key: $(<"$WORK/refusal")"
+    fact without_keys refused
+}
+
+find_engine
+fact engine "$("$ENGINE" --version)"
+timed base_seconds base_image
+timed build_seconds build_image >"$WORK/build.log" 2>&1 || { tail -20 "$WORK/build.log" >&2; fail "the image cannot be built"; }
+tail -3 "$FACTS"
+compose up --no-build --detach marrowscope
+CONTAINER=$(compose ps --quiet marrowscope | head -1)
+[[ -n $CONTAINER ]] || fail "compose started nothing"
+timed healthy_seconds wait_until_healthy
+check_image
+check_confinement
+in_network "$PYTHON" container/compare.py "http://127.0.0.1:$PORT" "$FACTS"
+check_nothing_written
+timed restart_seconds check_restart
+check_refuses_without_keys
+timed stop_seconds engine stop --time 30 "$CONTAINER" >/dev/null
+status=$(engine inspect -f '{{.State.ExitCode}}' "$CONTAINER")
+fact exit_status "$status"
+fact total_seconds "$SECONDS"
+"$PYTHON" container/record.py "$FACTS" "$RECORD"
