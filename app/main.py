@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from app import __version__
+from app.api.document import install_document
 from app.api.middleware import RequestMiddleware
 from app.api.page import files, page
 from app.api.problems import install_problem_handlers
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.add_middleware(RequestMiddleware, max_bytes=settings.max_bytes)
     install_problem_handlers(app)
+    install_document(app)
     app.include_router(health)
     app.include_router(router)
     app.include_router(page)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -69,18 +67,6 @@ def declare(*statuses: int) -> dict[int | str, dict[str, object]]:
     return {status: {"description": DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The application's OpenAPI document with the schema that `declare` refers to.
-
-    Given to FastAPI as a response model, it would be declared as application/json besides.
-    """
-    if app.openapi_schema is None:
-        schema = FastAPI.openapi(app)
-        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
-        app.openapi_schema = schema
-    return app.openapi_schema
-
-
 def problem(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """One problem response."""
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request.state.request_id)
@@ -115,7 +101,6 @@ def install_problem_handlers(app: FastAPI) -> None:
         # This answer is given outside the middleware, so that its headers are set here.
         return problem(request, 500, "The request failed unexpectedly.", safe_headers(request.state.request_id))
 
-    app.openapi = partial(document, app)  # type: ignore[method-assign]
     for kind in STATUS:
         app.add_exception_handler(kind, refused)
     app.add_exception_handler(HTTPException, http_error)

@@ -14,6 +14,8 @@ from app.api.formats.accept import wanted_format
 from app.api.problems import declare
 from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
 from app.pipeline.backends import Precision
+from app.pipeline.decode import FORMATS as UPLOADS
+from app.pipeline.decode import MPP_RANGE
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
 from app.service import Analyzer
 from app.settings import Settings
@@ -39,6 +41,10 @@ def require_key(request: Request, key: Annotated[str | None, Depends(_api_key)])
         raise HTTPException(401, "A valid key is needed in the header X-API-Key.", {"WWW-Authenticate": "X-API-Key"})
 
 
+UPLOAD_TYPES = ", ".join(f"image/{name.lower()}" for name in UPLOADS)
+UPLOAD = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"tile": {"contentType": UPLOAD_TYPES}}}}}}
+
+
 def get_analyzer(request: Request) -> Analyzer:
     """The service of this application."""
     analyzer: Analyzer = request.app.state.analyzer
@@ -57,6 +63,7 @@ router = APIRouter(dependencies=[Depends(require_key)], responses=declare(401, 4
     "/analyze",
     response_class=Response,
     responses={200: {"model": AnalysisOut, "content": ANALYSIS_CONTENT}, **declare(400, 404, 406, 413, 415, 504)},
+    openapi_extra=UPLOAD,
     tags=["analysis"],
 )
 async def analyze(
@@ -64,7 +71,9 @@ async def analyze(
     analyzer: AnalyzerDep,
     tile: Annotated[UploadFile, File(description="PNG, JPEG or TIFF, 8 bits per channel")],
     bundle: BundleQuery = None,
-    mpp: Annotated[float | None, Query(description="µm per pixel of the tile, 0.05 to 4")] = None,
+    mpp: Annotated[
+        float | None, Query(ge=MPP_RANGE[0], le=MPP_RANGE[1], description="µm per pixel of the tile, 0.05 to 4")
+    ] = None,
     prototypes: Annotated[
         int, Query(ge=0, le=16, description="prototype cells per cluster to embed, in JSON only")
     ] = 0,

@@ -1,0 +1,68 @@
+"""openapi.json: what FastAPI says of the routes, and what it cannot know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api.problems import Problem
+
+Json = dict[str, Any]
+
+
+def install_document(app: FastAPI) -> None:
+    """Let the application serve and write `document`."""
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
+
+
+def document(app: FastAPI) -> Json:
+    """The application's OpenAPI document, made once.
+
+    The schema of problems is added here: given to FastAPI as a response model, it would be declared as application/json
+    besides.
+    """
+    if app.openapi_schema is None:
+        schema = FastAPI.openapi(app)
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        for path in schema["paths"].values():
+            for operation in path.values():
+                _complete(operation, allowed=", ".join(sorted(method.upper() for method in path)))
+        for form in _forms(schema):
+            form["additionalProperties"] = False
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _complete(operation: Json, allowed: str) -> None:
+    """Declare the headers of each answer, and that a service without keys asks for none."""
+    if "security" in operation:
+        operation["security"].append({})
+    for status, response in operation["responses"].items():
+        response["headers"] = _headers(status, allowed)
+
+
+def _headers(status: str, allowed: str) -> Json:
+    """Headers that every answer of this status has, by name."""
+    found = {"X-Request-ID": _header("of this request; an answer's request_id", "[0-9a-f]{32}")}
+    if status == "401":
+        found["WWW-Authenticate"] = _header("the header that must hold a key", "X-API-Key")
+    if status == "405":
+        found["Allow"] = _header("the methods that this path has", allowed)
+    if status == "503":
+        found["Retry-After"] = _header("seconds to wait before the next attempt", "[0-9]+")
+    return found
+
+
+def _header(description: str, pattern: str) -> Json:
+    return {"description": description, "required": True, "schema": {"type": "string", "pattern": f"^{pattern}$"}}
+
+
+def _forms(schema: Json) -> Iterator[Json]:
+    """Schemas of the multipart forms that a body may be: a field that is not declared is refused."""
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                yield schema["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
