@@ -48,5 +48,13 @@ def soak(
     report("soak", measure(quick=quick, minutes=minutes, clients=clients), quick=quick)
 
 
+@cli.command("report")
+def write_report() -> None:
+    """Write docs/reliability.md from what the experiments wrote."""
+    from reliability.markdown import write_page
+
+    write_page()
+
+
 if __name__ == "__main__":
     cli()

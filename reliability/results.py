@@ -36,7 +36,7 @@ def report(name: str, results: Mapping[str, Any], *, quick: bool, folder: Path =
         **provenance(),
         "results": results,
     }
-    (folder / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    (folder / f"{name}.json").writetext(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
 def show(name: str, results: Mapping[str, Any]) -> None:
@@ -44,27 +44,33 @@ def show(name: str, results: Mapping[str, Any]) -> None:
     console = Console()
     single = Table("figure", "value", title=name)
     for key, value in results.items():
-        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+        if is_table(value):
             console.print(_rows(key, value))
         else:
-            single.add_row(key, _text(value))
+            single.add_row(key, text(value))
     if single.row_count:
         console.print(single)
+
+
+def is_table(value: Any) -> bool:
+    """Whether it is a list of mappings."""
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
 def _rows(title: str, rows: list[Mapping[str, Any]]) -> Table:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = Table(*columns, title=title)
     for row in rows:
-        table.add_row(*(_text(row.get(column)) for column in columns))
+        table.add_row(*(text(row.get(column)) for column in columns))
     return table
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A figure as people read it."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {text(item)}" for key, item in value.items())
     return str(value)
