@@ -15,6 +15,8 @@ from app.api.middleware import RequestMiddleware
 from app.api.page import files, page
 from app.api.problems import install_problem_handlers
 from app.api.routes import health, router
+from app.observe.metrics import Metrics
+from app.observe.requests import ObserveMiddleware, templates
 from app.service import Analyzer
 from app.settings import Settings
 
@@ -32,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        analyzer = Analyzer(settings)
+        analyzer = Analyzer(settings, app.state.metrics)
         await run_in_threadpool(analyzer.load)
         app.state.analyzer = analyzer
         yield
@@ -48,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.metrics = Metrics()
     app.add_middleware(RequestMiddleware, max_bytes=settings.max_bytes)
     install_problem_handlers(app)
     install_document(app)
@@ -55,4 +58,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.include_router(page)
     app.mount("/web", files)
+    paths = templates([*health.routes, *router.routes, *page.routes, *app.routes])
+    app.add_middleware(ObserveMiddleware, metrics=app.state.metrics, paths=paths)
     return app

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from app.observe.metrics import Metrics
 from app.pipeline.backends import Precision
 from app.pipeline.bundle import MANIFEST, Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
@@ -58,10 +59,14 @@ class Analyzer:
 
     Args:
         settings: limits and where the bundles are.
+        metrics: what is told of the work.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._metrics = metrics
+        metrics.workers.set(settings.workers)
+        metrics.places.set(settings.queue)
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
         self._workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="analyse")
         self._places = threading.BoundedSemaphore(settings.workers + settings.queue)
@@ -71,7 +76,8 @@ class Analyzer:
         for manifest in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
             directory = manifest.parent
             try:
-                self._bundles[directory.name] = load_bundle(directory, self._settings.threads)
+                self._bundles[directory.name] = bundle = load_bundle(directory, self._settings.threads)
+                self._metrics.loaded(bundle)
                 log.info("bundle %s loaded", directory.name)
             except InvalidBundle as error:
                 self._bundles[directory.name] = error
@@ -132,6 +138,7 @@ class Analyzer:
 
         def work() -> T:
             analysis = analyse(data, bundle, max_pixels=self._settings.max_pixels, mpp=mpp, precision=precision)
+            self._metrics.analysed(bundle, analysis)
             k = bundle.manifest.n_clusters if n_prototypes else 0
             drawn = [_draw(bundle, cluster, n_prototypes, 0) for cluster in range(k)]
             return render(Result(analysis, bundle, drawn))
@@ -161,13 +168,24 @@ class Analyzer:
         """Do blocking work on a worker, off the event loop."""
         if not self._places.acquire(blocking=False):
             raise Busy("Every worker is busy and the queue is full; try again shortly.")
-        future = self._workers.submit(work)
+        self._metrics.waiting.inc()
+        future = self._workers.submit(self._begin, work)
         # A thread cannot be stopped: its place is free when it ends, not when its client is gone.
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(self._ended)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
         except TimeoutError as error:
             raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
+
+    def _begin(self, work: Callable[[], T]) -> T:
+        self._metrics.waiting.dec()
+        with self._metrics.busy.track_inprogress():
+            return work()
+
+    def _ended(self, future: Future[T]) -> None:
+        self._places.release()
+        if future.cancelled():
+            self._metrics.waiting.dec()
 
 
 def _draw(bundle: Bundle, cluster: int, n: int, seed: int) -> UInt8Array:

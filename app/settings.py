@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     queue: int = Field(default=16, ge=0, description="requests that may wait for a worker; more are answered 503")
     time_limit_s: float = Field(default=60.0, gt=0, description="from the arrival of the body to the answer")
     threads: int = Field(default=0, ge=0, description="threads of ONNX Runtime, 0 = one per core")
+    log_format: Literal["json", "text"] | None = Field(default=None, description="none: text on a terminal, else JSON")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     api_keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(
         default=(), description="JSON list; empty: no key is asked for"
     )

@@ -8,6 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.observe import context
+
 
 def safe_headers(request_id: str) -> dict[str, str]:
     """Headers of every response."""
@@ -33,6 +35,7 @@ class RequestMiddleware:
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        context.request_id.set(request_id)
         received = 0
 
         async def limited_receive() -> Message:

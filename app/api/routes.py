@@ -7,17 +7,19 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Response, UploadFile
 from fastapi.security import APIKeyHeader
+from starlette.concurrency import run_in_threadpool
 
 from app.api import present
 from app.api.formats import FORMATS, PNG, FormatName
 from app.api.formats.accept import wanted_format
-from app.api.problems import declare
+from app.api.problems import STATUS, declare
 from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
+from app.observe.metrics import CONTENT_TYPE, Metrics
 from app.pipeline.backends import Precision
 from app.pipeline.decode import FORMATS as UPLOADS
 from app.pipeline.decode import MPP_RANGE
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
-from app.service import Analyzer
+from app.service import Analyzer, Result
 from app.settings import Settings
 
 PNG_CONTENT = {PNG: {"schema": {"type": "string", "format": "binary"}}}
@@ -99,9 +101,12 @@ async def analyze(
         raise HTTPException(400, "The multipart form must hold exactly one file, in the field `tile`.")
     n_prototypes = prototypes if wanted == "json" else 0
     form, request_id = FORMATS[wanted], request.state.request_id
-    body = await analyzer.analyse(
-        await tile.read(), bundle, mpp, n_prototypes, precision, lambda result: form.render(result, request_id)
-    )
+
+    def render(result: Result) -> bytes:
+        request.state.n_cells = len(result.analysis.cells.areas_px)
+        return form.render(result, request_id)
+
+    body = await analyzer.analyse(await tile.read(), bundle, mpp, n_prototypes, precision, render)
     return Response(body, media_type=form.media_type)
 
 
@@ -185,3 +190,19 @@ async def readyz(analyzer: AnalyzerDep) -> HealthOut:
     """The default bundle is loaded and has reproduced its golden pair."""
     analyzer.bundle()
     return HealthOut(status="ready")
+
+
+@health.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request, analyzer: AnalyzerDep) -> Response:
+    """Counts and times for Prometheus, in its text format; no key is asked for, and nothing of a tile is told."""
+    measured: Metrics = request.app.state.metrics
+    try:
+        await readyz(analyzer)
+        measured.ready.set(1)
+    except tuple(STATUS):
+        measured.ready.set(0)
+    return Response(await run_in_threadpool(measured.text), media_type=CONTENT_TYPE)
