@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from app import __version__
-
-if TYPE_CHECKING:
-    from app.settings import Settings
+from app.shell import keys
+from app.shell.entry import read_settings as _settings
+from app.shell.entry import said as _said
 
 # What is imported within a command is not needed by the others, and takes a second.
 Format = StrEnum("Format", ["json", "geojson", "csv", "overlay", "labels", "stages"])  # typer has no list of literals
@@ -43,6 +42,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 bundle_cli = typer.Typer(no_args_is_help=True, help="Name the clusters of a bundle.")
 cli.add_typer(bundle_cli, name="bundle")
+cli.add_typer(keys.cli, name="keys")
 Cluster = Annotated[int, typer.Argument(min=0, help="Number of the cluster, from 0.")]
 
 
@@ -165,11 +165,16 @@ def prototypes(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (MARROWSCOPE_HOST, 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (MARROWSCOPE_PORT, 8000).")] = None,
+    without_keys: Annotated[
+        bool,
+        typer.Option("--without-keys", help="Let everybody in, from other machines too (MARROWSCOPE_WITHOUT_KEYS)."),
+    ] = False,
 ) -> None:
     """Serve the bundles over HTTP, until Ctrl-C.
 
     Other settings come from the environment: MARROWSCOPE_WORKERS,
-    MARROWSCOPE_API_KEYS and more are explained in README.md.
+    MARROWSCOPE_KEYS_FILE and more are explained in README.md. Addresses that
+    other machines reach need keys (marrowscope keys), or --without-keys.
 
     Examples:
       marrowscope serve                  # http://127.0.0.1:8000, for you only
@@ -179,12 +184,15 @@ def serve(
     """
     import uvicorn
 
+    from app.binding import check_access
     from app.main import create_app
     from app.memory import keep_buffers
 
     keep_buffers()
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
-    settings = _settings(**given)
+    given = {"host": host, "port": port, "without_keys": without_keys or None}
+    settings = _settings(**{name: value for name, value in given.items() if value is not None})
+    with _said():
+        check_access(settings)
     # server_header: the version of the server is nobody's business.
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
 
@@ -239,40 +247,6 @@ def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
     settings = _settings()
     with _said():
         typer.echo(change(settings.bundles_dir / (settings.bundle if bundle is None else bundle)))
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    """Say in a line what cannot be done, and end with status 1."""
-    from app.pipeline.errors import PipelineError
-
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # Typer's own: whoever read stdout has gone.
-    except (PipelineError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _settings(**given: Any) -> Settings:
-    """The settings of the environment, but for those that were given.
-
-    Raises:
-        typer.BadParameter: one of them is not valid.
-    """
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from app.settings import Settings
-
-    try:
-        return Settings(**given)
-    except SettingsError as error:
-        raise typer.BadParameter(f"{error} (lists are written as JSON)") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(first["msg"], param_hint=f"MARROWSCOPE_{first['loc'][0]}".upper()) from error
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -15,6 +15,7 @@ from app.api.middleware import RequestMiddleware
 from app.api.page import files, page
 from app.api.problems import install_problem_handlers
 from app.api.routes import health, router
+from app.keyring import Keyring, KeysUnreadable
 from app.observe.metrics import Metrics
 from app.observe.requests import ObserveMiddleware, templates
 from app.service import Analyzer
@@ -37,6 +38,8 @@ def create_app(settings: Settings) -> FastAPI:
         analyzer = Analyzer(settings, app.state.metrics)
         await run_in_threadpool(analyzer.load)
         app.state.analyzer = analyzer
+        with suppress(KeysUnreadable):  # It is in the log, and /readyz says it.
+            app.state.keyring.check()
         yield
         analyzer.close()
 
@@ -51,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
+    app.state.keyring = Keyring(settings.keys_file)
     app.add_middleware(RequestMiddleware, max_bytes=settings.max_bytes)
     install_problem_handlers(app)
     install_document(app)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -27,6 +27,5 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, description="threads of ONNX Runtime, 0 = one per core")
     log_format: Literal["json", "text"] | None = Field(default=None, description="none: text on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    api_keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(
-        default=(), description="JSON list; empty: no key is asked for"
-    )
+    keys_file: Path | None = Field(default=None, description="of `marrowscope keys`; none: no key is asked for")
+    without_keys: bool = Field(default=False, description="other machines may be served without a key")

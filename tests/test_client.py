@@ -1,5 +1,4 @@
 import hashlib
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from app.client import MEDIA_TYPES
 from marrowscope import Client, ServiceProblem
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
+from tests.keys_file import write_keys
 from tests.served import served
 
 KEY = "schlüssel"
@@ -25,9 +25,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(tmp_path_factory):
     """A service that asks for a key, analyses a single tile at a time and lets none wait."""
-    with served(api_keys=json.dumps([KEY]), workers=1, queue=0) as (_, found):
+    keys_file = write_keys(tmp_path_factory.mktemp("keys") / "keys.json", client=KEY)
+    with served(keys_file=keys_file, workers=1, queue=0) as (_, found):
         yield found
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from app.api.middleware import safe_headers
+from app.keyring import KeysUnreadable
 from app.pipeline import errors
 from app.service import Busy, NotReady, TookTooLong, UnknownBundle
 
@@ -32,6 +33,7 @@ STATUS: Mapping[type[Exception], int] = {
     errors.EngineUnavailable: 503,
     UnknownBundle: 404,
     NotReady: 503,
+    KeysUnreadable: 503,
     Busy: 503,
     TookTooLong: 504,
 }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Response, UploadFile
-from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
 
 from app.api import present
 from app.api.formats import FORMATS, PNG, FormatName
 from app.api.formats.accept import wanted_format
+from app.api.keys import KeyedRoute, api_key
 from app.api.problems import STATUS, declare
 from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
 from app.observe.metrics import CONTENT_TYPE, Metrics
@@ -20,7 +19,6 @@ from app.pipeline.decode import FORMATS as UPLOADS
 from app.pipeline.decode import MPP_RANGE
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
 from app.service import Analyzer, Result
-from app.settings import Settings
 
 PNG_CONTENT = {PNG: {"schema": {"type": "string", "format": "binary"}}}
 ANALYSIS_CONTENT = {
@@ -28,20 +26,6 @@ ANALYSIS_CONTENT = {
     FORMATS["csv"].media_type: {"schema": {"type": "string"}},
     **PNG_CONTENT,
 }
-
-_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only when the service has keys set")
-
-
-def require_key(request: Request, key: Annotated[str | None, Depends(_api_key)]) -> None:
-    """Refuse a request without one of the keys, when there are any."""
-    settings: Settings = request.app.state.settings
-    # Header bytes arrive decoded as latin-1.
-    offered = (key or "").encode("latin-1")
-    # Every key is compared, so that the time does not tell which one came close.
-    matches = [secrets.compare_digest(offered, known.get_secret_value().encode()) for known in settings.api_keys]
-    if settings.api_keys and not any(matches):
-        raise HTTPException(401, "A valid key is needed in the header X-API-Key.", {"WWW-Authenticate": "X-API-Key"})
-
 
 UPLOAD_TYPES = ", ".join(f"image/{name.lower()}" for name in UPLOADS)
 UPLOAD = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"tile": {"contentType": UPLOAD_TYPES}}}}}}
@@ -58,7 +42,7 @@ BundleQuery = Annotated[str | None, Query(description="name of a bundle; default
 SeedQuery = Annotated[int, Query(ge=0, le=MAX_SEED, description="the same seed gives the same cells")]
 
 health = APIRouter(tags=["health"], responses=declare(405, 500))
-router = APIRouter(dependencies=[Depends(require_key)], responses=declare(401, 405, 422, 500, 503))
+router = APIRouter(route_class=KeyedRoute, dependencies=[Depends(api_key)], responses=declare(401, 405, 422, 500, 503))
 
 
 @router.post(
@@ -186,8 +170,9 @@ async def livez() -> HealthOut:
 
 
 @health.get("/readyz", responses=declare(503))
-async def readyz(analyzer: AnalyzerDep) -> HealthOut:
-    """The default bundle is loaded and has reproduced its golden pair."""
+async def readyz(request: Request, analyzer: AnalyzerDep) -> HealthOut:
+    """The default bundle is loaded and has reproduced its golden pair, and the keys can be read where there are any."""
+    request.app.state.keyring.check()
     analyzer.bundle()
     return HealthOut(status="ready")
 
@@ -201,7 +186,7 @@ async def metrics(request: Request, analyzer: AnalyzerDep) -> Response:
     """Counts and times for Prometheus, in its text format; no key is asked for, and nothing of a tile is told."""
     measured: Metrics = request.app.state.metrics
     try:
-        await readyz(analyzer)
+        await readyz(request, analyzer)
         measured.ready.set(1)
     except tuple(STATUS):
         measured.ready.set(0)

@@ -1,27 +1,55 @@
-import pytest
-from pydantic import ValidationError
+import json
+import logging
+import os
 
-from app.settings import Settings
+import pytest
+from starlette.requests import Request
+
+from app.api.keys import require_key
+from app.keys import add_key, remove_key
 from tests.api.answers import assert_problem, post_tile
+from tests.keys_file import write_keys
 
 GUARDED = ["/bundles", "/bundles/marrow", "/prototypes", "/prototypes/0"]
 
 
 @pytest.fixture
-def guarded(serve):
-    return serve(api_keys=("first-key", "schlüssel"))
+def keys_file(tmp_path):
+    return write_keys(tmp_path / "keys.json", scanner="first-key", München="schlüssel")
+
+
+@pytest.fixture
+def guarded(serve, keys_file):
+    return serve(keys_file=keys_file)
+
+
+def status(client, key):
+    return client.get("/bundles", headers={"X-API-Key": key.encode()}).status_code
 
 
 @pytest.mark.parametrize("path", GUARDED)
-@pytest.mark.parametrize("key", [None, "", "wrong", "first-ke", "first-key2", "FIRST-KEY"])
+@pytest.mark.parametrize("key", [None, "", "wrong", "first-ke", "first-key2", "FIRST-KEY", "scanner"])
 def test_without_a_right_key_it_is_401(guarded, path, key):
     response = guarded.get(path, headers={} if key is None else {"X-API-Key": key})
     assert_problem(response, 401, "X-API-Key")
-    assert response.headers["WWW-Authenticate"]
+    assert response.headers["WWW-Authenticate"] == "X-API-Key"
+
+
+def test_what_the_file_says_is_not_a_key(guarded, keys_file):
+    for entry in json.loads(keys_file.read_text(encoding="utf-8")):
+        assert status(guarded, entry["sha256"]) == status(guarded, entry["name"]) == 401
 
 
 def test_analysis_is_refused_without_a_key(guarded, sample):
     assert_problem(post_tile(guarded, sample), 401)
+
+
+def test_upload_is_not_read_without_a_key(guarded):
+    """A body that breaks off is a 400 to who may send it; to others it is as if there were none."""
+    broken = {"content": b"--x\r\nbroken", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+    assert_problem(guarded.post("/analyze", **broken), 401)
+    broken["headers"]["X-API-Key"] = "first-key"
+    assert_problem(guarded.post("/analyze", **broken), 400)
 
 
 @pytest.mark.parametrize("path", GUARDED)
@@ -35,9 +63,8 @@ def test_analysis_is_served_with_a_key(guarded, sample):
 
 
 def test_key_need_not_be_ascii(guarded):
-    wrong = guarded.get("/bundles", headers={"X-API-Key": "schlüssl".encode()})
-    assert_problem(wrong, 401)
-    assert guarded.get("/bundles", headers={"X-API-Key": "schlüssel".encode()}).status_code == 200
+    assert status(guarded, "schlüssl") == 401
+    assert status(guarded, "schlüssel") == 200
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/openapi.json", "/docs"])
@@ -54,14 +81,81 @@ def test_no_key_is_asked_for_when_none_is_set(client):
     assert client.get("/bundles", headers={"X-API-Key": "anything"}).status_code == 200
 
 
-def test_keys_come_from_the_environment_and_are_not_shown(monkeypatch):
-    monkeypatch.setenv("MARROWSCOPE_API_KEYS", '["a-secret"]')
-    settings = Settings()
-    assert [key.get_secret_value() for key in settings.api_keys] == ["a-secret"]
-    assert "a-secret" not in repr(settings)
+@pytest.mark.parametrize(("key", "name"), [("schlüssel", "München"), ("first-key", "scanner")])
+def test_request_knows_whose_key_it_is(guarded, key, name):
+    request = Request({"type": "http", "app": guarded.app, "headers": [(b"x-api-key", key.encode())]})
+    require_key(request)
+    assert request.state.key_name == name
 
 
-def test_empty_key_is_no_key():
-    """A key of no characters would let in whoever sends none."""
-    with pytest.raises(ValidationError):
-        Settings(api_keys=("",))
+def test_request_has_no_name_where_no_key_is_asked_for(client):
+    request = Request({"type": "http", "app": client.app, "headers": [(b"x-api-key", b"anything")]})
+    require_key(request)
+    assert request.state.key_name is None
+
+
+def test_keys_are_added_and_revoked_while_it_runs(guarded, keys_file):
+    token = add_key(keys_file, "new")
+    assert status(guarded, token) == status(guarded, "first-key") == 200
+    remove_key(keys_file, "scanner")
+    assert status(guarded, token) == 200
+    assert status(guarded, "first-key") == 401
+
+
+def test_key_removed_within_a_tick_of_the_clock_is_refused(guarded, keys_file):
+    token = add_key(keys_file, "new")
+    written = os.stat(keys_file)
+    assert status(guarded, token) == 200
+    remove_key(keys_file, "new")
+    os.utime(keys_file, ns=(written.st_atime_ns, written.st_mtime_ns))
+    assert status(guarded, token) == 401
+
+
+def test_nobody_gets_in_when_the_last_key_is_removed(guarded, keys_file):
+    for name in ("scanner", "München"):
+        remove_key(keys_file, name)
+    for key in ("", "first-key", "schlüssel"):
+        assert status(guarded, key) == 401
+    assert guarded.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_text(""),
+        lambda path: path.write_text("{}"),
+        lambda path: path.write_text('[{"name": "scanner"}]'),
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    ],
+    ids=["missing", "empty", "no list", "half a key", "cut"],
+)
+def test_nobody_gets_in_while_the_file_is_broken(guarded, keys_file, damage, caplog):
+    whole = keys_file.read_bytes()
+    assert status(guarded, "first-key") == 200
+    damage(keys_file)
+    with caplog.at_level(logging.ERROR):
+        for key in ("first-key", "wrong"):
+            assert_problem(guarded.get("/bundles", headers={"X-API-Key": key}), 503, "keys")
+        ready = guarded.get("/readyz")
+    assert_problem(ready, 503, "keys")
+    assert str(keys_file.parent) not in ready.text
+    assert guarded.get("/livez").status_code == 200
+    (said,) = [record.getMessage() for record in caplog.records if "nobody is let in" in record.getMessage()]
+    assert str(keys_file) in said
+    keys_file.write_bytes(whole)
+    assert status(guarded, "first-key") == guarded.get("/readyz").status_code == 200
+
+
+def test_key_of_no_characters_lets_nobody_in(serve, tmp_path):
+    """A request without a key has one of no characters."""
+    empty = serve(keys_file=write_keys(tmp_path / "keys.json", nobody=""))
+    assert empty.get("/bundles").status_code == status(empty, "") == 401
+
+
+def test_keys_are_not_logged(guarded, caplog):
+    with caplog.at_level(logging.DEBUG):
+        status(guarded, "first-key")
+        status(guarded, "a-wrong-key")
+    assert "first-key" not in caplog.text
+    assert "a-wrong-key" not in caplog.text

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from app.api.page import WEB
+from tests.keys_file import write_keys
 
 
 def policy(response):
@@ -73,8 +74,8 @@ def test_file_that_did_not_change_is_not_sent_again(client):
     assert first.headers["cache-control"] == "no-cache"
 
 
-def test_page_needs_no_key_but_what_it_asks_for_does(serve):
-    with_key = serve(api_keys=("secret",))
+def test_page_needs_no_key_but_what_it_asks_for_does(serve, tmp_path):
+    with_key = serve(keys_file=write_keys(tmp_path / "keys.json", lab="secret"))
     assert with_key.get("/").status_code == 200
     assert with_key.get("/web/main.js").status_code == 200
     assert with_key.get("/bundles/marrow/sample").status_code == 401

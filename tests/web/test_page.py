@@ -5,6 +5,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.keys_file import write_keys
+from tests.served import served
 from tests.web.steps import SHOWN, download, hover, try_sample, upload
 
 pytestmark = pytest.mark.slow
@@ -209,10 +211,8 @@ def test_service_that_is_gone_is_said_in_words(page):
     assert "cannot be reached" in page.text_content("#problems")
 
 
-def test_api_key_is_asked_for_where_one_is_needed(browser, sample_bytes):
-    from tests.served import served
-
-    with served(api_keys='["secret"]') as (_, url):
+def test_api_key_is_asked_for_where_one_is_needed(browser, sample_bytes, tmp_path):
+    with served(keys_file=write_keys(tmp_path / "keys.json", browser="secret")) as (_, url):
         page = browser.new_page()
         page.goto(url)
         page.wait_for_selector("#key")

@@ -1,0 +1,46 @@
+"""What every command does: read the settings of the environment, and say in a line what cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """Say in a line what cannot be done, and end with status 1."""
+    from app.pipeline.errors import PipelineError
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # Typer's own: whoever read stdout has gone.
+    except (PipelineError, OSError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings of the environment, but for those that were given.
+
+    Raises:
+        typer.BadParameter: one of them is not valid.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from app.settings import Settings
+
+    try:
+        return Settings(**given)
+    except SettingsError as error:
+        raise typer.BadParameter(f"{error} (lists are written as JSON)") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(first["msg"], param_hint=f"MARROWSCOPE_{first['loc'][0]}".upper()) from error
