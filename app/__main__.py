@@ -187,6 +187,7 @@ def serve(
     from app.binding import check_access
     from app.main import create_app
     from app.memory import keep_buffers
+    from app.observe.logs import log_config
 
     keep_buffers()
     given = {"host": host, "port": port, "without_keys": without_keys or None}
@@ -194,7 +195,15 @@ def serve(
     with _said():
         check_access(settings)
     # server_header: the version of the server is nobody's business.
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        server_header=False,
+        # Its lines would hold paths and queries; app/observe/requests.py tells a request in one of its own.
+        access_log=False,
+        log_config=log_config(settings.log_format, settings.log_level),
+    )
 
 
 @cli.command()
