@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 from bench.process import rss_mb
 from bench.server import Server
 from bench.soak import WARM_UP, drift
 from reliability.requests_mix import mix
 from reliability.serving import serving
-from reliability.soak_client import Address, Tally, ask_alone, run_clients
+from reliability.soak_client import Tally, ask_alone, under_load
+from reliability.soak_wire import address_of
 
 QUICK_MINUTES = 0.4
 TICK_S = 0.25
@@ -93,22 +93,16 @@ def measure(*, quick: bool, minutes: float = 30, clients: int = 16, seed: int = 
 
 
 def _soak(server: Server, seconds: float, clients: int, seed: int) -> dict[str, Any]:
-    address, cases, tally = _address(server.url), mix(), Tally()
+    address, cases, tally = address_of(server.url), mix(), Tally()
     expected = ask_alone(address, cases)
     watch = Watch(server.pid, tally)
 
     def load(share: float, phase: int) -> dict[str, int | None]:
-        run_clients(
-            address,
-            cases,
-            expected,
-            tally,
-            clients=clients,
-            seconds=seconds * share,
-            seed=2 * seed + phase,
-            on_tick=watch.look,
-            tick_s=TICK_S,
-        )
+        end = perf_counter() + seconds * share
+        with under_load(address, cases, expected, tally, clients=clients, seed=2 * seed + phase):
+            while perf_counter() < end:
+                watch.look()
+                time.sleep(TICK_S)
         time.sleep(SETTLE_S)
         return held(server.pid)
 
@@ -147,8 +141,3 @@ def figures(tally: Tally) -> dict[str, Any]:
         "max_ms": milliseconds(1),
         "what_went_wrong": [*tally.wrong[:5], *tally.lost[:5]],
     }
-
-
-def _address(url: str) -> Address:
-    parts = urlsplit(url)
-    return str(parts.hostname), int(parts.port or 80)
