@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from app import __version__
+from app.api.docs import docs, docs_files
 from app.api.document import install_document
+from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware, keep_uploads_in_memory
 from app.api.middleware import RequestMiddleware
 from app.api.page import files, page
 from app.api.problems import install_problem_handlers
@@ -43,25 +44,30 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         analyzer.close()
 
-    # The documentation page must work in a laboratory without internet: its scripts come from a package.
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Marrowscope",
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        form_limits={"max_files": MAX_FILES, "max_fields": MAX_FIELDS},
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
     app.state.keyring = Keyring(settings.keys_file)
-    app.add_middleware(RequestMiddleware, max_bytes=settings.max_bytes)
+    keep_uploads_in_memory()
+    app.add_middleware(LimitsMiddleware, settings=settings)
+    app.add_middleware(RequestMiddleware)
     install_problem_handlers(app)
     install_document(app)
     app.include_router(health)
     app.include_router(router)
     app.include_router(page)
+    app.include_router(docs)
     app.mount("/web", files)
-    paths = templates([*health.routes, *router.routes, *page.routes, *app.routes])
+    app.mount("/docs/files", docs_files)
+    paths = templates([*health.routes, *router.routes, *page.routes, *docs.routes, *app.routes])
     app.add_middleware(ObserveMiddleware, metrics=app.state.metrics, paths=paths)
     return app

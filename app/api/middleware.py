@@ -1,32 +1,40 @@
-"""What every request passes through: its id, the limit on its body, safe response headers."""
+"""What every request passes through: its id, safe response headers."""
 
 from __future__ import annotations
 
 import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.observe import context
 
 
 def safe_headers(request_id: str) -> dict[str, str]:
-    """Headers of every response."""
-    return {"X-Request-ID": request_id, "X-Content-Type-Options": "nosniff"}
+    """Headers of every response, but for those that it brings itself: the page has its own policy."""
+    return {
+        "X-Request-ID": request_id,
+        "X-Content-Type-Options": "nosniff",
+        # An answer is about a patient's tile: no cache keeps it.
+        "Cache-Control": "no-store",
+        # Opened by itself, an answer runs nothing and loads nothing; no other site may frame or embed it.
+        "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+    }
 
 
 class RequestMiddleware:
-    """Gives each request an id and cuts a body that is too large, declared or not.
+    """Gives each request an id, and each response its headers.
 
     Args:
         app: the application.
-        max_bytes: largest body.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
@@ -36,32 +44,12 @@ class RequestMiddleware:
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         context.request_id.set(request_id)
-        received = 0
-
-        async def limited_receive() -> Message:
-            nonlocal received
-            # Checked on the first read, inside the application, so that the answer is one of its problems.
-            if self._declared(scope) > self.max_bytes:
-                raise self._too_large()
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise self._too_large()
-            return message
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(safe_headers(request_id))
+                headers = MutableHeaders(scope=message)
+                for name, value in safe_headers(request_id).items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        await self.app(scope, limited_receive, send_with_headers)
-
-    @staticmethod
-    def _declared(scope: Scope) -> int:
-        declared = Headers(scope=scope).get("content-length", "0")
-        return int(declared) if declared.isdecimal() else 0
-
-    def _too_large(self) -> HTTPException:
-        # The unread rest of the body would be taken for the next request: close the connection.
-        text = f"The request body may have at most {self.max_bytes} bytes."
-        return HTTPException(413, text, headers={"Connection": "close"})
+        await self.app(scope, receive, send_with_headers)
