@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.observe.metrics import Metrics
 from app.pipeline.backends import Precision
@@ -23,6 +22,8 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+BUSY = "Every worker is busy and the queue is full; try again shortly."
 
 
 class ServiceError(Exception):
@@ -69,7 +70,7 @@ class Analyzer:
         metrics.places.set(settings.queue)
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
         self._workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="analyse")
-        self._places = threading.BoundedSemaphore(settings.workers + settings.queue)
+        self._under_way: set[Future[Any]] = set()
 
     def load(self) -> None:
         """Load every bundle of the directory; one that is invalid is kept with its reason."""
@@ -164,13 +165,19 @@ class Analyzer:
         except OSError as error:
             raise NotReady(f"The bundle's {SAMPLE} cannot be read.") from error
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every worker and every place of the queue is taken; asked on the event loop, where work comes in."""
+        return len(self._under_way) >= self._settings.workers + self._settings.queue
+
     async def _run(self, work: Callable[[], T]) -> T:
         """Do blocking work on a worker, off the event loop."""
-        if not self._places.acquire(blocking=False):
-            raise Busy("Every worker is busy and the queue is full; try again shortly.")
+        if self.is_full:
+            raise Busy(BUSY)
         self._metrics.waiting.inc()
         future = self._workers.submit(self._begin, work)
         # A thread cannot be stopped: its place is free when it ends, not when its client is gone.
+        self._under_way.add(future)
         future.add_done_callback(self._ended)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
@@ -183,7 +190,7 @@ class Analyzer:
             return work()
 
     def _ended(self, future: Future[T]) -> None:
-        self._places.release()
+        self._under_way.discard(future)
         if future.cancelled():
             self._metrics.waiting.dec()
 

@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=2, ge=1, description="tiles analysed at the same time")
     queue: int = Field(default=16, ge=0, description="requests that may wait for a worker; more are answered 503")
     time_limit_s: float = Field(default=60.0, gt=0, description="from the arrival of the body to the answer")
+    body_timeout_s: float = Field(default=30.0, gt=0, description="for a request body to arrive; then 408")
     threads: int = Field(default=0, ge=0, description="threads of ONNX Runtime, 0 = one per core")
     log_format: Literal["json", "text"] | None = Field(default=None, description="none: text on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = "info"

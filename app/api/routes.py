@@ -41,14 +41,18 @@ AnalyzerDep = Annotated[Analyzer, Depends(get_analyzer)]
 BundleQuery = Annotated[str | None, Query(description="name of a bundle; default: the shipped one")]
 SeedQuery = Annotated[int, Query(ge=0, le=MAX_SEED, description="the same seed gives the same cells")]
 
-health = APIRouter(tags=["health"], responses=declare(405, 500))
-router = APIRouter(route_class=KeyedRoute, dependencies=[Depends(api_key)], responses=declare(401, 405, 422, 500, 503))
+health = APIRouter(tags=["health"], responses=declare(405, 414, 431, 500))
+router = APIRouter(
+    route_class=KeyedRoute,
+    dependencies=[Depends(api_key)],
+    responses=declare(401, 405, 414, 422, 431, 500, 503),
+)
 
 
 @router.post(
     "/analyze",
     response_class=Response,
-    responses={200: {"model": AnalysisOut, "content": ANALYSIS_CONTENT}, **declare(400, 404, 406, 413, 415, 504)},
+    responses={200: {"model": AnalysisOut, "content": ANALYSIS_CONTENT}, **declare(400, 404, 406, 408, 413, 415, 504)},
     openapi_extra=UPLOAD,
     tags=["analysis"],
 )
