@@ -40,14 +40,14 @@ def pooled_conv(conv: nn.Module) -> nn.Conv2d:
     Args:
         conv: an odd, square kernel at stride 1.
     """
-    assert isinstance(conv, nn.Conv2d)
-    assert conv.bias is not None
+    assert isinstance(conv, nn.Conv2d)  # noqa: S101 - for mypy: an attribute of a module may be anything
+    assert conv.bias is not None  # noqa: S101 - for mypy: Q has a bias everywhere
     edge = conv.kernel_size[0] + 1
     pooled = nn.Conv2d(conv.in_channels, conv.out_channels, edge, stride=2, padding=conv.padding)  # type: ignore[arg-type]
     shifts = [(x, 1 - x, y, 1 - y) for x in (0, 1) for y in (0, 1)]
     with torch.no_grad():
         pooled.weight.copy_(torch.stack([functional.pad(conv.weight, shift) for shift in shifts]).mean(dim=0))
-        assert pooled.bias is not None
+        assert pooled.bias is not None  # noqa: S101 - for mypy: it was made with one
         pooled.bias.copy_(conv.bias)
     return pooled
 

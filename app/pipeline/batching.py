@@ -59,7 +59,7 @@ class Batched:
                 self._serve(self._collect(request))
         if request.error is not None:
             raise request.error
-        assert request.described is not None
+        assert request.described is not None  # noqa: S101 - for mypy: there is an answer or an error
         return request.described
 
     def generate(self, latent: Float32Array) -> Float32Array:
