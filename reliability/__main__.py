@@ -56,5 +56,23 @@ def write_report() -> None:
     write_page()
 
 
+@cli.command()
+def contract(
+    quick: Quick = False, cases: Annotated[int, typer.Option(min=1, help="Requests, at least.")] = 5000
+) -> None:
+    """The running service against openapi.json, in requests made up by schemathesis."""
+    from reliability.contract import measure
+
+    report("contract", measure(quick=quick, cases=cases), quick=quick)
+
+
+@cli.command()
+def corpus() -> None:
+    """Draw the fuzzer's tiles anew, into reliability/corpus."""
+    from reliability.corpus_files import write_corpus
+
+    typer.echo(f"{write_corpus()} bytes written.")
+
+
 if __name__ == "__main__":
     cli()
