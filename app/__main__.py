@@ -165,6 +165,7 @@ def prototypes(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (MARROWSCOPE_HOST, 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (MARROWSCOPE_PORT, 8000).")] = None,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Each analyses tiles; one that dies is replaced.")] = 1,
     without_keys: Annotated[
         bool,
         typer.Option("--without-keys", help="Let everybody in, from other machines too (MARROWSCOPE_WITHOUT_KEYS)."),
@@ -182,28 +183,14 @@ def serve(
       marrowscope serve --host 0.0.0.0   # for every machine that reaches you
       curl -F tile=@tile.png http://127.0.0.1:8000/analyze
     """
-    import uvicorn
-
+    from app import server
     from app.binding import check_access
-    from app.main import create_app
-    from app.memory import keep_buffers
-    from app.observe.logs import log_config
 
-    keep_buffers()
     given = {"host": host, "port": port, "without_keys": without_keys or None}
     settings = _settings(**{name: value for name, value in given.items() if value is not None})
     with _said():
         check_access(settings)
-    # server_header: the version of the server is nobody's business.
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        server_header=False,
-        # Its lines would hold paths and queries; app/observe/requests.py tells a request in one of its own.
-        access_log=False,
-        log_config=log_config(settings.log_format, settings.log_level),
-    )
+    server.serve(settings, processes)
 
 
 @cli.command()
