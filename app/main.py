@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from app import __version__
+from app.api.audit import AuditMiddleware
 from app.api.docs import docs, docs_files
 from app.api.document import install_document
 from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware, keep_uploads_in_memory
@@ -16,6 +17,7 @@ from app.api.middleware import RequestMiddleware
 from app.api.page import files, page
 from app.api.problems import install_problem_handlers
 from app.api.routes import health, router
+from app.audit.log import AuditLog
 from app.keyring import Keyring, KeysUnreadable
 from app.observe.metrics import Metrics
 from app.observe.requests import ObserveMiddleware, templates
@@ -39,6 +41,8 @@ def create_app(settings: Settings) -> FastAPI:
         analyzer = Analyzer(settings, app.state.metrics)
         await run_in_threadpool(analyzer.load)
         app.state.analyzer = analyzer
+        if app.state.audit_log:
+            await run_in_threadpool(app.state.audit_log.open)
         with suppress(KeysUnreadable):  # It is in the log, and /readyz says it.
             app.state.keyring.check()
         yield
@@ -57,8 +61,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = Metrics()
     app.state.keyring = Keyring(settings.keys_file)
+    app.state.audit_log = AuditLog(settings.audit_log) if settings.audit_log else None
     keep_uploads_in_memory()
     app.add_middleware(LimitsMiddleware, settings=settings)
+    if app.state.audit_log:
+        app.add_middleware(AuditMiddleware, log=app.state.audit_log)
     app.add_middleware(RequestMiddleware)
     install_problem_handlers(app)
     install_document(app)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _lockable(path: Path) -> Path:
+    """Refuse a log where its file cannot be locked."""
+    if sys.platform == "win32":
+        raise ValueError("an audit log needs Linux or macOS, found Windows")
+    return path
+
+
+LogFile = Annotated[Path, AfterValidator(_lockable)]
 
 
 class Settings(BaseSettings):
@@ -29,4 +40,5 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] | None = Field(default=None, description="none: text on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     keys_file: Path | None = Field(default=None, description="of `marrowscope keys`; none: no key is asked for")
+    audit_log: LogFile | None = Field(default=None, description="a line per request to /analyze; none: no log")
     without_keys: bool = Field(default=False, description="other machines may be served without a key")

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from app.api.palette import cluster_color, hex_color
+from app.api.provenance import result_sha256
 from app.api.schemas import (
     NOTICE,
     AnalysisOut,
@@ -23,12 +24,14 @@ from app.api.schemas import (
     GroupOut,
     LabelOut,
     OutliersOut,
+    ParametersOut,
     PlacementOut,
     PrototypesOut,
     QualityOut,
     TileOut,
     TimingOut,
 )
+from app.code_version import code_version
 from app.pipeline.bundle import Bundle
 from app.pipeline.diagnose import Label
 from app.pipeline.manifest import ImageLevel
@@ -58,7 +61,7 @@ def base64_pngs(cells: UInt8Array) -> list[str]:
 def analysis_out(result: Result, request_id: str) -> AnalysisOut:
     """The body of POST /analyze."""
     analysis = result.analysis
-    return AnalysisOut(
+    answer = AnalysisOut(
         request_id=request_id,
         notice=NOTICE,
         tile=TileOut(
@@ -79,8 +82,18 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
         clusters=_clusters(result),
         label=_label(analysis.label, result.bundle.manifest.image_level),
         bundle=BundleUsed(**_identity(result.bundle), precision=analysis.precision),
+        parameters=ParametersOut(
+            bundle=result.bundle.manifest.name,
+            mpp=analysis.tile.mpp,
+            precision=analysis.precision,
+            prototypes=len(result.prototypes[0]) if result.prototypes else 0,
+        ),
+        code_version=code_version(),
+        result_sha256="",
         timing_ms=TimingOut(**{stage: round(ms, 3) for stage, ms in analysis.timing_ms.items()}),
     )
+    answer.result_sha256 = result_sha256(answer)
+    return answer
 
 
 def _flag(flag: Flag) -> FlagOut:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from app.api.middleware import safe_headers
+from app.audit.log import NotWritten
 from app.keyring import KeysUnreadable
 from app.pipeline import errors
 from app.service import Busy, NotReady, TookTooLong, UnknownBundle
@@ -34,6 +35,7 @@ STATUS: Mapping[type[Exception], int] = {
     UnknownBundle: 404,
     NotReady: 503,
     KeysUnreadable: 503,
+    NotWritten: 503,
     Busy: 503,
     TookTooLong: 504,
 }

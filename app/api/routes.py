@@ -13,6 +13,7 @@ from app.api.formats.accept import wanted_format
 from app.api.keys import KeyedRoute, api_key
 from app.api.problems import STATUS, declare
 from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
+from app.audit.log import AuditLog
 from app.observe.metrics import CONTENT_TYPE, Metrics
 from app.pipeline.backends import Precision
 from app.pipeline.decode import FORMATS as UPLOADS
@@ -92,9 +93,11 @@ async def analyze(
 
     def render(result: Result) -> bytes:
         request.state.n_cells = len(result.analysis.cells.areas_px)
-        return form.render(result, request_id)
+        request.state.answer = answer = present.analysis_out(result, request_id)
+        return form.write(result.analysis, answer)
 
-    body = await analyzer.analyse(await tile.read(), bundle, mpp, n_prototypes, precision, render)
+    request.state.format, request.state.upload = wanted, await tile.read()
+    body = await analyzer.analyse(request.state.upload, bundle, mpp, n_prototypes, precision, render)
     return Response(body, media_type=form.media_type)
 
 
@@ -175,8 +178,11 @@ async def livez() -> HealthOut:
 
 @health.get("/readyz", responses=declare(503))
 async def readyz(request: Request, analyzer: AnalyzerDep) -> HealthOut:
-    """The default bundle is loaded and has reproduced its golden pair, and the keys can be read where there are any."""
+    """The default bundle has reproduced its golden pair; keys can be read and the audit log written, where there are."""
     request.app.state.keyring.check()
+    audit_log: AuditLog | None = request.app.state.audit_log
+    if audit_log:
+        await run_in_threadpool(audit_log.retry)
     analyzer.bundle()
     return HealthOut(status="ready")
 

@@ -170,6 +170,15 @@ class BundleUsed(BundleIdentity):
     )
 
 
+class ParametersOut(_Answer):
+    """Asked with these, the same bundle and code answer the same tile with the same result."""
+
+    bundle: str = Field(description="name of the bundle, the default one's too")
+    mpp: float | None = Field(description="µm per pixel; null: none was given")
+    precision: Precision = Field(description="that the answer has, which may be full where fast was asked")
+    prototypes: int = Field(description="per cluster; 0: none were asked for")
+
+
 class TimingOut(_Answer):
     """Milliseconds per stage."""
 
@@ -193,6 +202,15 @@ class AnalysisOut(_Answer):
     clusters: list[ClusterOut] = Field(description="all of the bundle's, by number")
     label: LabelOut
     bundle: BundleUsed
+    parameters: ParametersOut
+    code_version: str = Field(
+        description="of the service: version, and first 12 digits of a SHA-256 of its source, as 0.1.0+5be1f0c2a9d3"
+    )
+    result_sha256: str = Field(
+        description="of this answer as canonical JSON without request_id, code_version, bundle.backend, bundle.device, "
+        "timing_ms and itself, hexadecimal: the same result has the same one. docs/decisions/0015-provenance.md says "
+        "how to compute it",
+    )
     timing_ms: TimingOut
 
 

@@ -1,0 +1,53 @@
+"""Which code answers, and on what: so that a result can be traced and repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from app import __version__
+
+PACKAGE = Path(__file__).parent
+DIGITS = 12
+"""Of the source's checksum that are told."""
+LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "scikit-image", "scipy")
+"""Those that the numbers of an answer pass through."""
+
+
+@cache
+def code_version() -> str:
+    """The version, and a checksum of every Python file of the package: `0.1.0+5be1f0c2a9d3`.
+
+    Two installations with the same one run the same code, whether they came from git, a wheel or an image. The checksum
+    is the SHA-256 of each file's path in the package and the SHA-256 of its text, in the order of the paths.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: path.relative_to(PACKAGE).as_posix()):
+        # git may have given the lines the ends that Windows likes.
+        text = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {hashlib.sha256(text).hexdigest()}\n".encode())
+    return f"{__version__}+{digest.hexdigest()[:DIGITS]}"
+
+
+@cache
+def environment() -> dict[str, str]:
+    """The processor and the versions of Python and the libraries; the last digits of an answer may depend on each."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "unknown"  # The GPU build of ONNX Runtime has another name.
+    return {"processor": _processor(), "system": platform.system(), "python": platform.python_version(), **versions}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []  # Not Linux.
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
