@@ -12,10 +12,11 @@ UV   := $(BIN)/uv
 LOCK := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 # For Linux, macOS and Windows and every supported Python, with one version of each package.
 EVERYWHERE := --universal --fork-strategy fewest
+AUDIT := $(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run install test test-fast check format bench openapi lock clean
+.PHONY: help run install test test-fast check format bench openapi lock audit clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -56,6 +57,11 @@ lock: $(VENV)/.uv ## write the hash-locked requirements anew (ARGS=--upgrade for
 	$(LOCK) --python-platform x86_64-manylinux_2_28 $(ARGS) -o requirements/gpu.txt pyproject.toml requirements/gpu.in \
 	    --constraints requirements/serve.txt --excludes requirements/gpu-replaces.in
 
+# Strict: a package that could not be looked up is a failure too.
+audit: $(VENV)/.audit ## look the locked packages up among the known vulnerabilities (needs the internet)
+	$(AUDIT) -r requirements/serve.txt -r requirements/gpu.txt -r requirements/test.txt
+	$(AUDIT) -r requirements/torch.txt
+
 clean: ## remove .venv, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -82,4 +88,10 @@ $(VENV)/.test: $(VENV)/.serve requirements/test.txt requirements/torch.txt
 
 $(VENV)/.uv: $(VENV)/.created
 	@$(PIP) install uv==0.13.9
+	@touch $@
+
+# In an environment of its own: what it needs is not locked, and must not change what is.
+$(VENV)/.audit: $(VENV)/.created
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1
 	@touch $@

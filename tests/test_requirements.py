@@ -1,0 +1,44 @@
+import re
+import tomllib
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+FLOORS = {"python-multipart": "0.0.32", "starlette": "1.3.1", "pillow": "12.3"}
+"""What reads uploads: the first releases without a known vulnerability. The others are looked up by `make audit`."""
+
+
+def version(text):
+    return tuple(int(part) for part in text.split("."))
+
+
+def locked(name):
+    """Package → every version that the file has of it."""
+    text = (REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    found = {}
+    for package, number in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==([\d.]+)", text):
+        found.setdefault(package.lower(), set()).add(version(number))
+    return found
+
+
+@pytest.mark.parametrize("name", ["serve", "gpu", "test"])
+@pytest.mark.parametrize(("package", "floor"), FLOORS.items())
+def test_what_reads_uploads_is_locked_without_known_vulnerabilities(name, package, floor):
+    assert min(locked(name)[package]) >= version(floor)
+
+
+@pytest.mark.parametrize(("package", "floor"), FLOORS.items())
+def test_product_asks_for_no_older_ones(package, floor):
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (wanted,) = [text for text in project["dependencies"] if re.match(rf"{package}\b", text)]
+    assert version(re.search(r">=([\d.]+)", wanted)[1]) >= version(floor)
+
+
+@pytest.mark.parametrize("name", ["serve", "gpu", "test"])
+def test_every_package_is_locked_with_its_hashes(name):
+    text = (REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    blocks = re.split(r"(?m)^(?=[\w.-]+(?:\[[\w,-]+\])?==)", text)[1:]
+    assert len(blocks) > 20
+    for block in blocks:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block.split()[0]
