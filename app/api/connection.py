@@ -6,7 +6,7 @@ The server underneath waits for ever for a request that is never finished and fo
 from __future__ import annotations
 
 import asyncio
-from enum import Enum
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -18,21 +18,23 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 500
 """Half of the 1,024 files that a process may usually open."""
-CLOSE_AFTER_S = 5
-"""Between writing the end of the connection and dropping it."""
 
 
 class Turn(Enum):
-    """Whose turn it is on a connection; the value is how many seconds a client's turn may take."""
+    """Whose turn it is on a connection."""
 
-    HEAD = 10.0
+    HEAD = auto()
     """The client's, to send the head of a request."""
-    REST = 30.0
+    REST = auto()
     """The client's, to send the rest of a body that was answered without."""
-    ANSWER = 120.0
+    ANSWER = auto()
     """The client's, to take what was written."""
-    SERVICE = None
+    SERVICE = auto()
     """The application's; how long a body that it reads may take is the application's to say."""
+
+
+LIMITS_S = {Turn.HEAD: 10.0, Turn.REST: 30.0, Turn.ANSWER: 120.0}
+"""Seconds that the client's turns may take."""
 
 
 class Connection(H11Protocol):
@@ -101,7 +103,7 @@ class Connection(H11Protocol):
         self._turn, self.since = turn, self.loop.time()
         if self._timer is not None:
             self._timer.cancel()
-        limit_s = turn[0].value
+        limit_s = LIMITS_S.get(turn[0])
         self._timer = None if limit_s is None else self.loop.call_later(limit_s, self._end)
 
     def _end(self) -> None:

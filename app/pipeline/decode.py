@@ -15,6 +15,8 @@ from app.pipeline.types import Tile, UInt8Array
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+MAX_SIDE_PX = 20_000
+"""Strips that are longer take the filters minutes; 450 x 20,000 is as large as a tile may be by default."""
 MPP_RANGE = (0.05, 4.0)
 """µm per pixel that a microscope can mean; outside it the parameter is a mistake."""
 
@@ -33,7 +35,7 @@ def decode(data: bytes, *, max_pixels: int, mpp: float | None = None) -> Tile:
     Raises:
         UnreadableTile: not a PNG, JPEG or TIFF, or damaged.
         UnsupportedTile: 16-bit or floating-point samples, or several pages.
-        TileTooLarge: more than `max_pixels`.
+        TileTooLarge: more than `max_pixels`, or a side longer than MAX_SIDE_PX.
         InvalidParameter: `mpp` is not a finite number within MPP_RANGE.
     """
     if mpp is not None and not (math.isfinite(mpp) and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]):
@@ -59,6 +61,8 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise TileTooLarge(f"The tile may have at most {max_pixels} pixels, found {width} x {height}.")
+    if max(width, height) > MAX_SIDE_PX:
+        raise TileTooLarge(f"A side of the tile may have at most {MAX_SIDE_PX} pixels, found {width} x {height}.")
     if width * height == 0:
         raise UnreadableTile("The image has no pixels.")
     if _is_deep(image):

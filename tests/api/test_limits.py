@@ -1,0 +1,139 @@
+import asyncio
+import tempfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.main import create_app
+from app.settings import Settings
+from tests.api.answers import assert_problem, post_tile
+from tests.drawing import draw_tile, encoded, grid_of_centres
+
+TILE = encoded(draw_tile(grid_of_centres()))
+HEAD = b'--b\r\nContent-Disposition: form-data; name="tile"; filename="a.png"\r\n\r\n'
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def test_path_and_query_that_are_too_long_are_414(client):
+    assert client.get("/livez", params={"q": "a" * 4000}).status_code == 200
+    assert_problem(client.get("/livez", params={"q": "a" * 4100}), 414, "4096")
+    assert_problem(client.post(f"/{'a' * 5000}"), 414, "5001")
+
+
+def test_too_many_or_too_long_headers_are_431(client):
+    assert client.get("/livez", headers={f"x-{i}": "a" for i in range(50)}).status_code == 200
+    assert_problem(client.get("/livez", headers={f"x-{i}": "a" for i in range(70)}), 431, "64")
+    assert client.get("/livez", headers={"x": "a" * 15_000}).status_code == 200
+    assert_problem(client.get("/livez", headers={"x": "a" * 17_000}), 431, "16384")
+
+
+@pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1)])
+def test_side_that_is_too_long_is_413(client, size):
+    assert_problem(post_tile(client, encoded(Image.new("RGB", size))), 413, "20000")
+
+
+def test_strip_as_long_as_a_side_may_be_is_analysed(client):
+    strip = np.tile(draw_tile(grid_of_centres())[:1], (1, 100, 1))[:, :20_000]
+    assert strip.shape[1] == 20_000
+    assert post_tile(client, encoded(strip)).status_code == 200
+
+
+@pytest.mark.parametrize("n_parts", [2, 3, 1000])
+def test_form_of_several_files_is_400(client, n_parts):
+    files = [("tile", ("tile.png", TILE[:100]))] * n_parts
+    assert_problem(client.post("/analyze", files=files), 400)
+
+
+@pytest.mark.parametrize("n_fields", [1, 2, 1000])
+def test_form_with_fields_besides_is_400(client, n_fields):
+    answer = client.post("/analyze", files={"tile": TILE}, data={f"field{i}": "a" for i in range(n_fields)})
+    assert_problem(answer, 400)
+
+
+def test_header_of_a_part_that_never_ends_is_400(client):
+    body = HEAD.replace(b"\r\n\r\n", b"\r\nX-Long: ") + bytes(1_000_000)
+    assert_problem(client.post("/analyze", content=body, headers=FORM), 400)
+
+
+def test_upload_needs_no_disk(client, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *_, **__: pytest.fail("A temporary file was opened."))
+    large = encoded(np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), dtype=np.uint8))
+    assert len(large) > 4_000_000
+    assert post_tile(client, large).status_code == 200
+
+
+class Exchange:
+    """A request by hand: messages go in one by one, and what comes out is kept. It never ends by itself."""
+
+    def __init__(self, app, *messages, headers=None):
+        self.app, self.messages, self.headers, self.status = app, list(messages), headers or FORM, None
+
+    async def receive(self):
+        if not self.messages:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": self.messages.pop(0), "more_body": True}
+
+    async def send(self, message):
+        if message["type"] == "http.response.start":
+            self.status, self.answered = message["status"], dict(message["headers"])
+
+    async def run(self):
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        scope = {"type": "http", "method": "POST", "path": "/analyze", "raw_path": b"/analyze", "query_string": b""}
+        await self.app({**scope, "headers": headers, "http_version": "1.1"}, self.receive, self.send)
+
+
+def exchange(app, *messages, headers=None):
+    async def run():
+        async with app.router.lifespan_context(app):
+            found = Exchange(app, *messages, headers=headers)
+            await found.run()
+        return found
+
+    return asyncio.run(run())
+
+
+def test_body_that_stops_coming_is_408_and_the_connection_ends():
+    found = exchange(create_app(Settings(threads=1, body_timeout_s=0.2)), HEAD, b"\x89PNG")
+    assert found.status == 408
+    assert found.answered[b"connection"] == b"close"
+
+
+def test_client_that_waits_to_be_asked_for_a_body_too_large_is_told_that_the_connection_ends():
+    waiting = {**FORM, "Expect": "100-continue", "Content-Length": "99999999"}
+    found = exchange(create_app(Settings(threads=1)), headers=waiting)
+    assert found.status == 413
+    assert found.answered[b"connection"] == b"close"
+
+
+def test_uploads_that_are_held_are_bounded_together_and_let_go():
+    """Room for three bodies of the largest size; three that stay unfinished fill it, and leave nothing behind."""
+    app = create_app(Settings(threads=1, max_bytes=1000, workers=1, queue=2, body_timeout_s=0.5))
+
+    async def run():
+        async with app.router.lifespan_context(app):
+            slow = [Exchange(app, HEAD + bytes(1000 - len(HEAD))) for _ in range(3)]
+            pending = [asyncio.create_task(one.run()) for one in slow]
+            await asyncio.sleep(0.1)
+            refused = Exchange(app, HEAD)
+            await refused.run()
+            await asyncio.gather(*pending)
+            later = Exchange(app, HEAD)
+            await later.run()
+        return [one.status for one in slow], refused, later
+
+    slow, refused, later = asyncio.run(run())
+    assert slow == [408] * 3
+    assert refused.status == 503
+    assert b"retry-after" in refused.answered
+    assert later.status == 408
+
+
+def test_full_queue_is_said_without_reading_the_body(serve, monkeypatch):
+    client = serve(workers=1, queue=0)
+    monkeypatch.setattr("app.service.Analyzer.is_full", property(lambda _: True))
+    found = Exchange(client.app, HEAD, HEAD, HEAD)
+    client.portal.call(found.run)
+    assert found.status == 503
+    assert len(found.messages) == 3
