@@ -178,7 +178,7 @@ async def livez() -> HealthOut:
 
 @health.get("/readyz", responses=declare(503))
 async def readyz(request: Request, analyzer: AnalyzerDep) -> HealthOut:
-    """The default bundle has reproduced its golden pair; keys can be read and the audit log written, where there are."""
+    """The default bundle has reproduced its golden pair; keys can be read and the audit log written, if any are set."""
     request.app.state.keyring.check()
     audit_log: AuditLog | None = request.app.state.audit_log
     if audit_log:

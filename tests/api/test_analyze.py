@@ -200,10 +200,12 @@ def test_mpp_of_the_bundle_changes_only_itself(client, sample, sample_answer, ca
     mpp = card["manifest"]["mpp"]
     answer = lasting(post_tile(client, sample, mpp=mpp).json())
     assert answer["tile"]["mpp"] == mpp
-    answer["tile"]["mpp"] = None
+    assert answer["parameters"]["mpp"] == mpp
+    answer["tile"]["mpp"] = answer["parameters"]["mpp"] = None
     assert "mpp_unknown" not in {flag["code"] for flag in answer["quality"]["flags"]}
     plain = copy.deepcopy(lasting(sample_answer))
     plain["quality"]["flags"] = [flag for flag in plain["quality"]["flags"] if flag["code"] != "mpp_unknown"]
+    assert answer.pop("result_sha256") != plain.pop("result_sha256")
     assert answer == plain
 
 
