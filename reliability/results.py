@@ -36,7 +36,7 @@ def report(name: str, results: Mapping[str, Any], *, quick: bool, folder: Path =
         **provenance(),
         "results": results,
     }
-    (folder / f"{name}.json").writetext(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
 def show(name: str, results: Mapping[str, Any]) -> None:
