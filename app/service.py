@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,10 @@ class ServiceError(Exception):
 
 class Busy(ServiceError):
     """Every worker is taken and the queue is full."""
+
+
+class OutOfMemory(ServiceError):
+    """The machine has too little memory left for this work."""
 
 
 class NotReady(ServiceError):
@@ -158,12 +163,18 @@ class Analyzer:
         return await self._run(partial(prototype_grid, bundle.backend, rows, seed, **sizes))
 
     async def sample(self, bundle_name: str) -> bytes:
-        """The sample tile of a bundle; raises as `bundle` and `_run` do, and NotReady where the file is gone."""
-        path = self.bundle(bundle_name).directory / SAMPLE
+        """The sample tile of a bundle; raises as `bundle` and `_run` do, and NotReady where the file has changed.
+
+        It is read anew each time, long after the bundle was verified.
+        """
+        bundle = self.bundle(bundle_name)
         try:
-            return await self._run(path.read_bytes)
+            data = await self._run((bundle.directory / SAMPLE).read_bytes)
         except OSError as error:
             raise NotReady(f"The bundle's {SAMPLE} cannot be read.") from error
+        if hashlib.sha256(data).hexdigest() != bundle.manifest.files[SAMPLE]:
+            raise NotReady(f"The bundle's {SAMPLE} has been altered.")
+        return data
 
     @property
     def is_full(self) -> bool:
@@ -183,6 +194,9 @@ class Analyzer:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
         except TimeoutError as error:
             raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
+        except MemoryError as error:
+            log.error("out of memory", exc_info=error)
+            raise OutOfMemory("There is too little memory for this now; try again later.") from error
 
     def _begin(self, work: Callable[[], T]) -> T:
         self._metrics.waiting.dec()

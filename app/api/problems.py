@@ -16,7 +16,7 @@ from app.api.middleware import safe_headers
 from app.audit.log import NotWritten
 from app.keyring import KeysUnreadable
 from app.pipeline import errors
-from app.service import Busy, NotReady, TookTooLong, UnknownBundle
+from app.service import Busy, NotReady, OutOfMemory, TookTooLong, UnknownBundle
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ STATUS: Mapping[type[Exception], int] = {
     KeysUnreadable: 503,
     NotWritten: 503,
     Busy: 503,
+    OutOfMemory: 503,
     TookTooLong: 504,
 }
 

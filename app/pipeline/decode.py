@@ -37,6 +37,7 @@ def decode(data: bytes, *, max_pixels: int, mpp: float | None = None) -> Tile:
         UnsupportedTile: 16-bit or floating-point samples, or several pages.
         TileTooLarge: more than `max_pixels`, or a side longer than MAX_SIDE_PX.
         InvalidParameter: `mpp` is not a finite number within MPP_RANGE.
+        MemoryError: there is too little for the pixels.
     """
     if mpp is not None and not (math.isfinite(mpp) and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]):
         raise InvalidParameter(f"mpp must be between {MPP_RANGE[0]} and {MPP_RANGE[1]} µm per pixel, found {mpp}.")
@@ -46,7 +47,7 @@ def decode(data: bytes, *, max_pixels: int, mpp: float | None = None) -> Tile:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, max_pixels)
             pixels = _to_rgb(image)
-    except PipelineError:
+    except (PipelineError, MemoryError):  # that there is too little memory is no fault of the file
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TileTooLarge(f"The tile may have at most {max_pixels} pixels.") from error

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,15 @@ def test_one_bad_bundle_does_not_stop_the_others(serve, bundles_dir, sample):
     assert [bundle["name"] for bundle in client.get("/bundles").json()["bundles"]] == ["marrow"]
     assert post_tile(client, sample).status_code == 200
     assert_problem(post_tile(client, sample, bundle="other"), 503, "altered")
+
+
+@pytest.mark.parametrize(("change", "word"), [(Path.unlink, "cannot be read"), (damage, "altered")])
+def test_sample_that_changes_while_the_service_runs_is_not_given(serve, bundles_dir, sample, change, word):
+    client = serve(bundles_dir=bundles_dir)
+    assert client.get("/bundles/marrow/sample").content == sample
+    change(bundles_dir / "marrow" / "sample.png")
+    assert_problem(client.get("/bundles/marrow/sample"), 503, "sample.png", word)
+    assert post_tile(client, sample).status_code == 200
 
 
 def test_default_bundle_is_that_of_the_settings(serve, bundles_dir):

@@ -125,3 +125,16 @@ def test_unexpected_error_tells_nothing_but_the_request_id(serve, monkeypatch, c
     assert logged
     assert logged[0].exc_info
     assert post_tile(client, TILE).status_code == 200
+
+
+def test_tile_for_which_memory_runs_out_is_503_and_the_next_one_is_answered(serve, monkeypatch, sample):
+    def run_out(*_, **__):
+        raise MemoryError("Unable to allocate 82.5 MiB for an array")
+
+    client = serve()
+    with monkeypatch.context() as patched:
+        patched.setattr(app.service, "analyse", run_out)
+        refused = post_tile(client, sample)
+    assert_problem(refused, 503, "too little memory")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert post_tile(client, sample).status_code == 200

@@ -328,3 +328,12 @@ def test_rescale_refuses_a_result_beyond_the_limit():
     assert rescale(NOISE, 2.0, max_pixels=9600).shape == (80, 120, 3)
     with pytest.raises(TileTooLarge, match="120 x 80"):
         rescale(NOISE, 2.0, max_pixels=9599)
+
+
+def test_too_little_memory_is_no_fault_of_the_file(monkeypatch):
+    def run_out(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", run_out)
+    with pytest.raises(MemoryError):
+        decode(encoded(NOISE), max_pixels=LIMIT)
