@@ -67,6 +67,17 @@ def contract(
 
 
 @cli.command()
+def fuzz(
+    quick: Quick = False,
+    cases: Annotated[int, typer.Option(min=1, help="Over HTTP; five times as many in process.")] = 20_000,
+) -> None:
+    """Damaged tiles, wrong forms and odd queries, over HTTP and in process."""
+    from reliability.fuzz import measure
+
+    report("fuzz", measure(quick=quick, cases=cases), quick=quick)
+
+
+@cli.command()
 def corpus() -> None:
     """Draw the fuzzer's tiles anew, into reliability/corpus."""
     from reliability.corpus_files import write_corpus

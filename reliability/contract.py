@@ -82,13 +82,14 @@ def _run(server: Server, examples: int, seed: int, headers: Mapping[str, str]) -
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--checks", "all"]
     command += ["--seed", str(seed), "--max-examples", str(examples), "--generation-database", "none", "--no-color"]
     command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
-    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "reliability.contract_hooks"}
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "reliability.contract_hooks", "PYTHONPATH": str(ROOT)}
     if headers:
         environment[KEYED] = "1"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
         command += ["--continue-on-failure", "--report", "json", "--report-json-path", str(path)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        # In the folder, because it leaves files where it is run.
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if done.returncode not in {0, 1} or not answer.get("complete"):
         raise RuntimeError(f"schemathesis failed:\n{(done.stdout + done.stderr)[-2000:]}")
