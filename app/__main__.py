@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from app import __version__
-from app.shell import keys
+from app.shell import audit, keys
 from app.shell.entry import read_settings as _settings
 from app.shell.entry import said as _said
 
@@ -43,6 +43,8 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 bundle_cli = typer.Typer(no_args_is_help=True, help="Name the clusters of a bundle.")
 cli.add_typer(bundle_cli, name="bundle")
 cli.add_typer(keys.cli, name="keys")
+cli.add_typer(audit.cli, name="audit")
+cli.command()(audit.replay)
 Cluster = Annotated[int, typer.Argument(min=0, help="Number of the cluster, from 0.")]
 
 
@@ -180,7 +182,7 @@ def serve(
     Examples:
       marrowscope serve                  # http://127.0.0.1:8000, for you only
       marrowscope serve --port 8080
-      marrowscope serve --host 0.0.0.0   # for every machine that reaches you
+      marrowscope serve --host 0.0.0.0   # for other machines too, with keys
       curl -F tile=@tile.png http://127.0.0.1:8000/analyze
     """
     from app import server

@@ -145,9 +145,7 @@ class Analyzer:
         def work() -> T:
             analysis = analyse(data, bundle, max_pixels=self._settings.max_pixels, mpp=mpp, precision=precision)
             self._metrics.analysed(bundle, analysis)
-            k = bundle.manifest.n_clusters if n_prototypes else 0
-            drawn = [_draw(bundle, cluster, n_prototypes, 0) for cluster in range(k)]
-            return render(Result(analysis, bundle, drawn))
+            return render(Result(analysis, bundle, embedded_prototypes(bundle, n_prototypes)))
 
         return await self._run(work)
 
@@ -207,6 +205,11 @@ class Analyzer:
         self._under_way.discard(future)
         if future.cancelled():
             self._metrics.waiting.dec()
+
+
+def embedded_prototypes(bundle: Bundle, n: int) -> list[UInt8Array]:
+    """Those that an answer holds: (n, 32, 32, 3) uint8 for each cluster; none for n = 0."""
+    return [_draw(bundle, cluster, n, 0) for cluster in range(bundle.manifest.n_clusters if n else 0)]
 
 
 def _draw(bundle: Bundle, cluster: int, n: int, seed: int) -> UInt8Array:

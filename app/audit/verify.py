@@ -107,7 +107,7 @@ def _faults(content: dict[str, Any] | None, before: Link | None) -> list[str]:
             return [f"before it, {_count(number - expected)} missing (it is line {number} of the log)"]
         if number < expected:
             return [f"before it, a line was inserted (it is line {number} of the log, and the {expected}th here)"]
-        return ["the line before it was changed: its hash is no longer the one that this line names"]
+        return ["it or the line before it was changed: the hash that it names is not that line's"]
     faults = []
     if number != expected:
         faults.append(f"it says that it is line {number} of the log, expected {expected}")

@@ -1,0 +1,136 @@
+"""Analyse a tile again as the audit log says it was, and compare: what `marrowscope replay` does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from app.api.present import analysis_out
+from app.api.schemas import AnalysisOut, BundleUsed, ParametersOut
+from app.audit.chain import decode
+from app.audit.verify import lines, verify
+from app.code_version import environment
+from app.pipeline.bundle import Bundle, load_bundle, read_manifest
+from app.pipeline.errors import PipelineError
+from app.pipeline.run import analyse
+from app.service import Result, embedded_prototypes
+from app.settings import Settings
+
+
+class CannotReplay(Exception):
+    """The analysis cannot be tried again; the text says why."""
+
+
+class Logged(BaseModel):
+    """What the log says about an answer."""
+
+    tile_sha256: str
+    parameters: ParametersOut
+    bundle: BundleUsed
+    code_version: str
+    environment: dict[str, str]
+    result_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of it.
+
+    Attributes:
+        logged: what the log says.
+        answer: what came now.
+        differences: between then and now, in words, besides the result.
+        is_log_intact: nobody has changed the log.
+    """
+
+    logged: Logged
+    answer: AnalysisOut
+    differences: list[str]
+    is_log_intact: bool
+
+    @property
+    def is_same(self) -> bool:
+        """The result is the same, to its last digit."""
+        return self.answer.result_sha256 == self.logged.result_sha256
+
+
+def replay(request_id: str, tile: Path, logs: Sequence[Path], settings: Settings) -> Replayed:
+    """Find an answer in the log, and compute it anew.
+
+    Args:
+        request_id: of the answer.
+        tile: the file that was uploaded, to the byte.
+        logs: files of the log, oldest first.
+        settings: where the bundles are, and the largest tile.
+
+    Raises:
+        CannotReplay: there is no such answer, or the tile, the bundle or the log is not there or another one.
+    """
+    try:
+        logged = _find(request_id, logs)
+        data = tile.read_bytes()
+        found = hashlib.sha256(data).hexdigest()
+        if found != logged.tile_sha256:
+            raise CannotReplay(f"{tile} is another tile: its SHA-256 is {found}, the log has {logged.tile_sha256}.")
+        answer = _answer(data, _open(logged.bundle, settings), logged.parameters, settings)
+        return Replayed(logged, answer, list(_differences(logged, answer)), verify(logs).is_intact)
+    except (OSError, PipelineError) as error:
+        raise CannotReplay(str(error)) from error
+
+
+def _find(request_id: str, logs: Sequence[Path]) -> Logged:
+    wanted = request_id.encode()
+    for raw in (raw for log in logs for raw in lines(log) if wanted in raw):
+        content = decode(raw)
+        if content and content.get("request_id") == request_id:
+            return _read(content)
+    raise CannotReplay(f"No request {request_id} is in {', '.join(map(str, logs))}.")
+
+
+def _read(content: dict[str, Any]) -> Logged:
+    if not content.get("answer"):
+        raise CannotReplay(f"That request was refused with status {content.get('status')}: it has no result.")
+    try:
+        return Logged.model_validate({**content["answer"], "tile_sha256": content.get("tile_sha256")})
+    except (TypeError, ValidationError) as error:
+        raise CannotReplay(f"Line {content['line']} of the log is another version's of Marrowscope.") from error
+
+
+def _open(wanted: BundleUsed, settings: Settings) -> Bundle:
+    """The bundle of this checksum.
+
+    Raises:
+        CannotReplay: the one of its name is another one.
+        InvalidBundle: there is none, or it cannot be used.
+    """
+    directory = settings.bundles_dir / wanted.name
+    manifest, sha256 = read_manifest(directory)
+    if sha256 != wanted.sha256:
+        raise CannotReplay(
+            f"The bundle {wanted.name} in {settings.bundles_dir} is another one: version {manifest.version}, SHA-256 "
+            f"{sha256}; the log has version {wanted.version}, {wanted.sha256}. Name the folder that holds that one in "
+            "MARROWSCOPE_BUNDLES_DIR."
+        )
+    return load_bundle(directory, settings.threads)
+
+
+def _answer(data: bytes, bundle: Bundle, asked: ParametersOut, settings: Settings) -> AnalysisOut:
+    analysis = analyse(data, bundle, max_pixels=settings.max_pixels, mpp=asked.mpp, precision=asked.precision)
+    return analysis_out(Result(analysis, bundle, embedded_prototypes(bundle, asked.prototypes)), "")
+
+
+def _differences(logged: Logged, answer: AnalysisOut) -> Iterator[str]:
+    then = {"code version": logged.code_version, **_computed_by(logged.bundle), **logged.environment}
+    now = {"code version": answer.code_version, **_computed_by(answer.bundle), **environment()}
+    for name in dict.fromkeys([*then, *now]):
+        if then.get(name) != now.get(name):
+            yield f"{name}: {then.get(name, 'unknown')} then, {now.get(name, 'unknown')} now"
+
+
+def _computed_by(bundle: BundleUsed) -> dict[str, str]:
+    return {"backend": bundle.backend, "device": bundle.device, "precision": bundle.precision}
