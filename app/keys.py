@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -113,4 +114,8 @@ def _reason(error: ValidationError) -> str:
 
 def _write(path: Path, keys: Sequence[Key]) -> None:
     _FILE.validate_python(tuple(keys))
+    before = path.stat() if path.exists() else None
     write_whole(_FILE.dump_json(tuple(keys), indent=2) + b"\n", path, mode=0o600)
+    # An administrator's `sudo` must not take the file from the user of the service, who then could let nobody in.
+    if before is not None and hasattr(os, "geteuid") and os.geteuid() == 0:
+        os.chown(path, before.st_uid, before.st_gid)

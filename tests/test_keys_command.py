@@ -54,6 +54,15 @@ def test_only_its_owner_may_read_the_file(path):
     assert [found.name for found in path.parent.iterdir()] == ["keys.json"]
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+def test_file_stays_with_the_user_of_the_service(path):
+    add("one")
+    os.chown(path, 10001, 10002)
+    add("two")
+    keys("remove", "one")
+    assert (path.stat().st_uid, path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (10001, 10002, 0o600)
+
+
 def test_every_key_is_another(path):
     assert len({add(name) for name in ("one", "two", "three")}) == 3
     assert [line.split("  ")[1] for line in keys("list").stdout.splitlines()] == ["one", "two", "three"]

@@ -67,7 +67,7 @@ def test_key_need_not_be_ascii(guarded):
     assert status(guarded, "schlüssel") == 200
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/openapi.json", "/docs"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/openapi.json", "/docs"])
 def test_health_and_documentation_are_open(guarded, path):
     assert guarded.get(path).status_code == 200
 

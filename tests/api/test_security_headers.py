@@ -16,6 +16,7 @@ PATHS = [
     "/openapi.json",
     "/livez",
     "/readyz",
+    "/metrics",
     "/bundles",
     "/bundles/other",
     "/prototypes/0",
