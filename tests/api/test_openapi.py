@@ -25,3 +25,22 @@ def test_every_field_of_an_answer_is_described():
         if not said_of(value, schemas)
     ]
     assert undescribed == []
+
+
+def operations():
+    paths = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    return [operation for path in paths.values() for operation in path.values()]
+
+
+def test_headers_that_a_client_acts_on_are_declared():
+    told = {"401": "WWW-Authenticate", "405": "Allow", "503": "Retry-After"}
+    for operation in operations():
+        for status, response in operation["responses"].items():
+            headers = response["headers"]
+            assert "X-Request-ID" in headers
+            assert (told[status] in headers) if status in told else len(headers) == 1
+
+
+def test_key_is_declared_as_one_that_may_not_be_needed():
+    for operation in operations():
+        assert {} in operation.get("security", [{}])
