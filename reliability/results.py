@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def report(name: str, results: Mapping[str, Any], *, quick: bool, folder: Path =
 
 def show(name: str, results: Mapping[str, Any]) -> None:
     """Print single figures in one table, and each list of mappings in a table of its own."""
-    console = Console()
+    # What is not a terminal has no width; a table that is cut helps nobody.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     single = Table("figure", "value", title=name)
     for key, value in results.items():
         if is_table(value):

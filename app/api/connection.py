@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 500
 """Half of the 1,024 files that a process may usually open."""
+END_OF_HEAD = b"\r\n\r\n"
+CRUMB_BYTES = 32
+"""Two line breaks belong to a chunk: one with fewer than 64 bytes in all is a crumb."""
+MIN_CRUMBS = 16 * 1024
+"""Bytes that are looked at, at least: a few small chunks do no harm."""
 
 
 class Turn(Enum):
@@ -58,7 +63,14 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
-        super().data_received(data)
+        head, end, body = data.partition(END_OF_HEAD) if self.conn.their_state is h11.IDLE else (b"", b"", data)
+        if head or end:
+            super().data_received(head + end)
+        if body and not self.transport.is_closing():
+            if self._is_chunked and _is_crumbs(body):
+                self.transport.abort()
+            else:
+                super().data_received(body)
         self._watch()
 
     def on_response_complete(self) -> None:
@@ -81,6 +93,10 @@ class Connection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
+
+    @property
+    def _is_chunked(self) -> bool:
+        return any(name == b"transfer-encoding" for name, _ in self.headers or [])
 
     @property
     def waits_for_client(self) -> bool:
@@ -119,3 +135,8 @@ class Connection(H11Protocol):
             return
         waiting = [other for other in open_ones if isinstance(other, Connection) and other.waits_for_client]
         min(waiting, key=lambda other: other.since).transport.abort()
+
+
+def _is_crumbs(data: bytes) -> bool:
+    """Whether part of a body comes in chunks of a few bytes, each of which costs the server as much as a large one."""
+    return len(data) > MIN_CRUMBS and data.count(b"\r\n") * CRUMB_BYTES > len(data)

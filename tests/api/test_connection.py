@@ -109,6 +109,21 @@ def test_body_that_the_application_reads_is_not_the_connections_to_end(port):
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("path", [b"read", b""], ids=["that is read", "that is not read"])
+def test_body_in_chunks_of_a_byte_ends_the_connection(port, path):
+    head = b"POST /" + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(port) as client, suppress(ConnectionError):
+        client.sendall(head + b"1\r\na\r\n" * 100_000)
+        assert seconds_until_closed(client) < 0.4
+
+
+def test_text_of_short_lines_is_left_to_the_application(port):
+    lines = b"1\r\n" * 100_000
+    head = b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(lines)
+    with connect(port, head + lines) as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
 def test_connection_that_waits_longest_makes_room(port, monkeypatch):
     monkeypatch.setitem(connection.LIMITS_S, Turn.HEAD, 60)
     idle = []
