@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from app.api.connection import Connection
 from app.main import create_app
@@ -41,7 +42,22 @@ def serve(settings: Settings, processes: int) -> None:
     os.environ.update(as_environment(settings))
     with shared_numbers():
         options = {**_options(settings), "workers": processes, "timeout_worker_healthcheck": HUNG_AFTER_S}
-        uvicorn.run("app.server:create_served_app", factory=True, **options)
+        config = uvicorn.Config("app.server:create_served_app", factory=True, **options)
+        Supervisor(config, [config.bind_socket()]).run()
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's, but for a worker that dies while it is being asked whether it lives: that is seen at once.
+
+    The parent would wait for its answer as long as for that of a hung one, deaf to SIGTERM, since it holds the worker's
+    end of the pipe open itself.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        """Ask every worker; replace those that died or hang."""
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 def create_served_app() -> FastAPI:

@@ -38,6 +38,8 @@ class Busy(ServiceError):
 class OutOfMemory(ServiceError):
     """The machine has too little memory left for this work."""
 
+    TEXT = "There is too little memory for this now; try again later."
+
 
 class NotReady(ServiceError):
     """The bundle was found, and cannot be served."""
@@ -194,7 +196,7 @@ class Analyzer:
             raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
         except MemoryError as error:
             log.error("out of memory", exc_info=error)
-            raise OutOfMemory("There is too little memory for this now; try again later.") from error
+            raise OutOfMemory(OutOfMemory.TEXT) from error
 
     def _begin(self, work: Callable[[], T]) -> T:
         self._metrics.waiting.dec()

@@ -91,6 +91,8 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: it is registered for nothing else
+        if isinstance(error.__cause__, MemoryError):  # FastAPI takes it for a malformed form
+            return problem(request, 503, OutOfMemory.TEXT)
         return problem(request, error.status_code, str(error.detail), error.headers)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
