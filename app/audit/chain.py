@@ -15,6 +15,9 @@ from typing import Any
 GENESIS = "0" * 64
 """What the first line of all names as the hash of the line before."""
 
+ROTATED = "rotated"
+"""Event of the first line of a file that goes on with another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:

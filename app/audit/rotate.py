@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.audit.chain import encode
+from app.audit.chain import ROTATED, encode
 from app.audit.log import MODE, last_of, locked, sync_folder, utc_now, write_line
 
 
@@ -27,7 +27,7 @@ def rotate(path: Path) -> Path:
         fresh.unlink(missing_ok=True)
         new_file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, MODE)
         try:
-            write_line(encode({"time": time, "event": "rotated", "before": old.name}, before), new_file)
+            write_line(encode({"time": time, "event": ROTATED, "before": old.name}, before), new_file)
             os.link(path, old)
             os.replace(fresh, path)
             sync_folder(path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.audit.chain import GENESIS, Link, decode, line_hash
+from app.audit.chain import GENESIS, ROTATED, Link, decode, line_hash
 
 UNREADABLE = "it is not a line of an audit log"
 CUT = "it is cut short, and no line follows: the power failed while it was written, or the end was taken away"
@@ -99,8 +99,9 @@ def _faults(content: dict[str, Any] | None, before: Link | None) -> list[str]:
         return []
     number, previous = content["line"], content["previous"]
     if before is None:
-        is_sound = number >= 1 and (number == 1) == (previous == GENESIS)
-        return [] if is_sound else [f"it is the first one, and has the number {number} and the line before {previous}"]
+        if (number, previous) == (1, GENESIS) or content.get("event") == ROTATED:
+            return []
+        return [f"it is line {number} of the log, but neither its first one nor that of a new file"]
     expected = before.number + 1
     if previous != before.sha256:
         if number > expected:

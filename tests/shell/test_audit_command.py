@@ -1,0 +1,98 @@
+"""The audit log from the shell: verify, rotate, replay."""
+
+import json
+import shutil
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import names
+from app.main import create_app
+from app.settings import Settings
+from tests.api.answers import post_tile
+from tests.shell.runs import run
+
+
+@pytest.fixture
+def logged(here, shipped_bundle, monkeypatch):
+    """Lines of a log in the current folder: an answer about tile.png with prototypes, one as CSV, a refusal."""
+    shutil.copytree(shipped_bundle, here / "models" / "marrow")
+    monkeypatch.setenv("MARROWSCOPE_BUNDLES_DIR", "models")
+    monkeypatch.setenv("MARROWSCOPE_AUDIT_LOG", "audit.jsonl")
+    shutil.copy(shipped_bundle / "sample.png", "tile.png")
+    tile = (here / "tile.png").read_bytes()
+    with TestClient(create_app(Settings(threads=1))) as service:
+        post_tile(service, tile, mpp=0.3, precision="full", prototypes=2)
+        post_tile(service, tile, format="csv")
+        post_tile(service, b"no image")
+    return [json.loads(line) for line in (here / "audit.jsonl").read_bytes().splitlines()]
+
+
+def change(old, new, path="audit.jsonl"):
+    with open(path, "r+b") as file:
+        text = file.read()
+        assert old.encode() in text
+        file.seek(0)
+        file.truncate()
+        file.write(text.replace(old.encode(), new.encode(), 1))
+
+
+def test_every_logged_answer_can_be_repeated(logged):
+    for line in logged[:2]:
+        said = run("replay", line["request_id"], "tile.png").stdout
+        assert said == f"The same result: {line['answer']['result_sha256']}\n"
+
+
+def test_what_differs_from_then_is_told(logged, here):
+    id, answer = logged[0]["request_id"], logged[0]["answer"]
+    change(answer["environment"]["processor"], "Abacus 3")
+    change(answer["code_version"], "0.0.9+000000000000")
+    change('"backend":"onnxruntime"', '"backend":"pytorch"')
+    result = run("replay", id, "tile.png")
+    for text in ("processor: Abacus 3 then", "code version: 0.0.9+000000000000 then", "backend: pytorch then"):
+        assert text in result.stdout
+    assert "The same result" in result.stdout
+    assert "not intact" in result.stderr
+    change(answer["result_sha256"], "0" * 64)
+    assert "ANOTHER result" in run("replay", id, "tile.png", status=1).stdout
+
+
+def test_what_cannot_be_repeated_says_why(logged, here):
+    id = logged[0]["request_id"]
+
+    def refusal(*arguments):
+        return run("replay", *arguments, status=2).stderr
+
+    (here / "other.png").write_bytes(b"other")
+    assert "other.png is another tile" in refusal(id, "other.png")
+    assert "No such file" in refusal(id, "none.png")
+    assert "No request 0123 is in audit.jsonl" in refusal("0123", "tile.png")
+    assert "refused with status 415" in refusal(logged[2]["request_id"], "tile.png")
+    assert "No such file" in refusal(id, "tile.png", "--log", "none.jsonl")
+    names.name_cluster(here / "models" / "marrow", 1, "small", by="A. Smith", cells=None)
+    assert "is another one: version 6" in refusal(id, "tile.png")
+    shutil.rmtree("models")
+    assert "manifest.json cannot be read" in refusal(id, "tile.png")
+
+
+def test_a_log_is_asked_for(here, monkeypatch):
+    monkeypatch.delenv("MARROWSCOPE_AUDIT_LOG", raising=False)
+    assert "--log" in run("replay", "0123", "tile.png", status=2).stderr
+    assert "MARROWSCOPE_AUDIT_LOG" in run("audit", "rotate", status=1).stderr
+    assert "No such file" in run("audit", "verify", "audit.jsonl", status=1).stderr
+
+
+def test_verify_says_what_is_wrong_with_which_line(logged, here):
+    assert run("audit", "verify", "audit.jsonl").stdout.startswith("3 lines, intact; the last is ")
+    change('"status":200', '"status":204')
+    result = run("audit", "verify", "audit.jsonl", status=1)
+    assert result.stderr.startswith("audit.jsonl, line 2: it or the line before it was changed")
+    assert "3 lines, NOT intact" in result.stdout
+
+
+def test_a_log_goes_on_in_a_new_file(logged, here):
+    old = run("audit", "rotate").stdout.strip()
+    assert sorted(path.name for path in here.glob("audit*")) == ["audit.jsonl", old]
+    assert run("audit", "verify", old, "audit.jsonl").stdout.startswith("4 lines, intact")
+    assert run("audit", "verify", "audit.jsonl", old, status=1)
+    assert "The same result" in run("replay", logged[0]["request_id"], "tile.png", "--log", old).stdout
