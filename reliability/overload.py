@@ -1,10 +1,91 @@
-"""`python -m reliability overload`: being written."""
+"""`python -m reliability overload`: ten times as many requests as the service can answer, whether it answers or not."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from bench.process import peak_rss_mb, rss_mb
+from reliability.normal_client import first_answer
+from reliability.serving import SAMPLE, serving, stable
+from reliability.wire import Reply, converse, counts, upload
+
+CLIENTS = 4
+"""Of the load that finds the capacity."""
+TIMES = 10
+OK, BUSY = 200, 503
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
-    """Figures of the experiment."""
-    raise NotImplementedError(f"quick: {quick}")
+    """Capacity, and what comes of an open loop at ten times of it.
+
+    Args:
+        quick: 6 seconds of overload in place of 60.
+    """
+    find_s, load_s = (4.0, 6.0) if quick else (20.0, 60.0)
+    with serving() as server:
+        expected, port = first_answer(server.url), urlsplit(server.url).port or 0
+        capacity = asyncio.run(_capacity(port, find_s))
+        before_mb = rss_mb(server.pid)
+        replies, goodput = asyncio.run(_overload(port, capacity * TIMES, load_s))
+        after = asyncio.run(_capacity(port, find_s))
+        memory = {"before": before_mb, "peak": peak_rss_mb(server.pid), "after": rss_mb(server.pid)}
+    right = [reply for reply in replies if reply.status == OK and stable(reply.body) == expected]
+    refused = [reply for reply in replies if reply.status == BUSY]
+    return {
+        "capacity_per_s": capacity,
+        "offered_per_s": len(replies) / load_s,
+        "goodput_per_s": goodput,
+        "goodput_share": goodput / capacity,
+        "capacity_afterwards_per_s": after,
+        "statuses": counts(replies),
+        "wrong": sum(reply.status == OK for reply in replies) - len(right),
+        "refused_without_retry_after": sum(b"\r\nretry-after: " not in reply.head for reply in refused),
+        "served_s": _times(right),
+        "refused_s": _times(refused),
+        "rss_mb": memory,
+    }
+
+
+def _times(replies: Sequence[Reply]) -> dict[str, float] | None:
+    if not replies:
+        return None
+    values = np.percentile([reply.seconds for reply in replies], (50, 99, 100))
+    return dict(zip(("p50", "p99", "max"), values.tolist(), strict=True))
+
+
+async def _capacity(port: int, seconds: float) -> float:
+    """Answers per second that a few clients get, each of which asks again when it is answered."""
+    tile, start = upload(SAMPLE.read_bytes()), perf_counter()
+    n_answers = 0
+
+    async def go_on() -> None:
+        nonlocal n_answers
+        while perf_counter() < start + seconds:
+            n_answers += (await converse(port, [tile])).status == OK
+
+    await asyncio.gather(*(go_on() for _ in range(CLIENTS)))
+    return n_answers / (perf_counter() - start)
+
+
+async def _overload(port: int, per_s: float, seconds: float) -> tuple[list[Reply], float]:
+    """Every reply to requests at a steady rate, and the answers per second while it lasted."""
+    tile, start = upload(SAMPLE.read_bytes()), perf_counter()
+    in_time = 0
+
+    async def ask() -> Reply:
+        nonlocal in_time
+        reply = await converse(port, [tile])
+        in_time += reply.status == OK and perf_counter() < start + seconds
+        return reply
+
+    asked = []
+    for turn in range(int(per_s * seconds)):
+        await asyncio.sleep(max(0.0, start + turn / per_s - perf_counter()))
+        asked.append(asyncio.create_task(ask()))
+    return await asyncio.gather(*asked), in_time / seconds
