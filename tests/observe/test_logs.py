@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import app.service
 from app.observe.logs import JsonFormatter, TextFormatter, log_config
 from tests.api.answers import post_tile
+from tests.keys_file import write_keys
 from tests.served import PATIENCE_S, served
 
 FORMATS = {"json": JsonFormatter, "text": TextFormatter}
@@ -76,6 +77,14 @@ def test_paths_queries_and_file_names_are_not_logged(client, sample, caplog):
     said = [FORMATS[form]().format(found) for form in FORMATS for found in caplog.records if found.name[:3] == "app"]
     assert len(said) == 4
     assert not [line for line in said if "Doe" in line]
+
+
+def test_a_key_is_logged_by_its_name_and_a_wrong_one_not_at_all(serve, tmp_path, lines):
+    client = serve(keys_file=write_keys(tmp_path / "keys.json", scanner="the-key"))
+    for key in ("the-key", "another-key"):
+        client.get("/bundles", headers={"X-API-Key": key})
+    assert [(line["status"], line.get("key")) for line in lines() if "route" in line] == [(200, "scanner"), (401, None)]
+    assert "-key" not in json.dumps(lines())
 
 
 def test_a_crash_is_logged_with_its_stack_and_the_id_that_the_client_got(client, sample, monkeypatch, lines):

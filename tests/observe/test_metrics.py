@@ -9,6 +9,7 @@ from app import __version__
 from app.pipeline.run import STAGES, analyse
 from tests.api.answers import DECLARED, post_tile
 from tests.drawing import draw_tile, encoded, grid_of_centres
+from tests.keys_file import write_keys
 from tests.observe.reading import labels_of, parsed, value
 
 PATIENCE_S = 30
@@ -126,6 +127,13 @@ def test_what_runs_is_told(client):
     used = {"bundle": bundle["name"], **{name: bundle[name] for name in ("version", "backend", "device")}}
     assert value(samples, "marrowscope_bundle_info", **used) == 1
     assert value(samples, "marrowscope_processes") == 1
+
+
+def test_metrics_ask_for_no_key_and_tell_none(serve, tmp_path):
+    client = serve(keys_file=write_keys(tmp_path / "keys.json", scanner="the-key"))
+    assert client.get("/bundles", headers={"X-API-Key": "the-key"}).status_code == 200
+    assert value(told(client), "marrowscope_requests_total", route="/bundles", method="GET", status="200") == 1
+    assert not [word for word in ("the-key", "scanner") if word in client.get("/metrics").text]
 
 
 def test_a_service_that_is_not_ready_says_so(serve, tmp_path):
