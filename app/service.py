@@ -35,12 +35,6 @@ class Busy(ServiceError):
     """Every worker is taken and the queue is full."""
 
 
-class OutOfMemory(ServiceError):
-    """The machine has too little memory left for this work."""
-
-    TEXT = "There is too little memory for this now; try again later."
-
-
 class NotReady(ServiceError):
     """The bundle was found, and cannot be served."""
 
@@ -194,9 +188,6 @@ class Analyzer:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
         except TimeoutError as error:
             raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
-        except MemoryError as error:
-            log.error("out of memory", exc_info=error)
-            raise OutOfMemory(OutOfMemory.TEXT) from error
 
     def _begin(self, work: Callable[[], T]) -> T:
         self._metrics.waiting.dec()

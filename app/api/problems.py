@@ -16,7 +16,7 @@ from app.api.middleware import safe_headers
 from app.audit.log import NotWritten
 from app.keyring import KeysUnreadable
 from app.pipeline import errors
-from app.service import Busy, NotReady, OutOfMemory, TookTooLong, UnknownBundle
+from app.service import Busy, NotReady, TookTooLong, UnknownBundle
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ STATUS: Mapping[type[Exception], int] = {
     KeysUnreadable: 503,
     NotWritten: 503,
     Busy: 503,
-    OutOfMemory: 503,
     TookTooLong: 504,
 }
 
@@ -92,8 +91,12 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: it is registered for nothing else
         if isinstance(error.__cause__, MemoryError):  # FastAPI takes it for a malformed form
-            return problem(request, 503, OutOfMemory.TEXT)
+            return await out_of_memory(request, error.__cause__)
         return problem(request, error.status_code, str(error.detail), error.headers)
+
+    async def out_of_memory(request: Request, error: Exception) -> JSONResponse:
+        log.error("request %s ran out of memory", request.state.request_id, exc_info=error)
+        return problem(request, 503, "There is too little memory for this now; try again later.")
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
@@ -113,6 +116,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     for kind in STATUS:
         app.add_exception_handler(kind, refused)
+    app.add_exception_handler(MemoryError, out_of_memory)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)
