@@ -179,8 +179,11 @@ class Analyzer:
         """Do blocking work on a worker, off the event loop."""
         if self.is_full:
             raise Busy(BUSY)
+        try:
+            future = self._workers.submit(self._begin, work)
+        except RuntimeError as error:  # the system gives no thread: too little memory, or too many processes
+            raise Busy("No worker can be started now; try again shortly.") from error
         self._metrics.waiting.inc()
-        future = self._workers.submit(self._begin, work)
         # A thread cannot be stopped: its place is free when it ends, not when its client is gone.
         self._under_way.add(future)
         future.add_done_callback(self._ended)

@@ -138,3 +138,15 @@ def test_tile_for_which_memory_runs_out_is_503_and_the_next_one_is_answered(serv
     assert_problem(refused, 503, "too little memory")
     assert int(refused.headers["Retry-After"]) > 0
     assert post_tile(client, sample).status_code == 200
+
+
+def test_worker_that_cannot_be_started_is_503(serve, monkeypatch, sample):
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    client = serve()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        refused = post_tile(client, sample)
+    assert_problem(refused, 503, "No worker")
+    assert post_tile(client, sample).status_code == 200
