@@ -16,7 +16,7 @@ AUDIT := $(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run install test test-fast check format bench openapi lock audit clean
+.PHONY: help run install test test-fast check format bench openapi lock audit sbom clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -62,6 +62,10 @@ audit: $(VENV)/.audit ## look the locked packages up among the known vulnerabili
 	$(AUDIT) -r requirements/serve.txt -r requirements/gpu.txt -r requirements/test.txt
 	$(AUDIT) -r requirements/torch.txt
 
+sbom: $(VENV)/.sbom ## list what the service is made of, in sbom.json (CycloneDX, validated)
+	@$(VENV)/sbom/bin/python -W ignore -m cyclonedx_py requirements requirements/serve.txt --pyproject pyproject.toml --output-reproducible \
+	    --validate --output-file sbom.json
+
 clean: ## remove .venv, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -90,7 +94,12 @@ $(VENV)/.uv: $(VENV)/.created
 	@$(PIP) install uv==0.13.9
 	@touch $@
 
-# In an environment of its own: what it needs is not locked, and must not change what is.
+# Each in an environment of its own: what they need is not locked, and must not change what is.
+$(VENV)/.sbom: $(VENV)/.created
+	@$(PYTHON) -m venv $(VENV)/sbom
+	@$(VENV)/sbom/bin/python -m pip --disable-pip-version-check --quiet install cyclonedx-bom==7.5.0
+	@touch $@
+
 $(VENV)/.audit: $(VENV)/.created
 	@$(PYTHON) -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1

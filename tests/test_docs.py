@@ -151,7 +151,8 @@ def test_readme_shows_what_the_sample_gives(shipped_bundle):
     bundle = load_bundle(shipped_bundle)
     analysis = analyse((shipped_bundle / "sample.png").read_bytes(), bundle, max_pixels=10**6)
     actual = analysis_out(Result(analysis, bundle, []), shown["request_id"]).model_dump(mode="json")
-    shown["timing_ms"] = actual["timing_ms"]
+    # The machine's speed, the state of the code, and a hash of digits that a processor may compute otherwise.
+    shown |= {name: actual[name] for name in ("timing_ms", "code_version", "result_sha256") if name in shown}
     assert_shows(shown, actual)
 
 
