@@ -15,7 +15,7 @@ from reliability.fuzz_requests import Ask
 
 PATIENCE_S = 90
 PROBLEM = "application/problem+json"
-PAGE = frozenset({200, 404, 405})
+PAGE = frozenset({200, 404, 405, 414})
 """Of a path that openapi.json does not have: that of the page, or none."""
 
 
@@ -54,13 +54,13 @@ class Judge:
         status, media_type = response.status, (response.getheader("Content-Type") or "").partition(";")[0]
         if status >= 500:
             return f"status {status}"
-        if not ask.is_whole and status == 400:
-            return None  # The HTTP parser's own answer to what is no HTTP.
+        if not ask.is_whole:
+            return None  # Damage may have made anything of it, and the HTTP parser has an answer of its own.
         if not response.getheader("X-Request-ID"):
             return f"status {status} without X-Request-ID"
         declared = self._declared(ask)
         if declared is None:
-            return None if status in PAGE or not ask.is_whole else f"status {status} of a path that is not declared"
+            return None if status in PAGE else f"status {status} of a path that is not declared"
         if str(status) not in declared:
             return f"status {status}, which is not declared"
         if media_type not in declared[str(status)]["content"]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.pipeline.errors import InvalidParameter, PipelineError, TileTooLarge, UnreadableTile, UnsupportedTile
+from app.pipeline.tiff_blocks import largest_block
 from app.pipeline.types import Tile, UInt8Array
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -35,7 +36,7 @@ def decode(data: bytes, *, max_pixels: int, mpp: float | None = None) -> Tile:
     Raises:
         UnreadableTile: not a PNG, JPEG or TIFF, or damaged.
         UnsupportedTile: 16-bit or floating-point samples, or several pages.
-        TileTooLarge: more than `max_pixels`, or a side longer than MAX_SIDE_PX.
+        TileTooLarge: more than `max_pixels`, in the image or in a block of a TIFF, or a side longer than MAX_SIDE_PX.
         InvalidParameter: `mpp` is not a finite number within MPP_RANGE.
         MemoryError: there is too little for the pixels.
     """
@@ -46,6 +47,7 @@ def decode(data: bytes, *, max_pixels: int, mpp: float | None = None) -> Tile:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, max_pixels)
+            _check_blocks(image, data, max_pixels)
             pixels = _to_rgb(image)
     except (PipelineError, MemoryError):  # that there is too little memory is no fault of the file
         raise
@@ -72,6 +74,12 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         raise UnsupportedTile(f"The tile must be RGB, grey, palette or CMYK, found mode {image.mode}.")
     if _has_second_frame(image):
         raise UnsupportedTile("The tile must be a single image, found several frames or pages.")
+
+
+def _check_blocks(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    width, height = largest_block(data) if image.format == "TIFF" else (0, 0)
+    if width * height > max_pixels:
+        raise TileTooLarge(f"A block of a TIFF may have at most {max_pixels} pixels, found {width} x {height}.")
 
 
 def _has_second_frame(image: Image.Image) -> bool:
