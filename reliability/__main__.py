@@ -85,5 +85,13 @@ def corpus() -> None:
     typer.echo(f"{write_corpus()} bytes written.")
 
 
+@cli.command()
+def faults(quick: Quick = False) -> None:
+    """One thing broken after the other: what was promised then, and what happened."""
+    from reliability.faults import measure
+
+    report("faults", measure(quick=quick), quick=quick)
+
+
 if __name__ == "__main__":
     cli()

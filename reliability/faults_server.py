@@ -118,6 +118,6 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def path_with(folder: os.PathLike[str]) -> str:
+def path_with(folder: str) -> str:
     """PYTHONPATH with a folder whose modules are found before the installed ones."""
-    return os.pathsep.join(filter(None, [os.fspath(folder), os.environ.get("PYTHONPATH", "")]))
+    return os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH", "")]))

@@ -17,11 +17,11 @@ from reliability.serving import serving
 from reliability.soak_client import Tally, ask_alone, under_load
 from reliability.soak_wire import address_of
 
-QUICK_MINUTES = 0.4
+QUICK_MINUTES = 0.3
 TICK_S = 0.25
 ROWS = 10
 """Lines of the table over time."""
-SETTLE_S = 12
+SETTLE_S = 7
 """After which the server has closed the connections, and given up the threads, that nobody uses."""
 # Fewer places than clients, so that some are told to come again.
 PLACES = {"MARROWSCOPE_WORKERS": "2", "MARROWSCOPE_QUEUE": "10"}

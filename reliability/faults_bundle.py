@@ -1,0 +1,105 @@
+"""A bundle whose files are corrupted, cut or gone, before the service starts and while it runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.pipeline.bundle import MANIFEST, REPLACEABLE
+from app.pipeline.manifest import GENERATOR_ONNX, Q_ONNX, SAMPLE
+from bench.child import BUNDLE
+from reliability.faults_case import OK, READY, UNAVAILABLE, Healthy, ask, detail, finding, is_ready
+from reliability.faults_server import started
+from reliability.requests_mix import get
+from reliability.soak_wire import Answer
+
+GET_SAMPLE = get(f"/bundles/{BUNDLE.name}/{Path(SAMPLE).stem}")
+QUICK = (("corrupted", Q_ONNX), ("truncated", MANIFEST), ("removed", GENERATOR_ONNX))
+
+
+def corrupt(file: Path) -> None:
+    """Flip one bit in the middle."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def truncate(file: Path) -> None:
+    """Keep the first half."""
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+
+
+DAMAGES: Mapping[str, Callable[[Path], None]] = {"corrupted": corrupt, "truncated": truncate, "removed": Path.unlink}
+
+
+def before_the_start(right: Healthy, *, quick: bool) -> Iterator[dict[str, Any]]:
+    """Each file in each way, or a few of both where it must be quick."""
+    files = [MANIFEST, *json.loads((BUNDLE / MANIFEST).read_text(encoding="utf-8"))["files"]]
+    every = ((how, file) for file in files for how in DAMAGES)
+    for how, file in QUICK if quick else every:
+        with _copy() as bundle:
+            DAMAGES[how](bundle / file)
+            with started(MARROWSCOPE_BUNDLES_DIR=str(bundle.parent)) as server:
+                ready, answer = ask(server.address, READY), ask(server.address, right.exact)
+        yield _judge(how, file, right, ready, answer)
+
+
+def while_it_runs(right: Healthy) -> Iterator[dict[str, Any]]:
+    """Every file in each way, under a service that has read them."""
+    with _copy() as bundle, started(MARROWSCOPE_BUNDLES_DIR=str(bundle.parent)) as server:
+        intact = ask(server.address, GET_SAMPLE)
+        assert intact is not None
+        assert intact.status == OK
+        for how, damage in DAMAGES.items():
+            for file in [path for path in bundle.rglob("*") if path.is_file()]:
+                damage(file)
+            answers = [ask(server.address, right.sample) for _ in range(3)]
+            ready, sample = is_ready(server.address), ask(server.address, GET_SAMPLE)
+            n_right = sum(right.is_right(answer) for answer in answers)
+            says = sample is not None and sample.status == UNAVAILABLE and SAMPLE in detail(sample)
+            yield finding(
+                f"every file of the bundle {how} while it runs",
+                "answers stay right; the sample's endpoint says what is wrong",
+                f"sample: {detail(sample)}",
+                kept=n_right == len(answers) and ready and says,
+                right=n_right,
+                wrong=len(answers) - n_right,
+                lost=answers.count(None),
+            )
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copytree(BUNDLE, Path(folder) / BUNDLE.name))
+
+
+def _judge(how: str, file: str, right: Healthy, ready: Answer | None, answer: Answer | None) -> dict[str, Any]:
+    if how == "removed" and file in REPLACEABLE:
+        promised, kept = "PyTorch finds the same cells and clusters", right.has_right_clusters(answer)
+    elif (how, file) == ("removed", MANIFEST):
+        promised = "readyz and /analyze say 503, and which bundle is missing"
+        kept = _both_unavailable(ready, answer) and BUNDLE.name in detail(ready)
+    else:
+        promised = "readyz and /analyze say 503, and which file"
+        kept = _both_unavailable(ready, answer) and file in detail(ready)
+    is_answered = answer is not None and answer.status == OK
+    return finding(
+        f"{file} {how} before the start",
+        promised,
+        f"readyz {detail(ready)}; /analyze {answer.status if answer else 'lost'}",
+        kept=kept,
+        right=int(is_answered and right.has_right_clusters(answer)),
+        wrong=int(is_answered and not right.has_right_clusters(answer)),
+        lost=int(answer is None),
+    )
+
+
+def _both_unavailable(ready: Answer | None, answer: Answer | None) -> bool:
+    return all(found is not None and found.status == UNAVAILABLE for found in (ready, answer))
