@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,8 +14,17 @@ from app import __version__
 PACKAGE = Path(__file__).parent
 DIGITS = 12
 """Of the source's checksum that are told."""
-LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "scikit-image", "scipy")
-"""Those that the numbers of an answer pass through."""
+LIBRARIES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "pillow",
+    "scikit-image",
+    "scipy",
+    "torch",
+)
+"""Those that the numbers of an answer may pass through."""
 
 
 @cache
@@ -34,13 +44,11 @@ def code_version() -> str:
 
 @cache
 def environment() -> dict[str, str]:
-    """The processor and the versions of Python and the libraries; the last digits of an answer may depend on each."""
+    """The processor, and versions of Python and the libraries; the last digits of an answer may depend on each."""
     versions = {}
     for name in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):  # One build of ONNX Runtime, or PyTorch in its place.
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "unknown"  # The GPU build of ONNX Runtime has another name.
     return {"processor": _processor(), "system": platform.system(), "python": platform.python_version(), **versions}
 
 
