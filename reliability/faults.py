@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reliability import faults_bundle, faults_disk, faults_engine, faults_memory, faults_process
+from reliability import faults_bundle, faults_connections, faults_disk, faults_engine, faults_memory, faults_process
 from reliability.faults_case import Healthy, healthy
 
 KILLS, QUICK_KILLS = 5, 1
@@ -30,7 +30,9 @@ def _faults(right: Healthy, *, quick: bool) -> Iterator[dict[str, Any]]:
     yield from faults_process.told_to_end(right, "--processes", "2")
     yield from faults_process.told_to_end(right)
     yield from faults_bundle.before_the_start(right, quick=quick)
+    yield from faults_bundle.number_changed(right)
     yield from faults_bundle.while_it_runs(right)
+    yield from faults_connections.files_run_out(right)
     yield from faults_disk.uploads(right)
     yield from faults_disk.audit_log(right)
     yield from faults_disk.shell_answers()

@@ -50,6 +50,28 @@ def before_the_start(right: Healthy, *, quick: bool) -> Iterator[dict[str, Any]]
         yield _judge(how, file, right, ready, answer)
 
 
+def number_changed(right: Healthy) -> Iterator[dict[str, Any]]:
+    """A number of the manifest is another one, and still a number: no checksum covers the manifest itself."""
+    with _copy() as bundle:
+        manifest = bundle / MANIFEST
+        values = json.loads(manifest.read_text(encoding="utf-8"))
+        values["image_level"]["svm"]["bias"] += 1
+        manifest.write_text(json.dumps(values), encoding="utf-8")
+        with started(MARROWSCOPE_BUNDLES_DIR=str(bundle.parent)) as server:
+            answer = ask(server.address, right.sample)
+    named = json.loads(answer.body)["bundle"]["sha256"] if answer is not None and answer.status == OK else None
+    wanted = right.expected[right.sample.name][2]["bundle"]["sha256"]  # type: ignore[index]
+    yield finding(
+        f"a number in {MANIFEST} changed before the start",
+        "every answer names another bundle.sha256; it cannot be known which number is right",
+        f"{detail(answer)} under {(named or '-')[:8]} in place of {wanted[:8]}",
+        kept=named is not None and named != wanted,
+        right=0,
+        wrong=0,
+        lost=int(answer is None),
+    )
+
+
 def while_it_runs(right: Healthy) -> Iterator[dict[str, Any]]:
     """Every file in each way, under a service that has read them."""
     with _copy() as bundle, started(MARROWSCOPE_BUNDLES_DIR=str(bundle.parent)) as server:
