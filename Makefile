@@ -16,10 +16,10 @@ AUDIT := $(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run install test test-fast check format bench openapi lock audit sbom clean
+.PHONY: help run install test test-fast check format container-test bench openapi lock audit sbom clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.serve ## serve the shipped bundle (HOST=127.0.0.1 PORT=8000)
 	@$(BIN)/marrowscope serve --host $(HOST) --port $(PORT)
@@ -32,16 +32,22 @@ test: $(VENV)/.test ## run every test (ARGS= are passed to pytest)
 test-fast: $(VENV)/.test ## run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-check: $(VENV)/.test ## formatter, linter, types, import rules, contract drift
+check: $(VENV)/.test ## formatter, linters, types, import rules, contract drift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.openapi --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.test ## format the code and sort its imports
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
+
+container-test: $(VENV)/.serve ## build the image, run it as compose says, check both (Docker, or podman and buildah as root)
+	@docker info >/dev/null 2>&1 || command -v podman-compose >/dev/null || $(PIP) install podman-compose==1.6.0
+	@bash container/test.sh
 
 bench: $(VENV)/.test ## speed and memory, beside the reference recipe and the machine's floor (ARGS="--soak 2000")
 	@$(BIN)/python -m bench $(ARGS)
