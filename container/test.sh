@@ -133,6 +133,8 @@ timed restart_seconds check_restart
 check_refuses_without_keys
 timed stop_seconds engine stop --time 30 "$CONTAINER" >/dev/null
 status=$(engine inspect -f '{{.State.ExitCode}}' "$CONTAINER")
+# 143: ended by the signal that it was asked to end with, its requests answered; 137 would be the engine's patience lost.
+[[ $status =~ ^(0|143)$ ]] || fail "exit status $status on TERM"
 fact exit_status "$status"
 fact total_seconds "$SECONDS"
 "$PYTHON" container/record.py "$FACTS" "$RECORD"
