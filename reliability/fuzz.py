@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ BLOCK = 500
 QUICK_CASES = 1_000
 INSIDE = 5
 """Cases in process for each one over HTTP."""
+GROWTH_MB = 400
+"""Most memory beyond that before the first case: a few kB may become a tile of some million pixels, no more."""
 MOST_FAULTS = 20
 
 
@@ -48,7 +50,7 @@ def measure(*, quick: bool, cases: int = 20_000) -> dict[str, Any]:
     wanted = QUICK_CASES if quick else cases
     over_http = _over_http(wanted)
     inside = _inside(wanted * INSIDE)
-    faults = over_http.pop("faults") + inside.pop("faults")
+    faults = [*over_http.pop("faults"), *inside.pop("faults"), *_grown(over_http), *_grown(inside)]
     return {
         "over_http": [over_http],
         "in_process": [inside],
@@ -108,6 +110,14 @@ def _is_right(answer: Answer, expected: Any) -> bool:
 
 def _lives(server: Server) -> bool:
     return rss_mb(server.pid) is not None
+
+
+def _grown(found: Mapping[str, Any]) -> list[str]:
+    """A fault where the memory has grown beyond GROWTH_MB; none where it cannot be read."""
+    memory = found.get("rss_mb") or {}
+    if None in memory.values() or not memory or memory["peak"] - memory["before"] < GROWTH_MB:
+        return []
+    return [f"memory grew from {memory['before']:.0f} MB to {memory['peak']:.0f} MB, {GROWTH_MB} more are allowed"]
 
 
 def _inside(cases: int) -> dict[str, Any]:
