@@ -17,8 +17,8 @@ from app.observe.logs import log_config
 from app.observe.processes import shared_numbers
 from app.settings import Settings
 
-GRACE_S = 30
-"""After a SIGTERM, for the requests that were accepted."""
+GRACE_S = 25
+"""After a SIGTERM, for the requests that were accepted; container engines and systemd are often told to wait for 30."""
 HUNG_AFTER_S = 30
 """Without a sign of life, one of several processes is replaced."""
 MAX_HEAD_BYTES = 64 * 1024

@@ -35,6 +35,10 @@ class Busy(ServiceError):
     """Every worker is taken and the queue is full."""
 
 
+class Stopping(Busy):
+    """The service ends before the answer is there."""
+
+
 class NotReady(ServiceError):
     """The bundle was found, and cannot be served."""
 
@@ -191,6 +195,8 @@ class Analyzer:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
         except TimeoutError as error:
             raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
+        except asyncio.CancelledError as error:  # the server's, when it has to end: the client is told before it does
+            raise Stopping("The service is being stopped before the answer is there; try again shortly.") from error
 
     def _begin(self, work: Callable[[], T]) -> T:
         self._metrics.waiting.dec()

@@ -8,11 +8,10 @@ from PIL import Image
 from app.main import create_app
 from app.settings import Settings
 from tests.api.answers import assert_problem, post_tile
+from tests.api.exchange import FORM, HEAD, Exchange
 from tests.drawing import draw_tile, encoded, grid_of_centres
 
 TILE = encoded(draw_tile(grid_of_centres()))
-HEAD = b'--b\r\nContent-Disposition: form-data; name="tile"; filename="a.png"\r\n\r\n'
-FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 
 
 def test_path_and_query_that_are_too_long_are_414(client):
@@ -61,27 +60,6 @@ def test_upload_needs_no_disk(client, monkeypatch):
     large = encoded(np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), dtype=np.uint8))
     assert len(large) > 4_000_000
     assert post_tile(client, large).status_code == 200
-
-
-class Exchange:
-    """A request by hand: messages go in one by one, and what comes out is kept. It never ends by itself."""
-
-    def __init__(self, app, *messages, headers=None):
-        self.app, self.messages, self.headers, self.status = app, list(messages), headers or FORM, None
-
-    async def receive(self):
-        if not self.messages:
-            await asyncio.Event().wait()
-        return {"type": "http.request", "body": self.messages.pop(0), "more_body": True}
-
-    async def send(self, message):
-        if message["type"] == "http.response.start":
-            self.status, self.answered = message["status"], dict(message["headers"])
-
-    async def run(self):
-        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-        scope = {"type": "http", "method": "POST", "path": "/analyze", "raw_path": b"/analyze", "query_string": b""}
-        await self.app({**scope, "headers": headers, "http_version": "1.1"}, self.receive, self.send)
 
 
 def exchange(app, *messages, headers=None):

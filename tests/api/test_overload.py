@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 import app.service
 from app.pipeline.run import analyse
 from tests.api.answers import assert_problem, post_tile
+from tests.api.exchange import HEAD, Exchange
 from tests.drawing import draw_tile, encoded, grid_of_centres
 
 TILE = encoded(draw_tile(grid_of_centres()))
@@ -97,6 +99,22 @@ def test_queued_request_whose_time_has_passed_is_never_begun(serve, gate, backgr
     wait_until(lambda: client.get("/prototypes/0").status_code == 200)
     assert gate.begun.acquire(timeout=PATIENCE_S)
     assert not gate.begun.acquire(blocking=False)
+
+
+def test_request_that_the_end_of_the_service_cuts_short_is_503(serve, gate):
+    client = serve(workers=1, queue=0)
+
+    async def cut_short():
+        found = Exchange(client.app, HEAD + TILE + b"\r\n--b--\r\n", is_whole=True)
+        running = asyncio.create_task(found.run())
+        assert await asyncio.to_thread(gate.begun.acquire, timeout=PATIENCE_S)
+        running.cancel()
+        await running
+        return found
+
+    found = client.portal.call(cut_short)
+    assert found.status == 503
+    assert b"retry-after" in found.answered
 
 
 def test_several_tiles_at_once_get_each_its_own_answer(serve, background):
