@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,8 @@ from bench.tiles import UInt8Array, drawn, to_png
 from reliability.serving import SAMPLE
 
 HangUp = Literal["in the body", "before the answer", "in the answer"]
+MAX_BYTES = 3 * 1024**2
+"""Of the service that is asked: little, so that too much is soon sent."""
 BOUNDARY = "----------------marrow"
 TOO_LONG = 10**9
 """Bytes that a request declares and never sends."""
@@ -29,6 +31,7 @@ class Case:
         method: of HTTP, which decides whether the answer has a body.
         hang_up: where the client leaves; None: it waits for the answer.
         weight: how often it is asked, beside the others.
+        is_good: whether the service must do what it is asked; other requests may be refused.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Case:
     method: str = "POST"
     hang_up: HangUp | None = None
     weight: int = 2
+    is_good: bool = False
 
 
 def get(target: str, weight: int = 1, method: str = "GET") -> Case:
@@ -64,7 +68,7 @@ def post(
         query: with its question mark.
         field: of the multipart form.
         accept: the header.
-        declared: as Content-Length in place of the body's length; the body is then not sent at all.
+        declared: as Content-Length in place of the body's length; the body then waits to be asked for.
         hang_up: see `Case`.
         weight: see `Case`.
     """
@@ -76,6 +80,7 @@ def post(
         f"Accept: {accept}",
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
         f"Content-Length: {len(body) if declared is None else declared}",
+        *(() if declared is None else ("Expect: 100-continue",)),
     )
     raw = "\r\n".join((*lines, "", "")).encode() + (body if declared is None else b"")
     return Case(name, raw, hang_up=hang_up, weight=weight)
@@ -84,7 +89,8 @@ def post(
 def mix() -> list[Case]:
     """Every case; the same ones each time."""
     sample, canvas = SAMPLE.read_bytes(), drawn(900, seed=1)
-    return [*_good(sample, canvas), *_bad(sample, canvas), *_hanging_up(sample), *_without_a_body()]
+    good = (replace(case, is_good=True) for case in _good(sample, canvas))
+    return [*good, *_bad(sample, canvas), *_hanging_up(sample), *_without_a_body()]
 
 
 def _good(sample: bytes, canvas: UInt8Array) -> Sequence[Case]:
@@ -119,7 +125,8 @@ def _bad(sample: bytes, canvas: UInt8Array) -> Sequence[Case]:
         post("a truncated PNG", sample[: len(sample) // 2]),
         post("16 bits", deep.getvalue()),
         post("too many pixels", huge.getvalue()),
-        post("too many bytes", b"", declared=TOO_LONG),
+        post("too many bytes, declared", b"", declared=TOO_LONG),
+        post("too many bytes, sent", bytes(MAX_BYTES), weight=1),
         post("another field", small, field="image"),
         post("Accept that cannot be given", small, accept="application/x-nothing"),
         post("Accept that makes no sense", small, accept=";;q=z,,/*/, \x7f/{}"),

@@ -12,7 +12,7 @@ from typing import Any
 from bench.process import rss_mb
 from bench.server import Server
 from bench.soak import WARM_UP, drift
-from reliability.requests_mix import mix
+from reliability.requests_mix import MAX_BYTES, mix
 from reliability.serving import serving
 from reliability.soak_client import Tally, ask_alone, under_load
 from reliability.soak_wire import address_of
@@ -24,7 +24,7 @@ ROWS = 10
 SETTLE_S = 7
 """After which the server has closed the connections, and given up the threads, that nobody uses."""
 # Fewer places than clients, so that some are told to come again.
-PLACES = {"MARROWSCOPE_WORKERS": "2", "MARROWSCOPE_QUEUE": "10"}
+SETTINGS = {"MARROWSCOPE_WORKERS": "2", "MARROWSCOPE_QUEUE": "10", "MARROWSCOPE_MAX_BYTES": str(MAX_BYTES)}
 
 
 @dataclass
@@ -88,7 +88,7 @@ def measure(*, quick: bool, minutes: float = 30, clients: int = 16, seed: int = 
         Counts of answers; memory in MB; open files and threads after the warm-up and at the end, when all is quiet.
     """
     seconds = 60 * (QUICK_MINUTES if quick else minutes)
-    with serving(**PLACES) as server:
+    with serving(**SETTINGS) as server:
         return _soak(server, seconds, clients, seed)
 
 

@@ -3,6 +3,7 @@ import json
 import threading
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,12 @@ def test_server_without_steady_answers_cannot_be_soaked():
     answers = (respond(json.dumps({"status": n}).encode()) for n in range(2))
     with answering(*answers) as address, pytest.raises(RuntimeError, match="no steady answer"):
         ask_alone(address, [CASE])
+
+
+def test_service_that_refuses_good_requests_cannot_be_soaked():
+    good = replace(CASE, is_good=True)
+    with answering(respond(status=413), respond(status=413)) as address, pytest.raises(RuntimeError, match="413"):
+        ask_alone(address, [good])
 
 
 def test_no_two_cases_share_a_name_and_each_is_what_it_was():
