@@ -122,16 +122,14 @@ class _Body:
         return HTTPException(413, f"The request body may have at most {self.limits.settings.max_bytes} bytes, {found}.")
 
     def closing(self, send: Send) -> Send:
-        """`send`, but that it ends the connection where nobody would want the rest of the body to be read.
+        """`send`, but that it ends the connection of a client that still waits to be asked for its body.
 
-        A client that waits to be asked for its body may send it now or not, and a rest in chunks is work to skip.
+        The server cannot know whether such a body follows the answer or not.
         """
         waits = self.headers.get("expect", "").lower() == "100-continue"
-        is_chunked = "transfer-encoding" in self.headers
 
         async def sending(message: Message) -> None:
-            ends = (waits and self.deadline is None) or (is_chunked and not self.is_whole)
-            if ends and message["type"] == "http.response.start":
+            if waits and self.deadline is None and message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
