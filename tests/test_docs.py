@@ -18,7 +18,7 @@ from tests.served import served
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"(?m)^([a-z][a-z-]*):", MAKEFILE))
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
-BINARY = {".png", ".jpg", ".onnx", ".safetensors"}
+BINARY = {".png", ".jpg", ".tif", ".onnx", ".safetensors"}
 
 
 def name(path):
