@@ -66,7 +66,8 @@ class Connection(H11Protocol):
         head, end, body = data.partition(END_OF_HEAD) if self.conn.their_state is h11.IDLE else (b"", b"", data)
         if head or end:
             super().data_received(head + end)
-        if body and not self.transport.is_closing():
+        # What follows the last request of a connection, such as a stray line break, must not cost it its answer.
+        if body and not self.transport.is_closing() and self.conn.their_state is not h11.MUST_CLOSE:
             if self._is_chunked and _is_crumbs(body):
                 self.transport.abort()
             else:

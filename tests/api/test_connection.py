@@ -139,3 +139,16 @@ def test_connection_that_waits_longest_makes_room(port, monkeypatch):
     assert idle[2].recv(1000).startswith(b"HTTP/1.1 200")
     for client in idle:
         client.close()
+
+
+@pytest.mark.parametrize("stray", [b"\r\n", b"nonsense"])
+def test_what_follows_the_last_request_of_a_connection_does_not_cost_it_its_answer(port, stray):
+    last = b"POST /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    for head, body in ((last % 0, b""), (last % 2, b"ab")):
+        with connect(port, head) as client:
+            client.sendall(body)
+            with suppress(OSError):
+                client.sendall(stray)
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    with connect(port, last % 0 + stray) as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
