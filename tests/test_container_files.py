@@ -62,8 +62,9 @@ def test_replicas_ask_for_keys_and_keep_an_audit_log_on_volumes_that_their_user_
 
 
 def test_keys_are_made_where_replicas_read_them():
-    for part in ("MARROWSCOPE_KEYS_FILE",):
-        assert SERVICES["keys"]["environment"][part] == SERVICES["replica"]["environment"][part]
+    made, read = (SERVICES[name]["environment"]["MARROWSCOPE_KEYS_FILE"] for name in ("keys", "replica"))
+    assert made == read
+    assert "keys:/var/lib/marrowscope/keys" in SERVICES["keys"]["volumes"]
     assert "keys:/var/lib/marrowscope/keys:ro" in SERVICES["replica"]["volumes"]
 
 

@@ -117,29 +117,9 @@ def test_no_answer_is_lost_when_a_replica_is_killed(tmp_path, sample):
 
 def test_it_speaks_tls_with_the_certificate_it_is_given(tmp_path):
     require_nginx()
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "fullchain.pem",
-        ],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
+    certificate = "req -x509 -newkey rsa:2048 -nodes -days 1 -keyout key.pem -out fullchain.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", *certificate.split(), *names], cwd=tmp_path, check=True, capture_output=True)
     trusted = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
     with proxied(tmp_path, [f"127.0.0.1:{free_port()}"], listen="tls.conf") as port:
         response = httpx.get(f"https://localhost:{port}/metrics", verify=trusted)
