@@ -201,7 +201,7 @@ def test_setting_that_is_not_valid_is_named(here, tiles, monkeypatch):
         ([], ["marrowscope analyze tile.png -f overlay   # see the cells: tile.overlay.png"]),
         (["analyze"], ["marrowscope analyze tile.png > tile.json", "overlay   the tile with the outlines in the"]),
         (["prototypes"], ["marrowscope prototypes 2 --n 64 --seed 7 --out many.png"]),
-        (["serve"], ["marrowscope serve --host 0.0.0.0   # for every machine that reaches you"]),
+        (["serve"], ["marrowscope serve --host 0.0.0.0   # for other machines too, with keys"]),
     ],
 )
 def test_help_teaches_by_example_in_lines_that_are_not_broken(columns, command, examples):
