@@ -13,9 +13,9 @@ from typing import Any
 
 from bench.child import ROOT, clean_environment
 from bench.tiles import drawn
-from reliability.faults_case import OK, UNAVAILABLE, Healthy, ask, detail, finding, is_ready
+from reliability.faults_case import OK, READY, UNAVAILABLE, Healthy, ask, detail, finding, is_ready
 from reliability.faults_server import Started, started
-from reliability.requests_mix import encoded, get, post
+from reliability.requests_mix import encoded, post
 from reliability.serving import SAMPLE
 
 AUDIT_BYTES = 5_000
@@ -57,9 +57,8 @@ def audit_log(right: Healthy) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "audit.jsonl"
         with started(before=full_after(AUDIT_BYTES), MARROWSCOPE_AUDIT_LOG=str(log)) as server:
-            n_right, refusal = _ask_until_refused(server, right)
+            n_right, refusal, ready = _ask_until_refused(server, right)
             n_logged = len([line for line in log.read_bytes().split(b"\n") if _is_answered(line)])
-            ready = detail(ask(server.address, get("/readyz")))
             resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
             is_back = right.is_right(ask(server.address, right.sample)) and is_ready(server.address)
         verified = _verify(log)
@@ -100,13 +99,18 @@ def shell_answers() -> Iterator[dict[str, Any]]:
     )
 
 
-def _ask_until_refused(server: Started, right: Healthy) -> tuple[int, str]:
-    """How many were answered rightly, and what the first other one said."""
-    for n_right in range(MOST_TILES):
+def _ask_until_refused(server: Started, right: Healthy) -> tuple[int, str, str]:
+    """How many were answered rightly, and what /analyze and /readyz say once no line fits, however short."""
+    n_right, refusal, ready = 0, "never refused", ""
+    for _ in range(MOST_TILES):
         answer = ask(server.address, right.sample)
-        if not right.is_right(answer):
-            return n_right, detail(answer)
-    return MOST_TILES, "never refused"
+        if right.is_right(answer):
+            n_right += 1
+            continue
+        refusal, ready = detail(answer), detail(ask(server.address, READY))
+        if not ready.startswith(str(OK)):
+            break
+    return n_right, refusal, ready
 
 
 def _is_answered(line: bytes) -> bool:
