@@ -35,6 +35,11 @@ timed() {
     fact "$name" "$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $begin }")"
 }
 
+# A build that fails must not leave the image of before to be tested.
+build_quietly() {
+    build_image >"$WORK/build.log" 2>&1 || { tail -20 "$WORK/build.log" >&2; fail "the image cannot be built"; }
+}
+
 is_healthy() {
     # Without systemd nobody runs podman's health checks.
     if [[ $ENGINE == podman ]]; then engine healthcheck run "$CONTAINER" >/dev/null 2>&1; else
@@ -122,8 +127,7 @@ check_refuses_without_keys() {
 find_engine
 fact engine "$("$ENGINE" --version)"
 timed base_seconds base_image
-timed build_seconds build_image >"$WORK/build.log" 2>&1 || { tail -20 "$WORK/build.log" >&2; fail "the image cannot be built"; }
-tail -3 "$FACTS"
+timed build_seconds build_quietly
 timed healthy_seconds start
 check_image
 check_confinement
