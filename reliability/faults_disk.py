@@ -90,11 +90,13 @@ def shell_answers() -> Iterator[dict[str, Any]]:
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     names = sorted(files)
     is_whole = set(names) <= {"sample.csv", "summary.csv"} and all(data.endswith(b"\n") for data in files.values())
-    said = "sample.json cannot be written" in done.stderr
+    # Without the folder, which is another one each time.
+    reason = done.stderr.partition("\n")[0].rpartition("/")[2]
+    said = reason.startswith("sample.json cannot be written")
     yield finding(
         "disk full: marrowscope analyze --out",
         "exit status 1, the file is named, no half-written file stays",
-        f"status {done.returncode}; stayed: {', '.join(names)}; said: {done.stderr.strip().splitlines()[:1]}",
+        f"status {done.returncode}; stayed: {', '.join(names)}; said: {reason}",
         kept=done.returncode == 1 and is_whole and said,
     )
 
