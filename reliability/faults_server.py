@@ -69,6 +69,8 @@ def started(*options: str, before: Callable[[], None] | None = None, **environme
     finally:
         _end(process)
         reader.join()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
@@ -88,7 +90,10 @@ def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) ->
 def workers_of(server: Started) -> list[int]:
     """Process ids of the workers of `--processes`, as the Linux kernel knows them."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(server.process.pid)], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(server.process.pid)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
 
