@@ -7,6 +7,7 @@ from pathlib import Path
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line breaks.
 
+
 def write_whole(data: bytes, target: Path, *, mode: int = 0o666) -> None:
     """Write or replace a file; where it cannot be written, what was there before stays.
 

@@ -2,7 +2,8 @@
 # Docker where it runs, else Debian's podman and buildah: `engine`, `compose`, `build_image`, `in_network`.
 # Needs of Debian: buildah podman runc netavark aardvark-dns catatonit iptables iproute2 debootstrap.
 
-readonly BASE=docker.io/library/python:3.11-slim-bookworm
+BASE=$(sed -n "s/^FROM \([^ ]*\).*/\1/p" Dockerfile | head -n 1)
+readonly BASE
 readonly NETWORK=marrowscope-test
 
 find_engine() {

@@ -19,6 +19,7 @@ from app.pipeline.decode import decode, rescale
 from app.pipeline.diagnose import Label, diagnose
 from app.pipeline.encode import encode
 from app.pipeline.manifest import Manifest
+from app.pipeline.memory_errors import memory_errors
 from app.pipeline.nuclei import contours
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality import Quality, assess
@@ -129,7 +130,7 @@ def analyse_stages(
     """`analyse`, and the values on the way."""
     manifest = bundle.manifest
     timing = dict.fromkeys(STAGES, 0.0)
-    with _timed(timing, "total"):
+    with memory_errors(), _timed(timing, "total"):
         with _timed(timing, "decode"):
             tile = decode(data, max_pixels=max_pixels, mpp=mpp)
             factor = 1.0 if tile.mpp is None else tile.mpp / manifest.mpp
