@@ -183,11 +183,12 @@ class Analyzer:
         """Do blocking work on a worker, off the event loop."""
         if self.is_full:
             raise Busy(BUSY)
+        self._metrics.waiting.inc()
         try:
             future = self._workers.submit(self._begin, work)
         except RuntimeError as error:  # the system gives no thread: too little memory, or too many processes
+            # The work waits all the same, for the next thread that can be started, and is then done for nobody.
             raise Busy("No worker can be started now; try again shortly.") from error
-        self._metrics.waiting.inc()
         # A thread cannot be stopped: its place is free when it ends, not when its client is gone.
         self._under_way.add(future)
         future.add_done_callback(self._ended)

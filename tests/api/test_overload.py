@@ -168,3 +168,4 @@ def test_worker_that_cannot_be_started_is_503(serve, monkeypatch, sample):
         refused = post_tile(client, sample)
     assert_problem(refused, 503, "No worker")
     assert post_tile(client, sample).status_code == 200
+    assert "marrowscope_queue_length 0.0" in client.get("/metrics").text
