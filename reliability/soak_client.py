@@ -17,9 +17,9 @@ from reliability.requests_mix import Case
 from reliability.soak_wire import PATIENCE_S, Address, Answer, Connection
 
 PAUSE_S = 0.05
+"""After a broken connection."""
 BUSY_PATIENCE_S = 600
 """More clients ask than may wait: one of them may find every place taken many times."""
-"""After a broken connection."""
 Expected = Mapping[str, tuple[object, ...]]
 """The right answer of each case, by its name."""
 
