@@ -48,71 +48,79 @@ cli.command()(audit.replay)
 Cluster = Annotated[int, typer.Argument(min=0, help="Number of the cluster, from 0.")]
 
 
-@cli.command()
+ANALYZE = """Analyse tiles without a server: one, several, or whole folders.
+
+Formats:
+  json      all of the answer, as POST /analyze gives it
+  geojson   outlines, classes and measurements, for QuPath
+  csv       a row per cell
+  overlay   the tile with the outlines in the clusters' colours, PNG
+  labels    16-bit PNG: 0 is background, i + 1 is cell i
+  stages    a figure of every step from tile to crops, PNG
+
+Examples:
+  marrowscope analyze tile.png > tile.json
+  marrowscope analyze tile.png -f overlay -f csv  # both, as files
+  marrowscope analyze tile.png -f stages          # tile.stages.png
+  marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
+  marrowscope analyze patients --out answers      # answers/p1/a.json ...
+  marrowscope analyze "tiles/**/*.tif" --out answers
+
+Each tile gets a file per format, in the sub-folders where it was found;
+summary.csv gets a row per tile: cells, proportions, label, flags, or
+what went wrong. Only one tile named by itself, without --out, is
+answered on stdout, when its one format is json, geojson or csv.
+
+A tile that cannot be read is named on stderr and the others go on; the
+exit status is then 1. It is 2 where nothing was begun.
+"""
+Tiles = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TILE",
+        help="PNG, JPEG or TIFF with 8 bits per channel; or a folder, which stands for every such file beneath it; "
+        "or a pattern.",
+        show_default=False,
+    ),
+]
+Formats = Annotated[
+    list[Format] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="One of those above; may be given several times. Default: json.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        file_okay=False,
+        help="Folder for the answers and summary.csv; what is there under their names is replaced. "
+        "Default: the current one.",
+        show_default=False,
+    ),
+]
+Mpp = Annotated[
+    float | None,
+    typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: that of the bundle.", show_default=False),
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="full: the exact network. fast: in 8-bit integers, where the bundle has it.")
+]
+
+
+@cli.command(help=ANALYZE)
 def analyze(
-    tiles: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TILE",
-            help="PNG, JPEG or TIFF with 8 bits per channel; or a folder, which stands for every such file beneath it; "
-            "or a pattern.",
-            show_default=False,
-        ),
-    ],
-    format: Annotated[
-        list[Format] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="One of those above; may be given several times. Default: json.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            file_okay=False,
-            help="Folder for the answers and summary.csv; what is there under their names is replaced. "
-            "Default: the current one.",
-            show_default=False,
-        ),
-    ] = None,
+    tiles: Tiles,
+    format: Formats = None,
+    out: Out = None,
     bundle: BundleOption = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: that of the bundle.", show_default=False),
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="full: the exact network. fast: in 8-bit integers, where the bundle has it.")
-    ] = "fast",
+    mpp: Mpp = None,
+    precision: PrecisionOption = "fast",
 ) -> None:
-    """Analyse tiles without a server: one, several, or whole folders.
-
-    Formats:
-      json      all of the answer, as POST /analyze gives it
-      geojson   outlines, classes and measurements, for QuPath
-      csv       a row per cell
-      overlay   the tile with the outlines in the clusters' colours, PNG
-      labels    16-bit PNG: 0 is background, i + 1 is cell i
-      stages    a figure of every step from tile to crops, PNG
-
-    Examples:
-      marrowscope analyze tile.png > tile.json
-      marrowscope analyze tile.png -f overlay -f csv  # both, as files
-      marrowscope analyze tile.png -f stages          # tile.stages.png
-      marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
-      marrowscope analyze patients --out answers      # answers/p1/a.json ...
-      marrowscope analyze "tiles/**/*.tif" --out answers
-
-    Each tile gets a file per format, in the sub-folders where it was found;
-    summary.csv gets a row per tile: cells, proportions, label, flags, or
-    what went wrong. Only one tile named by itself, without --out, is
-    answered on stdout, when its one format is json, geojson or csv.
-
-    A tile that cannot be read is named on stderr and the others go on; the
-    exit status is then 1. It is 2 where nothing was begun.
-    """
+    """Analyse tiles without a server."""
     from app.memory import keep_buffers
     from app.shell.analyze import analyze_tiles
 

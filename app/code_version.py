@@ -49,10 +49,11 @@ def environment() -> dict[str, str]:
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):  # One build of ONNX Runtime, or PyTorch in its place.
             versions[name] = metadata.version(name)
-    return {"processor": _processor(), "system": platform.system(), "python": platform.python_version(), **versions}
+    return {"processor": processor(), "system": platform.system(), "python": platform.python_version(), **versions}
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What computes, as the system calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
