@@ -84,9 +84,9 @@ def open_bundle(settings: Settings, name: str | None) -> Bundle:
 def print_answer(job: Job, tile: Path) -> bool:
     """Answer one tile on stdout, in the very bytes of the service; whether that could be done."""
     try:
-        _, (answer,) = job.answer(tile)
+        _, (content,) = job.answer(tile)
     except (OSError, PipelineError) as error:
         typer.echo(f"{tile}: {reason_of(error)}", err=True)
         return False
-    typer.echo(answer, nl=sys.stdout.isatty())
+    typer.echo(content, nl=sys.stdout.isatty())
     return True

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from app.api import present
 from app.files import write_whole
 from app.pipeline.errors import PipelineError
 from app.shell.job import Job
@@ -87,9 +86,9 @@ class _Run:
             CannotWrite: one of its files; that was said.
         """
         try:
-            result, answers = self.job.answer(tile)
-            for answer, file in zip(answers, files, strict=True):
-                write(answer, file)
+            answer, contents = self.job.answer(tile)
+            for content, file in zip(contents, files, strict=True):
+                write(content, file)
                 self.written.append(file)
         except (OSError, PipelineError) as error:
             reason = reason_of(error)
@@ -98,7 +97,7 @@ class _Run:
             if isinstance(error, CannotWrite):
                 raise
             return
-        self.rows.append(answered(tile, present.analysis_out(result, "")))
+        self.rows.append(answered(tile, answer))
         self.n_answered += 1
 
     def close(self, folder: Path, n_tiles: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.api import present
 from app.api.formats import FORMATS, Format
-from app.api.schemas import NOTICE
+from app.api.schemas import NOTICE, AnalysisOut
 from app.pipeline.backends import Precision
 from app.pipeline.bundle import Bundle
 from app.pipeline.run import Stages, analyse_stages
@@ -40,8 +40,8 @@ class Job:
     mpp: float | None
     precision: Precision
 
-    def answer(self, tile: Path) -> tuple[Result, list[bytes]]:
-        """Analyse one tile once, and answer it in every format.
+    def answer(self, tile: Path) -> tuple[AnalysisOut, list[bytes]]:
+        """Analyse one tile once, and answer it in every format; the JSON answer comes along.
 
         Raises:
             OSError, PipelineError: it cannot be read, analysed or answered.
@@ -51,14 +51,14 @@ class Job:
         )
         result = Result(analysis, self.bundle, [])
         # The id that POST /analyze would have given.
-        request_id = uuid.uuid4().hex
+        answer = present.analysis_out(result, uuid.uuid4().hex)
 
         def render(name: str) -> bytes:
             if name == STAGES:
                 return _figure(stages, _captions(tile.name, result, stages))
-            return _FORMATS[name].render(result, request_id)
+            return _FORMATS[name].write(analysis, answer)
 
-        return result, [render(name) for name in self.formats]
+        return answer, [render(name) for name in self.formats]
 
 
 def _figure(stages: Stages, captions: Captions) -> bytes:

@@ -13,7 +13,6 @@ from app.api.formats.label_png import label_png
 from app.api.formats.overlay import overlay
 from app.api.schemas import AnalysisOut
 from app.pipeline.run import Analysis
-from app.service import Result
 
 FormatName = Literal["json", "geojson", "csv", "overlay", "labels", "tile"]
 PNG = "image/png"
@@ -32,10 +31,6 @@ class Format:
     media_type: str
     suffix: str
     write: Callable[[Analysis, AnalysisOut], bytes]
-
-    def render(self, result: Result, request_id: str) -> bytes:
-        """The answer to a request; raises as `write` does."""
-        return self.write(result.analysis, present.analysis_out(result, request_id))
 
 
 FORMATS: Mapping[FormatName, Format] = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from app.api import present
 from app.api.formats import FORMATS
 from app.pipeline.manifest import ClusterName, ClusterNames
 from app.pipeline.run import analyse
@@ -19,7 +20,7 @@ def analysed(data, bundle, **options) -> Result:
 
 
 def render(result, form) -> bytes:
-    return FORMATS[form].render(result, "0" * 32)
+    return FORMATS[form].write(result.analysis, present.analysis_out(result, "0" * 32))
 
 
 def as_json(result) -> dict:
