@@ -1,0 +1,1 @@
+"""Whole slides and cohorts: what `marrowscope batch` does. Needs the optional packages of the extra `batch`."""
