@@ -22,7 +22,7 @@ def locked(name):
     return found
 
 
-@pytest.mark.parametrize("name", ["serve", "gpu", "test"])
+@pytest.mark.parametrize("name", ["serve", "batch", "gpu", "test"])
 @pytest.mark.parametrize(("package", "floor"), FLOORS.items())
 def test_what_reads_uploads_is_locked_without_known_vulnerabilities(name, package, floor):
     assert min(locked(name)[package]) >= version(floor)
@@ -35,10 +35,24 @@ def test_product_asks_for_no_older_ones(package, floor):
     assert version(re.search(r">=([\d.]+)", wanted)[1]) >= version(floor)
 
 
-@pytest.mark.parametrize("name", ["serve", "gpu", "test"])
+@pytest.mark.parametrize("name", ["serve", "batch", "gpu", "test"])
 def test_every_package_is_locked_with_its_hashes(name):
     text = (REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     blocks = re.split(r"(?m)^(?=[\w.-]+(?:\[[\w,-]+\])?==)", text)[1:]
     assert len(blocks) > 20
     for block in blocks:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block.split()[0]
+
+
+def test_batches_run_on_the_very_packages_that_the_service_runs_on():
+    served, batch = locked("serve"), locked("batch")
+    assert {package: batch.get(package) for package in served} == served
+
+
+def test_tests_run_on_the_very_packages_that_batches_run_on():
+    batch, tests = locked("batch"), locked("test")
+    assert {package: tests.get(package) for package in batch} == batch
+
+
+def test_nothing_served_or_run_on_slides_needs_pytorch():
+    assert "torch" not in locked("serve") | locked("batch")
