@@ -38,7 +38,17 @@ def keep_whole(nuclei: Nuclei) -> Nuclei:
     cut = cut_by_more_than_half(nuclei)
     if not cut.any():
         return nuclei
-    new = np.concatenate([[0], np.where(cut, 0, np.cumsum(~cut))]).astype(np.int32)
+    return only(nuclei, ~cut)
+
+
+def only(nuclei: Nuclei, kept: BoolArray) -> Nuclei:
+    """Some of the nuclei, in the same order.
+
+    Args:
+        nuclei: all of them.
+        kept: (N,) bool, which.
+    """
+    new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
     return measure(new[nuclei.labels])
 
 

@@ -95,9 +95,20 @@ def nuclear_density(haematoxylin: UInt8Array, tissue: BoolArray) -> float:
     Returns:
         0–255; 0 where there is no tissue.
     """
-    counted = density_image(haematoxylin, NUCLEAR_DENSITY_SIGMA)[tissue]
-    if counted.size == 0:
+    return parting(density_image(haematoxylin, NUCLEAR_DENSITY_SIGMA)[tissue])
+
+
+def parting(density: Float32Array) -> float:
+    """What best parts densities in two (Otsu 1979).
+
+    Args:
+        density: (N,) float32, 0–255.
+
+    Returns:
+        0–255; 0 where there are none.
+    """
+    if density.size == 0:
         return 0.0
     # Over the whole of 16 bits: steps of a whole density would show in the scores.
-    found, _ = cv2.threshold(np.rint(counted * 257).astype(np.uint16), 0, 65535, cv2.THRESH_OTSU)
+    found, _ = cv2.threshold(np.rint(density * 257).astype(np.uint16), 0, 65535, cv2.THRESH_OTSU)
     return float(found) / 257

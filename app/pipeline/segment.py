@@ -43,25 +43,32 @@ def unmix(
     target = LabStatistics(np.asarray(params.target_mean), np.asarray(params.target_sd))
     normalised = source.reinhard(pixels, lab, target)
     if estimate is None:
-        matrix = _stain_matrix(counted, source.reinhard(counted[:, None], lab, target)[:, 0], params, source)
+        matrix = stain_matrix(counted, source.reinhard(counted[:, None], lab, target)[:, 0], params, source)
         if matrix is None:
             return _unstained(normalised, tissue)
     else:
         matrix = estimate.stain_matrix
     # Glass is made white before chroma is smoothed: what lies beyond it can then not change what lies within.
-    stained = _on_white(normalised, tissue) if params.tissue_only else normalised
+    stained = on_white(normalised, tissue) if params.tissue_only else normalised
     haematoxylin = source.haematoxylin_image(stain.with_smooth_chroma(stained, params.chroma_smoothing_px), matrix)
     if params.tissue_only:
-        haematoxylin = _on_white(haematoxylin, tissue)
+        haematoxylin = on_white(haematoxylin, tissue)
     if estimate is None:
         estimate = StainEstimate(lab, matrix, nuclear_density(haematoxylin, tissue))
     return Stain(normalised, haematoxylin, tissue, estimate)
 
 
-def _stain_matrix(
+def stain_matrix(
     counted: UInt8Array, normalised: UInt8Array, params: StainParams, source: ModuleType
 ) -> np.ndarray | None:
-    """Stain vectors of (N, 3) pixels, or None where two stains cannot be told apart."""
+    """Stain vectors of pixels, or None where two stains cannot be told apart.
+
+    Args:
+        counted: (N, 3) uint8 RGB, those that count, as they came.
+        normalised: the same after normalisation.
+        params: Macenko's limits.
+        source: a stain engine.
+    """
     limits: dict[str, Any] = {"min_magnitude": params.min_magnitude, "angle_percentiles": params.angle_percentiles}
     if stain.stain_spread_deg(counted, **limits) < params.min_angle_deg:
         return None
@@ -69,7 +76,8 @@ def _stain_matrix(
     return matrix
 
 
-def _on_white(image: UInt8Array, tissue: BoolArray) -> UInt8Array:
+def on_white(image: UInt8Array, tissue: BoolArray) -> UInt8Array:
+    """An image, (H, W) or (H, W, 3) uint8, white where there is no tissue."""
     return np.asarray(cv2.copyTo(image, tissue.view(np.uint8), np.full_like(image, 255)), dtype=np.uint8)
 
 

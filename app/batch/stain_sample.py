@@ -1,0 +1,91 @@
+"""A slide's stain and quality, measured once on a sample of its tissue; of a small slide, on all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from app.batch.grid import ONE_TILE_PX, squares
+from app.batch.slide import Slide, Window
+from app.batch.tissue import Overview
+from app.pipeline.manifest import Manifest
+from app.pipeline.quality import Quality, assess
+from app.pipeline.segment import unmix
+from app.pipeline.slide_stain import APRON_PX, Piece, estimate_stain
+from app.pipeline.types import StainEstimate, Tile
+
+T = TypeVar("T")
+
+PIECE_PX = 512
+"""Edge of a piece at the analysed scale."""
+PIECES = 96
+"""At most: 25 megapixels. A slide of fewer is measured whole."""
+QUALITY_PIECES = 16
+"""At most, that quality is judged on: 4 megapixels."""
+MIN_TISSUE = 0.25
+"""Share of tissue of a piece, where enough pieces have as much."""
+
+
+def measure_stain(
+    slide: Slide, seen: Overview, downsample: float, manifest: Manifest
+) -> tuple[StainEstimate | None, Quality]:
+    """What all tiles of a slide are unmixed with, and how good the slide is.
+
+    A slide that fits into one tile gets what POST /analyze would measure.
+
+    Args:
+        slide: to measure.
+        seen: its overview.
+        downsample: level-0 px per px at which the bundle looks.
+        manifest: of the bundle.
+
+    Raises:
+        SlideError: a part of the slide is damaged.
+    """
+    params, engine = manifest.segmentation.stain, manifest.segmentation.engine
+    if slide.width * slide.height <= ONE_TILE_PX * downsample**2:
+        whole = Window(0, 0, slide.width, slide.height)
+        pixels = slide.read(whole, downsample)
+        uploaded = pixels if downsample == 1 else slide.read(whole)
+        stains = unmix(pixels, params, engine)
+        tile = Tile(uploaded, "", slide.mpp)
+        return stains.estimate, assess(tile, pixels, stains, params, manifest.quality)
+    pieces = [_piece(slide, window, downsample) for window in chosen(slide.width, slide.height, seen, downsample)]
+    estimate = estimate_stain(pieces, params, engine)
+    counted = [piece.counted for piece in pieces]
+    largest = max((pixels.shape for pixels in counted), key=lambda shape: shape[0] * shape[1])
+    whole_ones = [pixels for pixels in counted if pixels.shape == largest]
+    sample = np.vstack(evenly(whole_ones, QUALITY_PIECES))
+    stains = unmix(sample, params, engine, estimate)
+    quality = assess(Tile(sample, "", slide.mpp), sample, stains, params, manifest.quality)
+    return estimate, replace(quality, tissue_fraction=float(seen.tissue.mean()))
+
+
+def chosen(width: int, height: int, seen: Overview, downsample: float) -> list[Window]:
+    """At most PIECES squares that have tissue, evenly spread over it in reading order; all, if they are not more."""
+    every = list(squares(width, height, max(1, round(PIECE_PX * downsample))))
+    if len(every) <= PIECES:
+        return every
+    shares = [seen.share(window) for window in every]
+    full = [window for window, share in zip(every, shares, strict=True) if share >= MIN_TISSUE]
+    some = [window for window, share in zip(every, shares, strict=True) if share > 0]
+    return evenly(full if len(full) >= PIECES else some, PIECES)
+
+
+def evenly(values: list[T], n: int) -> list[T]:
+    """At most n of the values, at even steps."""
+    if len(values) <= n:
+        return values
+    return [values[i] for i in np.linspace(0, len(values) - 1, n).round().astype(int)]
+
+
+def _piece(slide: Slide, window: Window, downsample: float) -> Piece:
+    seen = window.grown(max(1, round(APRON_PX * downsample)), slide.width, slide.height)
+    pixels = slide.read(seen, downsample)
+    scale = np.array(pixels.shape[:2]) / (seen.height, seen.width)
+    first = np.array([window.y - seen.y, window.x - seen.x])
+    (y0, x0), (y1, x1) = (np.rint(at * scale).astype(int) for at in (first, first + (window.height, window.width)))
+    return Piece(pixels, (slice(y0, max(y1, y0 + 1)), slice(x0, max(x1, x0 + 1))))
+
