@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,12 @@ from app.api.schemas import (
     TimingOut,
 )
 from app.code_version import code_version
+from app.pipeline.backends import Precision
 from app.pipeline.bundle import Bundle
 from app.pipeline.diagnose import Label
-from app.pipeline.manifest import ImageLevel
+from app.pipeline.manifest import ImageLevel, Manifest
 from app.pipeline.proportions import Proportions
-from app.pipeline.quality import Flag
+from app.pipeline.quality import Flag, Quality
 from app.pipeline.reference import Placement
 from app.pipeline.types import UInt8Array
 from app.service import Result
@@ -71,17 +73,12 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
             sha256=analysis.tile.sha256,
             cut_nuclei=analysis.n_cut,
         ),
-        quality=QualityOut(
-            focus=round(analysis.quality.focus, 4),
-            stain_distance=_rounded(analysis.quality.stain_distance, 3),
-            tissue_fraction=round(analysis.quality.tissue_fraction, 6),
-            flags=[_flag(flag) for flag in analysis.quality.flags],
-        ),
+        quality=quality_out(analysis.quality),
         cells=cells_out(result),
-        outliers=_outliers(analysis.proportions),
-        clusters=_clusters(result),
-        label=_label(analysis.label, result.bundle.manifest.image_level),
-        bundle=BundleUsed(**_identity(result.bundle), precision=analysis.precision),
+        outliers=outliers_out(analysis.proportions),
+        clusters=clusters_out(analysis.proportions, analysis.label, result.bundle.manifest, result.prototypes),
+        label=label_out(analysis.label, result.bundle.manifest.image_level),
+        bundle=bundle_used(result.bundle, analysis.precision),
         parameters=ParametersOut(
             bundle=result.bundle.manifest.name,
             mpp=analysis.tile.mpp,
@@ -96,7 +93,18 @@ def analysis_out(result: Result, request_id: str) -> AnalysisOut:
     return answer
 
 
-def _flag(flag: Flag) -> FlagOut:
+def quality_out(quality: Quality) -> QualityOut:
+    """What was measured on a tile or slide, and its flags."""
+    return QualityOut(
+        focus=round(quality.focus, 4),
+        stain_distance=_rounded(quality.stain_distance, 3),
+        tissue_fraction=round(quality.tissue_fraction, 6),
+        flags=[flag_out(flag) for flag in quality.flags],
+    )
+
+
+def flag_out(flag: Flag) -> FlagOut:
+    """One flag."""
     value, threshold = _rounded(flag.value, 6), _rounded(flag.threshold, 6)
     return FlagOut(
         code=flag.code,
@@ -134,32 +142,36 @@ def cells_out(result: Result) -> list[CellOut]:
     ]
 
 
-def _outliers(proportions: Proportions) -> OutliersOut:
+def outliers_out(proportions: Proportions) -> OutliersOut:
+    """How many of the cells are of no cluster."""
     count, n_cells = int(proportions.outlier.sum()), len(proportions.outlier)
     return OutliersOut(count=count, share=count / n_cells if n_cells else None)
 
 
-def _clusters(result: Result) -> list[ClusterOut]:
-    manifest, analysis = result.bundle.manifest, result.analysis
-    values, intervals = analysis.proportions.values, analysis.proportions.intervals
-    evidence, names = analysis.label.evidence, manifest.cluster_names
+def clusters_out(
+    proportions: Proportions, label: Label, manifest: Manifest, prototypes: Sequence[UInt8Array] = ()
+) -> list[ClusterOut]:
+    """Each cluster's part; with its prototypes, (n, 32, 32, 3) uint8, if there are any."""
+    values, intervals = proportions.values, proportions.intervals
+    evidence, names = label.evidence, manifest.cluster_names
     return [
         ClusterOut(
             cluster=k,
             name=names.of(k) if names else None,
             color=hex_color(cluster_color(k)),
-            count=int(analysis.proportions.counts[k]),
+            count=int(proportions.counts[k]),
             proportion=None if values is None else float(values[k]),
             interval=None if intervals is None else (float(intervals[k, 0]), float(intervals[k, 1])),
             contribution=None if evidence is None else float(evidence.contributions[k]),
             prototypes_url=f"/prototypes/{k}?bundle={manifest.name}",
-            prototypes=base64_pngs(result.prototypes[k]) if result.prototypes else None,
+            prototypes=base64_pngs(prototypes[k]) if prototypes else None,
         )
         for k in range(manifest.n_clusters)
     ]
 
 
-def _label(label: Label, model: ImageLevel) -> LabelOut:
+def label_out(label: Label, model: ImageLevel) -> LabelOut:
+    """The label, and what it rests on."""
     evidence = label.evidence
     return LabelOut(
         value=label.value,
@@ -210,6 +222,11 @@ def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
 def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
     """The body of GET /bundles/{name}."""
     return BundleOut(**bundle_summary(bundle, default=default).model_dump(), manifest=bundle.manifest)
+
+
+def bundle_used(bundle: Bundle, precision: Precision) -> BundleUsed:
+    """Which bundle answers, and how."""
+    return BundleUsed(**_identity(bundle), precision=precision)
 
 
 def _identity(bundle: Bundle) -> dict[str, Any]:

@@ -29,7 +29,7 @@ MIN_TISSUE = 0.25
 
 
 def measure_stain(
-    slide: Slide, seen: Overview, downsample: float, manifest: Manifest
+    slide: Slide, seen: Overview, downsample: float, manifest: Manifest, mpp: float | None
 ) -> tuple[StainEstimate | None, Quality]:
     """What all tiles of a slide are unmixed with, and how good the slide is.
 
@@ -40,6 +40,7 @@ def measure_stain(
         seen: its overview.
         downsample: level-0 px per px at which the bundle looks.
         manifest: of the bundle.
+        mpp: µm per px of level 0, if known.
 
     Raises:
         SlideError: a part of the slide is damaged.
@@ -50,7 +51,7 @@ def measure_stain(
         pixels = slide.read(whole, downsample)
         uploaded = pixels if downsample == 1 else slide.read(whole)
         stains = unmix(pixels, params, engine)
-        tile = Tile(uploaded, "", slide.mpp)
+        tile = Tile(uploaded, "", mpp)
         return stains.estimate, assess(tile, pixels, stains, params, manifest.quality)
     pieces = [_piece(slide, window, downsample) for window in chosen(slide.width, slide.height, seen, downsample)]
     estimate = estimate_stain(pieces, params, engine)
@@ -59,7 +60,7 @@ def measure_stain(
     whole_ones = [pixels for pixels in counted if pixels.shape == largest]
     sample = np.vstack(evenly(whole_ones, QUALITY_PIECES))
     stains = unmix(sample, params, engine, estimate)
-    quality = assess(Tile(sample, "", slide.mpp), sample, stains, params, manifest.quality)
+    quality = assess(Tile(sample, "", mpp), sample, stains, params, manifest.quality)
     return estimate, replace(quality, tissue_fraction=float(seen.tissue.mean()))
 
 
@@ -86,6 +87,5 @@ def _piece(slide: Slide, window: Window, downsample: float) -> Piece:
     pixels = slide.read(seen, downsample)
     scale = np.array(pixels.shape[:2]) / (seen.height, seen.width)
     first = np.array([window.y - seen.y, window.x - seen.x])
-    (y0, x0), (y1, x1) = (np.rint(at * scale).astype(int) for at in (first, first + (window.height, window.width)))
+    (y0, x0), (y1, x1) = (np.rint(at * scale).astype(int) for at in (first, first + [window.height, window.width]))
     return Piece(pixels, (slice(y0, max(y1, y0 + 1)), slice(x0, max(x1, x0 + 1))))
-

@@ -66,9 +66,7 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
     window = core.grown(plan.margin_px, plan.width, plan.height)
     with memory_errors():
         pixels = slide.read(window, plan.downsample)
-        stains = unmix(
-            pixels, manifest.segmentation.stain, manifest.segmentation.engine, stain_estimate(plan.stain)
-        )
+        stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, stain_estimate(plan.stain))
         nuclei = keep_whole(segment(stains, manifest.segmentation))
         scale = np.array([window.width, window.height]) / (pixels.shape[1], pixels.shape[0])
         centroids = (nuclei.centroids + 0.5) * scale - 0.5 + (window.x, window.y)
@@ -93,9 +91,7 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
 def _depth(centroids: Float64Array, core: Window, plan: Plan) -> Float64Array:
     """How far within a core (N, 2) centres lie, px of level 0; the slide's own border is no edge of it."""
     edges = []
-    for axis, (first, size, whole) in enumerate(
-        ((core.x, core.width, plan.width), (core.y, core.height, plan.height))
-    ):
+    for axis, (first, size, whole) in enumerate(((core.x, core.width, plan.width), (core.y, core.height, plan.height))):
         # Pixel i is centred on i: between two cores lies the edge of a pixel.
         at = centroids[:, axis] + 0.5
         far = np.full(len(at), float(max(plan.width, plan.height)))

@@ -32,12 +32,14 @@ class Source:
     is_named: bool
 
 
-def find_tiles(given: Sequence[str]) -> list[Source]:
+def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = SUFFIXES, kinds: str = KINDS) -> list[Source]:
     """Every tile that the command line stands for, each once, in the order of first mention.
 
     Args:
         given: files, which need not be there; folders, which stand for every picture beneath them; glob patterns,
             where no file has such a name: a shell may not have expanded them.
+        suffixes: of what folders and patterns stand for, in lower case.
+        kinds: the same in words.
 
     Raises:
         typer.BadParameter: a folder or pattern stands for no tile, or a name is empty.
@@ -45,34 +47,34 @@ def find_tiles(given: Sequence[str]) -> list[Source]:
     """
     first: dict[str, Source] = {}
     for name in given:
-        for source in _sources(name):
+        for source in _sources(name, suffixes, kinds):
             first.setdefault(os.path.normcase(os.path.realpath(source.path)), source)
     return list(first.values())
 
 
-def _sources(name: str) -> list[Source]:
+def _sources(name: str, suffixes: tuple[str, ...], kinds: str) -> list[Source]:
     if not name:
         raise typer.BadParameter("a tile's name is empty.")
     path = Path(name)
     if path.is_dir():
-        found = [Source(tile, tile.relative_to(path).with_suffix(""), is_named=False) for tile in _walk(path)]
+        found = [Source(tile, tile.relative_to(path).with_suffix(""), is_named=False) for tile in _walk(path, suffixes)]
         if not found:
-            raise typer.BadParameter(f"there is no {KINDS} in the folder {name}.")
+            raise typer.BadParameter(f"there is no {kinds} in the folder {name}.")
     elif glob.has_magic(name) and not os.path.lexists(name):
         matches = [Path(match) for match in glob.iglob(name, recursive=True)]
         found = [
             Source(tile, Path(tile.stem), is_named=False)
             for tile in sorted(matches, key=natural_order)
-            if _is_tile(tile.name) and tile.is_file()
+            if _is_tile(tile.name, suffixes) and tile.is_file()
         ]
         if not found:
-            raise typer.BadParameter(f"no {KINDS} matches the pattern {name}.")
+            raise typer.BadParameter(f"no {kinds} matches the pattern {name}.")
     else:
         found = [Source(path, Path(path.stem), is_named=True)]
     return found
 
 
-def _walk(folder: Path) -> list[Path]:
+def _walk(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Tiles beneath a folder in natural order; links are followed, but not in a circle."""
 
     def refuse(error: OSError) -> None:
@@ -87,13 +89,13 @@ def _walk(folder: Path) -> list[Path]:
             for name in sorted(folders)
             if name[0] != "." and os.path.realpath(os.path.join(parent, name)) not in seen
         ]
-        found += [Path(parent, name) for name in files if _is_tile(name)]
+        found += [Path(parent, name) for name in files if _is_tile(name, suffixes)]
     return sorted(found, key=natural_order)
 
 
-def _is_tile(name: str) -> bool:
+def _is_tile(name: str, suffixes: tuple[str, ...]) -> bool:
     lower = name.lower()
-    return lower.endswith(SUFFIXES) and not lower.endswith(OWN) and not lower.startswith(".")
+    return lower.endswith(suffixes) and not lower.endswith(OWN) and not lower.startswith(".")
 
 
 def natural_order(path: Path) -> tuple[list[list[str | int]], str]:

@@ -1,0 +1,139 @@
+"""A slide → its plan: scale, tissue, tiles, stain and quality."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from app.api import present
+from app.batch.fingerprint import fingerprint
+from app.batch.grid import MARGIN_PX, cores, tile_edge
+from app.batch.plan import Plan, Region
+from app.batch.regions import read_regions, regions_file
+from app.batch.run_folder import Run, SlideEntry
+from app.batch.slide import Slide, SlideError, Window
+from app.batch.stain_sample import measure_stain
+from app.batch.tile import stain_numbers
+from app.batch.tissue import Overview, overview
+from app.pipeline.bundle import Bundle
+from app.pipeline.decode import MPP_RANGE
+from app.pipeline.memory_errors import memory_errors
+from app.pipeline.types import Float64Array
+
+
+def prepare(slide: Slide, entry: SlideEntry, run: Run, bundle: Bundle) -> tuple[Plan, Overview]:
+    """Look at a slide from afar and measure its stain, once for all its tiles.
+
+    Args:
+        slide: opened.
+        entry: which it is.
+        run: that it is part of.
+        bundle: what analyses.
+
+    Raises:
+        SlideError: its scale is not known, it has no tissue, its regions cannot be read, or a part of it is damaged.
+        OSError: it cannot be read.
+        MemoryError: there is too little.
+    """
+    manifest, path = bundle.manifest, Path(entry.path)
+    mpp = _mpp(slide, run)
+    um_per_px = manifest.mpp if mpp is None else mpp
+    downsample = manifest.mpp / um_per_px
+    regions = _regions(entry, slide)
+    with memory_errors():
+        seen = overview(slide, downsample, manifest.segmentation.stain.min_magnitude)
+        area_mm2 = tissue_mm2(seen, um_per_px, regions)
+        if area_mm2 == 0:
+            raise SlideError(f"No tissue was found{' in its regions' if regions else ''}.")
+        estimate, quality = measure_stain(slide, seen, downsample, manifest, mpp)
+    edge = tile_edge(slide.width, slide.height, downsample)
+    areas = shapely.union_all(shapely.from_wkt([region.wkt for region in regions]))
+
+    def wanted(core: Window) -> bool:
+        box = shapely.box(core.x, core.y, core.x + core.width, core.y + core.height)
+        return seen.touches(core) and (not regions or bool(areas.intersects(box)))
+
+    plan = Plan(
+        slide=entry.slide,
+        file=path.name,
+        bytes=path.stat().st_size,
+        fingerprint=fingerprint(path),
+        width=slide.width,
+        height=slide.height,
+        mpp=mpp,
+        um_per_px=um_per_px,
+        downsample=downsample,
+        overview_px=seen.cell_px,
+        tissue_mm2=area_mm2,
+        tile_px=edge,
+        margin_px=math.ceil(MARGIN_PX * downsample),
+        tiles=cores(slide.width, slide.height, edge, wanted) if estimate else (),
+        regions=regions,
+        stain=stain_numbers(estimate) if estimate else None,
+        quality=present.quality_out(quality),
+    )
+    return plan, seen
+
+
+def _mpp(slide: Slide, run: Run) -> float | None:
+    mpp = run.mpp if slide.mpp is None else slide.mpp
+    if mpp is None and slide.width * slide.height > run.max_pixels:
+        raise SlideError("The file does not say how many µm a pixel has; say so with --mpp.")
+    if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
+        raise SlideError(f"Its pixels have {mpp:g} µm; {MPP_RANGE[0]} to {MPP_RANGE[1]} can be analysed.")
+    return mpp
+
+
+def _regions(entry: SlideEntry, slide: Slide) -> tuple[Region, ...]:
+    if entry.regions is None:
+        return ()
+    path = Path(entry.regions)
+    if path.is_dir():
+        path = regions_file(path, entry.slide, Path(entry.path).name)
+    return read_regions(path, slide.width, slide.height)
+
+
+def tissue_mm2(seen: Overview, um_per_px: float, regions: tuple[Region, ...]) -> float:
+    """Area of tissue of a slide, or within some regions of it.
+
+    Args:
+        seen: the slide, made small.
+        um_per_px: of level 0.
+        regions: none for the whole slide; what lies in several counts once.
+    """
+    px_mm2 = (um_per_px / 1000) ** 2
+    if not regions:
+        return float(seen.tissue.sum() * seen.cell_px**2 * px_mm2)
+    area = shapely.union_all(shapely.from_wkt([region.wkt for region in regions]))
+    y, x = np.nonzero(seen.tissue)
+    inside = shapely.contains_xy(area, *(_centres(at, seen) for at in (x, y)))
+    # Of a region that is small beside a px of the overview, more cannot be said than its own area.
+    return float(min(inside.sum() * seen.cell_px**2, area.area) * px_mm2) or _small(area, seen) * px_mm2
+
+
+def _centres(at: np.ndarray, seen: Overview) -> Float64Array:
+    return np.asarray((at + 0.5) * seen.cell_px)
+
+
+def _small(area: shapely.Geometry, seen: Overview) -> float:
+    """Area, px of level 0, of a region that holds the centre of no px with tissue, if it lies on one that has."""
+    x, y = (int(at // seen.cell_px) for at in (area.representative_point().x, area.representative_point().y))
+    height, width = seen.tissue.shape
+    return float(area.area) if seen.tissue[min(y, height - 1), min(x, width - 1)] else 0.0
+
+
+def overview_bytes(seen: Overview) -> bytes:
+    """An overview, for a file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, pixels=seen.pixels, tissue=seen.tissue, cell_px=np.int64(seen.cell_px))
+    return buffer.getvalue()
+
+
+def read_overview(path: Path) -> Overview:
+    """The overview in a file; raises OSError where it cannot be read."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return Overview(arrays["pixels"], arrays["tissue"], int(arrays["cell_px"]))
