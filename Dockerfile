@@ -1,4 +1,5 @@
-# The service and its bundles. `--build-arg REQUIREMENTS=gpu` builds it for NVIDIA GPUs (Linux x86-64).
+# The service and its bundles. `--build-arg REQUIREMENTS=batch` builds it for whole slides and cohorts too,
+# `--build-arg REQUIREMENTS=gpu` for NVIDIA GPUs (Linux x86-64).
 FROM python:3.11-slim-bookworm AS build
 
 ARG REQUIREMENTS=serve
@@ -16,10 +17,11 @@ RUN /opt/venv/bin/pip install --no-deps . \
 
 FROM python:3.11-slim-bookworm
 
-# Nothing is installed in here: the base image's own pip goes. The folder is for volumes: keys and the audit log.
+# Nothing is installed in here: the base image's own pip goes. The folders are for volumes: keys, the audit log, batches; slides.
 RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip /usr/local/bin/pip* /usr/local/bin/wheel \
     && useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin marrowscope \
-    && install -d -o marrowscope -g marrowscope -m 0700 /var/lib/marrowscope/keys /var/lib/marrowscope/audit
+    && install -d -o marrowscope -g marrowscope -m 0700 /var/lib/marrowscope/keys /var/lib/marrowscope/audit /var/lib/marrowscope/batches \
+    && install -d /slides
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv/marrowscope
 COPY models models
@@ -28,6 +30,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    DASK_TEMPORARY_DIRECTORY=/tmp \
     MARROWSCOPE_BUNDLES_DIR=/srv/marrowscope/models
 
 USER 10001:10001

@@ -46,6 +46,8 @@ def test_what_is_mounted_from_the_repository_is_there_and_stays_as_it_is(name):
         if source.startswith("."):
             assert (REPOSITORY / source).is_dir()
             assert mode == "ro"
+        elif source.startswith("$"):  # a folder of the user's own
+            assert mode == "ro"
         else:
             assert source in COMPOSE["volumes"]
 
@@ -66,6 +68,33 @@ def test_keys_are_made_where_replicas_read_them():
     assert made == read
     assert "keys:/var/lib/marrowscope/keys" in SERVICES["keys"]["volumes"]
     assert "keys:/var/lib/marrowscope/keys:ro" in SERVICES["replica"]["volumes"]
+
+
+def test_nobody_but_the_service_shares_a_network_with_those_who_run_any_code_they_are_sent():
+    shares = {name for name, service in SERVICES.items() if "cluster" in service.get("networks", [])}
+    assert shares == {"scheduler", "worker", "marrowscope-cluster"}
+    assert COMPOSE["networks"]["cluster"] == {"internal": True}
+    for name in ("scheduler", "worker"):
+        assert SERVICES[name]["networks"] == ["cluster"]
+        assert "ports" not in SERVICES[name]
+
+
+def test_workers_find_slides_and_batches_where_the_service_has_them():
+    service = SERVICES["marrowscope-cluster"]
+    assert SERVICES["worker"]["volumes"] == service["volumes"]
+    slides, batches = (volume.removesuffix(":ro").rsplit(":", 1)[1] for volume in service["volumes"])
+    settings = service["environment"]
+    assert (settings["MARROWSCOPE_SLIDES_DIR"], settings["MARROWSCOPE_BATCHES_DIR"]) == (slides, batches)
+    made = " ".join(re.findall(r"install -d .*", DOCKERFILE)).split()
+    assert {slides, batches} <= set(made)
+    assert settings["MARROWSCOPE_SCHEDULER"] in SERVICES["worker"]["command"]
+
+
+def test_a_worker_stays_within_the_memory_of_its_container():
+    (limit,) = re.findall(r"--memory-limit=(\d+)GB", " ".join(SERVICES["worker"]["command"]))
+    (allowed,) = re.findall(r"(\d+)g", SERVICES["worker"]["mem_limit"])
+    (temporary,) = re.findall(r"size=(\d+)m", SERVICES["worker"]["tmpfs"][0])
+    assert int(limit) * 1e9 + int(temporary) * 2**20 < int(allowed) * 2**30
 
 
 def test_the_health_check_of_compose_is_that_of_the_image():
