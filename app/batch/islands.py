@@ -17,13 +17,13 @@ from app.batch.summary import IslandSummary
 from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array
 
 RADIUS_UM = 25.0
-"""How far a cell looks: two to three cells. Erythroblasts of an island lie 8–12 µm apart, their nuclei touching or nearly
-so; marrow has 5–10 cells of all kinds within this radius."""
+"""How far a cell looks: two to three cells. Erythroblasts of an island lie 8–12 µm apart, their nuclei touching or
+nearly so; marrow has 5–10 cells of all kinds within this radius."""
 MIN_CELLS = 8
 """Of the cluster within that radius, the one in the middle counted: fewer are no island, whatever the odds."""
 CHANCE = 1e-5
-"""Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster. Of a slide's
-some hundred thousand cells about one then makes an island by chance."""
+"""Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster: so small
+that of some hundred thousand cells about one makes an island by chance."""
 
 
 def islands(cells: SlideCells, um_per_px: float) -> Int32Array:

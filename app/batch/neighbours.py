@@ -42,13 +42,11 @@ def nearest_um(cells: SlideCells, um_per_px: float, n_clusters: int) -> Float32A
     return nearest
 
 
-def pair_summaries(
-    cells: SlideCells, nearest: Float32Array, um_per_px: float, n_clusters: int
-) -> list[PairSummary]:
+def pair_summaries(cells: SlideCells, nearest: Float32Array, um_per_px: float, n_clusters: int) -> list[PairSummary]:
     """Median distance of each pair of clusters, and the mean one over that by chance.
 
-    By chance means: the same places, the same number of cells of each cluster, dealt out at random. So what the tissue's
-    shape and the density of all cells together do to distances is in both, and falls out of the ratio.
+    By chance means: the same places, the same number of cells of each cluster, dealt out at random. So what the
+    tissue's shape and the density of all cells together do to distances is in both, and falls out of the ratio.
 
     Args:
         cells: of the slide.
@@ -85,7 +83,9 @@ def _counted(cells: SlideCells) -> tuple[Float64Array, Int64Array]:
     return cells.centroids[~cells.outlier], cells.clusters[~cells.outlier]
 
 
-def _nearest(places: Float64Array, clusters: Int64Array, cluster: int, looking: BoolArray | None = None) -> Float64Array:
+def _nearest(
+    places: Float64Array, clusters: Int64Array, cluster: int, looking: BoolArray | None = None
+) -> Float64Array:
     """Distance in px from each place (or those that are `looking`) to the nearest other one of a cluster."""
     looking = np.ones(len(places), bool) if looking is None else looking
     among = clusters == cluster

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from app.api.palette import OUTLIER, cluster_color
-from app.api.schemas import AnalysisOut, CellOut
+from app.api.schemas import AnalysisOut
 from app.pipeline.rings import Ring, rings
 from app.pipeline.types import Nuclei
 
 DECIMALS = 3
+
+Outline = list[list[list[float]]]
+"""Rings of points x, y."""
 
 
 def geojson(answer: AnalysisOut, nuclei: Nuclei) -> bytes:
@@ -42,18 +46,23 @@ def _features(answer: AnalysisOut, nuclei: Nuclei) -> list[dict[str, Any]]:
     source = f"{tile.sha256}/{bundle.sha256}/{tile.mpp}/{bundle.precision}"
     height, width = nuclei.labels.shape
     scale = np.array([tile.width / width, tile.height / height])
+    names = [cluster.name for cluster in answer.clusters]
     return [
-        {
-            "type": "Feature",
-            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{source}/{cell.id}")),
-            "geometry": {"type": "Polygon", "coordinates": [_points(ring * scale) for ring in outline]},
-            "properties": {
-                "objectType": "detection",
-                "name": f"Cell {cell.id}",
-                "classification": _classification(cell, answer),
-                "measurements": _measurements(cell, tile.mpp),
-            },
-        }
+        detection(
+            source,
+            cell.id,
+            [_points(ring * scale) for ring in outline],
+            classification(cell.cluster, cell.outlier, names),
+            measurements(
+                cell.id,
+                cell.cluster,
+                cell.probabilities,
+                area_px=cell.area_px,
+                mpp=tile.mpp,
+                outlier=cell.outlier,
+                touches_border=cell.touches_border,
+            ),
+        )
         for cell, outline in zip(answer.cells, rings(nuclei), strict=True)
     ]
 
@@ -63,23 +72,73 @@ def _points(ring: Ring) -> list[list[float]]:
     return points
 
 
-def _classification(cell: CellOut, answer: AnalysisOut) -> dict[str, Any]:
-    if cell.outlier:
-        return {"name": "Outlier", "color": list(OUTLIER)}
-    name = answer.clusters[cell.cluster].name or f"Cluster {cell.cluster}"
-    return {"name": name, "color": list(cluster_color(cell.cluster))}
+def detection(
+    source: str, cell: int, outline: Outline, classified: dict[str, Any], measured: dict[str, float]
+) -> dict[str, Any]:
+    """One cell as QuPath has them.
 
-
-def _measurements(cell: CellOut, mpp: float | None) -> dict[str, float]:
-    """Numbers, which is all that QuPath's measurements can be."""
-    area: dict[str, float] = {"Nucleus area px": cell.area_px}
-    if mpp is not None:
-        area["Nucleus area µm^2"] = round(cell.area_px * mpp**2, 4)
+    Args:
+        source: what the cell was found in, and by what; another source's cells have other ids.
+        cell: its number in there.
+        outline: closed rings of x, y: the outer one, then those of holes.
+        classified: see `classification`.
+        measured: see `measurements`.
+    """
     return {
-        "Cell id": cell.id,
-        "Cluster": cell.cluster,
-        **{f"Probability cluster {k}": probability for k, probability in enumerate(cell.probabilities)},
+        "type": "Feature",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{source}/{cell}")),
+        "geometry": {"type": "Polygon", "coordinates": outline},
+        "properties": {
+            "objectType": "detection",
+            "name": f"Cell {cell}",
+            "classification": classified,
+            "measurements": measured,
+        },
+    }
+
+
+def classification(cluster: int, outlier: bool, names: Sequence[str | None]) -> dict[str, Any]:
+    """Name and colour.
+
+    Args:
+        cluster: the most probable one.
+        outlier: whether it is not counted there.
+        names: of all clusters; None for those without one.
+    """
+    if outlier:
+        return {"name": "Outlier", "color": list(OUTLIER)}
+    return {"name": names[cluster] or f"Cluster {cluster}", "color": list(cluster_color(cluster))}
+
+
+def measurements(
+    cell: int,
+    cluster: int,
+    probabilities: Sequence[float],
+    *,
+    area_px: int,
+    mpp: float | None,
+    outlier: bool,
+    touches_border: bool,
+) -> dict[str, float]:
+    """Numbers, which is all that QuPath's measurements can be.
+
+    Args:
+        cell: its number.
+        cluster: the most probable one.
+        probabilities: of each cluster.
+        area_px: of the nucleus, px.
+        mpp: µm per px; None: not known, and there is no area in µm².
+        outlier: whether it is not counted in its cluster.
+        touches_border: whether the border cuts it, or may do so.
+    """
+    area: dict[str, float] = {"Nucleus area px": area_px}
+    if mpp is not None:
+        area["Nucleus area µm^2"] = round(area_px * mpp**2, 4)
+    return {
+        "Cell id": cell,
+        "Cluster": cluster,
+        **{f"Probability cluster {k}": probability for k, probability in enumerate(probabilities)},
         **area,
-        "Outlier": int(cell.outlier),
-        "Touches border": int(cell.touches_border),
+        "Outlier": int(outlier),
+        "Touches border": int(touches_border),
     }
