@@ -1,0 +1,20 @@
+"""Whether what a file says of its scale can be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.pipeline.decode import MPP_RANGE
+
+
+def known_mpp(directions: Iterable[float | None]) -> float | None:
+    """The mean of both directions, µm per px.
+
+    Args:
+        directions: µm per px along x and y; None where the file does not say.
+
+    Returns:
+        None where none is within what a microscope can mean: printers' 72 dpi are 353 µm per px.
+    """
+    said = [mpp for mpp in directions if mpp is not None and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]]
+    return sum(said) / len(said) if said else None
