@@ -21,6 +21,7 @@ PALENESS = 0.3
 """What is left of the overview's contrast under a map."""
 OPACITY = 0.8
 """Of a map's colours on the overview."""
+TOP_PERCENTILE = 99
 _PALE = (255 - PALENESS * (255.0 - np.arange(256))).astype(np.uint8)
 
 
@@ -58,6 +59,18 @@ def density_maps(
     widths = np.minimum(cell_px, width - cell_px * np.arange(columns))
     area_mm2 = np.outer(heights, widths) * um_per_px**2 / UM2_PER_MM2
     return (counts / area_mm2).astype(np.float32)
+
+
+def density_top(maps: Float32Array) -> float:
+    """Density of the brightest colour, cells per mm²; 0 without a cell.
+
+    One box in a hundred with cells may have more: else a sliver at the slide's edge would make all others dark.
+
+    Args:
+        maps: (K, h, w) float32.
+    """
+    filled = maps[maps > 0]
+    return float(np.percentile(filled, TOP_PERCENTILE)) if filled.size else 0.0
 
 
 def density_tif(maps: Float32Array, um_per_box: float) -> bytes:

@@ -1,0 +1,119 @@
+"""A slide's results as the run has them, of the sample tile: every number is the pipeline's."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from app.api import present
+from app.batch.cells import SlideCells
+from app.batch.density import box_px, density_maps, density_png, density_top
+from app.batch.islands import island_summaries, islands
+from app.batch.neighbours import nearest_um, pair_summaries
+from app.batch.overview_picture import overview_jpg
+from app.batch.plan import Region
+from app.batch.report import Pictures
+from app.batch.summary import RegionSummary, SlideSummary
+from app.pipeline.rings import rings
+from app.pipeline.run import analyse_stages
+from app.service import Result
+
+MPP = 0.25
+PER_CLUSTER = 12
+
+
+@dataclass(frozen=True)
+class Made:
+    """All that is known of the sample tile, taken for a slide."""
+
+    summary: SlideSummary
+    cells: SlideCells
+    nearest: np.ndarray
+    islands: np.ndarray
+    part: pa.Table
+    pictures: Pictures
+    regions: tuple[Region, ...]
+
+
+def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") -> Made:
+    """Analyse a tile, and say of it what is said of a slide; its left half is a region."""
+    analysis, stages = analyse_stages(data, bundle, max_pixels=9_000_000, mpp=mpp)
+    answer = present.analysis_out(Result(analysis, bundle, []), "0" * 32)
+    found, n_clusters = analysis.cells, bundle.manifest.n_clusters
+    proportions, tile = analysis.proportions, analysis.tile
+    cells = SlideCells(found.centroids, proportions.clusters, found.cluster_probs, proportions.outlier)
+    nearest, numbers = nearest_um(cells, MPP, n_clusters), islands(cells, MPP)
+    half = shapely.box(0, 0, tile.width / 2, tile.height)
+    region = Region(name="left <half>", wkt=half.wkt)
+    counted = {
+        "tissue_mm2": tile.width * tile.height * MPP**2 / 1e6,
+        "cells": len(cells),
+        "outliers": answer.outliers,
+        "clusters": answer.clusters,
+        "label": answer.label,
+    }
+    summary = SlideSummary(
+        **counted,
+        slide=slide,
+        file=f"{slide}.png",
+        fingerprint=tile.sha256,
+        patient="P-1",
+        notice=answer.notice,
+        width=tile.width,
+        height=tile.height,
+        mpp=mpp,
+        um_per_px=MPP,
+        tiles=1,
+        quality=answer.quality,
+        regions=[RegionSummary(name=region.name, **counted)],
+        neighbours=pair_summaries(cells, nearest, MPP, n_clusters),
+        islands=island_summaries(cells, numbers, n_clusters),
+        bundle=answer.bundle,
+        code_version="0.1.0+000000000000",
+    )
+    outlines = [shapely.Polygon(outer, holes) for outer, *holes in rings(analysis.nuclei)]
+    part = pa.table(
+        {
+            "x": found.centroids[:, 0],
+            "y": found.centroids[:, 1],
+            "area_px": found.areas_px,
+            "touches_border": found.touches_border,
+            "outlier": proportions.outlier,
+            **{f"p{k}": found.cluster_probs[:, k] for k in range(n_clusters)},
+            "geometry": pa.array([outline.wkb for outline in outlines], pa.binary()),
+        }
+    )
+    pictures = _pictures(cells, tile.pixels, stages, n_clusters, region)
+    return Made(summary, cells, nearest, numbers, part, pictures, (region,))
+
+
+def _pictures(cells, pixels, stages, n_clusters, region) -> Pictures:
+    height, width = pixels.shape[:2]
+    edge = box_px(MPP)
+    maps = density_maps(cells, width, height, edge, MPP, n_clusters)
+    large = cv2.resize(pixels, (768, 768))
+    tissue = cv2.resize(stages.stains.tissue.astype(np.uint8), (24, 24), interpolation=cv2.INTER_AREA) > 0
+    top = density_top(maps)
+    clusters = np.where(cells.outlier, -1, cells.clusters)
+    return Pictures(
+        overview=overview_jpg(large, tissue, [region], width / 768),
+        density=[density_png(one, large, top, edge * 768 / width) for one in maps],
+        density_top=top,
+        cells=[stages.crops[clusters == k][:PER_CLUSTER] for k in range(n_clusters)],
+    )
+
+
+def renamed(made: Made, slide: str, **changes) -> SlideSummary:
+    """The summary as that of another slide."""
+    return made.summary.model_copy(update={"slide": slide, "file": f"{slide}.png", **changes})
+
+
+def with_cells(made: Made, **changes) -> SlideCells:
+    return replace(made.cells, **changes)
+
+
+def sample_bytes(shipped_bundle: Path) -> bytes:
+    return (shipped_bundle / "sample.png").read_bytes()
