@@ -32,6 +32,7 @@ For Research Use Only. Not for use in diagnostic procedures.
 Begin with:
   marrowscope analyze tile.png -f overlay   # see the cells: tile.overlay.png
   marrowscope analyze tiles --out answers   # a folder: JSON and summary.csv
+  marrowscope batch slides --out results    # whole slides and cohorts
   marrowscope prototypes                    # what the clusters look like
   marrowscope serve                         # over HTTP, documented at /docs
 
@@ -133,6 +134,94 @@ def analyze(
         raise typer.Exit(1)
 
 
+BATCH = """Analyse whole slides and cohorts, on all cores or on a cluster.
+
+SRC is a slide (SVS, NDPI, MRXS, DICOM, pyramidal or plain TIFF), a tile,
+a folder of them, or a pattern. Each slide gets a folder of results: its
+cells as Parquet and as GeoJSON for QuPath, proportions with intervals,
+where the cells of each cluster lie, density maps and a report. All
+together get one table, a plot and index.html.
+
+Examples:
+  marrowscope batch slides --out results
+  marrowscope batch s1.svs --out results --regions s1.geojson
+  marrowscope batch "study/*.tif" --out results --patients patients.csv
+  marrowscope batch slides --out results --scheduler tcp://10.0.0.5:8786
+
+Stop it at any point and give the same command again: only what is missing
+is done, and the results are the same to the byte. A slide that cannot be
+read is named with its reason, and the others go on; the exit status is
+then 1. It is 2 where nothing was begun.
+"""
+Sources = Annotated[
+    list[str], typer.Argument(metavar="SRC", help="Slides, tiles, folders or patterns.", show_default=False)
+]
+RunOut = Annotated[Path, typer.Option(file_okay=False, help="Folder of the run, for its results.", show_default=False)]
+Regions = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        help="Only there: GeoJSON of annotations from QuPath; or a folder with SLIDE.geojson for each slide.",
+        show_default=False,
+    ),
+]
+Patients = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="CSV with the columns slide and patient.", show_default=False),
+]
+SlideMpp = Annotated[
+    float | None,
+    typer.Option(help="µm per pixel of slides whose files do not say it, 0.05 to 4.", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Processes on this machine. Default: one per core.", show_default=False),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers are to do it.", show_default=False),
+]
+Gzip = Annotated[bool, typer.Option("--gzip", help="Compress GeoJSON.")]
+
+
+@cli.command(help=BATCH)
+def batch(
+    sources: Sources,
+    out: RunOut,
+    regions: Regions = None,
+    patients: Patients = None,
+    mpp: SlideMpp = None,
+    bundle: BundleOption = None,
+    precision: PrecisionOption = "fast",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    gzip: Gzip = False,
+) -> None:
+    """Analyse whole slides and cohorts."""
+    from app.memory import keep_buffers
+    from app.shell.entry import needs_extra
+
+    keep_buffers()
+    with _said(), needs_extra("batch"):
+        from app.shell.batch import Wanted, run_batch
+
+        wanted = Wanted(
+            sources=sources,
+            out=out,
+            regions=regions,
+            patients=patients,
+            mpp=mpp,
+            bundle=bundle,
+            precision=precision,
+            workers=workers,
+            scheduler=scheduler,
+            gzip=gzip,
+        )
+        is_complete = run_batch(wanted, _settings())
+    if not is_complete:
+        raise typer.Exit(1)
+
+
 @cli.command()
 def prototypes(
     cluster: Annotated[
@@ -195,11 +284,13 @@ def serve(
     """
     from app import server
     from app.binding import check_access
+    from app.jobs.batches import check_batches
 
     given = {"host": host, "port": port, "without_keys": without_keys or None}
     settings = _settings(**{name: value for name, value in given.items() if value is not None})
     with _said():
         check_access(settings)
+        check_batches(settings)
     server.serve(settings, processes)
 
 

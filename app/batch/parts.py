@@ -11,11 +11,16 @@ import pyarrow.parquet as pq
 from app.files import write_whole
 
 
-def write_part(table: pa.Table, target: Path) -> None:
-    """Write the cells of a tile; raises OSError where that cannot be done."""
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as the content of a Parquet file."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    write_whole(buffer.getvalue(), target)
+    return buffer.getvalue()
+
+
+def write_part(table: pa.Table, target: Path) -> None:
+    """Write the cells of a tile; raises OSError where that cannot be done."""
+    write_whole(parquet_bytes(table), target)
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:

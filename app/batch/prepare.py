@@ -57,11 +57,12 @@ def prepare(slide: Slide, entry: SlideEntry, run: Run, bundle: Bundle) -> tuple[
         box = shapely.box(core.x, core.y, core.x + core.width, core.y + core.height)
         return seen.touches(core) and (not regions or bool(areas.intersects(box)))
 
+    facts = fingerprint(path)
     plan = Plan(
         slide=entry.slide,
         file=path.name,
-        bytes=path.stat().st_size,
-        fingerprint=fingerprint(path),
+        bytes=facts.n_bytes,
+        fingerprint=facts.sha256,
         width=slide.width,
         height=slide.height,
         mpp=mpp,

@@ -10,7 +10,7 @@ from app.pipeline.types import UInt8Array
 
 
 class SlideError(PipelineError):
-    """The slide cannot be read, or not be analysed; the text says why, and the slide's name is added where it is told."""
+    """The slide cannot be read or analysed; the text says why. Its name is added where that is told."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

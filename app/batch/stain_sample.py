@@ -58,7 +58,7 @@ def measure_stain(
     counted = [piece.counted for piece in pieces]
     largest = max((pixels.shape for pixels in counted), key=lambda shape: shape[0] * shape[1])
     whole_ones = [pixels for pixels in counted if pixels.shape == largest]
-    sample = np.vstack(evenly(whole_ones, QUALITY_PIECES))
+    sample = np.concatenate(evenly(whole_ones, QUALITY_PIECES))
     stains = unmix(sample, params, engine, estimate)
     quality = assess(Tile(sample, "", mpp), sample, stains, params, manifest.quality)
     return estimate, replace(quality, tissue_fraction=float(seen.tissue.mean()))
@@ -87,5 +87,6 @@ def _piece(slide: Slide, window: Window, downsample: float) -> Piece:
     pixels = slide.read(seen, downsample)
     scale = np.array(pixels.shape[:2]) / (seen.height, seen.width)
     first = np.array([window.y - seen.y, window.x - seen.x])
-    (y0, x0), (y1, x1) = (np.rint(at * scale).astype(int) for at in (first, first + [window.height, window.width]))
+    last = first + (window.height, window.width)
+    (y0, x0), (y1, x1) = (np.rint(at * scale).astype(int) for at in (first, last))
     return Piece(pixels, (slice(y0, max(y1, y0 + 1)), slice(x0, max(x1, x0 + 1))))

@@ -1,4 +1,4 @@
-"""Labels → Nuclei: order, measures and outlines."""
+"""Labels → Nuclei: measures and outlines."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ import cv2
 import numpy as np
 
 from app.pipeline.types import Int32Array, Nuclei
-
-
-def in_reading_order(labels: Int32Array) -> Int32Array:
-    """Number labels 1…N by their first pixel, row by row."""
-    flat = labels.ravel()
-    places = np.flatnonzero(flat)
-    first = np.full(int(flat.max(initial=0)) + 1, flat.size)
-    # Of several values for one place numpy keeps the last: turned round, the first pixel's.
-    first[flat[places[::-1]]] = places[::-1]
-    present = np.flatnonzero(first < flat.size)
-    order = np.zeros(first.size, np.int32)
-    order[present[np.argsort(first[present])]] = np.arange(1, present.size + 1)
-    return np.asarray(order[labels])
 
 
 def measure(labels: Int32Array) -> Nuclei:

@@ -44,3 +44,19 @@ def read_settings(**given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(first["msg"], param_hint=f"MARROWSCOPE_{first['loc'][0]}".upper()) from error
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Say in a line how to install what is optional, and end with status 2.
+
+    Args:
+        extra: its name in pyproject.toml.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"Error: {error.name} is not installed; `make {extra}` or `pip install marrowscope[{extra}]`.", err=True
+        )
+        raise typer.Exit(2) from error

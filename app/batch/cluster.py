@@ -1,0 +1,75 @@
+"""Workers: a process for each core of this machine, or those of a Dask scheduler elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+from distributed import Client, LocalCluster
+
+from app.batch.run_folder import MANIFEST
+from app.code_version import code_version
+from app.pipeline.errors import PipelineError
+
+CONNECT_S = 10.0
+
+
+class ClusterUnusable(PipelineError):
+    """There are no workers that could do the run; the text says why."""
+
+
+@contextmanager
+def connected(scheduler: str | None, workers: int, folder: Path) -> Iterator[Client]:
+    """A client of Dask with workers that run this very code and see the folder of the run.
+
+    Args:
+        scheduler: its address, as tcp://host:8786; None for workers on this machine.
+        workers: how many, on this machine.
+        folder: of the run.
+
+    Raises:
+        ClusterUnusable: no scheduler answers, it has no worker, or one cannot do the run.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # Memory is bounded by the tile's size; Dask's own guess would stop workers on a machine that is shared.
+    with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S, "distributed.admin.tick.limit": "1h"}):
+        if scheduler is None:
+            with (
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit=None,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                ) as cluster,
+                Client(cluster) as client,
+            ):
+                yield client
+            return
+        try:
+            client = Client(scheduler, timeout=CONNECT_S)
+        except (OSError, ValueError) as error:
+            raise ClusterUnusable(f"No Dask scheduler answers at {scheduler}.") from error
+        with client:
+            _check(client, scheduler, folder)
+            yield client
+
+
+def _check(client: Client, scheduler: str, folder: Path) -> None:
+    if not client.nthreads():
+        raise ClusterUnusable(f"The scheduler at {scheduler} has no worker.")
+    try:
+        versions: dict[str, str] = client.run(code_version)
+        sees: dict[str, bool] = client.run((folder / MANIFEST).exists)
+    except Exception as error:  # of whatever kind the worker's is: most often that Marrowscope is not there
+        raise ClusterUnusable(f"A worker of {scheduler} cannot run Marrowscope: {error}") from error
+    for worker, version in versions.items():
+        if version != code_version():
+            raise ClusterUnusable(f"Worker {worker} runs {version}; this is {code_version()}: results would differ.")
+        if not sees[worker]:
+            raise ClusterUnusable(
+                f"Worker {worker} does not see {folder}: it must be on a disk that all workers share."
+            )

@@ -1,0 +1,89 @@
+"""The three kinds of work that a worker is given. Each reads files and leaves whole ones; none returns much."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+
+from app.batch.parts import write_part
+from app.batch.plan import Plan
+from app.batch.prepare import overview_bytes, prepare
+from app.batch.results import write_slide
+from app.batch.run_folder import Run, RunFolder, read_run
+from app.batch.slide import Slide
+from app.batch.slides import open_slide
+from app.batch.tile import analyse_tile
+from app.files import write_whole
+from app.pipeline.bundle import Bundle, load_bundle
+from app.pipeline.errors import InvalidBundle
+
+
+def prepare_slide(folder: Path, index: int) -> list[int]:
+    """Write the plan of a slide, unless it is there.
+
+    Args:
+        folder: of the run.
+        index: of the slide in its manifest.
+
+    Returns:
+        Numbers of the tiles that are still to be analysed.
+
+    Raises:
+        PipelineError, OSError, MemoryError: that cannot be done.
+    """
+    run, at = read_run(folder), RunFolder(folder)
+    entry = run.slides[index]
+    if at.plan(entry.slide).exists():
+        return at.missing(entry.slide, at.read_plan(entry.slide))
+    at.work(entry.slide).mkdir(parents=True, exist_ok=True)
+    plan, seen = prepare(_slide(entry.path, run.max_pixels), entry, run, _bundle(run))
+    write_whole(overview_bytes(seen), at.overview(entry.slide))
+    write_whole(plan.model_dump_json().encode(), at.plan(entry.slide))
+    return at.missing(entry.slide, plan)
+
+
+def analyse_tiles(folder: Path, index: int, numbers: list[int]) -> None:
+    """Write the cells of some tiles of a slide; raises as `prepare_slide` does."""
+    run, at = read_run(folder), RunFolder(folder)
+    entry = run.slides[index]
+    plan = _plan(at.plan(entry.slide))
+    for number in numbers:
+        cells = analyse_tile(_slide(entry.path, run.max_pixels), plan, number, _bundle(run), run.precision)
+        write_part(cells, at.part(entry.slide, number))
+
+
+def assemble_slide(folder: Path, index: int) -> None:
+    """Write the results of a slide from those of its tiles, and remove what they came from."""
+    run, at = read_run(folder), RunFolder(folder)
+    entry = run.slides[index]
+    write_slide(_slide(entry.path, run.max_pixels), entry, at, _bundle(run), run)
+    shutil.rmtree(at.work(entry.slide))
+
+
+@lru_cache(maxsize=2)
+def _slide(path: str, max_pixels: int) -> Slide:
+    """Kept open between the tiles of one slide; a worker does one thing at a time."""
+    return open_slide(Path(path), max_pixels)
+
+
+@lru_cache(maxsize=2)
+def _plan(path: Path) -> Plan:
+    return Plan.model_validate_json(path.read_bytes())
+
+
+@lru_cache(maxsize=1)
+def _bundle(run: Run) -> Bundle:
+    """The bundle of a run, on one thread: there is a worker for each core.
+
+    Raises:
+        InvalidBundle: it cannot be used here, or is another one than where the run was begun.
+    """
+    cv2.setNumThreads(1)
+    bundle = load_bundle(Path(run.bundles_dir) / run.bundle, threads=1)
+    if bundle.sha256 != run.bundle_sha256:
+        raise InvalidBundle(f"The bundle {run.bundle} on worker {os.uname().nodename} is not that of the run.")
+    return bundle
