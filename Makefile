@@ -43,6 +43,7 @@ check: $(VENV)/.test ## formatter, linters, types, import rules, contract drift
 	$(BIN)/python -m app.openapi --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yaml
 
 format: $(VENV)/.test ## format the code and sort its imports
 	$(BIN)/ruff check --select I --fix .
