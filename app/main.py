@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.api.audit import AuditMiddleware
+from app.api.batches import batch_router
 from app.api.docs import docs, docs_files
 from app.api.document import install_document
 from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware, keep_uploads_in_memory
@@ -18,6 +19,7 @@ from app.api.page import files, page
 from app.api.problems import install_problem_handlers
 from app.api.routes import health, router
 from app.audit.log import AuditLog
+from app.jobs.batches import open_batches
 from app.keyring import Keyring, KeysUnreadable
 from app.observe.metrics import Metrics
 from app.observe.requests import ObserveMiddleware, templates
@@ -45,7 +47,12 @@ def create_app(settings: Settings) -> FastAPI:
             await run_in_threadpool(app.state.audit_log.open)
         with suppress(KeysUnreadable):  # It is in the log, and /readyz says it.
             app.state.keyring.check()
+        app.state.batches = batches = await run_in_threadpool(open_batches, settings)
+        if batches:
+            batches.start()
         yield
+        if batches:
+            await run_in_threadpool(batches.close)
         analyzer.close()
 
     app = FastAPI(
@@ -71,10 +78,11 @@ def create_app(settings: Settings) -> FastAPI:
     install_document(app)
     app.include_router(health)
     app.include_router(router)
+    app.include_router(batch_router)
     app.include_router(page)
     app.include_router(docs)
     app.mount("/web", files)
     app.mount("/docs/files", docs_files)
-    paths = templates([*health.routes, *router.routes, *page.routes, *docs.routes, *app.routes])
+    paths = templates([*health.routes, *router.routes, *batch_router.routes, *page.routes, *docs.routes, *app.routes])
     app.add_middleware(ObserveMiddleware, metrics=app.state.metrics, paths=paths)
     return app

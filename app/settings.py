@@ -11,13 +11,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _lockable(path: Path) -> Path:
-    """Refuse a log where its file cannot be locked."""
+    """Refuse what needs file locks or process groups where there are none."""
     if sys.platform == "win32":
-        raise ValueError("an audit log needs Linux or macOS, found Windows")
+        raise ValueError("this needs Linux or macOS, found Windows")
     return path
 
 
-LogFile = Annotated[Path, AfterValidator(_lockable)]
+UnixPath = Annotated[Path, AfterValidator(_lockable)]
 
 
 class Settings(BaseSettings):
@@ -40,5 +40,11 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] | None = Field(default=None, description="none: text on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     keys_file: Path | None = Field(default=None, description="of `marrowscope keys`; none: no key is asked for")
-    audit_log: LogFile | None = Field(default=None, description="a line per request to /analyze; none: no log")
+    audit_log: UnixPath | None = Field(default=None, description="a line per request to /analyze; none: no log")
     without_keys: bool = Field(default=False, description="other machines may be served without a key")
+    batches_dir: UnixPath | None = Field(default=None, description="of batches and their results; none: no batches")
+    slides_dir: Path | None = Field(default=None, description="root of the paths that a batch may name; none: uploads")
+    database_url: str | None = Field(default=None, description="of the batches; none: batches.sqlite in their folder")
+    scheduler: str | None = Field(default=None, description="of Dask, for batches: tcp://…; none: this machine")
+    batch_workers: int | None = Field(default=None, ge=1, description="processes of a batch; none: one per core")
+    batch_max_bytes: int = Field(default=1024**3, ge=1, description="largest upload of a batch, all its tiles together")

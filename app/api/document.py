@@ -47,6 +47,8 @@ def _complete(operation: Json, allowed: str) -> None:
 def _headers(status: str, allowed: str) -> Json:
     """Headers that every answer of this status has, by name."""
     found = {"X-Request-ID": _header("of this request; an answer's request_id", "[0-9a-f]{32}")}
+    if status == "202":
+        found["Location"] = _header("where to ask how far the batch is", "/batches/[0-9a-f]{32}")
     if status == "401":
         found["WWW-Authenticate"] = _header("the header that must hold a key", "X-API-Key")
     if status == "405":
@@ -65,4 +67,5 @@ def _forms(schema: Json) -> Iterator[Json]:
     for path in schema["paths"].values():
         for operation in path.values():
             for body in operation.get("requestBody", {}).get("content", {}).values():
-                yield schema["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+                if "$ref" in body["schema"]:
+                    yield schema["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]

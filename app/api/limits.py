@@ -20,6 +20,7 @@ MAX_TARGET_BYTES = 4096
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
 """Of all names and values together."""
+BATCHES = "/batches"
 MAX_FILES, MAX_FIELDS = 2, 1
 """Of a multipart form; one more than is right, so that the usual mistakes get the answer that explains them."""
 
@@ -63,18 +64,24 @@ class LimitsMiddleware:
         try:
             await self.app(scope, body.receive, body.closing(send))
         finally:
-            self.held -= body.n_bytes
+            self.held -= body.n_held
 
 
 class _Body:
-    """The body of one request, on its way in."""
+    """The body of one request, on its way in.
+
+    What is sent with a batch has a limit of its own, is written to the disk as it comes, and is not held; as much of it
+    as another body may have, has the time of another body.
+    """
 
     def __init__(self, limits: LimitsMiddleware, scope: Scope, receive: Receive) -> None:
         self.limits = limits
         self.headers = Headers(scope=scope)
         self.app: FastAPI = scope["app"]
         self._receive = receive
-        self.n_bytes = 0
+        self.is_kept = (scope["method"], scope["path"]) == ("POST", BATCHES)
+        self.max_bytes = limits.settings.batch_max_bytes if self.is_kept else limits.settings.max_bytes
+        self.n_bytes = self.n_held = 0
         self.deadline: float | None = None
         self.is_whole = False
 
@@ -94,7 +101,8 @@ class _Body:
                 message = await self._receive()
         except TimeoutError as error:
             limit = self.limits.settings.body_timeout_s
-            text = f"The request body must arrive within {limit:g} s; {self.n_bytes} bytes came."
+            each = f", or each {self.limits.settings.max_bytes} bytes of it" if self.is_kept else ""
+            text = f"The request body{each} must arrive within {limit:g} s; {self.n_bytes} bytes came."
             # Its rest would be taken for the next request.
             raise HTTPException(408, text, {"Connection": "close"}) from error
         self._count(len(message.get("body", b"")))
@@ -104,22 +112,36 @@ class _Body:
     def _check_before(self) -> None:
         """Refuse without reading where the answer is known already."""
         declared = self.headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self.limits.settings.max_bytes:
+        if declared.isdecimal() and int(declared) > self.max_bytes:
             raise self._too_large(f"{int(declared)} are declared")
         analyzer: Analyzer = self.app.state.analyzer
-        if analyzer.is_full:
+        if analyzer.is_full and not self.is_kept:
             raise HTTPException(503, BUSY)
 
     def _count(self, n_bytes: int) -> None:
-        self.n_bytes += n_bytes
-        self.limits.held += n_bytes
-        if self.n_bytes > self.limits.settings.max_bytes:
+        before, self.n_bytes = self.n_bytes, self.n_bytes + n_bytes
+        if self.n_bytes > self.max_bytes:
             raise self._too_large("more came")
+        if self.is_kept:
+            self._extend(before)
+            return
+        self.n_held += n_bytes
+        self.limits.held += n_bytes
         if self.limits.held > self.limits.max_held:
             raise HTTPException(503, "Too many uploads are under way; try again shortly.")
 
+    def _extend(self, before: int) -> None:
+        """Give the next part of a large body its time.
+
+        Args:
+            before: bytes that had come before the present ones.
+        """
+        part = self.limits.settings.max_bytes
+        if self.n_bytes // part > before // part:
+            self.deadline = asyncio.get_running_loop().time() + self.limits.settings.body_timeout_s
+
     def _too_large(self, found: str) -> HTTPException:
-        return HTTPException(413, f"The request body may have at most {self.limits.settings.max_bytes} bytes, {found}.")
+        return HTTPException(413, f"The request body may have at most {self.max_bytes} bytes, {found}.")
 
     def closing(self, send: Send) -> Send:
         """`send`, but that it ends the connection of a client that still waits to be asked for its body.

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.middleware import safe_headers
 from app.audit.log import NotWritten
+from app.jobs.errors import NotUnderRoot, StoreUnavailable
 from app.keyring import KeysUnreadable
 from app.pipeline import errors
 from app.service import Busy, NotReady, TookTooLong, UnknownBundle
@@ -36,20 +37,24 @@ STATUS: Mapping[type[Exception], int] = {
     NotReady: 503,
     KeysUnreadable: 503,
     NotWritten: 503,
+    NotUnderRoot: 422,
+    StoreUnavailable: 503,
     Busy: 503,
     TookTooLong: 504,
 }
 
 DESCRIPTIONS: Mapping[int, str] = {
-    400: "Malformed request: no multipart form, no field `tile`, or more than one",
+    400: "Malformed request: no multipart form, or not with the fields that it should have",
     401: "Missing or wrong API key (only when keys are set)",
-    404: "No such path, cluster or bundle",
+    404: "No such path, cluster, bundle or batch; or the service runs no batches",
     405: "Method not allowed",
     406: "Nothing that Accept names can be given",
     408: "The body took too long to arrive",
+    409: "The batch has ended already",
     413: "Too many bytes or pixels",
     414: "Path and query are too long",
-    415: "Not a readable 8-bit PNG, JPEG or TIFF image",
+    415: "Not a readable 8-bit PNG, JPEG or TIFF image, or no multipart form",
+    416: "The file does not reach so far",
     422: "A parameter is outside its range",
     431: "Too many headers, or too long ones",
     500: "Unexpected; the request id is all that is told",

@@ -33,7 +33,7 @@ def operations():
 
 
 def test_headers_that_a_client_acts_on_are_declared():
-    told = {"401": "WWW-Authenticate", "405": "Allow", "503": "Retry-After"}
+    told = {"202": "Location", "401": "WWW-Authenticate", "405": "Allow", "503": "Retry-After"}
     for operation in operations():
         for status, response in operation["responses"].items():
             headers = response["headers"]

@@ -1,0 +1,44 @@
+"""Batches as the tests of this folder need them."""
+
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.jobs.batch import Batch, Order, Parameters, Progress
+from app.jobs.folder import RESULTS
+
+STAND_IN = Path(__file__).parent / "stand_in.py"
+PATIENCE_S = 20
+
+
+def stand_in_command(batch, folder):
+    return [sys.executable, str(STAND_IN), batch.order.argument, str(folder / RESULTS)]
+
+
+def new_batch(source="finish", created=None):
+    parameters = Parameters(bundle="marrow", mpp=None, precision="fast", regions=0, patients=False)
+    return Batch(
+        id=uuid.uuid4().hex,
+        state="queued",
+        created=created or datetime.now(UTC),
+        started=None,
+        ended=None,
+        by="lab",
+        order=Order(source=source, argument=f"/slides/{source}", parameters=parameters),
+        progress=Progress(),
+        is_cancelling=False,
+        detail=None,
+        n_lost=0,
+    )
+
+
+def until(found):
+    """What `found` gives as soon as it is true."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if answer := found():
+            return answer
+        time.sleep(0.02)
+    raise AssertionError("It did not come about in time.")
