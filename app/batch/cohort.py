@@ -97,8 +97,7 @@ def table_csv(table: pa.Table) -> bytes:
     writer.writerow(table.column_names)
     columns = [table[name].to_pylist() for name in table.column_names]
     writer.writerows([_harmless(value) for value in row] for row in zip(*columns, strict=True))
-    # The name of a file need not be text.
-    return buffer.getvalue().encode(errors="backslashreplace")
+    return buffer.getvalue().encode()
 
 
 def _harmless(value: object) -> object:
@@ -106,7 +105,12 @@ def _harmless(value: object) -> object:
 
 
 def _table(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
-    return pa.table({name: pa.array([row.get(name) for row in rows], kind) for name, kind in columns.items()})
+    return pa.table({name: pa.array([_text(row.get(name)) for row in rows], kind) for name, kind in columns.items()})
+
+
+def _text(value: str | int | float | None) -> str | int | float | None:
+    # The name of a file need not be text.
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _counted_columns(n_clusters: int) -> dict[str, pa.DataType]:

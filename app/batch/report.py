@@ -99,7 +99,8 @@ def cohort_report(
 
 
 def _render(template: str, **values: object) -> bytes:
-    return _environment().get_template(template).render(values).encode()
+    # The name of a file need not be text.
+    return _environment().get_template(template).render(values).encode(errors="backslashreplace")
 
 
 @cache
