@@ -11,7 +11,7 @@ from tifffile import TiffFile, TiffPage
 from app.batch.slide import Slide, SlideError
 from app.batch.slides.image_slide import decoded, open_image
 from app.batch.slides.openslide_slide import OpenSlideSlide, dicom_file, vendor_of
-from app.batch.slides.tiff_facts import check_pixels, levels_of
+from app.batch.slides.tiff_facts import check_pixels, check_whole, levels_of
 from app.batch.slides.tiff_slide import TiffSlide
 from app.pipeline.decode import MAX_SIDE_PX
 
@@ -57,6 +57,7 @@ def _open_tiff(path: Path, max_pixels: int) -> Slide:
             if not _is_tile(levels, max_pixels):
                 for page in levels:
                     check_pixels(page)
+                check_whole(tiff, levels)
                 slide = TiffSlide(path, tiff)
                 stack.pop_all()  # the slide closes it
                 return slide
@@ -69,6 +70,7 @@ def _open_tiff(path: Path, max_pixels: int) -> Slide:
 
 def _is_tile(levels: list[TiffPage], max_pixels: int) -> bool:
     """Whether it is a plain TIFF that `decode` takes, or refuses with good reason."""
-    width, height = levels[0].imagewidth, levels[0].imagelength
-    fits = width * height <= max_pixels and max(width, height) <= MAX_SIDE_PX
-    return len(levels) == 1 and fits and levels[0].compression in COMPRESSION_INFO
+    page = levels[0]
+    fits = page.imagewidth * page.imagelength <= max_pixels and max(page.imagewidth, page.imagelength) <= MAX_SIDE_PX
+    is_common = page.bitspersample <= 8 and page.samplesperpixel <= 4 and page.compression in COMPRESSION_INFO
+    return len(levels) == 1 and fits and is_common

@@ -70,4 +70,4 @@ def decoded(path: Path, max_pixels: int) -> ImageSlide:
     try:
         return ImageSlide(decode(path.read_bytes(), max_pixels=max_pixels).pixels)
     except PipelineError as error:
-        raise SlideError(str(error)) from error
+        raise SlideError(str(error).replace("The upload", "The file")) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import struct
 
 import numpy as np
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage, xml2dict
@@ -10,10 +12,14 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage, xml2dict
 from app.batch.slide import SlideError
 from app.batch.slides.known_mpp import known_mpp
 
+# It tells of each oddity on the way; what matters is told once, as the error it leads to.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
 MAX_BLOCK_PIXELS = 64_000_000
 """A compressed strip or tile is decoded whole, however little of it is wanted."""
 JPEG = frozenset({COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.ALT_JPEG, COMPRESSION.JPEG_LOSSY})
 GREY = frozenset({PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE})
+PREMULTIPLIED, ALPHA = 1, 2
 UM_PER_TAG_UNIT = {2: 25_400.0, 3: 10_000.0}
 UM_PER_UNIT = {
     "pm": 1e-6,
@@ -56,20 +62,52 @@ def check_pixels(page: TiffPage) -> None:
     if page.dtype != np.uint8 or page.bitspersample != 8:
         kind = "unknown" if page.dtype is None else page.dtype.name
         raise SlideError(f"A TIFF must have 8 bits per channel, found {page.bitspersample} ({kind}).")
-    samples = page.samplesperpixel - len(page.extrasamples)
-    is_grey = page.photometric in GREY and samples == 1
-    is_colour = samples == 3 and (
-        page.photometric == PHOTOMETRIC.RGB or (page.photometric == PHOTOMETRIC.YCBCR and page.compression in JPEG)
-    )
-    if not (is_grey or is_colour) or page.imagedepth != 1:
+    if not _is_grey(page) and not _is_colour(page):
         kind = getattr(page.photometric, "name", "unknown colours")
-        raise SlideError(f"A TIFF must be grey or RGB, found {kind} of {samples} channels.")
+        raise SlideError(f"A TIFF must be grey or RGB, found {kind} of {page.samplesperpixel} channels.")
     block = math.prod(page.chunks) // (page.samplesperpixel if page.planarconfig == 1 else 1)
     if block > MAX_BLOCK_PIXELS and not page.is_memmappable:
         raise SlideError(
             f"The strips or tiles of a compressed TIFF may have at most {MAX_BLOCK_PIXELS} pixels, found {block}; "
             "write it with smaller ones."
         )
+
+
+def _is_grey(page: TiffPage) -> bool:
+    """A second channel must be alpha: it may as well be another dye."""
+    return page.photometric in GREY and (
+        page.samplesperpixel == 1
+        or (page.samplesperpixel == 2 and page.extrasamples[:1] in ((PREMULTIPLIED,), (ALPHA,)))
+    )
+
+
+def _is_colour(page: TiffPage) -> bool:
+    """A fourth channel may be anything: it is alpha, or is left out."""
+    is_rgb = page.photometric == PHOTOMETRIC.RGB
+    is_decoded_to_rgb = page.photometric == PHOTOMETRIC.YCBCR and page.compression in JPEG
+    return (is_rgb or is_decoded_to_rgb) and page.samplesperpixel - len(page.extrasamples) == 3
+
+
+def check_whole(file: TiffFile, levels: list[TiffPage]) -> None:
+    """Refuse a file whose end is missing, before hours are spent on its beginning.
+
+    Raises:
+        SlideError: a strip or tile, or a next page, lies beyond the end.
+    """
+    size = file.filehandle.size
+    ends = [int(np.add(page.dataoffsets, page.databytecounts).max(initial=0)) for page in levels]
+    if max(ends) > size or _next_page(file):
+        raise SlideError(f"The TIFF is damaged or truncated: it goes on beyond its end at {size} bytes.")
+
+
+def _next_page(file: TiffFile) -> int:
+    """Where the file says that a page follows the last that was found; 0 at the end of a whole one."""
+    form, handle = file.tiff, file.filehandle
+    handle.seek(file.pages[-1].offset)
+    (n_tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    handle.seek(n_tags * form.tagsize, 1)
+    (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+    return int(offset)
 
 
 def mpp_of(file: TiffFile) -> float | None:

@@ -9,10 +9,8 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
 from app.batch.slide import SlideError, Window
 from app.batch.slides.resampling import Box, read_window
-from app.batch.slides.tiff_facts import JPEG, levels_of, mpp_of
+from app.batch.slides.tiff_facts import ALPHA, JPEG, PREMULTIPLIED, levels_of, mpp_of
 from app.pipeline.types import UInt8Array
-
-PREMULTIPLIED, ALPHA = 1, 2
 
 
 class TiffSlide:
