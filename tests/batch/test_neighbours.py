@@ -70,7 +70,6 @@ def test_clusters_dealt_out_at_random_are_as_near_as_by_chance():
 
 
 def test_ratio_is_over_the_mean_distance_of_the_same_places_dealt_out_anew():
-    """Of n cells one is of cluster 1, of which the others have the distance that all pairs have on average."""
     cells = mixed_cells(300, seed=3)
     cells = cells_at(cells.centroids, np.arange(300) < MIN_CELLS)
     rng = np.random.default_rng(9)
