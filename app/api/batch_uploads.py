@@ -70,6 +70,7 @@ class _BatchParser(MultiPartParser):
         super().on_headers_finished()
         held = self._current_part.file
         if held is not None:
+            held.file.close()
             path = self._folder / str(self._current_files)
             self._current_part.file = _FileOnDisk(path, held.filename or "", held.headers)
 

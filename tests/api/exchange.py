@@ -7,15 +7,16 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 
 
 class Exchange:
-    """A POST /analyze by hand: its body comes in these messages, and then no more; it is whole or is never finished."""
+    """A POST by hand: its body comes in these messages, and then no more; it is whole or is never finished."""
 
-    def __init__(self, app, *messages, headers=None, is_whole=False):
+    def __init__(self, app, *messages, headers=None, is_whole=False, path="/analyze", pause_s=0):
         self.app, self.messages, self.headers, self.is_whole = app, list(messages), headers or FORM, is_whole
-        self.status = None
+        self.path, self.pause_s, self.status = path, pause_s, None
 
     async def receive(self):
         if not self.messages:
             await asyncio.Event().wait()
+        await asyncio.sleep(self.pause_s)
         return {
             "type": "http.request",
             "body": self.messages.pop(0),
@@ -28,5 +29,9 @@ class Exchange:
 
     async def run(self):
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-        scope = {"type": "http", "method": "POST", "path": "/analyze", "raw_path": b"/analyze", "query_string": b""}
-        await self.app({**scope, "headers": headers, "http_version": "1.1"}, self.receive, self.send)
+        scope = {"type": "http", "method": "POST", "path": self.path, "query_string": b""}
+        await self.app(
+            {**scope, "raw_path": self.path.encode(), "headers": headers, "http_version": "1.1"},
+            self.receive,
+            self.send,
+        )
