@@ -42,6 +42,8 @@ def open_slide(path: Path, max_pixels: int) -> Slide:
             raise SlideError("The file is empty (0 bytes).")
         if vendor_of(file) not in (None, GENERIC):
             return OpenSlideSlide(file)
+        if file.suffix.lower() == ".mrxs":  # by itself it is a small JPEG, which must not pass for the slide
+            raise SlideError("An .mrxs file needs its folder of the same name beside it, which is missing or damaged.")
         if start in TIFF_HEADERS:
             return _open_tiff(file, max_pixels)
         return open_image(file, max_pixels)

@@ -11,6 +11,8 @@ from app.batch.slides import open_slide
 from app.batch.slides.openslide_slide import OpenSlideSlide
 from app.batch.slides.tiff_slide import TiffSlide
 from app.pipeline.decode import decode, rescale
+from tests.batch.made_dicom import write_dicom
+from tests.batch.made_mrxs import write_mrxs
 from tests.batch.made_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped
 from tests.drawing import encoded
 
@@ -41,6 +43,8 @@ def windows(draw):
 LOSSLESS = {
     "aperio": (write_aperio, {}),
     "aperio-tiles-of-64": (write_aperio, {"tile": 64}),
+    "mrxs": (write_mrxs, {"tile": 50}),
+    "dicom": (write_dicom, {}),
     "tiled": (write_pyramid, {"compression": "deflate"}),
     "tiled-plain": (write_pyramid, {"compression": None}),
     "tiled-zstd-with-predictor": (write_pyramid, {"compression": "zstd", "predictor": True}),
@@ -60,8 +64,9 @@ LOSSLESS = {
 def lossless(request, tmp_path_factory):
     write, options = LOSSLESS[request.param]
     pixels = np.ascontiguousarray(np.moveaxis(PIXELS, -1, 0)) if "planes" in request.param else PIXELS
-    slide = open_slide(write(tmp_path_factory.mktemp("slides") / "slide.tif", pixels, **options), NOTHING_IS_A_TILE)
-    assert isinstance(slide, OpenSlideSlide if write is write_aperio else TiffSlide)
+    name = "slide.mrxs" if write is write_mrxs else "slide"
+    slide = open_slide(write(tmp_path_factory.mktemp("slides") / name, pixels, **options), NOTHING_IS_A_TILE)
+    assert isinstance(slide, OpenSlideSlide if write in (write_aperio, write_mrxs, write_dicom) else TiffSlide)
     yield slide
     slide.close()
 
