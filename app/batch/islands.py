@@ -21,9 +21,9 @@ RADIUS_UM = 25.0
 nearly so; marrow has 5–10 cells of all kinds within this radius."""
 MIN_CELLS = 8
 """Of the cluster within that radius, the one in the middle counted: fewer are no island, whatever the odds."""
-CHANCE = 1e-5
-"""Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster: so small
-that of some hundred thousand cells about one makes an island by chance."""
+CHANCE = 1e-4
+"""Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster. 100,000
+cells mixed at random make up to two islands so (up to ten at three times this)."""
 
 
 def islands(cells: SlideCells, um_per_px: float) -> Int32Array:
