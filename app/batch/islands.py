@@ -22,8 +22,8 @@ nearly so; marrow has 5–10 cells of all kinds within this radius."""
 MIN_CELLS = 8
 """Of the cluster within that radius, the one in the middle counted: fewer are no island, whatever the odds."""
 CHANCE = 1e-4
-"""Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster. 100,000
-cells mixed at random make up to two islands so (up to ten at three times this)."""
+"""Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster. Of
+100,000 cells mixed at random up to four islands are made so, none at the density of marrow (ten at three times this)."""
 
 
 def islands(cells: SlideCells, um_per_px: float) -> Int32Array:
