@@ -23,7 +23,7 @@ MIN_CELLS = 8
 """Of the cluster within that radius, the one in the middle counted: fewer are no island, whatever the odds."""
 CHANCE = 1e-4
 """Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster. Of
-100,000 cells mixed at random up to four islands are made so, none at the density of marrow (ten at three times this)."""
+100,000 cells mixed at random it makes up to four islands, none at the density of marrow; thrice this made ten."""
 
 
 def islands(cells: SlideCells, um_per_px: float) -> Int32Array:
