@@ -13,6 +13,7 @@ from PIL import Image
 from app.batch.slide import SlideError, Window
 from app.batch.slides.known_mpp import known_mpp
 from app.batch.slides.resampling import Box, read_window
+from app.batch.slides.tiff_facts import MAX_BLOCK_PIXELS
 from app.pipeline.types import UInt8Array
 
 SERIES = "dicom.SeriesInstanceUID"
@@ -22,13 +23,14 @@ class OpenSlideSlide:
     """A slide behind OpenSlide.
 
     Raises:
-        SlideError: OpenSlide knows the format, but cannot open the file.
+        SlideError: OpenSlide knows the format, but cannot open the file; or it is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._slide = _opened(path)
         self._sizes = self._slide.level_dimensions
+        self._check_tiles()
         self.width, self.height = self._sizes[0]
         self.mpp = known_mpp(_number(self._slide.properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
 
@@ -46,6 +48,17 @@ class OpenSlideSlide:
     def close(self) -> None:
         """Give the file back."""
         self._slide.close()
+
+    def _check_tiles(self) -> None:
+        """Memory that cannot be had for a tile would end the whole process; only a damaged file asks for it."""
+        for level in range(len(self._sizes)):
+            sides = [
+                self._slide.properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height")
+            ]
+            width, height = (int(_number(side) or 0) for side in sides)
+            if width * height > MAX_BLOCK_PIXELS:
+                self._slide.close()
+                raise SlideError(f"A tile may have at most {MAX_BLOCK_PIXELS} pixels, found {width} x {height}.")
 
     def _read_level(self, level: int, box: Box) -> UInt8Array:
         # OpenSlide wants the corner in px of level 0, and divides it by its own mean of both directions.

@@ -92,12 +92,13 @@ def check_whole(file: TiffFile, levels: list[TiffPage]) -> None:
     """Refuse a file whose end is missing, before hours are spent on its beginning.
 
     Raises:
-        SlideError: a strip or tile, or a next page, lies beyond the end.
+        SlideError: a strip or tile, or a next page, lies beyond the end, or is not listed at all.
     """
     size = file.filehandle.size
     ends = [int(np.add(page.dataoffsets, page.databytecounts).max(initial=0)) for page in levels]
-    if max(ends) > size or _next_page(file):
-        raise SlideError(f"The TIFF is damaged or truncated: it goes on beyond its end at {size} bytes.")
+    is_short = any(len(page.dataoffsets) < math.prod(page.chunked) for page in levels)
+    if is_short or max(ends) > size or _next_page(file):
+        raise SlideError(f"The TIFF is damaged or truncated: parts of it lie beyond its end at {size} bytes.")
 
 
 def _next_page(file: TiffFile) -> int:

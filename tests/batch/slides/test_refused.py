@@ -99,6 +99,13 @@ def test_one_huge_strip_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     open_slide(write_striped(tmp_path / "c.tif", PIXELS, rows=160), 1).close()
 
 
+def test_a_damaged_slide_that_asks_for_endless_memory_is_refused(tmp_path):
+    path = write_aperio(tmp_path / "slide.svs", PIXELS)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["TileLength"].overwrite(1_577_058_432)
+    assert "at most 64000000 pixels, found 128 x 1577058432" in refusal(path)
+
+
 def test_a_large_png_or_jpeg_is_refused_with_its_size_though_it_is_cut_off(tmp_path):
     header = struct.pack(">IIBBBBB", 60_000, 50_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
