@@ -27,3 +27,13 @@ def write_whole(data: bytes, target: Path, *, mode: int = 0o666) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed left while it wrote a file; no other may be at work in the folder.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)

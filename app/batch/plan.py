@@ -46,7 +46,9 @@ class Plan(_Part):
     tissue_mm2: float = Field(description="area of the tissue, within the regions if there are any")
     tile_px: int = Field(description="edge of a tile's core, level-0 px")
     margin_px: int = Field(description="what a tile sees beyond its core, level-0 px")
-    tiles: tuple[tuple[int, int], ...] = Field(description="x, y of the cores with tissue, level-0 px, in reading order")
+    tiles: tuple[tuple[int, int], ...] = Field(
+        description="x, y of the cores with tissue, level-0 px, in reading order"
+    )
     regions: tuple[Region, ...] = Field(description="empty: the whole slide")
     stain: StainNumbers | None = Field(description="null: no two stains can be told apart")
     quality: QualityOut = Field(description="measured once, on a sample of the tissue")

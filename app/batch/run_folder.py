@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.batch.plan import Plan
-from app.batch.summary import SUMMARY
+from app.batch.summary import SUMMARY, SlideSummary
 from app.files import write_whole
 from app.pipeline.backends import Precision
 from app.pipeline.errors import InvalidParameter
@@ -94,6 +94,10 @@ class RunFolder:
     def read_plan(self, slide: str) -> Plan:
         """The plan of a slide; raises OSError where there is none."""
         return Plan.model_validate_json(self.plan(slide).read_bytes())
+
+    def read_summary(self, slide: str) -> SlideSummary:
+        """The summary of a slide that is done."""
+        return SlideSummary.model_validate_json(self.summary(slide).read_bytes())
 
     def missing(self, slide: str, plan: Plan) -> list[int]:
         """Numbers of the tiles that are still to be analysed."""

@@ -12,12 +12,13 @@ import cv2
 from app.batch.parts import write_part
 from app.batch.plan import Plan
 from app.batch.prepare import overview_bytes, prepare
-from app.batch.results import write_slide
 from app.batch.run_folder import Run, RunFolder, read_run
 from app.batch.slide import Slide
+from app.batch.slide_results import write_slide
 from app.batch.slides import open_slide
 from app.batch.tile import analyse_tile
 from app.files import write_whole
+from app.memory import keep_buffers
 from app.pipeline.bundle import Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
 
@@ -82,6 +83,7 @@ def _bundle(run: Run) -> Bundle:
     Raises:
         InvalidBundle: it cannot be used here, or is another one than where the run was begun.
     """
+    keep_buffers()
     cv2.setNumThreads(1)
     bundle = load_bundle(Path(run.bundles_dir) / run.bundle, threads=1)
     if bundle.sha256 != run.bundle_sha256:

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.batch import engine
 from app.batch.cluster import connected
+from app.batch.cohort_results import write_cohort
 from app.batch.patients import PatientsError, patient_of, read_patients
-from app.batch.results import write_cohort
 from app.batch.run_folder import Run, RunFolder, SlideEntry
 from app.code_version import code_version
 from app.pipeline.backends import Precision
