@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import cv2
 import numpy as np
 import tifffile
+from PIL import Image
 
-from app.api.palette import Color, hex_color
+from app.api.present import PNG_LEVEL
 from app.batch.cells import SlideCells
-from app.pipeline.types import Float32Array, UInt8Array
+from app.pipeline.types import Float32Array, Float64Array, UInt8Array
 
 BOX_UM = 100.0
 """Edge of a box, about: some thirty cells of marrow are in it, so that a share can be seen, and a marrow space is
@@ -22,7 +24,8 @@ PALENESS = 0.3
 OPACITY = 0.8
 """Of a map's colours on the overview."""
 TOP_PERCENTILE = 99
-_PALE = (255 - PALENESS * (255.0 - np.arange(256))).astype(np.uint8)
+COLORS, GREYS = 31, 8
+"""Steps of a map and of the slide under it: with the bare slide's, 256 colours, so that a picture is a byte a px."""
 
 
 def box_px(um_per_px: float) -> int:
@@ -114,17 +117,31 @@ def density_png(density: Float32Array, overview: UInt8Array, top: float, px_per_
         np.minimum(((np.arange(size) + 0.5) / px_per_box).astype(int), boxes - 1)
         for size, boxes in zip(overview.shape[:2], density.shape, strict=True)
     )
-    levels = (255 * np.clip(density / top, 0, 1) if top > 0 else np.zeros_like(density)).astype(np.uint8)
-    coloured = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[rows][:, columns]
-    pale = cv2.cvtColor(cv2.LUT(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), _PALE), cv2.COLOR_GRAY2BGR)
-    blended = cv2.addWeighted(coloured, OPACITY, pale, 1 - OPACITY, 0)
-    empty = (density <= 0)[rows][:, columns]
-    blended[empty] = pale[empty]
-    return cv2.imencode(".png", blended, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    share = np.clip(density / top, 0, 1) if top > 0 else np.zeros_like(density)
+    steps = np.where(density > 0, 1 + np.rint(share * (COLORS - 1)), 0).astype(np.uint8)
+    grey = cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY)
+    picture = Image.fromarray(steps[rows][:, columns] * GREYS + grey // (256 // GREYS))
+    picture.putpalette(_palette().tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=PNG_LEVEL)
+    return buffer.getvalue()
+
+
+@cache
+def _palette() -> UInt8Array:
+    """((1 + COLORS) · GREYS, 3) uint8 RGB: every grey of the pale slide bare, then under each colour of the map."""
+    greys = (np.arange(GREYS) + 0.5) * 256 / GREYS
+    pale = np.repeat(255 - PALENESS * (255 - greys)[:, None], 3, axis=1)
+    blended = OPACITY * _colors(COLORS)[:, None] + (1 - OPACITY) * pale
+    return np.asarray(np.rint(np.concatenate([pale[None], blended])).reshape(-1, 3), np.uint8)
+
+
+def _colors(n: int) -> Float64Array:
+    """(n, 3) float64 RGB 0–255 from density 0 to the top, evenly spaced."""
+    levels = np.linspace(0, 255, n).astype(np.uint8)[None]
+    return cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[0, :, ::-1].astype(np.float64)
 
 
 def scale_colors(n: int = 9) -> list[str]:
     """#rrggbb from density 0 to the top, evenly spaced, for a legend."""
-    levels = np.linspace(0, 255, n).astype(np.uint8)[None]
-    colours: list[Color] = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[0, :, ::-1].tolist()
-    return [hex_color(colour) for colour in colours]
+    return ["#{:02x}{:02x}{:02x}".format(*color) for color in _colors(n).astype(int).tolist()]
