@@ -76,6 +76,7 @@ class BatchesOut(_Answer):
     """Batches, the newest first."""
 
     batches: list[BatchSummary] = Field(description="without their results")
+    paths: bool = Field(description="whether a batch may name a `path`")
     next: str | None = Field(description="what `after` gives the older ones; null: there are none")
 
 

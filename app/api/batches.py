@@ -143,7 +143,7 @@ def list_batches(
     found = batches.store.newest(limit + 1, last)
     shown = found[:limit]
     more = shown[-1].id if len(found) > limit else None
-    return BatchesOut(batches=[batch_summary(batch) for batch in shown], next=more)
+    return BatchesOut(batches=[batch_summary(batch) for batch in shown], paths=batches.slides is not None, next=more)
 
 
 @batch_router.get("/{id}")

@@ -145,11 +145,12 @@ async def prototype_grid(
 
 
 @router.get("/bundles", tags=["bundles"])
-async def bundles(analyzer: AnalyzerDep) -> BundlesOut:
+async def bundles(request: Request, analyzer: AnalyzerDep) -> BundlesOut:
     """Every bundle that can be served."""
     served = analyzer.bundles().items()
     return BundlesOut(
-        bundles=[present.bundle_summary(bundle, default=analyzer.is_default(name)) for name, bundle in served]
+        bundles=[present.bundle_summary(bundle, default=analyzer.is_default(name)) for name, bundle in served],
+        batches=request.app.state.batches is not None,
     )
 
 

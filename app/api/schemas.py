@@ -250,6 +250,7 @@ class BundlesOut(_Answer):
     """GET /bundles."""
 
     bundles: list[BundleSummary] = Field(description="those that can be served")
+    batches: bool = Field(default=False, description="whether this service runs batches too: POST /batches")
 
 
 class BundleOut(BundleSummary):

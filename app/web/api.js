@@ -21,14 +21,14 @@ export function watchKey() {
   field.addEventListener("change", () => sessionStorage.setItem(KEY, field.value));
 }
 
-/** Fetch, waiting where the service is busy and says for how long. */
-export async function ask(path, options = {}) {
+/** Fetch, waiting where the service is busy and says for how long: that often at most. */
+export async function ask(path, options = {}, patience = PATIENCE) {
   for (let waited = 0; ; waited++) {
     const response = await attempt(path, options);
     if (response.ok) return response;
     const problem = await problemOf(response);
     const wait = Number(response.headers.get("Retry-After"));
-    if (response.status === 503 && wait > 0 && options.method === "POST" && waited < PATIENCE) {
+    if (response.status === 503 && wait > 0 && options.method === "POST" && waited < patience) {
       await new Promise((resolve) => setTimeout(resolve, wait * 1000));
       continue;
     }
@@ -67,7 +67,8 @@ export async function analyse(file, { mpp, bundle }, format = "json") {
   return format === "json" ? response.json() : response.blob();
 }
 
-export const bundles = async () => (await (await ask("bundles")).json()).bundles;
+/** The bundles, and whether the service runs batches. */
+export const bundles = async () => (await ask("bundles")).json();
 export const bundleCard = async (name) => (await ask(`bundles/${encodeURIComponent(name)}`)).json();
 
 /** The synthetic tile that comes with a bundle, as a file that could have been chosen. */
@@ -81,3 +82,16 @@ export async function prototypes(bundle, cluster, n, seed) {
   const query = new URLSearchParams({ bundle, n, seed, format: "png" });
   return (await ask(`prototypes/${cluster}?${query}`)).blob();
 }
+
+/** Batches, the newest first, and whether they may name a path; those older than `after`. */
+export const batches = async (after) => (await ask(`batches${after ? `?after=${after}` : ""}`)).json();
+export const batch = async (id) => (await ask(`batches/${id}`)).json();
+export const cancelBatch = async (id) => (await ask(`batches/${id}`, { method: "DELETE" })).json();
+
+/** Start a batch: `form` is what POST /batches takes. It may be large, and is not sent twice by itself. */
+export const startBatch = async (form) => (await ask("batches", { method: "POST", body: form }, 0)).json();
+
+/** A file of results; the service names it from its root. */
+export const resultAddress = (url) => url.replace(/^\//, "");
+export const resultFile = async (url) => (await ask(resultAddress(url))).blob();
+export const hasKey = () => byId("key").value !== "";

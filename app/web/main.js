@@ -1,6 +1,7 @@
 // The page: tiles in, results out.
 
 import { bundleCard, bundles, sampleTile, watchKey } from "./api.js";
+import { listenToBatches, showBatches } from "./batches.js";
 import { showCard } from "./card.js";
 import { showCell } from "./cell.js";
 import { byId, clusterName, html, plural, swatch } from "./dom.js";
@@ -41,7 +42,6 @@ async function card(name) {
 
 async function done(entry) {
   say(`${entry.name}: ${plural(entry.answer.cells.length, "cell")}, label ${entry.answer.label.value}.`);
-  // The first one is shown as it comes; after that the user chooses.
   // The first one is shown as it comes; after that the user chooses.
   if (!queue.selected) await select(entry);
   else if (shown) showReference(queue.entries, shown.entry, shown.card);
@@ -136,6 +136,7 @@ function listen() {
       showProblem(problem, "Sample");
     }
   });
+  listenToBatches((problem) => showProblem(problem, "Batch"));
   byId("options").addEventListener("submit", (event) => event.preventDefault());
   byId("bundle").addEventListener("change", async (event) => showCard(await card(event.target.value)));
   // Anywhere on the page: a tile that misses the field must not replace the page.
@@ -148,11 +149,11 @@ function listen() {
 }
 
 async function loadBundles() {
-  const found = await bundles();
+  const { bundles: found, batches } = await bundles();
   byId("bundle").replaceChildren(
     ...found.map(({ name, version, default: isDefault }) => html("option", { value: name, selected: isDefault }, `${name} ${version}`)),
   );
-  showCard(await card(byId("bundle").value));
+  await Promise.all([card(byId("bundle").value).then(showCard), showBatches(batches)]);
 }
 
 async function start() {

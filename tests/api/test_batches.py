@@ -191,4 +191,4 @@ def test_database_that_went_away_is_503_and_leaves_nothing_behind(lab, tmp_path,
     assert sorted(path.name for path in (tmp_path / "batches").iterdir()) == ["batches.sqlite"]
     database.rmdir()
     (tmp_path / "gone").rename(database)
-    assert lab.get("/batches").json() == {"batches": [], "next": None}
+    assert lab.get("/batches").json() == {"batches": [], "paths": True, "next": None}
