@@ -1,0 +1,58 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from app.jobs import batches as batches_module
+from app.jobs.batches import ABANDONED_S, check_batches, open_batches
+from app.jobs.errors import BatchesUnavailable, StoreUnavailable
+from app.settings import Settings
+from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a service on Windows runs no batches")
+
+
+def test_service_without_batches_needs_nothing_of_them():
+    code = "import sys, app.main, app.server; print({'sqlalchemy', 'dask', 'pyarrow', 'app.batch'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"
+    assert open_batches(Settings()) is None
+
+
+def test_missing_package_is_named_with_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches_module, "NEEDED", ("sqlalchemy", "no_such_package"))
+    with pytest.raises(BatchesUnavailable, match=r"not installed: no_such_package\..*marrowscope\[batch\]"):
+        check_batches(Settings(batches_dir=tmp_path))
+
+
+def test_settings_that_cannot_be_met_are_refused_by_name(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BatchesUnavailable, match="MARROWSCOPE_BATCHES_DIR"):
+        check_batches(Settings(batches_dir=tmp_path / "file" / "batches"))
+    with pytest.raises(BatchesUnavailable, match="MARROWSCOPE_SLIDES_DIR"):
+        check_batches(Settings(batches_dir=tmp_path / "batches", slides_dir=tmp_path / "none"))
+    with pytest.raises(StoreUnavailable, match="MARROWSCOPE_DATABASE_URL"):
+        check_batches(Settings(batches_dir=tmp_path / "batches", database_url="nonsense"))
+
+
+def test_service_that_cannot_run_its_batches_does_not_start(tmp_path):
+    environment = {**os.environ, "MARROWSCOPE_BATCHES_DIR": str(tmp_path), "MARROWSCOPE_SLIDES_DIR": "/no/such/place"}
+    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+    ran = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (1, "Error: MARROWSCOPE_SLIDES_DIR: there is no folder /no/such/place.\n")
+
+
+def test_uploads_that_were_never_whole_are_removed_when_they_are_old(tmp_path):
+    opened = open_batches(Settings(batches_dir=tmp_path))
+    old, new = opened.arriving(), opened.arriving()
+    opened.store.close()
+    for left in (old, new):
+        (left / "1").write_bytes(b"x")
+    os.utime(old, times=(time.time() - ABANDONED_S - 60,) * 2)
+    check_batches(Settings(batches_dir=tmp_path))
+    assert not old.exists()
+    assert new.exists()
