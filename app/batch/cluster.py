@@ -42,7 +42,7 @@ def connected(scheduler: str | None, workers: int, folder: Path) -> Iterator[Cli
                     n_workers=workers,
                     threads_per_worker=1,
                     memory_limit=None,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
                 ) as cluster,
                 Client(cluster) as client,

@@ -119,7 +119,10 @@ class Engine:
         """
         for index, entry in enumerate(self._run.slides):
             if self._at.summary(entry.slide).exists():
+                tiles = self._at.read_summary(entry.slide).tiles
                 self.progress.slides_done += 1
+                self.progress.tiles += tiles
+                self.progress.tiles_done += tiles
             else:
                 self._waiting.append(index)
         self._told()

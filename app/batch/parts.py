@@ -23,6 +23,15 @@ def write_part(table: pa.Table, target: Path) -> None:
     write_whole(parquet_bytes(table), target)
 
 
+def is_part(path: Path) -> bool:
+    """Whether the cells of a tile are there, to the end of the file."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
     """The cells of a tile, or some columns of them; raises OSError where they cannot be read."""
     return pq.read_table(path, columns=columns, partitioning=None)

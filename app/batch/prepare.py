@@ -22,7 +22,6 @@ from app.batch.tissue import Overview, overview
 from app.pipeline.bundle import Bundle
 from app.pipeline.decode import MPP_RANGE
 from app.pipeline.memory_errors import memory_errors
-from app.pipeline.types import Float64Array
 
 
 def prepare(slide: Slide, entry: SlideEntry, run: Run, bundle: Bundle) -> tuple[Plan, Overview]:
@@ -107,17 +106,16 @@ def tissue_mm2(seen: Overview, um_per_px: float, regions: tuple[Region, ...]) ->
         regions: none for the whole slide; what lies in several counts once.
     """
     px_mm2 = (um_per_px / 1000) ** 2
+    x, y = seen.edges()
+    rows, columns = np.nonzero(seen.tissue)
+    areas_px = np.diff(x)[columns] * np.diff(y)[rows]
     if not regions:
-        return float(seen.tissue.sum() * seen.cell_px**2 * px_mm2)
+        return float(areas_px.sum() * px_mm2)
     area = shapely.union_all(shapely.from_wkt([region.wkt for region in regions]))
-    y, x = np.nonzero(seen.tissue)
-    inside = shapely.contains_xy(area, *(_centres(at, seen) for at in (x, y)))
+    centres_x, centres_y = ((at[1:] + at[:-1]) / 2 for at in (x, y))
+    inside = shapely.contains_xy(area, centres_x[columns], centres_y[rows])
     # Of a region that is small beside a px of the overview, more cannot be said than its own area.
-    return float(min(inside.sum() * seen.cell_px**2, area.area) * px_mm2) or _small(area, seen) * px_mm2
-
-
-def _centres(at: np.ndarray, seen: Overview) -> Float64Array:
-    return np.asarray((at + 0.5) * seen.cell_px)
+    return float(min(areas_px[inside].sum(), area.area) or _small(area, seen)) * px_mm2
 
 
 def _small(area: shapely.Geometry, seen: Overview) -> float:
@@ -130,11 +128,11 @@ def _small(area: shapely.Geometry, seen: Overview) -> float:
 def overview_bytes(seen: Overview) -> bytes:
     """An overview, for a file."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, pixels=seen.pixels, tissue=seen.tissue, cell_px=np.int64(seen.cell_px))
+    np.savez_compressed(buffer, pixels=seen.pixels, tissue=seen.tissue, facts=[seen.cell_px, seen.width, seen.height])
     return buffer.getvalue()
 
 
 def read_overview(path: Path) -> Overview:
     """The overview in a file; raises OSError where it cannot be read."""
     with np.load(path, allow_pickle=False) as arrays:
-        return Overview(arrays["pixels"], arrays["tissue"], int(arrays["cell_px"]))
+        return Overview(arrays["pixels"], arrays["tissue"], *arrays["facts"].tolist())

@@ -7,9 +7,11 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.geometry import shape
 
@@ -62,23 +64,32 @@ def read_regions(path: Path, width: int, height: int) -> tuple[Region, ...]:
             f"{path.name} holds no area within the slide ({width} x {height} px); "
             "export annotations from QuPath as GeoJSON, in pixels."
         )
-    total, seen, regions = Counter(name for name, _ in areas), Counter[str](), []
-    for name, area in areas:
-        seen[name] += 1
-        regions.append(Region(name=f"{name} {seen[name]}" if total[name] > 1 else name, wkt=area.wkt))
-    return tuple(regions)
+    names = _unique([name for name, _ in areas])
+    return tuple(Region(name=name, wkt=area.wkt) for name, (_, area) in zip(names, areas, strict=True))
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The names, with a number where several are the same."""
+    often, taken, found = Counter(names), set(names), []
+    for name in names:
+        numbered = (f"{name} {i}" for i in count(1))
+        found.append(name if often[name] == 1 else next(one for one in numbered if one not in taken))
+        taken.add(found[-1])
+    return found
 
 
 def _features(path: Path) -> list[Mapping[str, Any]]:
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
+        with path.open("rb") as file:
+            is_packed = file.peek(2)[:2] == b"\x1f\x8b"
+            raw = (gzip.GzipFile(fileobj=file) if is_packed else file).read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise SlideError(f"{path.name} has more than {MAX_BYTES} bytes of GeoJSON; export annotations alone.")
         content = json.loads(raw)
+    except (gzip.BadGzipFile, ValueError, EOFError, zlib.error, RecursionError) as error:
+        raise SlideError(f"{path.name} is no GeoJSON.") from error
     except OSError as error:
         raise SlideError(f"The regions in {path.name} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, EOFError, zlib.error) as error:
-        raise SlideError(f"{path.name} is no GeoJSON.") from error
     found = content.get("features", [content]) if isinstance(content, dict) else content
     if not isinstance(found, list) or not all(isinstance(feature, dict) for feature in found):
         raise SlideError(f"{path.name} is no GeoJSON.")
@@ -103,7 +114,10 @@ def _area(feature: Mapping[str, Any], path: Path) -> tuple[str, shapely.Geometry
     kind_name = kind.get("name") if isinstance(kind, dict) else None
     name = "Ignore*" if kind_name == "Ignore*" else properties.get("name") or kind_name or "Region"
     try:
-        return str(name), shapely.make_valid(shape(feature["geometry"]))
+        area = _only_areas(shapely.make_valid(shape(feature["geometry"])))
+        if not np.isfinite(area.bounds).all() and not area.is_empty:
+            raise ValueError("not finite")
+        return str(name), area
     except Exception as error:  # whatever stands for coordinates: shapely and numpy each have their own
         raise SlideError(f"{path.name} holds a region '{name}' whose coordinates make no area.") from error
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.batch.parts import is_part
 from app.batch.plan import Plan
 from app.batch.summary import SUMMARY, SlideSummary
 from app.files import write_whole
@@ -100,9 +101,8 @@ class RunFolder:
         return SlideSummary.model_validate_json(self.summary(slide).read_bytes())
 
     def missing(self, slide: str, plan: Plan) -> list[int]:
-        """Numbers of the tiles that are still to be analysed."""
-        there = {path.name for path in self.work(slide).glob("tile-*.parquet")}
-        return [number for number in range(len(plan.tiles)) if self.part(slide, number).name not in there]
+        """Numbers of the tiles that are still to be analysed; a power cut may leave a file without its end."""
+        return [number for number in range(len(plan.tiles)) if not is_part(self.part(slide, number))]
 
     def begin(self, run: Run) -> None:
         """Begin a run, or go on with the same one.
@@ -125,7 +125,7 @@ class RunFolder:
                 )
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        others = sorted(path.name for path in self.path.iterdir() if path.name != LOCK)
+        others = sorted(path.name for path in self.path.iterdir() if not path.name.startswith("."))
         if others:
             raise RunRefused(f"{self.path} is no folder of a run and holds {others[0]}; choose another --out.")
         write_whole((run.model_dump_json(indent=2) + "\n").encode(), manifest)

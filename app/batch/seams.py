@@ -34,7 +34,8 @@ def keep_once(centroids: Sequence[Float64Array], depths: Sequence[Float64Array],
         (N_i,) bool for each tile.
     """
     kept = [np.ones(len(depth), bool) for depth in depths]
-    near = [np.flatnonzero(depth <= BAND_PX) for depth in depths]
+    # Twice the band: where four tiles meet, two see a cell beyond their edges whose own tile has it just within.
+    near = [np.flatnonzero(depth <= 2 * BAND_PX) for depth in depths]
     tiles = np.repeat(np.arange(len(near)), [len(rows) for rows in near])
     rows: Int64Array = np.concatenate([np.zeros(0, np.int64), *near])
     if not rows.size:

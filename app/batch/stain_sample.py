@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.quality import Quality, assess
 from app.pipeline.segment import unmix
 from app.pipeline.slide_stain import APRON_PX, Piece, estimate_stain
-from app.pipeline.types import StainEstimate, Tile
+from app.pipeline.types import StainEstimate, Tile, UInt8Array
 
 T = TypeVar("T")
 
@@ -53,13 +54,11 @@ def measure_stain(
         stains = unmix(pixels, params, engine)
         tile = Tile(uploaded, "", mpp)
         return stains.estimate, assess(tile, pixels, stains, params, manifest.quality)
-    pieces = [_piece(slide, window, downsample) for window in chosen(slide.width, slide.height, seen, downsample)]
-    estimate = estimate_stain(pieces, params, engine)
-    counted = [piece.counted for piece in pieces]
-    largest = max((pixels.shape for pixels in counted), key=lambda shape: shape[0] * shape[1])
-    whole_ones = [pixels for pixels in counted if pixels.shape == largest]
-    sample = np.concatenate(evenly(whole_ones, QUALITY_PIECES))
-    stains = unmix(sample, params, engine, estimate)
+    windows = chosen(slide.width, slide.height, seen, downsample)
+    pieces = {window: _piece(slide, window, downsample) for window in windows}
+    estimate = estimate_stain(list(pieces.values()), params, engine)
+    sample = _sample({window: piece.counted for window, piece in pieces.items()}, seen)
+    stains = replace(unmix(sample, params, engine, estimate), estimate=estimate)
     quality = assess(Tile(sample, "", mpp), sample, stains, params, manifest.quality)
     return estimate, replace(quality, tissue_fraction=float(seen.tissue.mean()))
 
@@ -67,12 +66,23 @@ def measure_stain(
 def chosen(width: int, height: int, seen: Overview, downsample: float) -> list[Window]:
     """At most PIECES squares that have tissue, evenly spread over it in reading order; all, if they are not more."""
     every = list(squares(width, height, max(1, round(PIECE_PX * downsample))))
-    if len(every) <= PIECES:
-        return every
-    shares = [seen.share(window) for window in every]
-    full = [window for window, share in zip(every, shares, strict=True) if share >= MIN_TISSUE]
-    some = [window for window, share in zip(every, shares, strict=True) if share > 0]
-    return evenly(full if len(full) >= PIECES else some, PIECES)
+    return every if len(every) <= PIECES else with_tissue(every, seen, PIECES)
+
+
+def with_tissue(windows: list[Window], seen: Overview, n: int) -> list[Window]:
+    """At most n windows with tissue: evenly spread ones, or where few have much of it those that have most.
+
+    Args:
+        windows: in reading order, which is kept.
+        seen: the slide's overview.
+        n: how many.
+    """
+    shares = {window: seen.share(window) for window in windows}
+    full = [window for window in windows if shares[window] >= MIN_TISSUE]
+    if len(full) >= n:
+        return evenly(full, n)
+    most = sorted(windows, key=lambda window: -shares[window])[:n]
+    return sorted(window for window in most if shares[window] > 0)
 
 
 def evenly(values: list[T], n: int) -> list[T]:
@@ -82,11 +92,19 @@ def evenly(values: list[T], n: int) -> list[T]:
     return [values[i] for i in np.linspace(0, len(values) - 1, n).round().astype(int)]
 
 
+def _sample(pieces: dict[Window, UInt8Array], seen: Overview) -> UInt8Array:
+    """Pieces with tissue, one below the other: those of the commonest size, which are not cut by the slide's border."""
+    shape = Counter(pixels.shape for pixels in pieces.values()).most_common(1)[0][0]
+    whole = [window for window, pixels in pieces.items() if pixels.shape == shape]
+    chosen_ones = with_tissue(whole, seen, QUALITY_PIECES) or whole[:1]
+    return np.concatenate([pieces[window] for window in chosen_ones])
+
+
 def _piece(slide: Slide, window: Window, downsample: float) -> Piece:
     seen = window.grown(max(1, round(APRON_PX * downsample)), slide.width, slide.height)
     pixels = slide.read(seen, downsample)
     scale = np.array(pixels.shape[:2]) / (seen.height, seen.width)
     first = np.array([window.y - seen.y, window.x - seen.x])
-    last = first + (window.height, window.width)
+    last = np.add(first, (window.height, window.width))
     (y0, x0), (y1, x1) = (np.rint(at * scale).astype(int) for at in (first, last))
     return Piece(pixels, (slice(y0, max(y1, y0 + 1)), slice(x0, max(x1, x0 + 1))))

@@ -69,15 +69,15 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
         stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, stain_estimate(plan.stain))
         nuclei = keep_whole(segment(stains, manifest.segmentation))
         scale = np.array([window.width, window.height]) / (pixels.shape[1], pixels.shape[0])
-        centroids = (nuclei.centroids + 0.5) * scale - 0.5 + (window.x, window.y)
+        centroids = ((nuclei.centroids + 0.5) * scale - 0.5 + (window.x, window.y)).round(DECIMALS)
         depth = _depth(centroids, core, plan) / plan.downsample
         kept = (depth >= -BAND_PX) & _within(centroids, plan)
         nuclei = only(nuclei, kept)
         encoded = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, manifest.n_clusters, precision)
     return pa.table(
         {
-            "x": centroids[kept, 0].round(DECIMALS),
-            "y": centroids[kept, 1].round(DECIMALS),
+            "x": centroids[kept, 0],
+            "y": centroids[kept, 1],
             "area_px": (nuclei.areas_px * scale.prod()).astype(np.float32),
             "touches_border": nuclei.touches_border & ~_is_inner(nuclei, window, plan),
             "outlier": encoded.surprise > manifest.outliers.threshold,

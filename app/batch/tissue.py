@@ -9,7 +9,7 @@ import numpy as np
 
 from app.batch.slide import Slide, Window
 from app.pipeline.optical_density import is_tissue
-from app.pipeline.types import BoolArray, UInt8Array
+from app.pipeline.types import BoolArray, Int64Array, UInt8Array
 
 CELL_PX = 32
 """Edge of one px of the overview, at the analysed scale: two nuclei."""
@@ -26,12 +26,22 @@ class Overview:
     Attributes:
         pixels: (h, w, 3) uint8 RGB.
         tissue: (h, w) bool.
-        cell_px: edge of one of its px, in px of level 0.
+        cell_px: edge of one of its px, in px of level 0; the slide's border cuts the last ones.
+        width: of the slide, px of level 0.
+        height: likewise.
     """
 
     pixels: UInt8Array
     tissue: BoolArray
     cell_px: int
+    width: int
+    height: int
+
+    def edges(self) -> tuple[Int64Array, Int64Array]:
+        """Where its columns and rows begin and end, px of level 0: (w + 1,) and (h + 1,) int64."""
+        rows, columns = self.tissue.shape
+        x, y = (np.arange(n + 1) * self.cell_px for n in (columns, rows))
+        return x.clip(max=self.width), y.clip(max=self.height)
 
     def touches(self, window: Window) -> bool:
         """Whether there is tissue in a window of the slide, or right beside it: an outline is not sharp."""
@@ -65,9 +75,12 @@ def overview(slide: Slide, downsample: float, min_magnitude: float) -> Overview:
         for x in range(0, slide.width, step):
             window = Window(y, x, min(step, slide.width - x), min(step, slide.height - y))
             block = slide.read(window, cell_px)
+            rows, columns = (-(-side // cell_px) for side in (window.height, window.width))
+            # What is left at the slide's border may be too narrow for a px of its own: it looks as what lies beside it.
+            filled = np.pad(block, ((0, rows - block.shape[0]), (0, columns - block.shape[1]), (0, 0)), "edge")
             top, left = y // cell_px, x // cell_px
-            pixels[top : top + block.shape[0], left : left + block.shape[1]] = block
-    return Overview(pixels, without_specks(is_tissue(pixels, min_magnitude)), cell_px)
+            pixels[top : top + rows, left : left + columns] = filled
+    return Overview(pixels, without_specks(is_tissue(pixels, min_magnitude)), cell_px, slide.width, slide.height)
 
 
 def without_specks(tissue: BoolArray) -> BoolArray:

@@ -40,8 +40,8 @@ def prepare_slide(folder: Path, index: int) -> list[int]:
     entry = run.slides[index]
     if at.plan(entry.slide).exists():
         return at.missing(entry.slide, at.read_plan(entry.slide))
-    at.work(entry.slide).mkdir(parents=True, exist_ok=True)
     plan, seen = prepare(_slide(entry.path, run.max_pixels), entry, run, _bundle(run))
+    at.work(entry.slide).mkdir(parents=True, exist_ok=True)
     write_whole(overview_bytes(seen), at.overview(entry.slide))
     write_whole(plan.model_dump_json().encode(), at.plan(entry.slide))
     return at.missing(entry.slide, plan)
