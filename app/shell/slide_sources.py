@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from app.shell.sources import SUFFIXES as TILES
@@ -44,12 +45,16 @@ def find_slides(given: Sequence[str]) -> list[Found]:
     stems = [source.stem.as_posix().replace("/", "--") for source in sources]
     # Many file systems do not tell A from a.
     often = Counter(stem.casefold() for stem in stems)
-    found, used = [], Counter[str]()
+    found, used = [], {stem.casefold() for stem in stems if often[stem.casefold()] == 1}
     for source, stem in zip(sources, stems, strict=True):
-        name = stem if often[stem.casefold()] == 1 else f"{stem}{source.path.suffix}"
-        used[name.casefold()] += 1
-        number = used[name.casefold()]
-        found.append(Found(name if number == 1 else f"{name}-{number}", source.path.resolve()))
+        if often[stem.casefold()] == 1:
+            slide = stem
+        else:
+            name = f"{stem}{source.path.suffix}"
+            numbered = chain([name], (f"{name}-{i}" for i in count(2)))
+            slide = next(one for one in numbered if one.casefold() not in used)
+            used.add(slide.casefold())
+        found.append(Found(slide, source.path.resolve()))
     return found
 
 
