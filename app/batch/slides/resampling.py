@@ -12,7 +12,7 @@ from app.batch.slide import Window
 from app.pipeline.types import UInt8Array
 
 BLOCK_PX = 4096
-"""Longest edge of what is held at once while a large part of a level is shrunk: 16 Mpx, 48 MB."""
+"""Edge of the square that is held at once while a large part of a level is shrunk: 16 Mpx, 48 MB."""
 JITTER = 1.005
 """Levels of odd sizes are "4.0003 times" smaller; one that is so near is taken."""
 
@@ -43,6 +43,7 @@ def read_window(
     window: Window,
     downsample: float,
     read: Callable[[int, Box], UInt8Array],
+    in_strips: bool = False,
 ) -> UInt8Array:
     """The pixels of a window at the wanted scale.
 
@@ -54,6 +55,7 @@ def read_window(
         window: in px of level 0.
         downsample: level-0 px per px of the result, > 0.
         read: gives the (h, w, 3) uint8 pixels of a box of a level.
+        in_strips: the file has its pixels in strips from edge to edge, so that what is held at once is one as well.
 
     Returns:
         (H, W, 3) uint8, H and W the window's over `downsample`, rounded, at least 1.
@@ -67,8 +69,9 @@ def read_window(
     if pixels <= BLOCK_PX**2 or pixels < 4 * width * height:
         return resized(read(level, Box(x0, y0, x1, y1)), width, height)
     shrunk = np.empty((height, width, 3), np.uint8)
-    for top, bottom, y, y_end in _blocks(height, y0, y1):
-        for left, right, x, x_end in _blocks(width, x0, x1):
+    wide = x1 - x0 if in_strips else BLOCK_PX
+    for top, bottom, y, y_end in _blocks(height, y0, y1, BLOCK_PX**2 // wide):
+        for left, right, x, x_end in _blocks(width, x0, x1, wide):
             block = read(level, Box(x, y, x_end, y_end))
             shrunk[top:bottom, left:right] = resized(block, right - left, bottom - top)
     return shrunk
@@ -91,9 +94,9 @@ def _along(start: int, length: int, full: int, level: int) -> tuple[int, int]:
     return begin, max(end, begin + 1)
 
 
-def _blocks(length: int, start: int, end: int) -> list[tuple[int, int, int, int]]:
-    """Begin and end of each block in the result, and in the level."""
-    n = min(length, -(-(end - start) // BLOCK_PX))
+def _blocks(length: int, start: int, end: int, longest: int) -> list[tuple[int, int, int, int]]:
+    """Begin and end of each block in the result, and in the level, where none is much longer than `longest` px."""
+    n = min(length, -(-(end - start) // max(1, longest)))
     cuts = [round(length * i / n) for i in range(n + 1)]
     places = [start + round((end - start) * cut / length) for cut in cuts]
     return list(zip(cuts, cuts[1:], places, places[1:], strict=False))

@@ -27,7 +27,8 @@ class TiffSlide:
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
         """As `app.batch.slide.Slide` says."""
         try:
-            return read_window(self._sizes, window, downsample, self._read_level)
+            in_strips = not self._levels[0].is_tiled
+            return read_window(self._sizes, window, downsample, self._read_level, in_strips)
         except MemoryError:  # that there is too little memory is no fault of the file
             raise
         except Exception as error:  # the decoders report damage with exceptions of many kinds
