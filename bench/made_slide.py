@@ -80,11 +80,10 @@ def write_large(out: Path, tiles: list[UInt8Array], side: int, tissue: float, se
             )
 
 
-def write_assembled(out: Path, tiles: list[UInt8Array]) -> None:
-    """All tiles side by side, four in a row and lossless; places without a tile are glass.
+def assembled(tiles: list[UInt8Array]) -> UInt8Array:
+    """All tiles side by side, four in a row; places without a tile are glass.
 
     Args:
-        out: file to write.
         tiles: (H, W, 3) uint8, all of one size.
     """
     height, width = tiles[0].shape[:2]
@@ -93,6 +92,12 @@ def write_assembled(out: Path, tiles: list[UInt8Array]) -> None:
     for i, tile in enumerate(tiles):
         y, x = i // 4 * height, i % 4 * width
         pixels[y : y + height, x : x + width] = tile
+    return pixels
+
+
+def write_assembled(out: Path, tiles: list[UInt8Array]) -> None:
+    """A lossless slide of two levels that shows `assembled` tiles."""
+    pixels = assembled(tiles)
     with TiffWriter(out, bigtiff=True) as writer:
         for level in range(2):
             if level:

@@ -31,6 +31,20 @@ def cpu_seconds(pid: Pid = "self") -> float | None:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
+def descendants(pid: Pid) -> list[int]:
+    """Processes that a process began, and those that they began; none where there is no /proc."""
+    children: dict[str, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        if (stat := _read("stat", path.name)) is not None:
+            children.setdefault(stat.rpartition(")")[2].split()[1], []).append(int(path.name))
+    found, left = [], [str(pid)]
+    while left:
+        begun = children.get(left.pop(), [])
+        found += begun
+        left += map(str, begun)
+    return found
+
+
 def _field(name: str, pid: Pid) -> float | None:
     if (status := _read("status", pid)) is None:
         return None

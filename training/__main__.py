@@ -43,8 +43,8 @@ EXPECTED = (
     TilesError,
 )
 
-BENCH = "bench.json"
-"""What `make bench` wrote, beside the results of `evaluate`."""
+BENCH = {"speed": "bench.json", "slides": "slides.json"}
+"""What `make bench` and `python -m bench.slides` wrote, beside the results of `evaluate`."""
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -165,7 +165,8 @@ def report(
     bundle: Annotated[Path, typer.Option(help="bundle to report on")] = Path("models/marrow"),
 ) -> None:
     """Write docs/results.md and its figures from what was measured."""
-    paths = {name: results / f"{name}.json" for name in SECTIONS} | {"speed": results.parent / BENCH}
+    paths = {name: results / f"{name}.json" for name in SECTIONS}
+    paths |= {name: results.parent / file for name, file in BENCH.items()}
     measured = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
     if not measured:
         raise data.DataError(f"{results} holds no results; make them with `python -m training evaluate`.")

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
+
+from bench.process import descendants
 
 LIMIT_S = 240
 
@@ -55,23 +56,6 @@ def wait_for(condition, limit_s=LIMIT_S):
             return value
         time.sleep(0.02)
     raise AssertionError("waited in vain")
-
-
-def descendants(pid):
-    """Processes that a process began, and those that they began."""
-    children = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            after_name = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(after_name[1]), []).append(int(status.parent.name))
-    found, left = [], [pid]
-    while left:
-        begun = children.get(left.pop(), [])
-        found += begun
-        left += begun
-    return found
 
 
 def results(folder):

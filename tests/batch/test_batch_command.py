@@ -11,7 +11,8 @@ from PIL import Image
 
 from app.pipeline.bundle import load_bundle
 from app.pipeline.run import analyse
-from tests.batch.command import descendants, results, run, running, start, wait_for, with_pid
+from bench.process import descendants
+from tests.batch.command import results, run, running, start, wait_for, with_pid
 from tests.batch.made_slides import write_pyramid
 from tests.conftest import REPOSITORY
 

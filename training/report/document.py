@@ -14,6 +14,7 @@ from training.report.honesty import abstention, intervals, outliers
 from training.report.image_label import image_label
 from training.report.quality import quality
 from training.report.segmentation import detection, segmentation
+from training.report.slides import slides
 from training.report.speed import speed
 from training.report.training_speed import training_speed
 
@@ -32,15 +33,16 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "outliers": outliers,
     "abstention": abstention,
     "speed": speed,
+    "slides": slides,
 }
-"""By what they report, in the document's order: an evaluation, or (speed) what `make bench` wrote."""
+"""By what they report, in the document's order: an evaluation, or (speed, slides) what `bench` wrote."""
 
 
 def render(results: dict[str, Any], manifest: Manifest) -> str:
     """The document.
 
     Args:
-        results: what `evaluate` and `make bench` wrote, by the names of `SECTIONS`; what was not measured is left out.
+        results: what `evaluate` and `bench` wrote, by the names of `SECTIONS`; what was not measured is left out.
         manifest: of the shipped bundle.
     """
     head = "# Results\n\nWritten by `python -m training report`; every figure names the command that measured it.\n\n"

@@ -1,0 +1,194 @@
+"""`python -m bench.slides`: what whole slides cost, and whether seams lose cells; writes docs/slides.json.
+
+Each run is the command as a user gives it. Memory is that of all its processes together, and so is counted higher than
+it is: what they share counts for each. The large slides are made of real tiles (`bench.made_slide`), half glass.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from app.pipeline.bundle import load_bundle
+from app.pipeline.run import analyse
+from bench.child import BUNDLE, ROOT, clean_environment
+from bench.machine import provenance
+from bench.made_slide import MPP, assembled, write_assembled, write_large
+from bench.process import descendants, rss_mb
+from bench.tiles import UInt8Array, default_tiles, read_pixels, to_png
+
+LOOK_S = 0.2
+SEED = 0
+TISSUE = 0.5
+NO_LIMIT = 10**9
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of `marrowscope batch` on one slide.
+
+    Attributes:
+        workers: processes that analyse.
+        seconds: from the start of the command to its end.
+        ready_s: until the slide's tissue and stain were known; workers start within it.
+        tiles_s: then until all tiles were analysed.
+        results_s: then until the end: seams, tables, maps, report.
+        tiles: that were analysed.
+        cells: that were found.
+        tissue_mm2: on the slide.
+        peak_mb: largest sum of the resident memory of all processes.
+        peak_process_mb: largest resident memory of one.
+        result_mb: size of the folder of results.
+    """
+
+    workers: int
+    seconds: float
+    ready_s: float
+    tiles_s: float
+    results_s: float
+    tiles: int
+    cells: int
+    tissue_mm2: float
+    peak_mb: float
+    peak_process_mb: float
+    result_mb: float
+
+
+@cli.command()
+def main(
+    sides: Annotated[
+        list[int] | None, typer.Option("--side", help="of the large slides, px; the middle one shows the speed-up")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="JSON to write")] = ROOT / "docs" / "slides.json",
+) -> None:
+    """Whole slides: cells at seams, time, memory, two workers against one."""
+    console, sizes = Console(), sorted(sides or [10_000, 20_000, 40_000])
+    tiles = [read_pixels(path) for path in default_tiles()]
+    with tempfile.TemporaryDirectory() as folder:
+        result = {
+            "command": "python -m bench.slides" + "".join(f" --side {side}" for side in sides or []),
+            **provenance(),
+            "assembled": _assembled(tiles, Path(folder), console),
+            "tissue_share": TISSUE,
+            "sizes": [_large(tiles, side, Path(folder), console) for side in sizes],
+            "speedup": _speedup(tiles, sizes[len(sizes) // 2], Path(folder), console),
+        }
+    out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    console.print(f"{out} written")
+
+
+def _assembled(tiles: list[UInt8Array], folder: Path, console: Console) -> dict[str, Any]:
+    """The tiles side by side: analysed as one picture, and as a slide of several tiles."""
+    picture, slide = assembled(tiles), folder / "assembled.tif"
+    whole = analyse(to_png(picture), load_bundle(BUNDLE), max_pixels=NO_LIMIT, mpp=MPP)
+    write_assembled(slide, tiles)
+    runs = [_run(slide, folder / f"assembled-{workers}", workers) for workers in (1, 2)]
+    counts = _counts(folder / "assembled-1")
+    result = {
+        "width": picture.shape[1],
+        "height": picture.shape[0],
+        "whole_counts": whole.proportions.counts.tolist(),
+        "whole_cells": len(whole.cells.areas_px),
+        "slide_counts": counts,
+        "slide_cells": runs[0].cells,
+        "runs": [asdict(run) for run in runs],
+    }
+    console.print(f"assembled: {result['whole_cells']} cells in the whole, {runs[0].cells} in the slide's tiles")
+    return result
+
+
+def _large(tiles: list[UInt8Array], side: int, folder: Path, console: Console) -> dict[str, Any]:
+    slide = folder / f"{side}.tif"
+    write_large(slide, tiles, side, TISSUE, SEED)
+    measured = _run(slide, folder / f"large-{side}", 2)
+    console.print(f"{side} x {side}: {measured}")
+    return {"side_px": side, "slide_mb": slide.stat().st_size / 1e6, **asdict(measured)}
+
+
+def _speedup(tiles: list[UInt8Array], side: int, folder: Path, console: Console) -> dict[str, Any]:
+    """One worker and two, in turn, so that both meet the same machine."""
+    slide = folder / f"{side}.tif"
+    runs = [_run(slide, folder / f"speedup-{i}", workers) for i, workers in enumerate((1, 2, 2, 1))]
+    one, two = ([run for run in runs if run.workers == workers] for workers in (1, 2))
+    result = {
+        "side_px": side,
+        "runs": [asdict(run) for run in runs],
+        "ratio": _mean(run.seconds for run in one) / _mean(run.seconds for run in two),
+        "tiles_ratio": _mean(run.tiles_s for run in one) / _mean(run.tiles_s for run in two),
+    }
+    console.print(f"two workers: {result['ratio']:.2f} times as fast, {result['tiles_ratio']:.2f} on the tiles alone")
+    return result
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
+
+
+def _run(slide: Path, out: Path, workers: int) -> Measured:
+    """Run the command and watch its processes; raises RuntimeError where it fails."""
+    command = [sys.executable, "-m", "app", "batch", str(slide), "--out", str(out), "--workers", str(workers)]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        peak = peak_process = ready = analysed = 0.0
+        while process.poll() is None:
+            memory = [rss_mb(pid) or 0 for pid in (process.pid, *descendants(process.pid))]
+            peak, peak_process = max(peak, sum(memory)), max(peak_process, *memory)
+            tiles, done = _progress(out)
+            now = time.perf_counter() - start
+            ready = ready or (now if tiles else 0)
+            analysed = analysed or (now if tiles and done == tiles else 0)
+            time.sleep(LOOK_S)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command[1:])} failed:\n{process.stderr.read() if process.stderr else ''}")
+    summary = _summary(out)
+    return Measured(
+        workers=workers,
+        seconds=seconds,
+        ready_s=ready,
+        tiles_s=analysed - ready,
+        results_s=seconds - analysed,
+        tiles=summary["tiles"],
+        cells=summary["cells"],
+        tissue_mm2=summary["tissue_mm2"],
+        peak_mb=peak,
+        peak_process_mb=peak_process,
+        result_mb=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6,
+    )
+
+
+def _progress(out: Path) -> tuple[int, int]:
+    """Tiles, and those that are done."""
+    try:
+        progress = json.loads((out / "progress.json").read_bytes())
+    except FileNotFoundError:
+        return 0, 0
+    return progress["tiles"], progress["tiles_done"]
+
+
+def _summary(out: Path) -> dict[str, Any]:
+    (path,) = out.glob("slides/*/summary.json")
+    summary: dict[str, Any] = json.loads(path.read_bytes())
+    return summary
+
+
+def _counts(out: Path) -> list[int]:
+    return [cluster["count"] for cluster in _summary(out)["clusters"]]
+
+
+if __name__ == "__main__":
+    cli()
