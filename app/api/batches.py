@@ -30,7 +30,12 @@ FORM = {
     "type": "object",
     "properties": {
         **BatchForm.model_json_schema()["properties"],
-        "tiles": {**FILES, "maxItems": MAX_TILES, "description": "slides and tiles, each a file; or `path`"},
+        "tiles": {
+            **FILES,
+            "minItems": 1,
+            "maxItems": MAX_TILES,
+            "description": "slides and tiles, each a file; or `path`",
+        },
         "regions": {
             **FILES,
             "maxItems": MAX_TILES,

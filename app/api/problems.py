@@ -97,7 +97,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: it is registered for nothing else
         if isinstance(error.__cause__, MemoryError):  # FastAPI takes it for a malformed form
             return await out_of_memory(request, error.__cause__)
-        return problem(request, error.status_code, str(error.detail), error.headers)
+        headers = {**(error.headers or {}), **_allow(request)} if error.status_code == 405 else error.headers
+        return problem(request, error.status_code, str(error.detail), headers)
 
     async def out_of_memory(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s ran out of memory", request.state.request_id, exc_info=error)
@@ -125,3 +126,10 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _allow(request: Request) -> dict[str, str]:
+    """The header Allow with every method of the path: the framework knows those of the first route that has it."""
+    path = getattr(request.scope.get("route"), "path_format", None)
+    methods = request.app.openapi()["paths"].get(path, {})
+    return {"Allow": ", ".join(sorted(method.upper() for method in methods))} if methods else {}

@@ -192,3 +192,10 @@ def test_database_that_went_away_is_503_and_leaves_nothing_behind(lab, tmp_path,
     database.rmdir()
     (tmp_path / "gone").rename(database)
     assert lab.get("/batches").json() == {"batches": [], "paths": True, "next": None}
+
+
+def test_wrong_method_is_told_the_right_ones(client):
+    for path, methods in {"/batches": "GET, POST", "/batches/x": "DELETE, GET", "/batches/x/results/y": "GET"}.items():
+        answer = client.put(path)
+        assert_problem(answer, 405)
+        assert answer.headers["Allow"] == methods
