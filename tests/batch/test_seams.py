@@ -44,7 +44,7 @@ def spread(points):
 near_edges = st.one_of(st.floats(0.1, SIDE * EDGE - 0.1), *[st.floats(edge - 5, edge + 5) for edge in (EDGE, 2 * EDGE)])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(near_edges, near_edges), max_size=60), st.integers(0, 2**32 - 1), st.sampled_from([0.3, 1, 4])
 )
