@@ -50,8 +50,6 @@ def islands(cells: SlideCells, um_per_px: float) -> Int32Array:
     next_number = 0
     for cluster in np.unique(clusters):
         members = np.flatnonzero(clusters == cluster)
-        if len(members) < MIN_CELLS:
-            continue
         numbers = _of_one_cluster(places[members], everyone, len(counted))
         is_in = numbers >= 0
         found[counted[members[is_in]]] = numbers[is_in] + next_number

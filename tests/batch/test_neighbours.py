@@ -56,12 +56,12 @@ def test_renaming_clusters_renames_columns():
 
 
 def test_medians_are_of_the_cells_of_the_row_cluster():
-    cells = cells_at([(0, 0), (0, 1), (0, 10), (0, 13)], [0, 1, 1, 0])
+    cells = cells_at([(0, 0), (0, 1), (0, 10), (0, 13), (0, 63)], [0, 1, 1, 0, 0])
     found = summaries(cells, um_per_px=2.0)
-    assert found[0, 1].median_um == 4.0  # of 1 and 3 px
-    assert found[1, 0].median_um == 4.0  # likewise
-    assert found[0, 0].median_um == 26.0
-    assert found[0, 1].cells == found[1, 0].cells == 2
+    assert found[0, 1].median_um == 6.0  # of 1, 3 and 53 px
+    assert found[1, 0].median_um == 4.0  # of 1 and 3 px
+    assert found[0, 0].median_um == 26.0  # of 13, 13 and 50 px
+    assert (found[0, 1].cells, found[1, 0].cells) == (3, 2)
 
 
 def test_clusters_dealt_out_at_random_are_as_near_as_by_chance():
@@ -72,15 +72,13 @@ def test_clusters_dealt_out_at_random_are_as_near_as_by_chance():
 def test_ratio_is_over_the_mean_distance_of_the_same_places_dealt_out_anew():
     cells = mixed_cells(300, seed=3)
     cells = cells_at(cells.centroids, np.arange(300) < MIN_CELLS)
+    nearest, found = nearest_um(cells, 1.0, 2), summaries(cells)
     rng = np.random.default_rng(9)
-    means = []
-    for _ in range(400):
-        drawn = rng.permutation(cells.clusters)
-        of_one, others = cells.centroids[drawn == 1], cells.centroids[drawn == 0]
-        means.append(np.linalg.norm(others[:, None] - of_one, axis=2).min(axis=1).mean())
-    pair = summaries(cells)[0, 1]
-    observed = nearest_um(cells, 1.0, 2)[cells.clusters == 0, 1].mean()
-    assert pair.ratio == pytest.approx(observed / np.mean(means), rel=0.03)
+    dealt = [cells_at(cells.centroids, rng.permutation(cells.clusters)) for _ in range(1000)]
+    for cluster, other in found:
+        expected = np.mean([nearest_um(one, 1.0, 2)[one.clusters == cluster, other].mean() for one in dealt])
+        observed = nearest[cells.clusters == cluster, other].mean()
+        assert found[cluster, other].ratio == pytest.approx(observed / expected, rel=0.04)
 
 
 def test_clusters_apart_are_farther_and_those_mingled_in_pairs_nearer_than_by_chance():

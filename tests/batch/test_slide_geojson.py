@@ -18,7 +18,7 @@ from app.pipeline.run import analyse
 from app.service import Result
 
 NAMES = (None, "größer", None, None, None)
-HOLED = Region(name="with a hole", wkt="POLYGON((0 0, 99 0, 99 99, 0 99, 0 0), (9 9, 9 20.123, 20 20, 9 9))")
+HOLED = Region(name="with a hole", wkt="POLYGON((0 0, 0 99, 99 99, 99 0, 0 0), (9 9, 9 20.123, 20 20, 9 9))")
 
 
 def about(**changes) -> About:
