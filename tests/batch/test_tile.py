@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import shapely
-from PIL import Image
 
 from app.batch.tile import stain_estimate, stain_numbers
 from app.pipeline.run import analyse
@@ -119,6 +118,6 @@ def test_stain_is_the_same_after_it_was_written_down(bundle):
 
 def test_slide_without_a_stain_has_no_tile(tmp_path, bundle):
     grey = np.full((200, 300, 3), 120, np.uint8)
-    (tmp_path / "grey.png").write_bytes(encoded(Image.fromarray(grey)))
+    (tmp_path / "grey.png").write_bytes(encoded(grey))
     slide = begun(tmp_path / "run", tmp_path / "grey.png", bundle)
     assert (slide.plan.stain, slide.plan.tiles) == (None, ())
