@@ -114,7 +114,8 @@ def _area(feature: Mapping[str, Any], path: Path) -> tuple[str, shapely.Geometry
     kind_name = kind.get("name") if isinstance(kind, dict) else None
     name = "Ignore*" if kind_name == "Ignore*" else properties.get("name") or kind_name or "Region"
     try:
-        area = _only_areas(shapely.make_valid(shape(feature["geometry"])))
+        with np.errstate(invalid="ignore"):  # of NaN, which is refused right below
+            area = _only_areas(shapely.make_valid(shape(feature["geometry"])))
         if not np.isfinite(area.bounds).all() and not area.is_empty:
             raise ValueError("not finite")
         return str(name), area

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from app.api.schemas import QualityOut
 from app.batch import grid
 from app.batch.assemble import kept_parts, kept_rows
 from app.batch.parts import write_part
@@ -25,6 +26,26 @@ from app.pipeline.segment import segment, unmix
 
 MAX_PIXELS = 9_000_000
 SMALL_TILE_PX = 300
+PLAN = Plan(
+    slide="a",
+    file="a.svs",
+    bytes=1,
+    fingerprint="0" * 64,
+    width=300,
+    height=100,
+    mpp=0.25,
+    um_per_px=0.25,
+    downsample=1.0,
+    overview_px=32,
+    tissue_mm2=1.0,
+    tile_px=100,
+    margin_px=20,
+    tiles=((0, 0), (100, 0), (200, 0)),
+    regions=(),
+    stain=None,
+    quality=QualityOut(focus=1, stain_distance=None, tissue_fraction=1, flags=[]),
+)
+"""Of a slide of three tiles that nobody looks at."""
 
 
 @dataclass(frozen=True)

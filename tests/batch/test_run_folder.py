@@ -4,10 +4,9 @@ import sys
 import pyarrow as pa
 import pytest
 
-from app.api.schemas import QualityOut
 from app.batch.parts import write_part
-from app.batch.plan import Plan
 from app.batch.run_folder import Run, RunFolder, RunRefused, SlideEntry, read_run
+from tests.batch.made_run import PLAN
 
 RUN = Run(
     bundle="marrow",
@@ -19,25 +18,6 @@ RUN = Run(
     max_pixels=9_000_000,
     gzip=False,
     slides=(SlideEntry(slide="a", path="/slides/a.svs", regions=None, patient=None),),
-)
-PLAN = Plan(
-    slide="a",
-    file="a.svs",
-    bytes=1,
-    fingerprint="0" * 64,
-    width=300,
-    height=100,
-    mpp=0.25,
-    um_per_px=0.25,
-    downsample=1.0,
-    overview_px=32,
-    tissue_mm2=1.0,
-    tile_px=100,
-    margin_px=20,
-    tiles=((0, 0), (100, 0), (200, 0)),
-    regions=(),
-    stain=None,
-    quality=QualityOut(focus=1, stain_distance=None, tissue_fraction=1, flags=[]),
 )
 
 
