@@ -202,7 +202,10 @@ class Engine:
         slide = self._run.slides[index].slide
         if any(failure.slide == slide for failure in self.progress.failures):
             return
+        # In the run's order: that in which they come differs from one run to the next.
+        order = [entry.slide for entry in self._run.slides]
         self.progress.failures.append(Failure(slide, reason))
+        self.progress.failures.sort(key=lambda failure: order.index(failure.slide))
         self._open.pop(index, None)
         self._ready = deque(piece for piece in self._ready if piece.index != index)
 

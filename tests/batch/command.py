@@ -1,5 +1,6 @@
 """`marrowscope batch` as a user runs it: a process of its own, with workers of its own."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -59,6 +60,6 @@ def wait_for(condition, limit_s=LIMIT_S):
 
 
 def results(folder):
-    """Every file of a run by its name, but for the lock."""
+    """SHA-256 of every file of a run by its name, but for the lock: a failed comparison is to be short."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

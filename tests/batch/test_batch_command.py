@@ -3,6 +3,7 @@ import io
 import json
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -114,12 +115,17 @@ def test_killed_worker_is_replaced_and_nothing_is_lost(slides, one_worker, tmp_p
     out = tmp_path / "worker"
     with running(slides, "--out", out, "--workers", 2, "--patients", slides / "patients.csv") as process:
         wait_for(lambda: list(out.glob("slides/p1--slide/work/tile-*.parquet")))
-        # The client's children watch over the workers; their children work.
-        workers = [pid for child in descendants(process.pid) for pid in descendants(child)]
+        workers = [
+            pid for pid in descendants(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
         with_pid(workers[0], signal.SIGKILL)
         process.communicate(timeout=240)
         assert process.returncode == 1
     assert results(out) == results(one_worker[0])
+
+
+def _is_worker(pid):
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_same_command_again_does_nothing_but_say_the_same(slides, one_worker):
