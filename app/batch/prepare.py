@@ -50,12 +50,6 @@ def prepare(slide: Slide, entry: SlideEntry, run: Run, bundle: Bundle) -> tuple[
             raise SlideError(f"No tissue was found{' in its regions' if regions else ''}.")
         estimate, quality = measure_stain(slide, seen, downsample, manifest, mpp)
     edge = tile_edge(slide.width, slide.height, downsample)
-    areas = shapely.union_all(shapely.from_wkt([region.wkt for region in regions]))
-
-    def wanted(core: Window) -> bool:
-        box = shapely.box(core.x, core.y, core.x + core.width, core.y + core.height)
-        return seen.touches(core) and (not regions or bool(areas.intersects(box)))
-
     facts = fingerprint(path)
     plan = Plan(
         slide=entry.slide,
@@ -71,12 +65,28 @@ def prepare(slide: Slide, entry: SlideEntry, run: Run, bundle: Bundle) -> tuple[
         tissue_mm2=area_mm2,
         tile_px=edge,
         margin_px=math.ceil(MARGIN_PX * downsample),
-        tiles=cores(slide.width, slide.height, edge, wanted) if estimate else (),
+        tiles=_tiles(seen, edge, regions) if estimate else (),
         regions=regions,
         stain=stain_numbers(estimate) if estimate else None,
         quality=present.quality_out(quality),
     )
     return plan, seen
+
+
+def _tiles(seen: Overview, edge: int, regions: tuple[Region, ...]) -> tuple[tuple[int, int], ...]:
+    """x, y of the cores that have tissue, within the regions if there are any."""
+    areas = _union(regions)
+    shapely.prepare(areas)
+
+    def wanted(core: Window) -> bool:
+        box = shapely.box(core.x, core.y, core.x + core.width, core.y + core.height)
+        return seen.touches(core) and (not regions or bool(areas.intersects(box)))
+
+    return cores(seen.width, seen.height, edge, wanted)
+
+
+def _union(regions: tuple[Region, ...]) -> shapely.Geometry:
+    return shapely.union_all(shapely.from_wkt([region.wkt for region in regions]))
 
 
 def _mpp(slide: Slide, run: Run) -> float | None:
@@ -111,7 +121,7 @@ def tissue_mm2(seen: Overview, um_per_px: float, regions: tuple[Region, ...]) ->
     areas_px = np.diff(x)[columns] * np.diff(y)[rows]
     if not regions:
         return float(areas_px.sum() * px_mm2)
-    area = shapely.union_all(shapely.from_wkt([region.wkt for region in regions]))
+    area = _union(regions)
     centres_x, centres_y = ((at[1:] + at[:-1]) / 2 for at in (x, y))
     inside = shapely.contains_xy(area, centres_x[columns], centres_y[rows])
     # Of a region that is small beside a px of the overview, more cannot be said than its own area.
