@@ -50,7 +50,6 @@ class _BatchParser(MultiPartParser):
     """Starlette's parser, which writes to a folder.
 
     Args:
-        headers: of the request.
         request: whose body is read.
         folder: gets the files, under numbers.
     """
@@ -111,8 +110,8 @@ def _fields(form: FormData) -> BatchForm:
     for name, value in items:
         if isinstance(value, UploadFile) != (name in FILE_FIELDS):
             kind = "a file" if isinstance(value, UploadFile) else "text"
-            known = ", ".join([*FILE_FIELDS, *BatchForm.model_fields])
-            raise HTTPException(400, f"The field `{name[:80]}` may not be {kind}; files are {known}.")
+            known = f"files are {', '.join(FILE_FIELDS)}, and text {', '.join(BatchForm.model_fields)}"
+            raise HTTPException(400, f"The field `{name[:80]}` may not be {kind}; {known}.")
     given = {name: value for name, value in items if not isinstance(value, UploadFile)}
     if len(given) != sum(not isinstance(value, UploadFile) for _, value in items):
         raise HTTPException(400, "A field that is no file may be given once.")
