@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -118,11 +119,12 @@ class Engine:
             OSError: progress cannot be told.
         """
         for index, entry in enumerate(self._run.slides):
-            if self._at.summary(entry.slide).exists():
-                tiles = self._at.read_summary(entry.slide).tiles
+            if summary := self._at.done(entry.slide):
+                # Killed right after it had written that.
+                shutil.rmtree(self._at.work(entry.slide), ignore_errors=True)
                 self.progress.slides_done += 1
-                self.progress.tiles += tiles
-                self.progress.tiles_done += tiles
+                self.progress.tiles += summary.tiles
+                self.progress.tiles_done += summary.tiles
             else:
                 self._waiting.append(index)
         self._told()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.batch.parts import is_part
 from app.batch.plan import Plan
 from app.batch.summary import SUMMARY, SlideSummary
-from app.files import write_whole
+from app.files import remove_unfinished, write_whole
 from app.pipeline.backends import Precision
 from app.pipeline.errors import InvalidParameter
 
@@ -93,24 +93,32 @@ class RunFolder:
         return self.slide(slide) / SUMMARY
 
     def read_plan(self, slide: str) -> Plan:
-        """The plan of a slide; raises OSError where there is none."""
+        """The plan of a slide; raises OSError where there is none, ValueError where it is cut off."""
         return Plan.model_validate_json(self.plan(slide).read_bytes())
 
     def read_summary(self, slide: str) -> SlideSummary:
-        """The summary of a slide that is done."""
+        """The summary of a slide that is done; raises as `read_plan` does."""
         return SlideSummary.model_validate_json(self.summary(slide).read_bytes())
 
+    def done(self, slide: str) -> SlideSummary | None:
+        """The summary of a slide, if it is done; a power cut may leave a file without its end, which is no file."""
+        with suppress(OSError, ValueError):
+            return self.read_summary(slide)
+        return None
+
     def missing(self, slide: str, plan: Plan) -> list[int]:
-        """Numbers of the tiles that are still to be analysed; a power cut may leave a file without its end."""
+        """Numbers of the tiles that are still to be analysed, those without a whole file."""
         return [number for number in range(len(plan.tiles)) if not is_part(self.part(slide, number))]
 
     def begin(self, run: Run) -> None:
-        """Begin a run, or go on with the same one.
+        """Begin a run, or go on with the same one; the folder is held (`locked`).
 
         Raises:
             RunRefused: the folder holds another run, or other files.
             OSError: it cannot be written.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self.path)
         manifest = self.path / MANIFEST
         if manifest.exists():
             try:
@@ -124,7 +132,6 @@ class RunFolder:
                     "Repeat its command to go on with it, or choose another --out."
                 )
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         others = sorted(path.name for path in self.path.iterdir() if not path.name.startswith("."))
         if others:
             raise RunRefused(f"{self.path} is no folder of a run and holds {others[0]}; choose another --out.")

@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 PIECE_PX = 512
 """Edge of a piece at the analysed scale."""
-PIECES = 96
-"""At most: 25 megapixels. A slide of fewer is measured whole."""
+PIECES = 80
+"""At most: 21 megapixels. A slide of fewer is measured whole."""
 QUALITY_PIECES = 16
 """At most, that quality is judged on: 4 megapixels."""
 MIN_TISSUE = 0.25

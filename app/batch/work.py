@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 
 from app.batch.parts import write_part
 from app.batch.plan import Plan
-from app.batch.prepare import overview_bytes, prepare
+from app.batch.prepare import overview_bytes, prepare, read_overview
 from app.batch.run_folder import Run, RunFolder, read_run
 from app.batch.slide import Slide
 from app.batch.slide_results import write_slide
@@ -38,7 +40,8 @@ def prepare_slide(folder: Path, index: int) -> list[int]:
     """
     run, at = read_run(folder), RunFolder(folder)
     entry = run.slides[index]
-    if at.plan(entry.slide).exists():
+    with suppress(OSError, ValueError, BadZipFile):  # there is none, or a power cut left a file without its end
+        read_overview(at.overview(entry.slide))
         return at.missing(entry.slide, at.read_plan(entry.slide))
     plan, seen = prepare(_slide(entry.path, run.max_pixels), entry, run, _bundle(run))
     at.work(entry.slide).mkdir(parents=True, exist_ok=True)

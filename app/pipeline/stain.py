@@ -102,10 +102,14 @@ def lab_statistics(pixels: UInt8Array) -> LabStatistics | None:
     """
     if len(pixels) == 0:
         return None
-    lab = np.empty((len(pixels), 1, 3), np.float32)
-    for rows in strips(lab.shape):
-        lab[rows] = cv2.transform(_log_lms(pixels[rows, None]), LMS_TO_LAB.astype(np.float32))
-    mean, sd = (np.asarray(values[:, 0], dtype=np.float64) for values in cv2.meanStdDev(lab))
+    total, squares = np.zeros(3), np.zeros(3)
+    for rows in strips((len(pixels), 1, 3)):
+        lab = cv2.transform(_log_lms(pixels[rows, None]), LMS_TO_LAB.astype(np.float32))
+        part_mean, part_sd = (values[:, 0] for values in cv2.meanStdDev(lab))
+        total += len(lab) * part_mean
+        squares += len(lab) * (part_sd**2 + part_mean**2)
+    mean = total / len(pixels)
+    sd = np.sqrt(np.maximum(squares / len(pixels) - mean**2, 0))
     return None if sd[0] < MIN_LAB_SD else LabStatistics(mean, sd)
 
 

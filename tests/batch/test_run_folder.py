@@ -124,3 +124,17 @@ def test_plan_is_read_as_it_was_written(at):
     at.work("a").mkdir(parents=True)
     at.plan("a").write_text(PLAN.model_dump_json())
     assert at.read_plan("a") == PLAN
+
+
+def test_summary_that_a_power_cut_left_without_its_end_is_none(tmp_path):
+    at = RunFolder(tmp_path)
+    at.slide("a").mkdir(parents=True)
+    assert at.done("a") is None
+    at.summary("a").write_bytes(b"")
+    assert at.done("a") is None
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    (tmp_path / ".progress.json.123.tmp").write_text("{")
+    RunFolder(tmp_path).begin(RUN)
+    assert not list(tmp_path.glob(".*.tmp"))

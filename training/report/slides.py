@@ -21,24 +21,36 @@ cells. As a slide it is analysed in {tiles} tiles whose stain is measured once; 
 
 """
 SIZES = """
-### Time and memory by size
+### Time and memory by size, with one worker and with two
 
 Slides made of the same tiles (`python -m bench.made_slide`), {tissue:.0%} of their area tissue and the rest glass, each
-analysed by `marrowscope batch` with two workers. Memory is the largest sum of all processes, what they share counted
-for each. *Ready* is until workers run and the slide's tissue and stain are known; *results* are seams, tables, maps and
-report, by one worker.
+analysed by `marrowscope batch`. Memory is the largest sum of all processes, what they share counted for each. *Ready*
+is until workers run and the slide's tissue and stain are known; *results* are seams, tables, maps and report, by one
+worker.
 
 """
 GROWTH = """
-From {small} to {large} px a side, tissue grows {area:.1f}-fold and the time for tiles {time:.1f}-fold: {first:.2f} and
-{last:.2f} s per mm². Memory of the largest process: {first_mb:.0f} and {last_mb:.0f} MB.
+From {small} to {large} px a side, tissue grows {area:.1f}-fold and the time that two workers take for its tiles
+{time:.1f}-fold: {rates} s per mm². The largest process has {first_mb:.0f} and {last_mb:.0f} MB.
 
-### Two workers against one
-
-On the slide of {side} px, runs in the order 1, 2, 2, 1: two workers take {ratio:.2f} times less time, from the start of
-the command to its end; on the tiles alone {tiles_ratio:.2f} times.
+Two workers are {ratios} times as fast as one, from the start of the command to its end; on the tiles alone
+{tiles_ratios} times.
 
 """
+
+
+COLUMNS = {
+    "tissue, mm²": ".1f",
+    "tiles": "d",
+    "cells": "d",
+    "ready, s": ".1f",
+    "tiles, s": ".1f",
+    "results, s": ".1f",
+    "total, s": ".1f",
+    "memory, MB": ".0f",
+    "largest process, MB": ".0f",
+    "results, MB": ".0f",
+}
 
 
 def slides(result: Result) -> str:
@@ -63,45 +75,29 @@ def slides(result: Result) -> str:
         ("in tiles",): dict(zip(names, assembled["slide_counts"], strict=True)),
     }
     text += table(("cells of cluster",), counts, dict.fromkeys(names, "d"))
-    rows = {(f"{row['side_px']} × {row['side_px']} px",): _row(row) for row in sizes}
-    columns = {
-        "slide, MB": ".0f",
-        "tissue, mm²": ".1f",
-        "tiles": "d",
-        "cells": "d",
-        "ready, s": ".1f",
-        "tiles, s": ".1f",
-        "results, s": ".1f",
-        "total, s": ".1f",
-        "memory, MB": ".0f",
-        "largest process, MB": ".0f",
-        "results, MB": ".0f",
+    rows = {
+        (f"{size['side_px']} × {size['side_px']} px", str(run["workers"])): _row(run)
+        for size in sizes
+        for run in sorted(size["runs"], key=lambda run: run["workers"])
     }
-    text += SIZES.format(tissue=result["tissue_share"]) + table(("slide",), rows, columns)
-    first, last, speedup = sizes[0], sizes[-1], result["speedup"]
-    text += GROWTH.format(
-        small=first["side_px"],
-        large=last["side_px"],
+    text += SIZES.format(tissue=result["tissue_share"]) + table(("slide", "workers"), rows, COLUMNS)
+    two = [next(run for run in size["runs"] if run["workers"] == 2) for size in sizes]
+    first, last = two[0], two[-1]
+    return text + GROWTH.format(
+        small=sizes[0]["side_px"],
+        large=sizes[-1]["side_px"],
         area=last["tissue_mm2"] / first["tissue_mm2"],
         time=last["tiles_s"] / first["tiles_s"],
-        first=first["tiles_s"] / first["tissue_mm2"],
-        last=last["tiles_s"] / last["tissue_mm2"],
+        rates=", ".join(f"{run['tiles_s'] / run['tissue_mm2']:.2f}" for run in two),
         first_mb=first["peak_process_mb"],
         last_mb=last["peak_process_mb"],
-        side=speedup["side_px"],
-        ratio=speedup["ratio"],
-        tiles_ratio=speedup["tiles_ratio"],
+        ratios=", ".join(f"{size['ratios']['seconds']:.2f}" for size in sizes),
+        tiles_ratios=", ".join(f"{size['ratios']['tiles_s']:.2f}" for size in sizes),
     )
-    runs: dict[Any, Result] = {(str(i + 1),): _row(run) for i, run in enumerate(speedup["runs"])}
-    for run, measured in zip(runs.values(), speedup["runs"], strict=True):
-        run["workers"] = measured["workers"]
-    times = {name: columns[name] for name in ("ready, s", "tiles, s", "results, s", "total, s", "memory, MB")}
-    return text + table(("run",), runs, {"workers": "d", **times}) + "\n"
 
 
 def _row(run: Result) -> Result:
     return {
-        "slide, MB": run.get("slide_mb"),
         "tissue, mm²": run["tissue_mm2"],
         "tiles": run["tiles"],
         "cells": run["cells"],
