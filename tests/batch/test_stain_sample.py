@@ -108,7 +108,7 @@ def test_of_little_tissue_all_is_chosen_and_no_glass():
 
 
 def test_pieces_that_have_most_tissue_are_chosen_before_those_that_have_a_trace():
-    tissue = set(range(90))
+    tissue = set(range(PIECES - 6))
     seen = seen_with(tissue)
     seen.tissue[::16, ::16] = True  # a trace in every piece
     assert tissue < set(numbers(chosen(SIDE, SIDE, seen, 1.0)))
