@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import platform
 import shutil
 from contextlib import suppress
 from functools import lru_cache
@@ -19,6 +19,7 @@ from app.batch.slide import Slide
 from app.batch.slide_results import write_slide
 from app.batch.slides import open_slide
 from app.batch.tile import analyse_tile
+from app.code_version import code_version
 from app.files import write_whole
 from app.memory import keep_buffers
 from app.pipeline.bundle import Bundle, load_bundle
@@ -88,7 +89,9 @@ def _bundle(run: Run) -> Bundle:
     """
     keep_buffers()
     cv2.setNumThreads(1)
+    if run.code_version != code_version():
+        raise InvalidBundle(f"Worker {platform.node()} runs {code_version()}, and the run was begun with another.")
     bundle = load_bundle(Path(run.bundles_dir) / run.bundle, threads=1)
     if bundle.sha256 != run.bundle_sha256:
-        raise InvalidBundle(f"The bundle {run.bundle} on worker {os.uname().nodename} is not that of the run.")
+        raise InvalidBundle(f"The bundle {run.bundle} on worker {platform.node()} is not that of the run.")
     return bundle
