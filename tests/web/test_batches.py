@@ -64,12 +64,12 @@ def test_tiles_are_sent_and_their_report_is_read(open_page, lab, tile, shoot):
     assert violations(page) == []
     shoot(page, "batch-finished", full_page=True)
 
+    complaints = []
+    page.context.on("console", lambda message: complaints.append(message.text))
     with page.context.expect_page() as waiting:
         row.locator("a >> text='Report'").click()
     report = waiting.value
-    complaints = []
-    report.on("console", lambda message: complaints.append(message.text))
-    report.reload()
+    report.wait_for_load_state()
     report.click("a >> text=good")
     report.wait_for_url("**/results/slides/good/report.html")
     report.wait_for_function("() => [...document.images].every(image => image.naturalWidth)")
