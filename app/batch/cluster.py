@@ -59,8 +59,10 @@ def connected(scheduler: str | None, workers: int, folder: Path) -> Iterator[Cli
 
 
 def _check(client: Client, scheduler: str, folder: Path) -> None:
-    if not client.nthreads():
-        raise ClusterUnusable(f"The scheduler at {scheduler} has no worker.")
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_S)
+    except TimeoutError as error:
+        raise ClusterUnusable(f"The scheduler at {scheduler} has no worker.") from error
     try:
         versions: dict[str, str] = client.run(code_version)
         sees: dict[str, bool] = client.run((folder / MANIFEST).exists)

@@ -3,6 +3,9 @@ import io
 import json
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +176,30 @@ def _is_alive(pid):
 def test_scheduler_that_is_away_is_named(tmp_path):
     _, stderr = run(SAMPLE, "--out", tmp_path / "away", "--scheduler", "tcp://127.0.0.1:9", expected=1)
     assert "No Dask scheduler answers at tcp://127.0.0.1:9" in stderr
+
+
+def test_workers_of_a_scheduler_give_the_same_bytes(slides, one_worker, tmp_path):
+    dask = [sys.executable, "-m", "dask"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard"]
+    command = (slides, "--out", tmp_path / "cluster", "--scheduler", address, "--patients", slides / "patients.csv")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(scheduler, **quiet) as first:
+        try:
+            _, stderr = run(*command, expected=1)
+            assert "has no worker" in stderr
+            with subprocess.Popen(worker, cwd=tmp_path, **quiet) as second:
+                try:
+                    run(*command, expected=1)
+                finally:
+                    second.terminate()
+        finally:
+            first.terminate()
+    assert results(tmp_path / "cluster") == results(one_worker[0])
 
 
 def test_full_disk_is_named_and_the_run_goes_on_when_there_is_room(slides, one_worker, tmp_path):
