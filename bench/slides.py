@@ -26,7 +26,7 @@ from bench.made_slide import MPP, assembled, write_assembled, write_large
 from bench.process import descendants, rss_mb
 from bench.tiles import UInt8Array, default_tiles, read_pixels, to_png
 
-LOOK_S = 0.2
+LOOK_S = 0.5
 SEED = 0
 TISSUE = 0.5
 NO_LIMIT = 10**9

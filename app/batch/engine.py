@@ -7,7 +7,6 @@ matter when it ends, how, or which worker did what.
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections import deque
 from collections.abc import Callable
@@ -25,10 +24,11 @@ from app.pipeline.errors import PipelineError
 
 AHEAD = 3
 """Pieces of work that wait for each worker, so that none has to wait for the client."""
-TILES_TOGETHER = 4
-"""Tiles of one piece of work, at most: about three seconds."""
+RESULTS = (work.tell_slide, work.outline_slide)
+"""What follows when all tiles of a slide are analysed; each can be done beside the other."""
 LOOK_S = 1.0
 """How often progress is told, at least."""
+LOST = "The scheduler went away; run the same command again to go on."
 
 
 class SchedulerLost(PipelineError):
@@ -75,21 +75,19 @@ class Progress:
         write_whole((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), folder / "progress.json")
 
 
-@dataclass(slots=True)
-class _Open:
-    """A slide that is being worked on."""
-
-    tiles: int
-    left: int
-
-
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One piece of work: which slide, and which of its tiles if it is about tiles."""
+    """One piece of work: what a worker is to do for which slide.
 
+    Attributes:
+        does: one of the functions of `work`.
+        index: of the slide.
+        tile: its number, if it is about one.
+    """
+
+    does: Callable[..., Any]
     index: int
-    kind: str
-    numbers: tuple[int, ...] = ()
+    tile: int | None = None
 
 
 class Engine:
@@ -108,7 +106,8 @@ class Engine:
         self.progress = Progress(len(run.slides))
         self._waiting: deque[int] = deque()
         self._ready: deque[_Piece] = deque()
-        self._open: dict[int, _Open] = {}
+        self._left: dict[int, int] = {}
+        """Pieces of work that are still to be done, by slide."""
         self._running: dict[Future[Any], _Piece] = {}
 
     def work(self) -> None:
@@ -119,8 +118,8 @@ class Engine:
             OSError: progress cannot be told.
         """
         for index, entry in enumerate(self._run.slides):
-            if summary := self._at.done(entry.slide):
-                # Killed right after it had written that.
+            if summary := self._at.done(entry.slide, self._run):
+                # It may have been killed before it could remove this.
                 shutil.rmtree(self._at.work(entry.slide), ignore_errors=True)
                 self.progress.slides_done += 1
                 self.progress.tiles += summary.tiles
@@ -134,7 +133,7 @@ class Engine:
             except TimeoutError:
                 pass
             except FutureCancelledError as error:
-                raise SchedulerLost("The scheduler went away; run the same command again to go on.") from error
+                raise SchedulerLost(LOST) from error
             for future in [future for future in self._running if future.done()]:
                 self._ended(future, self._running.pop(future))
             self._told()
@@ -146,58 +145,54 @@ class Engine:
     def _give_out(self) -> bool:
         """Keep every worker busy; whether anything is under way."""
         if self._client.status != "running":
-            raise SchedulerLost("The scheduler went away; run the same command again to go on.")
+            raise SchedulerLost(LOST)
         room = AHEAD * max(1, len(self._client.nthreads()))
         while len(self._running) < room:
             if self._ready:
                 piece = self._ready.popleft()
             elif self._waiting:
-                piece = _Piece(self._waiting.popleft(), "prepare")
+                piece = _Piece(work.prepare_slide, self._waiting.popleft())
             else:
                 break
             self._running[self._submit(piece)] = piece
         return bool(self._running)
 
     def _submit(self, piece: _Piece) -> Future[Any]:
-        # Of a slide that is nearly done the rest comes first: its results are there sooner, and fewer are open.
-        options = {"pure": False, "priority": -piece.index, "retries": 0}
-        if piece.kind == "prepare":
-            return self._client.submit(work.prepare_slide, self._at.path, piece.index, **options)
-        if piece.kind == "tiles":
-            return self._client.submit(work.analyse_tiles, self._at.path, piece.index, list(piece.numbers), **options)
-        return self._client.submit(work.assemble_slide, self._at.path, piece.index, **options)
+        arguments = (self._at.path, piece.index, *(() if piece.tile is None else (piece.tile,)))
+        # What the first slides need comes first: their results are there sooner, and fewer are open.
+        return self._client.submit(piece.does, *arguments, pure=False, priority=-piece.index, retries=0)
 
     def _ended(self, future: Future[Any], piece: _Piece) -> None:
+        if future.cancelled():
+            raise SchedulerLost(LOST)
         error = future.exception()
         if error is not None:
             self._fail(piece.index, reason_of(error))
-        elif piece.kind == "prepare":
+        elif piece.does is work.prepare_slide:
             self._prepared(piece.index, future.result())
-        elif piece.kind == "tiles":
-            self.progress.tiles_done += len(piece.numbers)
-            if piece.index in self._open:
-                self._open[piece.index].left -= len(piece.numbers)
-                self._assemble_if_ready(piece.index)
         else:
-            self.progress.slides_done += 1
+            self.progress.tiles_done += piece.tile is not None
+            if piece.index in self._left:
+                self._left[piece.index] -= 1
+                self._go_on(piece.index)
         future.release()
 
     def _prepared(self, index: int, missing: list[int]) -> None:
-        entry = self._run.slides[index]
-        tiles = len(self._at.read_plan(entry.slide).tiles)
+        tiles = len(self._at.read_plan(self._run.slides[index].slide).tiles)
         self.progress.tiles += tiles
         self.progress.tiles_done += tiles - len(missing)
-        self._open[index] = _Open(tiles, len(missing))
-        workers = max(1, len(self._client.nthreads()))
-        together = min(TILES_TOGETHER, max(1, math.ceil(len(missing) / (AHEAD * workers))))
-        for first in range(0, len(missing), together):
-            self._ready.append(_Piece(index, "tiles", tuple(missing[first : first + together])))
-        self._assemble_if_ready(index)
+        self._left[index] = len(missing) + len(RESULTS)
+        self._ready.extend(_Piece(work.analyse, index, number) for number in missing)
+        self._go_on(index)
 
-    def _assemble_if_ready(self, index: int) -> None:
-        if self._open[index].left == 0:
-            del self._open[index]
-            self._ready.appendleft(_Piece(index, "assemble"))
+    def _go_on(self, index: int) -> None:
+        """Begin the results of a slide once its tiles are done, and end with it once they are."""
+        if self._left[index] == len(RESULTS):
+            self._ready.extendleft(_Piece(does, index) for does in RESULTS)
+        elif self._left[index] == 0:
+            del self._left[index]
+            shutil.rmtree(self._at.work(self._run.slides[index].slide))
+            self.progress.slides_done += 1
 
     def _fail(self, index: int, reason: str) -> None:
         """Give a slide up, once; what of it is done stays for the next time."""
@@ -208,7 +203,7 @@ class Engine:
         order = [entry.slide for entry in self._run.slides]
         self.progress.failures.append(Failure(slide, reason))
         self.progress.failures.sort(key=lambda failure: order.index(failure.slide))
-        self._open.pop(index, None)
+        self._left.pop(index, None)
         self._ready = deque(piece for piece in self._ready if piece.index != index)
 
 

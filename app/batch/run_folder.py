@@ -89,8 +89,12 @@ class RunFolder:
         return self.work(slide) / f"tile-{number:06d}.parquet"
 
     def summary(self, slide: str) -> Path:
-        """Written last of a slide's results: where it is, the slide is done."""
+        """Written last of a slide's results, but for its GeoJSON."""
         return self.slide(slide) / SUMMARY
+
+    def geojson(self, slide: str, run: Run) -> Path:
+        """The cells with their outlines, for QuPath."""
+        return self.slide(slide) / ("cells.geojson.gz" if run.gzip else "cells.geojson")
 
     def read_plan(self, slide: str) -> Plan:
         """The plan of a slide; raises OSError where there is none, ValueError where it is cut off."""
@@ -100,11 +104,15 @@ class RunFolder:
         """The summary of a slide that is done; raises as `read_plan` does."""
         return SlideSummary.model_validate_json(self.summary(slide).read_bytes())
 
-    def done(self, slide: str) -> SlideSummary | None:
-        """The summary of a slide, if it is done; a power cut may leave a file without its end, which is no file."""
+    def told(self, slide: str) -> SlideSummary | None:
+        """The summary of a slide, if it is there; a power cut may leave a file without its end, which is no file."""
         with suppress(OSError, ValueError):
             return self.read_summary(slide)
         return None
+
+    def done(self, slide: str, run: Run) -> SlideSummary | None:
+        """The summary of a slide, if all of its results are there."""
+        return self.told(slide) if self.geojson(slide, run).exists() else None
 
     def missing(self, slide: str, plan: Plan) -> list[int]:
         """Numbers of the tiles that are still to be analysed, those without a whole file."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from app.api import present
 from app.api.schemas import NOTICE
@@ -31,22 +30,15 @@ from app.batch.prepare import read_overview, tissue_mm2
 from app.batch.report import slide_report
 from app.batch.run_folder import Run, RunFolder, SlideEntry
 from app.batch.slide import Slide
-from app.batch.slide_geojson import About, write_geojson
 from app.batch.slide_pictures import slide_pictures
 from app.batch.summary import SUMMARY, RegionSummary, SlideSummary
 from app.batch.tissue import Overview
-from app.files import remove_unfinished, write_whole
+from app.files import write_whole
 from app.pipeline.bundle import Bundle
 from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float32Array, Int32Array
 
-CELLS, GEOJSON, OVERVIEW, DENSITY, REPORT = (
-    "cells.parquet",
-    "cells.geojson",
-    "overview.jpg",
-    "density.tif",
-    "report.html",
-)
+CELLS, OVERVIEW, DENSITY, REPORT = "cells.parquet", "overview.jpg", "density.tif", "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ class _Known:
 
 
 def write_slide(slide: Slide, entry: SlideEntry, at: RunFolder, bundle: Bundle, run: Run) -> None:
-    """Write the results of a slide whose tiles are all analysed; the summary comes last and says that it is done.
+    """Write the results of a slide whose tiles are all analysed, but for its GeoJSON; the summary comes last.
 
     Args:
         slide: opened, for the pictures of cells.
@@ -83,18 +75,17 @@ def write_slide(slide: Slide, entry: SlideEntry, at: RunFolder, bundle: Bundle, 
     """
     n_clusters = bundle.manifest.n_clusters
     folder, plan, seen = at.slide(entry.slide), at.read_plan(entry.slide), read_overview(at.overview(entry.slide))
-    remove_unfinished(folder)
     known = _known(at, plan, n_clusters)
     summary = _summary(known, plan, seen, entry, run, bundle)
-    geojson = f"{GEOJSON}.gz" if run.gzip else GEOJSON
     _write_cells(folder, _tables(at, plan, known), plan, summary)
-    _write_geojson(folder / geojson, folder / CELLS, plan, summary, compress=run.gzip)
     edge = box_px(plan.um_per_px)
     maps = density_maps(known.cells, plan.width, plan.height, edge, plan.um_per_px, n_clusters)
     pictures = slide_pictures(slide, plan, seen, known.cells, maps)
     densities = {f"density-{k}.png": png for k, png in enumerate(pictures.density)}
     files = {DENSITY: density_tif(maps, edge * plan.um_per_px), OVERVIEW: pictures.overview, **densities}
-    files[REPORT] = slide_report(summary, pictures, [CELLS, geojson, SUMMARY, DENSITY, *densities])
+    files[REPORT] = slide_report(
+        summary, pictures, [CELLS, at.geojson(entry.slide, run).name, SUMMARY, DENSITY, *densities]
+    )
     files[SUMMARY] = (summary.model_dump_json(indent=2) + "\n").encode()
     for name, content in files.items():
         write_whole(content, folder / name)
@@ -152,15 +143,3 @@ def _write_cells(folder: Path, tables: Iterator[pa.Table], plan: Plan, summary: 
     with CellTableWriter(folder / CELLS, len(summary.clusters), about) as writer:
         for table in tables:
             writer.write(table)
-
-
-def _write_geojson(target: Path, cells: Path, plan: Plan, summary: SlideSummary, *, compress: bool) -> None:
-    """Write what cells.parquet holds once more, as GeoJSON."""
-    members = summary.model_dump(
-        mode="json", include={"notice", "slide", "file", "fingerprint", "width", "height", "mpp", "label", "bundle"}
-    )
-    source = f"{plan.fingerprint}/{summary.bundle.sha256}/{plan.mpp}/{summary.bundle.precision}"
-    told = About(members, source, [cluster.name for cluster in summary.clusters], plan.mpp)
-    with pq.ParquetFile(cells) as file:
-        groups = (file.read_row_group(i) for i in range(file.num_row_groups))
-        write_geojson(target, told, plan.regions, groups, compress=compress)

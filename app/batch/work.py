@@ -1,9 +1,8 @@
-"""The three kinds of work that a worker is given. Each reads files and leaves whole ones; none returns much."""
+"""The kinds of work that a worker is given. Each reads files and leaves whole ones; none returns much."""
 
 from __future__ import annotations
 
 import platform
-import shutil
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +15,12 @@ from app.batch.plan import Plan
 from app.batch.prepare import overview_bytes, prepare, read_overview
 from app.batch.run_folder import Run, RunFolder, read_run
 from app.batch.slide import Slide
+from app.batch.slide_outlines import write_outlines
 from app.batch.slide_results import write_slide
 from app.batch.slides import open_slide
 from app.batch.tile import analyse_tile
 from app.code_version import code_version
-from app.files import write_whole
+from app.files import remove_unfinished, write_whole
 from app.memory import keep_buffers
 from app.pipeline.bundle import Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
@@ -41,6 +41,7 @@ def prepare_slide(folder: Path, index: int) -> list[int]:
     """
     run, at = read_run(folder), RunFolder(folder)
     entry = run.slides[index]
+    remove_unfinished(at.slide(entry.slide))
     with suppress(OSError, ValueError, BadZipFile):  # there is none, or a power cut left a file without its end
         read_overview(at.overview(entry.slide))
         return at.missing(entry.slide, at.read_plan(entry.slide))
@@ -51,22 +52,29 @@ def prepare_slide(folder: Path, index: int) -> list[int]:
     return at.missing(entry.slide, plan)
 
 
-def analyse_tiles(folder: Path, index: int, numbers: list[int]) -> None:
-    """Write the cells of some tiles of a slide; raises as `prepare_slide` does."""
+def analyse(folder: Path, index: int, number: int) -> None:
+    """Write the cells of a tile of a slide; raises as `prepare_slide` does."""
     run, at = read_run(folder), RunFolder(folder)
     entry = run.slides[index]
     plan = _plan(at.plan(entry.slide))
-    for number in numbers:
-        cells = analyse_tile(_slide(entry.path, run.max_pixels), plan, number, _bundle(run), run.precision)
-        write_part(cells, at.part(entry.slide, number))
+    cells = analyse_tile(_slide(entry.path, run.max_pixels), plan, number, _bundle(run), run.precision)
+    write_part(cells, at.part(entry.slide, number))
 
 
-def assemble_slide(folder: Path, index: int) -> None:
-    """Write the results of a slide from those of its tiles, and remove what they came from."""
+def tell_slide(folder: Path, index: int) -> None:
+    """Write the results of a slide from those of its tiles, but for its GeoJSON; raises as `prepare_slide` does."""
     run, at = read_run(folder), RunFolder(folder)
     entry = run.slides[index]
-    write_slide(_slide(entry.path, run.max_pixels), entry, at, _bundle(run), run)
-    shutil.rmtree(at.work(entry.slide))
+    if at.told(entry.slide) is None:
+        write_slide(_slide(entry.path, run.max_pixels), entry, at, _bundle(run), run)
+
+
+def outline_slide(folder: Path, index: int) -> None:
+    """Write the GeoJSON of a slide from the cells of its tiles; raises as `prepare_slide` does."""
+    run, at = read_run(folder), RunFolder(folder)
+    entry = run.slides[index]
+    if not at.geojson(entry.slide, run).exists():
+        write_outlines(entry.slide, at, _bundle(run), run)
 
 
 @lru_cache(maxsize=2)

@@ -15,6 +15,7 @@ from app.batch.parts import write_part
 from app.batch.plan import Plan
 from app.batch.prepare import overview_bytes, prepare
 from app.batch.run_folder import Run, RunFolder, SlideEntry
+from app.batch.slide_outlines import write_outlines
 from app.batch.slide_results import write_slide
 from app.batch.slides import open_slide
 from app.batch.tile import analyse_tile, stain_estimate
@@ -70,6 +71,7 @@ class Begun:
         """Write the results; their folder."""
         with closing(open_slide(Path(self.entry.path), MAX_PIXELS)) as slide:
             write_slide(slide, self.entry, self.at, self.bundle, self.run)
+        write_outlines(self.entry.slide, self.at, self.bundle, self.run)
         return self.at.slide(self.entry.slide)
 
     def cells(self) -> dict[str, np.ndarray]:

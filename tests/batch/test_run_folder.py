@@ -129,9 +129,10 @@ def test_plan_is_read_as_it_was_written(at):
 def test_summary_that_a_power_cut_left_without_its_end_is_none(tmp_path):
     at = RunFolder(tmp_path)
     at.slide("a").mkdir(parents=True)
-    assert at.done("a") is None
+    at.geojson("a", RUN).write_text("{}")
+    assert at.done("a", RUN) is None
     at.summary("a").write_bytes(b"")
-    assert at.done("a") is None
+    assert at.done("a", RUN) is None
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):

@@ -56,7 +56,6 @@ def test_folder_holds_whole_files_and_nothing_else(slide, written):
 
 def test_same_cells_are_the_same_bytes(slide, written):
     before = contents(written)
-    (written / ".cells.parquet.17.tmp").write_bytes(b"of a process that was killed")
     assert contents(slide.write()) == before
 
 
