@@ -16,7 +16,7 @@ AUDIT := $(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run batch install test test-fast check format container-test bench openapi lock audit sbom clean
+.PHONY: help run batch install test test-fast check format container-test cluster-test bench openapi lock audit sbom clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -52,6 +52,10 @@ format: $(VENV)/.test ## format the code and sort its imports
 container-test: $(VENV)/.serve ## build the image, run it as compose says, check both (Docker, or podman and buildah as root)
 	@docker info >/dev/null 2>&1 || command -v podman-compose >/dev/null || $(PIP) install podman-compose==1.6.0
 	@bash container/test.sh
+
+cluster-test: $(VENV)/.batch ## likewise for whole slides: a scheduler and two workers, one of which is killed at work
+	@docker info >/dev/null 2>&1 || command -v podman-compose >/dev/null || $(PIP) install podman-compose==1.6.0
+	@bash container/cluster.sh
 
 bench: $(VENV)/.test ## speed and memory, beside the reference recipe and the machine's floor (ARGS="--soak 2000")
 	@$(BIN)/python -m bench $(ARGS)

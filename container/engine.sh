@@ -66,9 +66,10 @@ base_image() {
     rm -rf "$WORK/rootfs"
 }
 
+# build_image SERVICE REQUIREMENTS TAG: of a service of docker-compose.yml, which says the same of it.
 build_image() {
     if [[ $ENGINE == docker ]]; then
-        docker compose build
+        docker compose build "$1"
         return
     fi
     local certificates=()
@@ -78,5 +79,6 @@ build_image() {
         certificates=(-v "$PIP_CERT:/etc/ssl/certs/ca-certificates.crt:ro" -v "$WORK/pip.conf:/etc/pip.conf:ro")
     fi
     # The format of Docker has the health check; OCI's has none.
-    buildah bud --format docker --layers --isolation chroot --network host --pull-never "${certificates[@]}" --tag marrowscope .
+    buildah bud --format docker --layers --isolation chroot --network host --pull-never "${certificates[@]}" \
+        --build-arg "REQUIREMENTS=$2" --tag "$3" .
 }

@@ -1,4 +1,4 @@
-"""The facts of a run as JSON: `record.py FACTS RECORD`."""
+"""The facts of a run as JSON: `record.py COMMAND FACTS RECORD`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def value(text: str) -> str | float:
         return text
 
 
-def main(facts: Path, record: Path) -> None:
+def main(command: str, facts: Path, record: Path) -> None:
     """Write the record whole; a fact of a later line replaces one of its name."""
     pairs = (line.split("\t", 1) for line in facts.read_text(encoding="utf-8").splitlines())
     content = {
-        "command": "make container-test",
+        "command": command,
         "code_version": __version__,
         **provenance(),
         "results": {name: value(text) for name, text in pairs},
@@ -32,4 +32,4 @@ def main(facts: Path, record: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

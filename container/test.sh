@@ -4,62 +4,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly PYTHON=${PYTHON:-$PWD/.venv/bin/python} PROJECT=marrowscope-test
 readonly RECORD=${1:-docs/reliability/container.json}
 export PORT=${PORT:-8000}
-WORK=$(mktemp -d)
-readonly WORK FACTS=$WORK/facts
 
-say() { echo "container: $*" >&2; }
-fail() { say "FAILED: $*"; exit 1; }
-fact() { printf '%s\t%s\n' "$1" "$2" >>"$FACTS"; say "$1: $2"; }
+# shellcheck source=container/common.sh
+source container/common.sh
+
 inside() { engine exec "$CONTAINER" "$@"; }
-
-# shellcheck source=container/engine.sh
-source container/engine.sh
-
-clean_up() {
-    local status=$?
-    ((status == 0)) || [[ -z ${CONTAINER:-} ]] || engine logs --tail 20 "$CONTAINER" >&2 || true
-    [[ -z ${ENGINE:-} ]] || compose down --volumes >/dev/null 2>&1 || true
-    [[ ${ENGINE:-} != podman ]] || ip netns delete "$NETWORK" || true
-    rm -rf "$WORK"
-}
-trap clean_up EXIT
-
-# Runs a command, and notes how many seconds it took.
-timed() {
-    local name=$1 begin=$EPOCHREALTIME
-    shift
-    "$@"
-    fact "$name" "$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $begin }")"
-}
-
-# A build that fails must not leave the image of before to be tested.
-build_quietly() {
-    build_image >"$WORK/build.log" 2>&1 || { tail -20 "$WORK/build.log" >&2; fail "the image cannot be built"; }
-}
-
-is_healthy() {
-    # Without systemd nobody runs podman's health checks.
-    if [[ $ENGINE == podman ]]; then engine healthcheck run "$CONTAINER" >/dev/null 2>&1; else
-        [[ $(docker inspect -f '{{.State.Health.Status}}' "$CONTAINER") == healthy ]]
-    fi
-}
-
-wait_until_healthy() {
-    for _ in $(seq 90); do
-        if is_healthy; then return; fi
-        sleep 1
-    done
-    fail "not healthy after 90 s"
-}
 
 start() {
     compose up --no-build --detach marrowscope
     CONTAINER=$(compose ps --quiet | head -1)
     [[ -n $CONTAINER ]] || fail "compose started nothing"
-    wait_until_healthy
+    wait_until_healthy "$CONTAINER"
 }
 
 # What /proc/PID/status says under a name, of every process of the container; once where all have the same.
@@ -112,7 +69,7 @@ check_restart() {
         [[ $(engine inspect -f '{{.State.StartedAt}}' "$CONTAINER") == "$before" ]] || break
         sleep 1
     done
-    wait_until_healthy
+    wait_until_healthy "$CONTAINER"
 }
 
 # Other machines are not served without keys, unless it is said.
@@ -127,7 +84,7 @@ check_refuses_without_keys() {
 find_engine
 fact engine "$("$ENGINE" --version)"
 timed base_seconds base_image
-timed build_seconds build_quietly
+timed build_seconds build_quietly marrowscope serve marrowscope
 timed healthy_seconds start
 check_image
 check_confinement
@@ -141,4 +98,4 @@ status=$(engine inspect -f '{{.State.ExitCode}}' "$CONTAINER")
 [[ $status =~ ^(0|143)$ ]] || fail "exit status $status on TERM"
 fact exit_status "$status"
 fact total_seconds "$SECONDS"
-"$PYTHON" container/record.py "$FACTS" "$RECORD"
+"$PYTHON" container/record.py "make container-test" "$FACTS" "$RECORD"
