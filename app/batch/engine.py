@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, wait
-from distributed.client import FutureCancelledError
+from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from app.batch import work
 from app.batch.run_folder import Run, RunFolder
@@ -132,7 +132,7 @@ class Engine:
                 wait(list(self._running), timeout=LOOK_S, return_when="FIRST_COMPLETED")
             except TimeoutError:
                 pass
-            except FutureCancelledError as error:
+            except (FutureCancelledError, FuturesCancelledError) as error:
                 raise SchedulerLost(LOST) from error
             for future in [future for future in self._running if future.done()]:
                 self._ended(future, self._running.pop(future))

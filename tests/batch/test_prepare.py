@@ -55,7 +55,7 @@ def test_plan_says_what_the_slide_is_and_what_is_done_with_it(prepared, pixels, 
     assert (plan.slide, plan.file, plan.bytes) == ("a", "a.png", 17)
     assert plan.fingerprint == hashlib.sha256(b"what the slide is").hexdigest()
     assert (plan.width, plan.height, plan.mpp, plan.um_per_px) == (960, 640, 0.25, 0.25)
-    assert (plan.downsample, plan.tile_px, plan.margin_px) == (bundle.manifest.mpp / 0.25, 300, 80)
+    assert (plan.downsample, plan.tile_px, plan.margin_px) == (bundle.manifest.mpp / 0.25, 300, 64)
     # The outline of the tissue, at x = 320, lies in the second column.
     assert plan.tiles == ((0, 0), (300, 0), (0, 300), (300, 300), (0, 600), (300, 600))
     assert plan.tissue_mm2 == pytest.approx(320 * 640 * 0.25**2 / 1e6)

@@ -61,7 +61,8 @@ def test_real_tile_has_as_many_cells_when_it_is_rescaled(tmp_path, real_tile, bu
     whole = begun(tmp_path / "whole", path, bundle).analyse().cells()
     small_tiles(monkeypatch)
     tiled = begun(tmp_path / "tiled", path, bundle).analyse().cells()
-    assert len(tiled["x"]) == pytest.approx(len(whole["x"]), rel=0.005)
+    # Some 300 cells in tiles of 300 px, five times as many seams as a slide has: one cell more or less is .3%.
+    assert len(tiled["x"]) == pytest.approx(len(whole["x"]), rel=0.01)
     places, others = (np.column_stack([cells["x"], cells["y"]]) for cells in (tiled, whole))
     nearest = np.hypot(*(places[:, None] - others).T).min(axis=0)
     # A tile's pixels lie a part of a px beside those of the whole.
