@@ -151,7 +151,8 @@ Examples:
 Stop it at any point and give the same command again: only what is missing
 is done, and the results are the same to the byte. A slide that cannot be
 read is named with its reason, and the others go on; the exit status is
-then 1. It is 2 where nothing was begun.
+then 1. It is 2 where nothing was begun, and 75 where the scheduler went
+away: give the same command again when it is back.
 """
 Sources = Annotated[
     list[str], typer.Argument(metavar="SRC", help="Slides, tiles, folders or patterns.", show_default=False)
@@ -203,6 +204,8 @@ def batch(
 
     keep_buffers()
     with _said(), needs_extra("batch"):
+        from app.batch.engine import SchedulerLost
+        from app.jobs.command import TRY_AGAIN
         from app.shell.batch import Wanted, run_batch
 
         wanted = Wanted(
@@ -217,7 +220,11 @@ def batch(
             scheduler=scheduler,
             gzip=gzip,
         )
-        is_complete = run_batch(wanted, _settings())
+        try:
+            is_complete = run_batch(wanted, _settings())
+        except SchedulerLost as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(TRY_AGAIN) from error
     if not is_complete:
         raise typer.Exit(1)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from app.batch.slide import Window
 
 TILE_PX = 1536
-"""Edge of a tile's core at the analysed scale. Larger ones have less margin, and take a tenth longer all the same, since
-their buffers are larger than a processor's cache."""
+"""Edge of a tile's core at the analysed scale. Larger ones have less margin, and take a tenth longer all the same:
+their buffers do not fit into a processor's cache."""
 MARGIN_PX = 64
 """At the analysed scale: longer than a nucleus and what filters see. From 48 on nuclei are the same to the pixel."""
 ONE_TILE_PX = (TILE_PX + 2 * MARGIN_PX) ** 2

@@ -10,6 +10,9 @@ from app.jobs.batch import Batch
 from app.jobs.folder import PATIENTS, REGIONS, RESULTS
 from app.settings import Settings
 
+TRY_AGAIN = 75
+"""Exit status of a command that lost its scheduler, and can go on when it is back; EX_TEMPFAIL of sysexits.h."""
+
 
 def batch_command(settings: Settings) -> Callable[[Batch, Path], list[str]]:
     """What makes the command for a batch and its folder.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.jobs.batch import Batch, State
 from app.jobs.child import Child
+from app.jobs.command import TRY_AGAIN
 from app.jobs.errors import StoreUnavailable
 from app.jobs.folder import RESULTS, Told, read_progress
 from app.jobs.lock import is_locked
@@ -108,6 +109,9 @@ class Runner:
                 child.stop(CANCEL_S)
                 self._leave(batch, beat, read_progress(folder))
                 return
+        if status == TRY_AGAIN:
+            self._leave(batch, None)
+            return
         told = read_progress(folder)
         said = child.said()
         # A client knows its source below the root, and need not know where that is.
@@ -122,7 +126,7 @@ class Runner:
             self._end(batch, "cancelled", None, told)
         elif why is None:
             self._store.give_back(batch.id, self._name)
-            log.info("batch %s waits for the next start", batch.id)
+            log.info("batch %s waits to be gone on with", batch.id)
 
     def _beat(self, batch: Batch, told: Told | None) -> Beat:
         try:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 SLIDES = ["a", "b"]
+TRY_AGAIN = 75
 
 
 def progress(out, state, done, failures=()):
@@ -44,6 +45,9 @@ def main(source, out):
     with (out.parent / "starts.txt").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
     progress(out, "running", 1)
+    if mode == "cut off" and len((out.parent / "starts.txt").read_text().split()) == 1:
+        print("Error: The scheduler went away; run the same command again to go on.", file=sys.stderr)
+        return TRY_AGAIN
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if mode in {"wait", "stubborn"}:

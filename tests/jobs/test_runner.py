@@ -78,6 +78,13 @@ def test_batches_are_done_one_after_the_other(run_on, put, ended):
         assert before.ended <= after.started
 
 
+def test_command_that_lost_its_scheduler_is_begun_again(run_on, put, ended, tmp_path):
+    batch = put("cut off")
+    run_on()
+    assert ended(batch).state == "finished"
+    assert len(starts(tmp_path / batch.id)) == 2
+
+
 @pytest.mark.parametrize("source", ["wait", "stubborn"])
 def test_cancelled_batch_ends_with_its_command(run_on, put, ended, file_store, tmp_path, monkeypatch, source):
     monkeypatch.setattr(runner_module, "CANCEL_S", 0.5)
