@@ -15,6 +15,17 @@ from app.code_version import code_version
 from app.pipeline.errors import PipelineError
 
 CONNECT_S = 10.0
+SETTINGS = {
+    "distributed.comm.timeouts.connect": CONNECT_S,
+    # A tile takes a worker's interpreter for a while, which is no reason to warn.
+    "distributed.admin.tick.limit": "1h",
+    # What watches workers takes their time: each has a core, and nobody looks.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.active-memory-manager.start": False,
+}
+"""Of Dask, in the client and in the workers that it starts."""
 
 
 class ClusterUnusable(PipelineError):
@@ -35,7 +46,7 @@ def connected(scheduler: str | None, workers: int, folder: Path) -> Iterator[Cli
     """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     # Memory is bounded by the tile's size; Dask's own guess would stop workers on a machine that is shared.
-    with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S, "distributed.admin.tick.limit": "1h"}):
+    with dask.config.set(SETTINGS):
         if scheduler is None:
             with (
                 LocalCluster(

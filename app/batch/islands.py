@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from app.batch.cells import SlideCells
 from app.batch.summary import IslandSummary
@@ -102,7 +102,7 @@ def _are_hearts(members: Float64Array, tree: cKDTree, everyone: cKDTree, share: 
     # Whoever looks is of the cluster for certain, and no evidence for it.
     own = tree.query_ball_point(members, RADIUS_UM, return_length=True) - 1
     all_kinds = everyone.query_ball_point(members, RADIUS_UM, return_length=True) - 1
-    by_chance = binom.sf(own - 1, all_kinds, share)
+    by_chance = bdtrc(own - 1, all_kinds, share)
     return np.asarray((own + 1 >= MIN_CELLS) & (by_chance <= CHANCE))
 
 

@@ -18,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.batch import engine
 from app.batch.cluster import connected
-from app.batch.cohort_results import write_cohort
 from app.batch.patients import PatientsError, patient_of, read_patients
 from app.batch.run_folder import Run, RunFolder, SlideEntry
 from app.code_version import code_version
@@ -91,6 +90,9 @@ def run_batch(wanted: Wanted, settings: Settings) -> bool:
         ):
             work = engine.Engine(client, at, run, shown)
             work.work()
+        # What draws the plot takes half a second to import, which the workers need not wait for.
+        from app.batch.cohort_results import write_cohort
+
         write_cohort(at, run, bundle, {failure.slide: failure.reason for failure in work.progress.failures})
         work.progress.write(at.path, "finished")
     _tell(at, run, work.progress)

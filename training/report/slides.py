@@ -25,8 +25,8 @@ SIZES = """
 
 Slides made of the same tiles (`python -m bench.made_slide`), {tissue:.0%} of their area tissue and the rest glass, each
 analysed by `marrowscope batch`. Memory is the largest sum of all processes, what they share counted for each. *Ready*
-is until workers run and the slide's tissue and stain are known; *results* are seams, tables, maps and report, by one
-worker.
+is until workers run and the slide's tissue and stain are known; *results* are seams, tables, maps and report, and the
+GeoJSON, which a second worker writes meanwhile.
 
 """
 GROWTH = """
