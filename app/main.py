@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -37,29 +37,11 @@ def create_app(settings: Settings) -> FastAPI:
     Args:
         settings: limits, keys and where the bundles are.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        analyzer = Analyzer(settings, app.state.metrics)
-        await run_in_threadpool(analyzer.load)
-        app.state.analyzer = analyzer
-        if app.state.audit_log:
-            await run_in_threadpool(app.state.audit_log.open)
-        with suppress(KeysUnreadable):  # It is in the log, and /readyz says it.
-            app.state.keyring.check()
-        app.state.batches = batches = await run_in_threadpool(open_batches, settings)
-        if batches:
-            batches.start()
-        yield
-        if batches:
-            await run_in_threadpool(batches.close)
-        analyzer.close()
-
     app = FastAPI(
         title="Marrowscope",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=_lifespan(settings),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -86,3 +68,26 @@ def create_app(settings: Settings) -> FastAPI:
     paths = templates([*health.routes, *router.routes, *batch_router.routes, *page.routes, *docs.routes, *app.routes])
     app.add_middleware(ObserveMiddleware, metrics=app.state.metrics, paths=paths)
     return app
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What begins and ends with the application."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        analyzer = Analyzer(settings, app.state.metrics)
+        await run_in_threadpool(analyzer.load)
+        app.state.analyzer = analyzer
+        if app.state.audit_log:
+            await run_in_threadpool(app.state.audit_log.open)
+        with suppress(KeysUnreadable):  # It is in the log, and /readyz says it.
+            app.state.keyring.check()
+        app.state.batches = batches = await run_in_threadpool(open_batches, settings)
+        if batches:
+            batches.start()
+        yield
+        if batches:
+            await run_in_threadpool(batches.close)
+        analyzer.close()
+
+    return lifespan

@@ -1,195 +1,99 @@
-"""Slides and tiles on disk → a folder of results: what `marrowscope batch` does."""
+"""`marrowscope batch`: what is asked on the command line."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Annotated
 
 import typer
-from dask.system import CPU_COUNT
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.batch import engine
-from app.batch.cluster import connected
-from app.batch.patients import PatientsError, patient_of, read_patients
-from app.batch.run_folder import Run, RunFolder, SlideEntry
-from app.code_version import code_version
-from app.pipeline.backends import Precision
-from app.pipeline.bundle import Bundle
-from app.pipeline.decode import MPP_RANGE
-from app.settings import Settings
-from app.shell.analyze import open_bundle
-from app.shell.slide_sources import Found, find_slides
+from app.shell.entry import BundleOption, PrecisionOption, needs_extra, read_settings, said
 
+HELP = """Analyse whole slides and cohorts, on all cores or on a cluster.
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was asked on the command line.
+SRC is a slide (SVS, NDPI, MRXS, DICOM, pyramidal or plain TIFF), a tile,
+a folder of them, or a pattern. Each slide gets a folder of results: its
+cells as Parquet and as GeoJSON for QuPath, proportions with intervals,
+where the cells of each cluster lie, density maps and a report. All
+together get one table, a plot and index.html.
 
-    Attributes:
-        sources: files, folders and patterns.
-        out: folder of the run.
-        regions: GeoJSON of the one slide, or a folder with one for each.
-        patients: CSV with the columns slide and patient.
-        mpp: µm per px of the slides that do not say theirs.
-        bundle: None for the default one.
-        precision: of Q.
-        workers: processes on this machine; None for one per core.
-        scheduler: address of a Dask scheduler; None for this machine.
-        gzip: whether to compress GeoJSON.
-    """
+Examples:
+  marrowscope batch slides --out results
+  marrowscope batch s1.svs --out results --regions s1.geojson
+  marrowscope batch "study/*.tif" --out results --patients patients.csv
+  marrowscope batch slides --out results --scheduler tcp://10.0.0.5:8786
 
-    sources: Sequence[str]
-    out: Path
-    regions: Path | None
-    patients: Path | None
-    mpp: float | None
-    bundle: str | None
-    precision: Precision
-    workers: int | None
-    scheduler: str | None
-    gzip: bool
-
-
-def run_batch(wanted: Wanted, settings: Settings) -> bool:
-    """Do a run, or what is missing of it.
-
-    Args:
-        wanted: what was asked.
-        settings: where the bundles are, and the largest PNG or JPEG.
-
-    Returns:
-        Whether every slide has results.
-
-    Raises:
-        typer.BadParameter: it makes no sense, and nothing was done.
-        PipelineError: the bundle, the folder or the scheduler cannot be used.
-        OSError: a file cannot be read or written.
-    """
-    if wanted.mpp is not None and not MPP_RANGE[0] <= wanted.mpp <= MPP_RANGE[1]:
-        raise typer.BadParameter(f"mpp must be {MPP_RANGE[0]} to {MPP_RANGE[1]} µm per pixel, found {wanted.mpp}.")
-    at = RunFolder(wanted.out.resolve())
-    slides = [found for found in find_slides(wanted.sources) if at.path not in found.path.parents]
-    if not slides:
-        raise typer.BadParameter(f"there is no slide but what lies in {wanted.out}.")
-    bundle = open_bundle(settings, wanted.bundle)
-    run = _run(wanted, slides, bundle, settings)
-    with at.locked():
-        at.begin(run)
-        with (
-            _stoppable(),
-            connected(wanted.scheduler, wanted.workers or CPU_COUNT, at.path) as client,
-            _shown(at, run) as shown,
-        ):
-            work = engine.Engine(client, at, run, shown)
-            work.work()
-        # What draws the plot takes half a second to import, which the workers need not wait for.
-        from app.batch.cohort_results import write_cohort
-
-        write_cohort(at, run, bundle, {failure.slide: failure.reason for failure in work.progress.failures})
-        work.progress.write(at.path, "finished")
-    _tell(at, run, work.progress)
-    return not work.progress.failures
+Stop it at any point and give the same command again: only what is missing
+is done, and the results are the same to the byte. A slide that cannot be
+read is named with its reason, and the others go on; the exit status is
+then 1. It is 2 where nothing was begun, and 75 where the scheduler went
+away: give the same command again when it is back.
+"""
+Sources = Annotated[
+    list[str], typer.Argument(metavar="SRC", help="Slides, tiles, folders or patterns.", show_default=False)
+]
+RunOut = Annotated[Path, typer.Option(file_okay=False, help="Folder of the run, for its results.", show_default=False)]
+Regions = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        help="Only there: GeoJSON of annotations from QuPath; or a folder with SLIDE.geojson for each slide.",
+        show_default=False,
+    ),
+]
+Patients = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="CSV with the columns slide and patient.", show_default=False),
+]
+SlideMpp = Annotated[
+    float | None,
+    typer.Option(help="µm per pixel of slides whose files do not say it, 0.05 to 4.", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Processes on this machine. Default: one per core.", show_default=False),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers are to do it.", show_default=False),
+]
+Gzip = Annotated[bool, typer.Option("--gzip", help="Compress GeoJSON.")]
 
 
-def _run(wanted: Wanted, slides: Sequence[Found], bundle: Bundle, settings: Settings) -> Run:
-    patients = _patients(wanted.patients)
-    regions = _regions(wanted.regions, slides)
-    return Run(
-        bundle=bundle.manifest.name,
-        bundle_sha256=bundle.sha256,
-        bundles_dir=str(settings.bundles_dir.resolve()),
-        code_version=code_version(),
-        precision=wanted.precision,
-        mpp=wanted.mpp,
-        max_pixels=settings.max_pixels,
-        gzip=wanted.gzip,
-        slides=tuple(
-            SlideEntry(
-                slide=found.slide,
-                path=str(found.path),
-                regions=regions,
-                patient=patient_of(patients, found.slide, found.path.name),
-            )
-            for found in slides
-        ),
-    )
+def batch(
+    sources: Sources,
+    out: RunOut,
+    regions: Regions = None,
+    patients: Patients = None,
+    mpp: SlideMpp = None,
+    bundle: BundleOption = None,
+    precision: PrecisionOption = "fast",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    gzip: Gzip = False,
+) -> None:
+    """Analyse whole slides and cohorts."""
+    with said(), needs_extra("batch"):
+        from app.batch.engine import SchedulerLost
+        from app.jobs.command import TRY_AGAIN
+        from app.shell.batch_run import Wanted, run_batch
 
-
-def _regions(regions: Path | None, slides: Sequence[Found]) -> str | None:
-    if regions is None:
-        return None
-    if not regions.exists():
-        raise typer.BadParameter(f"there are no regions at {regions}.")
-    if regions.is_file() and len(slides) > 1:
-        raise typer.BadParameter(
-            f"{regions} is one file for {len(slides)} slides; name a folder with a GeoJSON file for each."
+        wanted = Wanted(
+            sources=sources,
+            out=out,
+            regions=regions,
+            patients=patients,
+            mpp=mpp,
+            bundle=bundle,
+            precision=precision,
+            workers=workers,
+            scheduler=scheduler,
+            gzip=gzip,
         )
-    return str(regions.resolve())
-
-
-def _patients(table: Path | None) -> dict[str, str]:
-    try:
-        return read_patients(table) if table else {}
-    except PatientsError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """End as on Ctrl-C when told to by a signal: workers are stopped, and nothing half-written stays."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _Bar:
-    """A bar on a terminal, nothing elsewhere: tiles, and slides."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=None)
-
-    def __call__(self, done: engine.Progress) -> None:
-        """Show how far the run is."""
-        failed = f", {len(done.failures)} failed" if done.failures else ""
-        text = f"tiles; {done.slides_done} of {done.slides} slides{failed}"
-        self._progress.update(self._task, completed=done.tiles_done, total=done.tiles or None, description=text)
-
-
-@contextmanager
-def _shown(at: RunFolder, run: Run) -> Iterator[_Bar]:
-    with Progress(
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(separator=" of "),
-        TextColumn("{task.description}", markup=False),
-        TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
-        yield _Bar(progress)
-
-
-def _tell(at: RunFolder, run: Run, done: engine.Progress) -> None:
-    """Failures, each with its reason, and where the results are."""
-    paths = {entry.slide: entry.path for entry in run.slides}
-    for failure in done.failures:
-        typer.echo(f"{paths[failure.slide]}: {failure.reason}", err=True)
-    noun = "slide" if done.slides == 1 else "slides"
-    typer.echo(f"{done.slides_done} of {done.slides} {noun} done, {len(done.failures)} failed", err=True)
-    typer.echo(os.fsencode(at.path / "index.html"))
+        try:
+            is_complete = run_batch(wanted, read_settings())
+        except SchedulerLost as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(TRY_AGAIN) from error
+    if not is_complete:
+        raise typer.Exit(1)

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from app.settings import Settings
+
+
+Precision = Literal["fast", "full"]
+BundleOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Bundle to use (else that of MARROWSCOPE_BUNDLE, else marrow).", show_default=False
+    ),
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="full: the exact network. fast: in 8-bit integers, where the bundle has it.")
+]
 
 
 @contextmanager

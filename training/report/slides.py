@@ -69,12 +69,7 @@ def slides(result: Result) -> str:
         tiles=assembled["runs"][0]["tiles"],
         difference=assembled["slide_cells"] / assembled["whole_cells"] - 1,
     )
-    names = [str(k) for k in range(len(assembled["whole_counts"]))]
-    counts: dict[Any, Result] = {
-        ("the whole at once",): dict(zip(names, assembled["whole_counts"], strict=True)),
-        ("in tiles",): dict(zip(names, assembled["slide_counts"], strict=True)),
-    }
-    text += table(("cells of cluster",), counts, dict.fromkeys(names, "d"))
+    text += _counts(assembled)
     rows = {
         (f"{size['side_px']} × {size['side_px']} px", str(run["workers"])): _row(run)
         for size in sizes
@@ -94,6 +89,16 @@ def slides(result: Result) -> str:
         ratios=", ".join(f"{size['ratios']['seconds']:.2f}" for size in sizes),
         tiles_ratios=", ".join(f"{size['ratios']['tiles_s']:.2f}" for size in sizes),
     )
+
+
+def _counts(assembled: Result) -> str:
+    """Cells of each cluster, both ways."""
+    names = [str(k) for k in range(len(assembled["whole_counts"]))]
+    counts: dict[Any, Result] = {
+        ("the whole at once",): dict(zip(names, assembled["whole_counts"], strict=True)),
+        ("in tiles",): dict(zip(names, assembled["slide_counts"], strict=True)),
+    }
+    return table(("cells of cluster",), counts, dict.fromkeys(names, "d"))
 
 
 def _row(run: Result) -> Result:
