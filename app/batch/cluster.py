@@ -45,7 +45,7 @@ def connected(scheduler: str | None, workers: int, folder: Path) -> Iterator[Cli
         ClusterUnusable: no scheduler answers, it has no worker, or one cannot do the run.
     """
     # What goes wrong is said in a line of our own.
-    for name in ("distributed", "tornado", "asyncio"):
+    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # Memory is bounded by the tile's size; Dask's own guess would stop workers on a machine that is shared.
     with dask.config.set(SETTINGS):
