@@ -109,6 +109,7 @@ class Engine:
         self._left: dict[int, int] = {}
         """Pieces of work that are still to be done, by slide."""
         self._running: dict[Future[Any], _Piece] = {}
+        self._failed: dict[int, Failure] = {}
 
     def work(self) -> None:
         """Do what is missing.
@@ -196,13 +197,9 @@ class Engine:
 
     def _fail(self, index: int, reason: str) -> None:
         """Give a slide up, once; what of it is done stays for the next time."""
-        slide = self._run.slides[index].slide
-        if any(failure.slide == slide for failure in self.progress.failures):
-            return
+        self._failed.setdefault(index, Failure(self._run.slides[index].slide, reason))
         # In the run's order: that in which they come differs from one run to the next.
-        order = [entry.slide for entry in self._run.slides]
-        self.progress.failures.append(Failure(slide, reason))
-        self.progress.failures.sort(key=lambda failure: order.index(failure.slide))
+        self.progress.failures = [self._failed[index] for index in sorted(self._failed)]
         self._left.pop(index, None)
         self._ready = deque(piece for piece in self._ready if piece.index != index)
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 from app.api import present
 from app.api.schemas import NOTICE
 from app.batch.assemble import count, kept_parts, kept_rows, slide_cells
-from app.batch.plan import Plan
 from app.batch.run_folder import Run, RunFolder
 from app.batch.slide_geojson import About, write_geojson
 from app.pipeline.bundle import Bundle
@@ -44,11 +43,11 @@ def write_outlines(slide: str, at: RunFolder, bundle: Bundle, run: Run) -> None:
     }
     source = f"{plan.fingerprint}/{used.sha256}/{plan.mpp}/{used.precision}"
     about = About(members, source, [cluster.name for cluster in counted.clusters], plan.mpp)
-    tables = _numbered(kept_parts(at, plan, kept), plan, cells.clusters)
+    tables = _numbered(kept_parts(at, plan, kept), cells.clusters)
     write_geojson(at.geojson(slide, run), about, plan.regions, tables, compress=run.gzip)
 
 
-def _numbered(parts: Iterator[pa.Table], plan: Plan, clusters: np.ndarray) -> Iterator[pa.Table]:
+def _numbered(parts: Iterator[pa.Table], clusters: np.ndarray) -> Iterator[pa.Table]:
     """The cells with their ids and clusters, one tile's at a time: outlines are never all in memory."""
     first = 0
     for part in parts:
