@@ -2,9 +2,8 @@ import pytest
 
 from reliability.overload import measure
 
-
 TRIES = 4
-"""Ten seconds on two cores that are shared, with the clients on them too: chance takes from the goodput, and adds none."""
+"""Ten seconds on shared cores, with the clients on them too: chance takes from the goodput, and adds nothing to it."""
 
 
 @pytest.mark.slow
