@@ -189,7 +189,7 @@ def serve(
       curl -F tile=@tile.png http://127.0.0.1:8000/analyze
     """
     from app import server
-    from app.binding import check_access
+    from app.access.binding import check_access
     from app.jobs.batches import check_batches
 
     given = {"host": host, "port": port, "without_keys": without_keys or None}

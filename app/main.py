@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from app import __version__
+from app.access.keyring import Keyring, KeysUnreadable
 from app.api.audit import AuditMiddleware
 from app.api.batches import batch_router
 from app.api.docs import docs, docs_files
@@ -20,7 +21,6 @@ from app.api.problems import install_problem_handlers
 from app.api.routes import health, router
 from app.audit.log import AuditLog
 from app.jobs.batches import open_batches
-from app.keyring import Keyring, KeysUnreadable
 from app.observe.metrics import Metrics
 from app.observe.requests import ObserveMiddleware, templates
 from app.service import Analyzer

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.keys import add_key
+from app.access.keys import add_key
 from bench.child import ROOT
 from reliability.contract_hooks import KEYED
 from reliability.serving import Server, serving

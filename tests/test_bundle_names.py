@@ -45,7 +45,7 @@ def test_name_is_kept_with_who_when_and_on_how_many_cells(bundles):
     after, changed = read_manifest(bundles / "marrow")
     assert changed != sha256
     assert after.model_copy(update={"cluster_names": None}) == before
-    assert list(bundles.rglob("*.tmp")) == []
+    assert list(bundles.rglob(".*")) == []
 
 
 def test_named_bundle_is_served(bundles):

@@ -95,7 +95,7 @@ def test_commands_that_are_named_exist(document):
 
 @documents
 def test_settings_that_are_named_exist(document):
-    from app.binding import REMOVED
+    from app.access.binding import REMOVED
     from app.settings import Settings
 
     known = {f"MARROWSCOPE_{field}".upper() for field in Settings.model_fields} | {"MARROWSCOPE_DATA"}

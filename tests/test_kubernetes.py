@@ -3,7 +3,7 @@ import re
 import pytest
 import yaml
 
-from app.keys import read_keys
+from app.access.keys import read_keys
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 

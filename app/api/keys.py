@@ -9,7 +9,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 
-from app.keyring import Keyring
+from app.access.keyring import Keyring
 
 HEADER = "X-API-Key"
 api_key = APIKeyHeader(name=HEADER, auto_error=False, description="Only when the service has keys set")

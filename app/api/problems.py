@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from app.access.keyring import KeysUnreadable
 from app.api.middleware import safe_headers
 from app.audit.log import NotWritten
 from app.jobs.errors import NotUnderRoot, StoreUnavailable
-from app.keyring import KeysUnreadable
 from app.pipeline import errors
 from app.service import Busy, NotReady, TookTooLong, UnknownBundle
 

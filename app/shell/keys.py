@@ -1,4 +1,4 @@
-"""`marrowscope keys`: who may use the service."""
+"""The commands `marrowscope keys add`, `list` and `remove`."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ from app.shell.entry import read_settings, said
 
 HELP = """Make, list and remove API keys.
 
-They are kept in the file that MARROWSCOPE_KEYS_FILE names, as SHA-256 only.
-A service that is running takes a change up with its next request. Run this
-as the user of the service: nobody else is to read or write the file.
+MARROWSCOPE_KEYS_FILE names the file of keys; it holds only their SHA-256.
+A running service reads a change with its next request. Run this command as
+the user that runs the service: nobody else can read or write the file.
 """
 
 cli = typer.Typer(no_args_is_help=True, help=HELP)
-Name = Annotated[str, typer.Argument(help="Whose it is: 1 to 80 characters; logs show it.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="Who uses the key: 1 to 80 characters. Logs show this name.", show_default=False)
+]
 
 
 @cli.command()
 def add(name: Name) -> None:
-    """Make a key and print it, once: it is kept nowhere.
+    """Make a key and print it. It is not stored, and cannot be shown again.
 
     Example: MARROWSCOPE_KEYS_FILE=keys.json marrowscope keys add "scanner 2"
     """
-    from app.keys import add_key
+    from app.access.keys import add_key
 
     with said():
         path = _file()
         token = add_key(path, name)
-        typer.echo(f"The key of {name!r}, shown only now, goes into the header X-API-Key:", err=True)
+        typer.echo(f"The key of {name!r} follows, for the header X-API-Key. It is not shown again:", err=True)
         typer.echo(token)
 
 
 @cli.command("list")
 def list_keys() -> None:
-    """List the names of the keys and when they were made."""
-    from app.keys import read_keys
+    """List the keys: when each was made, and its name."""
+    from app.access.keys import read_keys
 
     with said():
         for key in read_keys(_file()):
@@ -47,11 +49,11 @@ def list_keys() -> None:
 
 @cli.command()
 def remove(name: Name) -> None:
-    """Take a key away: who has it is let in no more.
+    """Remove a key; requests with it are refused from then on.
 
     Example: marrowscope keys remove "scanner 2"
     """
-    from app.keys import remove_key
+    from app.access.keys import remove_key
 
     with said():
         remove_key(_file(), name)
@@ -59,10 +61,10 @@ def remove(name: Name) -> None:
 
 
 def _file() -> Path:
-    """The keys file of the settings."""
+    """Return the keys file of the settings."""
     from app.pipeline.errors import InvalidParameter
 
     path = read_settings().keys_file
     if path is None:
-        raise InvalidParameter("Which file holds the keys? Name it, such as MARROWSCOPE_KEYS_FILE=keys.json.")
+        raise InvalidParameter("No file of keys is set. Set one, for example MARROWSCOPE_KEYS_FILE=keys.json.")
     return path

@@ -5,8 +5,8 @@ import os
 import pytest
 from starlette.requests import Request
 
+from app.access.keys import add_key, remove_key
 from app.api.keys import require_key
-from app.keys import add_key, remove_key
 from tests.api.answers import assert_problem, post_tile
 from tests.keys_file import write_keys
 
@@ -141,7 +141,7 @@ def test_nobody_gets_in_while_the_file_is_broken(guarded, keys_file, damage, cap
     assert_problem(ready, 503, "keys")
     assert str(keys_file.parent) not in ready.text
     assert guarded.get("/livez").status_code == 200
-    (said,) = [record.getMessage() for record in caplog.records if "nobody is let in" in record.getMessage()]
+    (said,) = [record.getMessage() for record in caplog.records if "no request is let in" in record.getMessage()]
     assert str(keys_file) in said
     keys_file.write_bytes(whole)
     assert status(guarded, "first-key") == guarded.get("/readyz").status_code == 200

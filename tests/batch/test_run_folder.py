@@ -66,7 +66,7 @@ def test_folder_with_other_files_is_refused_and_left_alone(at):
 def test_hidden_files_are_no_reason_to_refuse_a_folder(at):
     at.path.mkdir(parents=True)
     (at.path / ".DS_Store").touch()
-    (at.path / ".manifest.json.17.tmp").touch()
+    (at.path / ".unfinished-17-0f-manifest.json").touch()
     at.begin(RUN)
 
 
@@ -136,6 +136,6 @@ def test_summary_that_a_power_cut_left_without_its_end_is_none(tmp_path):
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
-    (tmp_path / ".progress.json.123.tmp").write_text("{")
+    (tmp_path / ".unfinished-123-0f-progress.json").write_text("{")
     RunFolder(tmp_path).begin(RUN)
-    assert not list(tmp_path.glob(".*.tmp"))
+    assert not list(tmp_path.glob(".*progress*"))

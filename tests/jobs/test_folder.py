@@ -13,7 +13,7 @@ OTHERS = [
     "manifest.json",
     "progress.json",
     ".lock",
-    ".slides.csv.123.tmp",
+    ".unfinished-123-0f-slides.csv",
     "slides/.a/report.html",
     "slides/c/work/plan.json",
     "slides/c/work/deep/tile-000001.parquet",

@@ -1,4 +1,4 @@
-"""Who is let in: the keys of a file that may change while the service runs."""
+"""Check the key of a request against the file of keys, which may change while the service runs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import hmac
 import logging
 from pathlib import Path
 
-from app.keys import InvalidKeys, Key, digest, read_keys
+from app.access.keys import InvalidKeys, Key, digest, read_keys
 
 log = logging.getLogger(__name__)
 
 
 class KeysUnreadable(Exception):
-    """The keys file is gone or broken: nobody is let in until it can be read; the text is safe to show to a client."""
+    """The keys file is missing or broken, so no request is let in; the text is safe to show to a client."""
 
 
 class Keyring:
-    """The keys of a file, read again whenever the file is another.
+    """The keys of a file; the file is read again when it has changed.
 
-    Not for several threads at once: it is asked on the event loop. The file is looked at (`stat`) for each request,
-    which takes microseconds, so that a key that was removed is refused from the next request on.
+    Each request costs one `stat` of the file, a few microseconds, so that a removed key is refused from the next
+    request on. A keyring belongs to one thread: the event loop.
 
     Args:
-        path: the keys file; None: no key is asked for.
+        path: the keys file; None means that no key is needed.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -33,24 +33,24 @@ class Keyring:
 
     @property
     def asks(self) -> bool:
-        """Whether a key is asked for."""
+        """Whether a request needs a key."""
         return self._path is not None
 
     def check(self) -> None:
-        """Read the file if it is another than before.
+        """Read the file if it has changed since the last time.
 
         Raises:
-            KeysUnreadable: it cannot be read, or is not what it should be.
+            KeysUnreadable: the file cannot be read, or is not a file of keys.
         """
         if self._path is None:
             return
         try:
             self._read(self._path)
         except (OSError, InvalidKeys) as error:
-            # What could not be read is tried again each time; the log need not say so each time.
+            # The file is tried again with each request, but each reason is logged only once.
             self._keys, self._seen = (), None
             if str(error) != self._trouble:
-                log.error("nobody is let in: %s", error)
+                log.error("no request is let in, because the keys cannot be read: %s", error)
             self._trouble = str(error)
             raise KeysUnreadable("The service cannot read its keys and lets nobody in until it can.") from error
         if self._trouble is not None:
@@ -58,20 +58,23 @@ class Keyring:
             self._trouble = None
 
     def name_of(self, offered: bytes) -> str | None:
-        """The name of the key that these bytes are; None where they are none.
+        """Return the name of a key, or None if it is not one of the file's keys.
+
+        Args:
+            offered: the key as the client sent it.
 
         Raises:
-            KeysUnreadable: as `check` does.
+            KeysUnreadable: the file cannot be read, or is not a file of keys.
         """
         self.check()
         found = digest(offered)
-        # Every key is compared, so that the time does not tell which one came close.
+        # The time must not depend on how much of a key is right, so every key is compared.
         names = [key.name for key in self._keys if hmac.compare_digest(key.sha256, found)]
         return names[0] if names and offered else None
 
     def _read(self, path: Path) -> None:
         status = path.stat()
-        # The time of writing can be set back, or stay the same within a tick of the clock; all four hardly can.
+        # The time of the last change can be set back, or stay the same within a tick of the clock; all four rarely do.
         seen = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
         if seen == self._seen:
             return

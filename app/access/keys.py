@@ -1,4 +1,4 @@
-"""API keys in a file: their names and SHA-256, never the keys; what `marrowscope keys` does."""
+"""The file of API keys: it holds the name and SHA-256 of each key, never the key itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN_BYTES = 32
 
 
 class InvalidKeys(PipelineError):
-    """The keys file cannot be read; the text says why."""
+    """The file is not a valid file of keys; the text says why."""
 
 
 def _can_be_logged(name: str) -> str:
@@ -33,21 +33,21 @@ def _can_be_logged(name: str) -> str:
 
 
 class Key(BaseModel):
-    """One key, without the key itself."""
+    """The record of one key, without the key itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, AfterValidator(_can_be_logged)] = Field(description="who uses it; it is what logs show")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the key's UTF-8 bytes")
-    created: AwareDatetime = Field(description="when")
+    name: Annotated[str, AfterValidator(_can_be_logged)] = Field(description="Who uses the key; logs show this name.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the key's UTF-8 bytes, in hexadecimal.")
+    created: AwareDatetime = Field(description="When the key was made.")
 
 
 def _each_once(keys: tuple[Key, ...]) -> tuple[Key, ...]:
     names = sorted(key.name.casefold() for key in keys)
     if twice := [name for name, following in pairwise(names) if name == following]:
-        raise ValueError(f"Each name may be there once, found twice: {twice[0]!r}")
+        raise ValueError(f"Each name may occur only once, found twice: {twice[0]!r}")
     if len({key.sha256 for key in keys}) < len(keys):
-        raise ValueError("Each key may be there once, found two names with one key")
+        raise ValueError("Each key may occur only once, found two names with one key")
     return keys
 
 
@@ -55,38 +55,41 @@ _FILE = TypeAdapter(Annotated[tuple[Key, ...], AfterValidator(_each_once)])
 
 
 def digest(key: bytes) -> str:
-    """SHA-256 as the file has it: a random key of 256 bits cannot be guessed, so that no slow hash is needed."""
+    """Return the SHA-256 of a key, as the file has it.
+
+    A key has 256 random bits and cannot be guessed, so no slow hash is needed.
+    """
     return hashlib.sha256(key).hexdigest()
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """The keys of a file, none to many.
+    """Read the keys of a file; there may be none.
 
     Raises:
-        OSError: it cannot be read.
-        InvalidKeys: it is not a JSON list of keys, each with name, sha256 and created.
+        OSError: the file cannot be read.
+        InvalidKeys: the file is not a JSON list of keys, each with name, sha256 and created.
     """
     data = path.read_bytes()
     try:
         return _FILE.validate_json(data)
     except ValidationError as error:
         place = "".join(f"{part}: " for part in error.errors()[0]["loc"])
-        raise InvalidKeys(f"{path} is no file of keys: {place}{_reason(error)}.") from error
+        raise InvalidKeys(f"{path} is not a file of keys: {place}{_reason(error)}.") from error
 
 
 def add_key(path: Path, name: str) -> str:
-    """Make a key and keep its SHA-256; a file that is not there is made.
+    """Make a key and keep its SHA-256.
 
     Args:
-        path: the keys file.
-        name: 1 to 80 printable characters, and no other key's.
+        path: the keys file; it is made if it does not exist.
+        name: who uses the key, 1 to 80 printable characters; no other key may have the same name.
 
     Returns:
-        The key, 43 characters of A–Z, a–z, 0–9, - and _. It is kept nowhere.
+        The key, 43 characters of A–Z, a–z, 0–9, - and _. It is not stored anywhere.
 
     Raises:
         InvalidParameter: the name cannot be used; nothing was written.
-        InvalidKeys, OSError: the file cannot be read or written; it is as it was.
+        InvalidKeys, OSError: the file cannot be read or written; it has not changed.
     """
     keys = read_keys(path) if path.exists() else ()
     token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -99,7 +102,12 @@ def add_key(path: Path, name: str) -> str:
 
 
 def remove_key(path: Path, name: str) -> None:
-    """Take a key away; raises as `add_key` does, also where there is none of that name."""
+    """Remove a key from the file.
+
+    Raises:
+        InvalidParameter: there is no key of that name; nothing was written.
+        InvalidKeys, OSError: the file cannot be read or written; it has not changed.
+    """
     keys = read_keys(path)
     left = [key for key in keys if key.name != name]
     if len(left) == len(keys):
@@ -116,6 +124,6 @@ def _write(path: Path, keys: Sequence[Key]) -> None:
     _FILE.validate_python(tuple(keys))
     before = path.stat() if path.exists() else None
     write_whole(_FILE.dump_json(tuple(keys), indent=2) + b"\n", path, mode=0o600)
-    # An administrator's `sudo` must not take the file from the user of the service, who then could let nobody in.
+    # After `sudo marrowscope keys add` the file must still belong to the user that runs the service.
     if before is not None and hasattr(os, "geteuid") and os.geteuid() == 0:
         os.chown(path, before.st_uid, before.st_gid)
