@@ -221,7 +221,7 @@ def name_cluster(
 
     Example: marrowscope bundle name 1 "small, round" --by "A. Smith" --cells 200
     """
-    from app import names
+    from app.pipeline.bundle import names
 
     def change(directory: Path) -> str:
         version = names.name_cluster(directory, cluster, name, by=by, cells=cells).version
@@ -236,7 +236,7 @@ def unname_cluster(cluster: Cluster, bundle: BundleOption = None) -> None:
 
     Example: marrowscope bundle unname 1
     """
-    from app import names
+    from app.pipeline.bundle import names
 
     def change(directory: Path) -> str:
         version = names.unname_cluster(directory, cluster).version

@@ -15,15 +15,15 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, PrototypesOut
+from app.answer.schemas import AnalysisOut, BundleOut, BundlesOut, PrototypesOut
 from app.client_answers import ServiceProblem, no_answer, problem_of, read_answer, stranger
-from app.pipeline.backends import Precision
+from app.pipeline.networks.backends import Precision
 from app.pipeline.types import UInt8Array
 
 TileSource = str | os.PathLike[str] | bytes | UInt8Array | Image.Image
 ExportFormat = Literal["geojson", "csv", "overlay", "labels"]
 
-# The table of the formats is `app.api.formats.FORMATS`, but with it comes the whole pipeline.
+# The table of the formats is `app.answer.formats.FORMATS`, but with it comes the whole pipeline.
 MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "geojson": "application/geo+json",
     "csv": "text/csv",

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.observe.metrics import Metrics
-from app.pipeline.backends import Precision
-from app.pipeline.bundle import MANIFEST, Bundle, load_bundle
+from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import SAMPLE
+from app.pipeline.networks.backends import Precision
 from app.pipeline.prototypes import prototype_grid, prototypes
 from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import UInt8Array

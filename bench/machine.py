@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from app.code_version import processor
+from app.answer.code_version import processor
 from bench.child import ROOT
 
 LIBRARIES = (

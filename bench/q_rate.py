@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from app.pipeline.backends import Backend, Precision
-from app.pipeline.bundle import load_bundle
-from app.pipeline.encode import BATCH
+from app.pipeline.bundle.load import load_bundle
+from app.pipeline.networks.backends import Backend, Precision
+from app.pipeline.networks.encode import BATCH
 from bench.child import BUNDLE
 
 SECONDS = 2.0

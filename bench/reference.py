@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from app.pipeline.crops import crop_nuclei, to_network
-from app.pipeline.torch_backend import TorchBackend
-from training.baselines.histomicstk_recipe import segment_by_authors, unmix_by_recipe
+from app.pipeline.networks.torch_backend import TorchBackend
+from training.study.baselines.histomicstk_recipe import segment_by_authors, unmix_by_recipe
 
 
 def analyse_reference(pixels: np.ndarray, backend: TorchBackend) -> int:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from app.pipeline.bundle import load_bundle
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
 from bench.child import BUNDLE, ROOT, clean_environment
 from bench.machine import provenance

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.pipeline.bundle import MANIFEST, REPLACEABLE
+from app.pipeline.bundle.load import MANIFEST, REPLACEABLE
 from app.pipeline.manifest import GENERATOR_ONNX, Q_ONNX, SAMPLE
 from bench.child import BUNDLE
 from reliability.faults_case import OK, READY, UNAVAILABLE, Healthy, ask, detail, finding, is_ready

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from app.pipeline.bundle import load_bundle
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.errors import PipelineError
 from app.pipeline.run import analyse
 from bench.child import BUNDLE

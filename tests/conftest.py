@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.pipeline.bundle import Bundle
+from app.pipeline.bundle.load import Bundle
 from app.pipeline.manifest import FILES, Manifest
 from app.pipeline.presets import PAPER
 from tests.fakes import FakeBackend
@@ -127,12 +127,24 @@ def shipped_bundle() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sample(shipped_bundle) -> bytes:
+    """The synthetic tile of the shipped bundle."""
+    return (shipped_bundle / "sample.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
 def bm_graz() -> Path:
     """The public bone-marrow tiles, which may not be copied into the repository."""
     root = Path(os.environ.get("MARROWSCOPE_DATA", REPOSITORY.parent / "shared" / "data"))
     if not root.is_dir():
         pytest.skip(f"The public data are not in {root} (set MARROWSCOPE_DATA).")
     return root / "bm_graz"
+
+
+@pytest.fixture(scope="session")
+def real_upload(bm_graz) -> bytes:
+    """A real tile as a user would upload it."""
+    return (bm_graz / "tiles" / "BM_GRAZ_HE_0007_01.png").read_bytes()
 
 
 @pytest.fixture(scope="session")

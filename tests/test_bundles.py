@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.pipeline.bundle import load_bundle
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.crops import to_network
-from app.pipeline.encode import encode
+from app.pipeline.networks.encode import encode
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
-from training.data import extract_cells, tile_paths
-from training.model_checks import diversity
-from training.shippable import GATES, failed_gates
+from training.bundle.gates import GATES, failed_gates
+from training.cells.extract import extract_cells, tile_paths
+from training.gan.checks import diversity
 
 MAX_BYTES = 12_000_000
 BUNDLES = sorted(path.parent for path in (REPOSITORY / "models").glob("*/manifest.json"))

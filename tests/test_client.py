@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import marrowscope
-from app.api.formats import FORMATS
+from app.answer.formats import FORMATS
 from app.client import MEDIA_TYPES
 from marrowscope import Client, ServiceProblem
 from tests.conftest import REPOSITORY

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import marrowscope
-from app.api.present import analysis_out, bundle_out
-from app.pipeline.bundle import load_bundle
+from app.answer.present import analysis_out, bundle_out
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
 from app.service import Result
 from marrowscope import Client, ServiceProblem

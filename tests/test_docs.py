@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from app.api.present import analysis_out
-from app.pipeline.bundle import load_bundle
+from app.answer.present import analysis_out
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
 from app.service import Result
 from tests.conftest import REPOSITORY

@@ -31,11 +31,6 @@ def post(port, tile):
 
 
 @pytest.fixture(scope="module")
-def sample(shipped_bundle):
-    return (shipped_bundle / "sample.png").read_bytes()
-
-
-@pytest.fixture(scope="module")
 def port(tmp_path_factory):
     """Of a proxy before one service."""
     require_nginx()

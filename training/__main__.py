@@ -11,24 +11,25 @@ import typer
 from PIL import Image
 from safetensors import SafetensorError
 
-from app.pipeline.bundle import load_bundle
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.crops import to_network
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS, Engine
-from training import data, image_level
-from training.checkpoint import CheckpointError
+from training.bundle.export import ExportError, FinishedRun, export_bundle
+from training.bundle.outliers import fit_outliers
+from training.cells import extract as data
+from training.cells.labelled import LABELLED, cut_labelled
+from training.cells.quality_reference import TilesError
+from training.cells.tile_labels import LABELS_CSV, LabelsError, TileLabels, read_labels
 from training.config import Config, ConfigError, load_config, read_config, write_config
 from training.console import bar, write_text
-from training.evaluate_commands import evaluate
-from training.export import ExportError, FinishedRun, export_bundle
-from training.labelled import LABELLED, cut_labelled
-from training.loop import DivergedError, restore_trainer, training_loop
-from training.model_checks import assign, check_model
-from training.outliers import fit_outliers
-from training.quality_reference import TilesError
-from training.report import SECTIONS, prototype_figure, render
-from training.tile_labels import LABELS_CSV, LabelsError, TileLabels, read_labels
-from training.trainer import Trainer
+from training.gan.checkpoint import CheckpointError
+from training.gan.checks import assign, check_model
+from training.gan.loop import DivergedError, restore_trainer, training_loop
+from training.gan.trainer import Trainer
+from training.label import image_level
+from training.study.commands import evaluate
+from training.study.report import SECTIONS, prototype_figure, render
 
 EXPECTED = (
     CheckpointError,

@@ -12,10 +12,10 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.answer.code_version import environment
+from app.answer.schemas import AnalysisOut
 from app.api.problems import problem
-from app.api.schemas import AnalysisOut
 from app.audit.log import AuditLog, NotWritten
-from app.code_version import environment
 
 ASKED = ("bundle", "mpp", "precision", "prototypes", "format")
 """Parameters whose values are logged; what else a query may hold is nobody's business."""

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.batch import Batch, Parameters, Progress, State
 from app.jobs.folder import ResultFile
-from app.pipeline.backends import Precision
 from app.pipeline.decode import MPP_RANGE
+from app.pipeline.networks.backends import Precision
 
 MAX_TILES = 1000
 """Files of one upload; a folder that is named may hold more."""

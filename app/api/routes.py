@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from app.api import present
-from app.api.formats import FORMATS, PNG, FormatName
-from app.api.formats.accept import wanted_format
+from app.answer import present
+from app.answer.formats import FORMATS, PNG, FormatName
+from app.answer.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
+from app.api.accept import wanted_format
 from app.api.keys import KeyedRoute, api_key
 from app.api.problems import STATUS, declare
-from app.api.schemas import AnalysisOut, BundleOut, BundlesOut, HealthOut, PrototypeGridOut, PrototypesOut
 from app.audit.log import AuditLog
 from app.observe.metrics import CONTENT_TYPE, Metrics
-from app.pipeline.backends import Precision
 from app.pipeline.decode import FORMATS as UPLOADS
 from app.pipeline.decode import MPP_RANGE
+from app.pipeline.networks.backends import Precision
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
 from app.service import Analyzer, Result
 

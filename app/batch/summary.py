@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut
+from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut
 
 SUMMARY = "summary.json"
 

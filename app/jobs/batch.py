@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.pipeline.backends import Precision
+from app.pipeline.networks.backends import Precision
 
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
 

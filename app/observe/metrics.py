@@ -11,7 +11,7 @@ from app import __version__
 from app.observe.processes import shown_registry
 
 if TYPE_CHECKING:
-    from app.pipeline.bundle import Bundle
+    from app.pipeline.bundle.load import Bundle
     from app.pipeline.run import Analysis
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

@@ -10,20 +10,20 @@ from time import perf_counter
 
 import numpy as np
 
-from app.pipeline.backends import Precision
-from app.pipeline.border import keep_whole
-from app.pipeline.bundle import Bundle
-from app.pipeline.cell_flags import cell_flags
+from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode, rescale
-from app.pipeline.diagnose import Label, diagnose
-from app.pipeline.encode import encode
+from app.pipeline.label.diagnose import Label, diagnose
 from app.pipeline.manifest import Manifest
 from app.pipeline.memory_errors import memory_errors
-from app.pipeline.nuclei import contours
+from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.encode import encode
+from app.pipeline.nuclei.border import keep_whole
+from app.pipeline.nuclei.measure import contours
+from app.pipeline.nuclei.segment import segment, unmix
 from app.pipeline.proportions import Proportions, summarise
-from app.pipeline.quality import Quality, assess
-from app.pipeline.segment import segment, unmix
+from app.pipeline.quality.assess import Quality, assess
+from app.pipeline.quality.cell_flags import cell_flags
 from app.pipeline.types import (
     BoolArray,
     Float32Array,

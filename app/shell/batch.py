@@ -74,7 +74,7 @@ def batch(
 ) -> None:
     """Analyse whole slides and cohorts."""
     with said(), needs_extra("batch"):
-        from app.batch.engine import SchedulerLost
+        from app.batch.run.engine import SchedulerLost
         from app.jobs.command import TRY_AGAIN
         from app.shell.batch_run import Wanted, run_batch
 

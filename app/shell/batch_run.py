@@ -16,14 +16,14 @@ from dask.system import CPU_COUNT
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.batch import engine
-from app.batch.cluster import connected
-from app.batch.patients import PatientsError, patient_of, read_patients
-from app.batch.run_folder import Run, RunFolder, SlideEntry
-from app.code_version import code_version
-from app.pipeline.backends import Precision
-from app.pipeline.bundle import Bundle
+from app.answer.code_version import code_version
+from app.batch.folder import Run, RunFolder, SlideEntry
+from app.batch.plan.patients import PatientsError, patient_of, read_patients
+from app.batch.run import engine
+from app.batch.run.cluster import connected
+from app.pipeline.bundle.load import Bundle
 from app.pipeline.decode import MPP_RANGE
+from app.pipeline.networks.backends import Precision
 from app.settings import Settings
 from app.shell.analyze import open_bundle
 from app.shell.slide_sources import Found, find_slides
@@ -91,7 +91,7 @@ def run_batch(wanted: Wanted, settings: Settings) -> bool:
             work = engine.Engine(client, at, run, shown)
             work.work()
         # What draws the plot takes half a second to import, which the workers need not wait for.
-        from app.batch.cohort_results import write_cohort
+        from app.batch.write.cohort_results import write_cohort
 
         write_cohort(at, run, bundle, {failure.slide: failure.reason for failure in work.progress.failures})
         work.progress.write(at.path, "finished")

@@ -6,14 +6,14 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.api import present
-from app.api.formats import FORMATS, Format
-from app.api.schemas import NOTICE, AnalysisOut
-from app.pipeline.backends import Precision
-from app.pipeline.bundle import Bundle
+from app.answer import present
+from app.answer.formats import FORMATS, Format
+from app.answer.schemas import NOTICE, AnalysisOut
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.networks.backends import Precision
 from app.pipeline.run import Stages, analyse_stages
-from app.pipeline.stages import Captions, draw_stages
 from app.service import Result
+from app.shell.stages import Captions, draw_stages
 
 STAGES = "stages"
 # `tile` would be a copy of what is there already.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from app.api.present import png
-from app.pipeline.bundle import Bundle
+from app.answer.present import png
+from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidParameter, UnknownCluster
 from app.pipeline.prototypes import prototype_grid, prototypes, square_grid, tile_grid
 from app.settings import Settings

@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from app.api.present import analysis_out
-from app.api.schemas import AnalysisOut, BundleUsed, ParametersOut
+from app.answer.code_version import environment
+from app.answer.present import analysis_out
+from app.answer.schemas import AnalysisOut, BundleUsed, ParametersOut
 from app.audit.chain import decode
 from app.audit.verify import lines, verify
-from app.code_version import environment
-from app.pipeline.bundle import Bundle, load_bundle, read_manifest
+from app.pipeline.bundle.load import Bundle, load_bundle, read_manifest
 from app.pipeline.errors import PipelineError
 from app.pipeline.run import analyse
 from app.service import Result, embedded_prototypes

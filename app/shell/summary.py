@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.api.schemas import AnalysisOut
+from app.answer.schemas import AnalysisOut
 
 SUMMARY = "summary.csv"
 HEAD = ("tile", "status", "error", "width", "height", "mpp", "cells", "outliers", "cut_nuclei", "focus")

@@ -34,22 +34,10 @@ def serve() -> Callable[..., TestClient]:
 
 
 @pytest.fixture(scope="session")
-def sample(shipped_bundle) -> bytes:
-    """The synthetic tile of the shipped bundle."""
-    return (shipped_bundle / "sample.png").read_bytes()
-
-
-@pytest.fixture(scope="session")
 def sample_answer(client, sample) -> dict:
     response = post_tile(client, sample)
     assert response.status_code == 200, response.text
     return response.json()
-
-
-@pytest.fixture(scope="session")
-def real_upload(bm_graz) -> bytes:
-    """A real tile as a user would upload it."""
-    return (bm_graz / "tiles" / "BM_GRAZ_HE_0007_01.png").read_bytes()
 
 
 @pytest.fixture(scope="session")

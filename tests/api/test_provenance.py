@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from app import code_version as module
-from app.code_version import code_version
+from app.answer import code_version as module
+from app.answer.code_version import code_version
 from tests.api.answers import post_tile, strict_json
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded
@@ -69,10 +69,10 @@ def test_the_code_version_is_that_of_the_source(sample_answer, tmp_path, monkeyp
         return code_version.__wrapped__()
 
     assert of_copy() == code_version()
-    stain = copy / "pipeline" / "stain.py"
-    stain.write_bytes(stain.read_bytes().replace(b"\n", b"\r\n"))
+    source = copy / "pipeline" / "run.py"
+    source.write_bytes(source.read_bytes().replace(b"\n", b"\r\n"))
     assert of_copy() == code_version(), "a checkout on Windows is the same code"
-    stain.write_bytes(stain.read_bytes() + b"# changed\r\n")
+    source.write_bytes(source.read_bytes() + b"# changed\r\n")
     assert of_copy() != code_version()
 
 

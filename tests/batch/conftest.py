@@ -2,18 +2,13 @@
 
 import pytest
 
-from app.pipeline.bundle import load_bundle
+from app.pipeline.bundle.load import load_bundle
 from tests.batch.made_summary import make
 
 
 @pytest.fixture(scope="session")
 def bundle(shipped_bundle):
     return load_bundle(shipped_bundle, threads=1)
-
-
-@pytest.fixture(scope="session")
-def sample(shipped_bundle) -> bytes:
-    return (shipped_bundle / "sample.png").read_bytes()
 
 
 @pytest.fixture(scope="session")

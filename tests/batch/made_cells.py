@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.batch.cells import SlideCells
+from app.batch.analyse.cells import SlideCells
 
 MARROW_PER_UM2 = 0.003
 """About 190 cells on a megapixel at 0.25 µm per px."""

@@ -8,22 +8,22 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from app.api.schemas import QualityOut
-from app.batch import grid
-from app.batch.assemble import kept_parts, kept_rows
-from app.batch.parts import write_part
-from app.batch.plan import Plan
-from app.batch.prepare import overview_bytes, prepare
-from app.batch.run_folder import Run, RunFolder, SlideEntry
-from app.batch.slide_outlines import write_outlines
-from app.batch.slide_results import write_slide
-from app.batch.slides import open_slide
-from app.batch.tile import analyse_tile, stain_estimate
-from app.pipeline.border import keep_whole
-from app.pipeline.bundle import Bundle
+from app.answer.schemas import QualityOut
+from app.batch.analyse.assemble import kept_parts, kept_rows
+from app.batch.analyse.tile import analyse_tile, stain_estimate
+from app.batch.folder import Run, RunFolder, SlideEntry
+from app.batch.part_tables import write_part
+from app.batch.plan import grid
+from app.batch.plan.plan import Plan
+from app.batch.plan.prepare import overview_bytes, prepare
+from app.batch.read.open import open_slide
+from app.batch.write.slide_outlines import write_outlines
+from app.batch.write.slide_results import write_slide
+from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
-from app.pipeline.encode import encode
-from app.pipeline.segment import segment, unmix
+from app.pipeline.networks.encode import encode
+from app.pipeline.nuclei.border import keep_whole
+from app.pipeline.nuclei.segment import segment, unmix
 
 MAX_PIXELS = 9_000_000
 SMALL_TILE_PX = 300

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from app.api import present
-from app.batch.cells import SlideCells
-from app.batch.density import box_px, density_maps, density_png, density_top
-from app.batch.islands import island_summaries, islands
-from app.batch.neighbours import nearest_um, pair_summaries
-from app.batch.overview_picture import overview_jpg
-from app.batch.plan import Region
-from app.batch.report import Pictures
+from app.answer import present
+from app.batch.analyse.cells import SlideCells
+from app.batch.plan.plan import Region
+from app.batch.space.density import box_px, density_maps, density_png, density_top
+from app.batch.space.islands import island_summaries, islands
+from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import RegionSummary, SlideSummary
-from app.pipeline.rings import rings
+from app.batch.write.overview_picture import overview_jpg
+from app.batch.write.report import Pictures
+from app.pipeline.nuclei.outlines import rings
 from app.pipeline.run import analyse_stages
 from app.service import Result
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from app.pipeline.bundle import load_bundle
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
 from bench.process import descendants
 from tests.batch.command import results, run, running, start, wait_for, with_pid

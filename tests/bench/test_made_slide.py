@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from app.batch.slide import Window
-from app.batch.slides import open_slide
+from app.batch.read.open import open_slide
+from app.batch.read.slide import Window
 from bench.made_slide import cli, map_of_units, write_assembled, write_large
 from bench.tiles import SAMPLE, drawn
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from bench.plot import plot_scaling
 from bench.tables import tables
-from training.report.speed import speed
+from training.study.report.speed import speed
 
 
 def row(milliseconds, **fields):

@@ -19,8 +19,3 @@ def serve() -> Callable[..., TestClient]:
 @pytest.fixture
 def client(serve) -> TestClient:
     return serve()
-
-
-@pytest.fixture(scope="session")
-def sample(shipped_bundle) -> bytes:
-    return (shipped_bundle / "sample.png").read_bytes()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.pipeline.crops import crop_nuclei, from_network, to_network
-from app.pipeline.nuclei import measure
+from app.pipeline.nuclei.measure import measure
 from tests.drawing import disc
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from app.pipeline.bundle import read_manifest
+from app.pipeline.bundle.load import read_manifest
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.presets import DEFAULT, LevelParams
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-from app.pipeline.figure import WIDTH_PX
+from app.shell.figure import WIDTH_PX
 from app.shell.job import SUFFIXES
 from tests.api.answers import strict_json
 from tests.conftest import REPOSITORY
@@ -228,4 +228,4 @@ def test_other_commands_do_not_wait_for_its_imports():
     loaded = in_a_process("import json, sys, app.__main__; print(json.dumps(sorted(sys.modules)))")
     assert not {"app.shell.analyze", "app.settings", "numpy", "cv2", "PIL", "fastapi"} & set(loaded)
     served = in_a_process("import json, sys, app.main; print(json.dumps(sorted(sys.modules)))")
-    assert not {"app.shell.analyze", "app.pipeline.stages", "PIL.ImageFont", "rich"} & set(served)
+    assert not {"app.shell.analyze", "app.shell.stages", "PIL.ImageFont", "rich"} & set(served)

@@ -91,7 +91,7 @@ def test_summary_that_cannot_be_written_is_named_and_the_answers_are_listed(here
 
 def test_answer_of_too_many_cells_for_its_format_is_a_failed_tile(here, tiles, monkeypatch):
     # Its function hides the module of the same name.
-    monkeypatch.setattr(sys.modules["app.api.formats.label_png"], "MAX_CELLS", 3)
+    monkeypatch.setattr(sys.modules["app.answer.label_image"], "MAX_CELLS", 3)
     result = analyze(tiles / "one.png", "-f", "labels", status=1)
     assert "format labels has room for 3 cells" in result.stderr
     assert [row["status"] for row in summary_of(here)] == ["failed"]

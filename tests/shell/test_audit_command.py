@@ -6,8 +6,8 @@ import shutil
 import pytest
 from starlette.testclient import TestClient
 
-from app import names
 from app.main import create_app
+from app.pipeline.bundle import names
 from app.settings import Settings
 from tests.api.answers import post_tile
 from tests.shell.runs import run

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from app.pipeline.nuclei.segment import unmix
 from app.pipeline.presets import PAPER
-from app.pipeline.segment import unmix
 from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
+from training.cells.extract import Cells
+from training.cells.quality_reference import measure_views, stack_views
 from training.config import Config, TrainConfig, load_config
-from training.data import Cells
-from training.quality_reference import measure_views, stack_views
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.labelled import LabelledCells
-from training.located import LocatedCells
+from training.cells.labelled import LabelledCells
+from training.cells.located import LocatedCells
 
 N_TILES = 10
 CELLS_PER_TILE = 12

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.pipeline.bundle import load_bundle
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.presets import PRESETS
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from training import __main__ as command_line
-from training.data import Cells
-from training.tile_labels import TileLabels
+from training.cells.extract import Cells
+from training.cells.tile_labels import TileLabels
 
 PATIENCE_S = 300
 

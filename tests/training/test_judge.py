@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.loop import begin
-from training.trainer import Trainer
+from training.gan.loop import begin
+from training.gan.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""What goes out, whoever asks: the schema of an answer, its presentation, and every format it can be written in."""

@@ -1,0 +1,1 @@
+"""From the tiles of a slide to its cells, each counted once."""

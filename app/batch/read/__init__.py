@@ -1,0 +1,1 @@
+"""Slides of any format, read window by window, with their scale."""

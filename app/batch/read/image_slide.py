@@ -1,0 +1,73 @@
+"""A tile as a slide: decoded once, as an upload would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from app.batch.read.resampling import resized
+from app.batch.read.slide import SlideError, Window
+from app.pipeline.decode import decode
+from app.pipeline.errors import PipelineError
+from app.pipeline.types import UInt8Array
+
+HEADERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
+
+
+class ImageSlide:
+    """All pixels of a picture, in memory; as for an upload, nothing is asked of the file about its scale."""
+
+    def __init__(self, pixels: UInt8Array) -> None:
+        self.height, self.width = (int(side) for side in pixels.shape[:2])
+        self.mpp: float | None = None
+        self._pixels = pixels
+
+    def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
+        """As `app.batch.read.slide.Slide` says."""
+        pixels = self._pixels[window.y : window.y + window.height, window.x : window.x + window.width]
+        width, height = (max(1, round(side / downsample)) for side in (window.width, window.height))
+        return resized(pixels, width, height)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def open_image(path: Path, max_pixels: int) -> ImageSlide:
+    """A PNG or JPEG.
+
+    Raises:
+        SlideError: it is neither, is damaged, or has more than `max_pixels`.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+        kind = next((kind for header, kind in HEADERS.items() if start.startswith(header)), None)
+        if kind is None:
+            raise SlideError("It is no slide that OpenSlide reads, and no TIFF, PNG or JPEG.")
+        file.seek(0)
+        try:
+            # Image.open would refuse a large one without its size.
+            width, height = kind(file).size
+        except Exception as error:  # Pillow reports damage with exceptions of many kinds
+            raise SlideError("The image is damaged or truncated and cannot be decoded.") from error
+    if width * height > max_pixels:
+        raise SlideError(
+            f"A PNG or JPEG may have at most {max_pixels} pixels, found {width} x {height}; "
+            "larger slides must be TIFF or a format of OpenSlide."
+        )
+    return decoded(path, max_pixels)
+
+
+def decoded(path: Path, max_pixels: int) -> ImageSlide:
+    """A file that `decode` takes, with the very pixels that it gives.
+
+    Raises:
+        SlideError: `decode` refuses it.
+        OSError: it cannot be read.
+    """
+    try:
+        return ImageSlide(decode(path.read_bytes(), max_pixels=max_pixels).pixels)
+    except PipelineError as error:
+        raise SlideError(str(error).replace("The upload", "The file")) from error

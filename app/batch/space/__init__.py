@@ -1,0 +1,1 @@
+"""Where the cells of a slide lie: density, neighbours and islands."""

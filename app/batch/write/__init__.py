@@ -1,0 +1,1 @@
+"""Results of slides and cohorts: tables, GeoJSON, pictures and pages."""

@@ -1,0 +1,182 @@
+"""Load a bundle: manifest, checksums, networks, golden pair. What does not check out is not served."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.pipeline.crops import CROP_PX, to_network
+from app.pipeline.errors import EngineUnavailable, InvalidBundle
+from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED, Q_ONNX, Manifest
+from app.pipeline.networks.backends import Backend, Precision, open_backend
+from app.pipeline.networks.encode import Encoded, encode
+from app.pipeline.nuclei.segment import stain_engine
+from app.pipeline.types import UInt8Array
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+FAST_Q = "the fast Q"
+REPLACEABLE = frozenset({Q_ONNX, GENERATOR_ONNX})
+"""Files whose absence the PyTorch fallback makes good. One that is there must still have its checksum."""
+
+
+class Expected(BaseModel):
+    """What a Q gave on the golden cells when the bundle was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    cluster_probs: list[list[float]] = Field(description="(M, K)")
+    surprise: list[float] = Field(description="(M,)")
+
+    def difference(self, encoded: Encoded, components: int) -> float:
+        """The largest between this and what a Q gives now.
+
+        Args:
+            encoded: of the M cells.
+            components: how many squares add up to the surprise.
+
+        Returns:
+            Of probabilities; and of surprise, for each component, or relative where it is above 1 for each.
+        """
+        scale = np.maximum(np.abs(self.surprise), components)
+        surprise = _difference(encoded.surprise / scale, np.divide(self.surprise, scale))
+        # Unlike max(), this one does not lose a NaN.
+        return float(np.max([_difference(encoded.cluster_probs, self.cluster_probs), surprise]))
+
+
+class Golden(Expected):
+    """golden/expected.json: what the networks gave when the bundle was made."""
+
+    latent: list[list[float]] = Field(description="(M, K + Z) input of G; G gives the cells of golden/cells.png")
+    tolerance: float = Field(gt=0, description="largest difference allowed: of the full Q, and of G in [-1, 1]")
+    fast: Expected | None = Field(default=None, description="of the fast Q; null: there is none")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, ready to serve.
+
+    Attributes:
+        manifest: its numbers.
+        sha256: hex digest of manifest.json, which names the checksum of every other file.
+        directory: where it lies.
+        backend: Q and G.
+    """
+
+    manifest: Manifest
+    sha256: str
+    directory: Path
+    backend: Backend
+
+
+def load_bundle(directory: Path, threads: int = 0) -> Bundle:
+    """Read, verify and self-test a bundle.
+
+    Args:
+        directory: models/<name>.
+        threads: threads of ONNX Runtime, 0 = one per core.
+
+    Raises:
+        InvalidBundle: a file or the engine is missing, a file is altered or malformed, the directory has another name
+            than the bundle, or the golden pair is not reproduced.
+    """
+    manifest, sha256 = read_manifest(directory)
+    _verify_files(directory, manifest)
+    if manifest.name != directory.name:
+        raise InvalidBundle(f"The bundle in {directory.name} calls itself {manifest.name}: the names must be the same.")
+    try:
+        stain_engine(manifest.segmentation.engine)
+    except EngineUnavailable as error:
+        raise InvalidBundle(f"{directory.name}: {error}") from error
+    bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads))
+    _self_test(bundle)
+    return bundle
+
+
+def read_manifest(directory: Path) -> tuple[Manifest, str]:
+    """Parse manifest.json.
+
+    Returns:
+        The manifest and the hex digest of its bytes.
+
+    Raises:
+        InvalidBundle: it is missing or malformed.
+    """
+    try:
+        raw = (directory / MANIFEST).read_bytes()
+        return Manifest.model_validate_json(raw), hashlib.sha256(raw).hexdigest()
+    except OSError as error:
+        raise InvalidBundle(f"{directory.name}/{MANIFEST} cannot be read.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise InvalidBundle(f"{directory.name}/{MANIFEST} is malformed at {where}: {first['msg']}.") from error
+
+
+def _verify_files(directory: Path, manifest: Manifest) -> None:
+    for name, wanted in manifest.files.items():
+        try:
+            found = hashlib.sha256((directory / name).read_bytes()).hexdigest()
+        except OSError as error:
+            if name in REPLACEABLE and not (directory / name).exists():
+                continue
+            raise InvalidBundle(f"{directory.name}/{name} cannot be read.") from error
+        if found != wanted:
+            raise InvalidBundle(f"{directory.name}/{name} has been altered: sha256 {found}, expected {wanted}.")
+
+
+def _self_test(bundle: Bundle) -> None:
+    """The networks must give today what they gave when the bundle was made; a fast Q that does not is not asked."""
+    manifest, (golden, cells) = bundle.manifest, read_golden(bundle.directory)
+    try:
+        generated = bundle.backend.generate(np.asarray(golden.latent, np.float32))
+        # Cells are stored as 8-bit PNG: half a grey level is rounding, not a difference.
+        found = [("G", _difference(generated, to_network(cells)) - 0.5 / 127.5, golden.tolerance)]
+        wanted: dict[Precision, tuple[str, Expected | None, float]] = {"full": ("Q", golden, golden.tolerance)}
+        if manifest.fast:
+            wanted["fast"] = (FAST_Q, golden.fast, manifest.fast.tolerance)
+        for precision in bundle.backend.precisions:
+            name, expected, tolerance = wanted[precision]
+            encoded = encode(cells, bundle.backend, manifest.n_clusters, precision)
+            difference = expected.difference(encoded, manifest.outliers.components) if expected else float("inf")
+            found.append((name, difference, tolerance))
+    except Exception as error:  # ragged or misshapen arrays: each library has its own
+        raise InvalidBundle(f"{bundle.directory.name}: the networks cannot compute the golden pair.") from error
+    for network, difference, tolerance in found:
+        if not difference <= tolerance:
+            reason = (
+                f"{bundle.directory.name}: {network} does not reproduce its golden pair "
+                f"(difference {difference:.2g}, tolerance {tolerance:.2g})."
+            )
+            if network != FAST_Q:
+                raise InvalidBundle(reason)
+            # How 8-bit products are added up is the processor's affair: the full Q is there for those that differ.
+            log.warning("%s Every answer is the full Q's.", reason)
+            bundle.backend.precisions = ("full",)
+
+
+def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:
+    """The golden pair: expectations, and cells (M, 32, 32, 3) uint8 stacked from top to bottom in the PNG.
+
+    Raises:
+        InvalidBundle: it cannot be read.
+    """
+    try:
+        golden = Golden.model_validate(json.loads((directory / GOLDEN_EXPECTED).read_text(encoding="utf-8")))
+        with Image.open(directory / GOLDEN_CELLS, formats=("PNG",)) as image:
+            cells = np.asarray(image.convert("RGB"), dtype=np.uint8)
+        return golden, cells.reshape(-1, CROP_PX, CROP_PX, 3)
+    except (OSError, ValueError) as error:
+        raise InvalidBundle(f"{directory.name}/golden is malformed.") from error
+
+
+def _difference(found: np.ndarray, expected: object) -> float:
+    wanted = np.asarray(expected, np.float32)
+    return float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")

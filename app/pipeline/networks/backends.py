@@ -1,0 +1,130 @@
+"""Who computes Q and G: ONNX Runtime where its files and library are there, PyTorch otherwise.
+
+On a CPU, and where the bundle has it, Q is there in 8-bit integers too: which of both answers is the precision.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.manifest import GENERATOR_ONNX, Q_FAST_ONNX, Q_ONNX, WEIGHTS, Manifest
+from app.pipeline.networks.batching import Batched
+from app.pipeline.types import Float32Array
+
+BackendName = Literal["onnxruntime", "pytorch"]
+Device = Literal["cpu", "cuda"]
+Precision = Literal["fast", "full"]
+
+
+class Backend(Protocol):
+    """Q and G of one bundle; safe to call from several threads."""
+
+    name: BackendName
+    device: Device
+    precisions: tuple[Precision, ...]
+    """Of Q; "full" is always among them."""
+
+    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
+        """Q: (N, 3, 32, 32) in [-1, 1] → cluster probabilities (N, K), and surprise (N,)."""
+
+    def generate(self, latent: Float32Array) -> Float32Array:
+        """G: (N, K + Z) = [one-hot c, z] → (N, 3, 32, 32) in [-1, 1]."""
+
+
+CUDA = "CUDAExecutionProvider"
+PROVIDERS: dict[str, dict[str, str]] = {
+    # The default tries every algorithm anew for each number of crops, which differs from tile to tile.
+    CUDA: {"cudnn_conv_algo_search": "HEURISTIC"},
+    "CPUExecutionProvider": {},
+}
+
+
+class OnnxBackend:
+    """One ONNX Runtime session for each network, shared by every request.
+
+    Args:
+        directory: the bundle.
+        threads: intra-op threads; 0 lets ONNX Runtime take one per core.
+        has_fast: whether the bundle has a fast Q. On CUDA it is not opened: 8-bit convolutions are made for CPUs.
+    """
+
+    name: BackendName = "onnxruntime"
+
+    def __init__(self, directory: Path, threads: int = 0, *, has_fast: bool = False) -> None:
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        if CUDA in available:
+            # The GPU build finds the CUDA libraries that pip installed beside it only when asked to.
+            onnxruntime.preload_dlls()
+        options = _session_options(threads)
+
+        def open_session(file: str) -> Any:
+            providers = [(name, chosen) for name, chosen in PROVIDERS.items() if name in available]
+            return onnxruntime.InferenceSession(directory / file, options, providers=providers)
+
+        self._q = {"full": open_session(Q_ONNX)}
+        self._generator = open_session(GENERATOR_ONNX)
+        # A CUDA build without a usable GPU falls back on its own: ask the session what it really uses.
+        self.device: Device = "cuda" if self._q["full"].get_providers()[0] == CUDA else "cpu"
+        self.precisions: tuple[Precision, ...] = ("full",)
+        if has_fast and self.device == "cpu":
+            self._q["fast"] = open_session(Q_FAST_ONNX)
+            self.precisions = ("full", "fast")
+
+    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
+        """See `Backend`."""
+        cluster_probs, surprise = self._q[precision].run(None, {"crops": crops})
+        return np.asarray(cluster_probs), np.asarray(surprise)
+
+    def generate(self, latent: Float32Array) -> Float32Array:
+        """See `Backend`."""
+        return np.asarray(self._generator.run(None, {"latent": latent})[0])
+
+
+def _session_options(threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # A thread that waits for work by spinning takes its core from other requests, and from OpenCV: this is long enough
+    # to be there for the next layer.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
+    return options
+
+
+def open_backend(directory: Path, manifest: Manifest, threads: int = 0) -> Backend:
+    """ONNX Runtime (CUDA, else CPU) when both ONNX files are there, else PyTorch (CUDA, else CPU).
+
+    Args:
+        directory: the bundle.
+        manifest: its manifest.
+        threads: see `OnnxBackend`.
+
+    Raises:
+        InvalidBundle: neither backend can be opened; the text says why.
+    """
+    try:
+        if (directory / Q_ONNX).is_file() and (directory / GENERATOR_ONNX).is_file():
+            return _batched(OnnxBackend(directory, threads, has_fast=manifest.fast is not None))
+        reason = f"{Q_ONNX} or {GENERATOR_ONNX} is missing"
+    except ImportError:
+        reason = "ONNX Runtime is not installed"
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base class
+        raise InvalidBundle(f"ONNX Runtime cannot open the bundle: {type(error).__name__}.") from error
+    if not (directory / WEIGHTS).is_file():
+        raise InvalidBundle(f"{reason}, and so is {WEIGHTS}.")
+    try:
+        from app.pipeline.networks.torch_backend import TorchBackend
+    except ImportError as error:
+        raise InvalidBundle(f"{reason}, and the PyTorch fallback (extra 'torch') is not installed.") from error
+    return _batched(TorchBackend(directory, manifest))
+
+
+def _batched(backend: Backend) -> Backend:
+    """Put concurrent calls together where that gains: a CPU is as fast on one tile's cells as on several tiles'."""
+    return Batched(backend) if backend.device == "cuda" else backend

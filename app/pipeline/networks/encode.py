@@ -1,0 +1,48 @@
+"""Crops → cluster probabilities, and how unlike the training cells each is, in bounded batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.pipeline.crops import to_network
+from app.pipeline.networks.backends import Backend, Device, Precision
+from app.pipeline.types import Float32Array, UInt8Array
+
+BATCH: dict[Device, int] = {"cpu": 128, "cuda": 1024}
+"""Crops per call of Q: enough to fill the cores, few enough to stay in their cache, and to bound memory on a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What Q says of N cells.
+
+    Attributes:
+        cluster_probs: (N, K) float32, rows sum to 1 (paper §III-A2).
+        surprise: (N,) float32, −log density among the training cells, in nats but for a constant
+            (`torch_nets.Surprise`); a cell above the bundle's threshold is an outlier.
+        precision: of the Q that was asked.
+    """
+
+    cluster_probs: Float32Array
+    surprise: Float32Array
+    precision: Precision
+
+
+def encode(crops: UInt8Array, backend: Backend, n_clusters: int, precision: Precision = "full") -> Encoded:
+    """Describe every cell.
+
+    Args:
+        crops: (N, 32, 32, 3) uint8, N ≥ 0.
+        backend: holds Q.
+        n_clusters: K.
+        precision: which Q to ask; full where the backend has no other.
+    """
+    used: Precision = precision if precision in backend.precisions else "full"
+    if len(crops) == 0:
+        return Encoded(np.zeros((0, n_clusters), np.float32), np.zeros(0, np.float32), used)
+    size = BATCH[backend.device]
+    batches = [backend.describe(to_network(crops[i : i + size]), used) for i in range(0, len(crops), size)]
+    cluster_probs, surprise = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return Encoded(cluster_probs, surprise, used)

@@ -1,0 +1,63 @@
+"""Q and G by PyTorch, the fallback when the ONNX files or ONNX Runtime are not there. Imported only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.manifest import WEIGHTS, Manifest
+from app.pipeline.networks.backends import BackendName, Device, Precision
+from app.pipeline.networks.torch_nets import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Surprise
+from app.pipeline.types import Float32Array
+
+
+class TorchBackend:
+    """The networks from weights.safetensors, on CUDA when there is one.
+
+    Args:
+        directory: the bundle.
+        manifest: its manifest.
+
+    Raises:
+        InvalidBundle: the weights do not fit the manifest's architecture.
+    """
+
+    name: BackendName = "pytorch"
+    precisions: tuple[Precision, ...] = ("full",)
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self.device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+        architecture = manifest.architecture
+        nets = nn.ModuleDict(
+            {
+                "generator": Generator(
+                    architecture.channels, manifest.n_clusters, manifest.latent_size, architecture.code_scale
+                ),
+                "q": ClusterNet(
+                    CriticQ(architecture.channels, manifest.n_clusters),
+                    Surprise(MAP_STATISTICS * architecture.channels, manifest.outliers.components, manifest.n_clusters),
+                ),
+            }
+        )
+        try:
+            nets.load_state_dict(load_file(directory / WEIGHTS))
+        except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+            raise InvalidBundle(f"{WEIGHTS} does not fit the manifest's architecture.") from error
+        self._nets = nets.eval().to(self.device)
+
+    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
+        """See `Backend`; `precision` can only be full."""
+        with torch.inference_mode():
+            cluster_probs, surprise = self._nets["q"](torch.from_numpy(crops).to(self.device))
+            return cluster_probs.cpu().numpy(), surprise.cpu().numpy()
+
+    def generate(self, latent: Float32Array) -> Float32Array:
+        """See `Backend`."""
+        with torch.inference_mode():
+            return np.asarray(self._nets["generator"](torch.from_numpy(latent).to(self.device)).cpu().numpy())

@@ -1,0 +1,1 @@
+"""From a stained tile to its nuclei: finding, splitting, measuring and outlining them."""

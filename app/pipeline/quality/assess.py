@@ -1,0 +1,173 @@
+"""What can be said about a tile before its cells are believed: focus, exposure, compression, tissue, stain, scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.pipeline.manifest import QualityReference
+from app.pipeline.presets import StainParams
+from app.pipeline.quality.measures import STAIN_FEATURES, Colours, Measures, mean_radius, measure_quality
+from app.pipeline.types import Float64Array, Stain, Tile, UInt8Array
+
+MESSAGES = {
+    "blurred": "Focus is {value}, below {limit}: fine detail is missing.",
+    "compressed": "JPEG's blocks stand out by {value}, above {limit}: the tile was compressed too hard.",
+    "little_tissue": "The share of tissue is {value}, below {limit}.",
+    "saturated": "The share of tissue at 0 or 255 is {value}, above {limit}: the tile is over- or underexposed.",
+    "no_stain": "Haematoxylin and eosin cannot be told apart in this tile; no nucleus was sought.",
+    "not_he": "The share of stain in colours of haematoxylin and eosin is {value}, below {limit}: is this H&E?",
+    "stain_out_of_range": "The stain is {value} from that of the training tiles, above {limit}; furthest is {most}.",
+    "mpp_unknown": "The request gave no mpp: the tile was taken to be at the bundle's scale.",
+    "scale_suspect": "The mean nuclear radius{over_focus} is {value} px, {side} {limit}: is the scale right?",
+}
+"""By code, in the order in which they are given."""
+HARMLESS = frozenset({"mpp_unknown", "few_cells"})
+"""Codes beside which a label is given; every other one prevents it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Something about the tile that its reader should know.
+
+    Attributes:
+        code: what, for programs.
+        message: what, for people; with both numbers.
+        value: what was measured; None where nothing was.
+        threshold: the bundle's limit for it.
+    """
+
+    code: str
+    message: str
+    value: float | None = None
+    threshold: float | None = None
+
+    @property
+    def prevents_label(self) -> bool:
+        """Whether no label is given to such a tile."""
+        return self.code not in HARMLESS
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Measures of a tile.
+
+    Attributes:
+        focus: energy of fine over that of coarse detail in the tissue; higher is sharper; 0 where there is none.
+        stain_distance: of the stain as it came from that of the training tiles, in robust standard deviations (root
+            mean square over the features); None where no two stains can be told apart.
+        tissue_fraction: share of pixels that are tissue, 0–1.
+        flags: what is wrong.
+    """
+
+    focus: float
+    stain_distance: float | None
+    tissue_fraction: float
+    flags: tuple[Flag, ...]
+
+
+def assess(tile: Tile, pixels: UInt8Array, stains: Stain, params: StainParams, reference: QualityReference) -> Quality:
+    """Measure a tile, and hold it against the training tiles.
+
+    Args:
+        tile: the upload.
+        pixels: (H, W, 3) uint8 RGB, the upload at the bundle's scale.
+        stains: the unmixing of `pixels`.
+        params: says what counts as background.
+        reference: the training tiles, and the limits.
+    """
+    measures = measure_quality(tile.pixels, pixels, stains, params)
+    return judge(measures, reference, stained=stains.estimate is not None, mpp_known=tile.mpp is not None)
+
+
+def judge(measures: Measures, reference: QualityReference, *, stained: bool, mpp_known: bool) -> Quality:
+    """Hold measures against the training tiles.
+
+    Args:
+        measures: of the tile.
+        reference: the training tiles, and the limits.
+        stained: whether two stains could be told apart.
+        mpp_known: whether the request gave the scale.
+    """
+    colours = measures.colours
+    deviations = _deviations(colours, reference) if stained else None
+    flags = [
+        *_picture_flags(measures, reference, stained=stained),
+        *_stain_flags(colours, deviations, reference, stained=stained),
+        *_scale_flags(measures, reference, mpp_known=mpp_known),
+    ]
+    return Quality(
+        focus=measures.focus or 0.0,
+        stain_distance=None if deviations is None else stain_distance(deviations),
+        tissue_fraction=measures.tissue_fraction,
+        flags=tuple(flags),
+    )
+
+
+def stain_distance(deviations: Float64Array) -> float:
+    """Root mean square of (…, 12) deviations, over the last axis of one tile."""
+    return float(np.sqrt(np.square(deviations).mean()))
+
+
+def he_share(colours: Colours, reference: QualityReference) -> float:
+    """Share of the density whose hue and saturation haematoxylin, eosin or their mixtures can have, 0–1."""
+    low, high = reference.hue_range_deg
+    possible = (colours.hue_deg >= low) & (colours.hue_deg <= high) & (colours.saturation >= reference.min_saturation)
+    return float(colours.density[possible].sum() / colours.density.sum())
+
+
+def _deviations(colours: Colours | None, reference: QualityReference) -> Float64Array | None:
+    if colours is None or colours.stain is None:
+        return None
+    deviations = (colours.stain - np.asarray(reference.stain_centre)) / np.asarray(reference.stain_scale)
+    return np.asarray(deviations)
+
+
+def _picture_flags(measures: Measures, reference: QualityReference, *, stained: bool) -> Iterator[Flag]:
+    # A plain surface has no detail to be sharp.
+    if stained and measures.focus is not None and measures.focus < reference.min_focus:
+        yield _flag("blurred", measures.focus, reference.min_focus)
+    if measures.blockiness is not None and measures.blockiness > reference.max_blockiness:
+        yield _flag("compressed", measures.blockiness, reference.max_blockiness)
+    if measures.tissue_fraction < reference.min_tissue_fraction:
+        yield _flag("little_tissue", measures.tissue_fraction, reference.min_tissue_fraction)
+    if measures.colours is not None and measures.colours.clipped > reference.max_clipped:
+        yield _flag("saturated", measures.colours.clipped, reference.max_clipped)
+
+
+def _stain_flags(
+    colours: Colours | None, deviations: Float64Array | None, reference: QualityReference, *, stained: bool
+) -> Iterator[Flag]:
+    if not stained:
+        yield Flag("no_stain", MESSAGES["no_stain"])
+    if colours is not None and (share := he_share(colours, reference)) < reference.min_he_share:
+        yield _flag("not_he", share, reference.min_he_share)
+    if deviations is not None and (distance := stain_distance(deviations)) > reference.max_stain_distance:
+        worst = int(np.abs(deviations).argmax())
+        most = f"{STAIN_FEATURES[worst]} ({deviations[worst]:+.3g})"
+        yield _flag("stain_out_of_range", distance, reference.max_stain_distance, most=most)
+
+
+def _scale_flags(measures: Measures, reference: QualityReference, *, mpp_known: bool) -> Iterator[Flag]:
+    if not mpp_known:
+        yield Flag("mpp_unknown", MESSAGES["mpp_unknown"])
+    if len(measures.radii_px) < reference.min_nuclei:
+        return
+    radius = mean_radius(measures.radii_px)
+    judged = [("", radius, reference.nuclear_radius_range_px)]
+    if measures.focus is not None and measures.focus >= reference.min_focus:
+        # Large nuclei in coarse detail, or small ones in fine: a scale moves both, blasts move the radius alone. Of a
+        # blurred tile, which is flagged for it, this says nothing.
+        judged.append((" over focus", radius / measures.focus, reference.radius_over_focus_range_px))
+    for over_focus, value, (low, high) in judged:
+        if not low <= value <= high:
+            side, limit = ("below", low) if value < low else ("above", high)
+            yield _flag("scale_suspect", value, limit, over_focus=over_focus, side=side)
+            return
+
+
+def _flag(code: str, value: float, threshold: float, **details: str) -> Flag:
+    limit = f"the bundle's limit of {threshold:.3g}"
+    return Flag(code, MESSAGES[code].format(value=f"{value:.3g}", limit=limit, **details), value, threshold)

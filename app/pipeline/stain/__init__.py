@@ -1,0 +1,1 @@
+"""Colour: optical density, Reinhard normalisation, Macenko unmixing, and the stain of a whole slide."""

@@ -1,0 +1,172 @@
+import gzip
+import html
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import shapely
+import tifffile
+
+from app.answer import present
+from app.batch.summary import SlideSummary
+from app.pipeline.run import analyse
+from tests.batch.made_run import MAX_PIXELS, begun, small_tiles
+from tests.batch.made_slides import drawn_pixels, write_striped
+from tests.drawing import encoded
+
+REGIONS = {"left": shapely.box(0, 0, 300, 500), "middle": shapely.box(200, 150, 400, 350)}
+FILES = {"cells.parquet", "cells.geojson", "summary.json", "density.tif", "overview.jpg", "report.html"}
+
+
+def summary_of(folder) -> SlideSummary:
+    return SlideSummary.model_validate_json((folder / "summary.json").read_bytes())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory, bundle):
+    """A slide of four tiles and two regions that overlap; what lies in neither was not sought."""
+    folder = tmp_path_factory.mktemp("slide")
+    pixels = np.tile(drawn_pixels(300, 250), (2, 2, 1))
+    features = [
+        {"type": "Feature", "geometry": shapely.geometry.mapping(area), "properties": {"name": name}}
+        for name, area in REGIONS.items()
+    ]
+    (folder / "r.geojson").write_text(json.dumps(features))
+    path = write_striped(folder / "a.tif", pixels, 0.25)
+    with pytest.MonkeyPatch.context() as patch:
+        small_tiles(patch)
+        return begun(folder / "run", path, bundle, regions=folder / "r.geojson").analyse()
+
+
+@pytest.fixture(scope="module")
+def written(slide):
+    return slide.write()
+
+
+def test_folder_holds_whole_files_and_nothing_else(slide, written):
+    densities = {f"density-{k}.png" for k in range(slide.bundle.manifest.n_clusters)}
+    assert contents(written).keys() == FILES | densities
+    assert all(contents(written).values())
+
+
+def test_same_cells_are_the_same_bytes(slide, written):
+    before = contents(written)
+    assert contents(slide.write()) == before
+
+
+def test_parquet_geojson_and_summary_agree(slide, written):
+    table, summary = pq.read_table(written / "cells.parquet"), summary_of(written)
+    geojson = json.loads((written / "cells.geojson").read_bytes())
+    cells = [one for one in geojson["features"] if one["properties"]["objectType"] == "detection"]
+    drawn = [one for one in geojson["features"] if one["properties"]["objectType"] == "annotation"]
+    assert len(table) == len(cells) == summary.cells > 50
+    assert table["id"].to_pylist() == list(range(len(table)))
+    assert [cell["properties"]["measurements"]["Cell id"] for cell in cells] == table["id"].to_pylist()
+    assert [one["properties"]["name"] for one in drawn] == [one.name for one in summary.regions] == list(REGIONS)
+    assert len({feature["id"] for feature in geojson["features"]}) == len(cells) + len(drawn)
+    assert geojson["label"] == summary.label.model_dump(mode="json")
+    clusters, outlier = (table[name].to_numpy(zero_copy_only=False) for name in ("cluster", "outlier"))
+    counts = np.bincount(clusters[~outlier], minlength=len(summary.clusters))
+    assert counts.tolist() == [cluster.count for cluster in summary.clusters]
+    assert outlier.sum() == summary.outliers.count
+
+
+def test_outlines_of_both_files_are_the_same(written):
+    table = pq.read_table(written / "cells.parquet")
+    geojson = json.loads((written / "cells.geojson").read_bytes())
+    outlines = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    features = [one["geometry"] for one in geojson["features"] if one["properties"]["objectType"] == "detection"]
+    others = [shapely.geometry.shape(geometry) for geometry in features]
+    assert max(shapely.hausdorff_distance(outlines, others)) < 0.02
+
+
+def test_cells_of_a_region_are_those_that_it_contains(written):
+    table, summary = pq.read_table(written / "cells.parquet"), summary_of(written)
+    x, y = table["x"].to_numpy(), table["y"].to_numpy()
+    names = table["regions"].to_pylist()
+    inside = {name: shapely.contains_xy(area, x, y) for name, area in REGIONS.items()}
+    for region in summary.regions:
+        assert region.cells == inside[region.name].sum() > 0
+        assert inside[region.name].tolist() == [region.name in (text or "").split("; ") for text in names]
+    assert summary.cells == np.any(list(inside.values()), axis=0).sum() == len(table)
+    assert 0 < summary.regions[0].tissue_mm2 < summary.tissue_mm2 < sum(one.tissue_mm2 for one in summary.regions)
+
+
+def test_density_holds_every_cell_of_a_cluster(slide, written):
+    summary = summary_of(written)
+    maps = tifffile.imread(written / "density.tif")
+    assert maps.shape[0] == len(summary.clusters)
+    # Boxes of 100 µm on 600 x 500 px: the slide's border cuts the last ones.
+    area_mm2 = np.outer([400, 100], [400, 200]) * slide.plan.um_per_px**2 / 1e6
+    counts = (maps * area_mm2).sum(axis=(1, 2))
+    assert np.rint(counts).astype(int).tolist() == [cluster.count for cluster in summary.clusters]
+
+
+def test_gzipped_geojson_is_the_same(tmp_path, slide, written, bundle, monkeypatch):
+    small_tiles(monkeypatch)
+    (tmp_path / "r.geojson").write_bytes((written.parents[2] / "r.geojson").read_bytes())
+    path = written.parents[2] / "a.tif"
+    packed = begun(tmp_path / "run", path, bundle, regions=tmp_path / "r.geojson", gzip=True).analyse().write()
+    assert gzip.decompress((packed / "cells.geojson.gz").read_bytes()) == (written / "cells.geojson").read_bytes()
+    assert not (packed / "cells.geojson").exists()
+    assert "cells.geojson.gz" in (packed / "report.html").read_text(encoding="utf-8")
+
+
+def test_slide_of_one_tile_is_told_as_an_upload_is(tmp_path, sample, bundle):
+    (tmp_path / "sample.png").write_bytes(sample)
+    summary = summary_of(begun(tmp_path / "run", tmp_path / "sample.png", bundle, mpp=0.25).analyse().write())
+    analysis = analyse(sample, bundle, max_pixels=MAX_PIXELS, mpp=0.25)
+    manifest = bundle.manifest
+    assert summary.cells == len(analysis.cells.areas_px)
+    assert summary.quality == present.quality_out(analysis.quality)
+    assert summary.label == present.label_out(analysis.label, manifest.image_level)
+    assert summary.clusters == present.clusters_out(analysis.proportions, analysis.label, manifest)
+    assert summary.outliers == present.outliers_out(analysis.proportions)
+    assert (summary.tiles, summary.regions, summary.patient) == (1, [], "P-1")
+
+
+def nothing_found(folder, bundle, pixels, **options):
+    (folder / "a.png").write_bytes(encoded(pixels))
+    written = begun(folder / "run", folder / "a.png", bundle, **options).analyse().write()
+    assert pq.read_table(written / "cells.parquet").num_rows == 0
+    features = json.loads((written / "cells.geojson").read_bytes())["features"]
+    assert all(feature["properties"]["objectType"] == "annotation" for feature in features)
+    assert (tifffile.imread(written / "density.tif") == 0).all()
+    summary = summary_of(written)
+    assert (summary.cells, summary.label.value) == (0, "indeterminate")
+    assert all(cluster.proportion is None for cluster in summary.clusters)
+    assert summary.label.reason in html.unescape((written / "report.html").read_text(encoding="utf-8"))
+    return summary
+
+
+def test_grey_slide_is_told_with_its_reason(tmp_path, bundle):
+    summary = nothing_found(tmp_path, bundle, np.full((300, 400, 3), 120, np.uint8))
+    assert summary.tiles == 0
+    assert "Haematoxylin and eosin cannot be told apart" in summary.label.reason
+
+
+def test_region_without_a_nucleus_is_told_with_its_reason(tmp_path, bundle):
+    between = {"type": "Polygon", "coordinates": [[[0, 0], [8, 0], [8, 8], [0, 8], [0, 0]]]}
+    (tmp_path / "r.json").write_text(json.dumps({"type": "Feature", "geometry": between, "properties": {}}))
+    summary = nothing_found(tmp_path, bundle, drawn_pixels(300, 200), regions=tmp_path / "r.json")
+    assert (summary.tiles, [region.cells for region in summary.regions]) == (1, [0])
+    assert summary.label.reason.startswith("No cell was counted")
+
+
+def test_cluster_without_cells_is_told_as_such(tmp_path, bundle):
+    (tmp_path / "a.png").write_bytes(encoded(drawn_pixels(240, 200)))
+    written = begun(tmp_path / "run", tmp_path / "a.png", bundle).analyse().write()
+    summary = summary_of(written)
+    empty = [cluster.cluster for cluster in summary.clusters if cluster.count == 0]
+    assert empty
+    table = pq.read_table(written / "cells.parquet")
+    for k in empty:
+        assert table[f"nearest_um_{k}"].null_count == len(table)
+        assert all(pair.median_um is None for pair in summary.neighbours if k in (pair.cluster, pair.other))
+        assert summary.islands[k].share is None
+        assert (written / f"density-{k}.png").stat().st_size > 0

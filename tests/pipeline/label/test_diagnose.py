@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+from app.pipeline.label.diagnose import diagnose, possible_labels
+from app.pipeline.manifest import Calibration, Conformal, ImageLevel
+
+ALL_IN_0 = np.array([1.0, 0, 0, 0, 0])
+"""Score .75."""
+
+
+def with_limits(model: ImageLevel, max_normal, min_abnormal) -> ImageLevel:
+    conformal = model.conformal.model_copy(update={"max_normal": max_normal, "min_abnormal": min_abnormal})
+    return model.model_copy(update={"conformal": conformal})
+
+
+def test_contributions_and_bias_sum_to_the_score(manifest):
+    # weights (1, −1, 2, 0, 0.5), bias −0.25
+    evidence = diagnose(np.array([0.2, 0.1, 0.3, 0.3, 0.1]), 100, manifest.image_level).evidence
+    np.testing.assert_allclose(evidence.contributions, [0.2, -0.1, 0.6, 0.0, 0.05])
+    assert evidence.score == pytest.approx(0.5)
+    assert evidence.contributions.sum() + manifest.image_level.svm.bias == pytest.approx(evidence.score, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("proportions", "score", "value"),
+    [
+        ([1, 0, 0, 0, 0], 0.75, "abnormal"),
+        ([0, 1, 0, 0, 0], -1.25, "normal"),
+        ([0.25, 0, 0, 0.75, 0], 0.0, "normal"),
+    ],
+)
+def test_label_is_abnormal_above_zero_only(manifest, proportions, score, value):
+    label = diagnose(np.array(proportions, float), 100, manifest.image_level)
+    assert label.evidence.score == pytest.approx(score)
+    assert label.value == value
+
+
+@pytest.mark.parametrize(
+    ("proportions", "kmeans"),
+    [([0.6, 0, 0, 0, 0.4], "abnormal"), ([0.4, 0, 0, 0, 0.6], "normal"), ([0, 0, 0.8, 0, 0.2], "normal")],
+)
+def test_kmeans_takes_the_nearest_centre(manifest, proportions, kmeans):
+    assert diagnose(np.array(proportions, float), 100, manifest.image_level).evidence.kmeans == kmeans
+
+
+def test_disagreement_with_kmeans_far_from_the_boundary_is_said(manifest):
+    label = diagnose(np.array([0, 0, 0.5, 0, 0.5]), 100, manifest.image_level)
+    assert (label.value, label.evidence.kmeans) == ("abnormal", "normal")
+    assert "says normal" in label.reason
+
+
+@pytest.mark.parametrize(
+    ("score", "max_normal", "min_abnormal", "possible"),
+    [
+        (0.0, 0.1, 0.2, ("normal",)),
+        (0.1, 0.1, 0.2, ("normal",)),
+        (0.15, 0.1, 0.2, ()),
+        (0.2, 0.1, 0.2, ("abnormal",)),
+        (0.15, 0.2, 0.1, ("normal", "abnormal")),
+        (5.0, None, 0.2, ("normal", "abnormal")),
+        (-5.0, 0.1, None, ("normal", "abnormal")),
+    ],
+)
+def test_a_label_is_possible_on_its_side_of_its_limit(score, max_normal, min_abnormal, possible):
+    examples = {"normal": 20, "abnormal": 20}
+    limits = Conformal(coverage=0.9, max_normal=max_normal, min_abnormal=min_abnormal, examples=examples)
+    assert possible_labels(score, limits) == possible
+
+
+def test_no_label_where_both_are_possible(manifest):
+    label = diagnose(ALL_IN_0, 100, with_limits(manifest.image_level, 1.0, -1.0))
+    assert label.value == "indeterminate"
+    assert label.evidence.conformal == ("normal", "abnormal")
+    assert "90% coverage both labels are possible." in label.reason
+
+
+def test_no_label_from_too_few_examples(manifest):
+    label = diagnose(ALL_IN_0, 100, with_limits(manifest.image_level, None, 0.2))
+    assert label.value == "indeterminate"
+    assert "so few examples" in label.reason
+
+
+@pytest.mark.parametrize(
+    ("proportions", "value"), [([1, 0, 0, 0, 0], "abnormal"), ([0, 0, 0.5, 0, 0.5], "indeterminate")]
+)
+def test_between_the_limits_kmeans_must_agree(manifest, proportions, value):
+    """Scores .75 and 1, both above 0 and below what abnormal ones have; k-means says abnormal and normal."""
+    label = diagnose(np.array(proportions), 100, with_limits(manifest.image_level, 0.1, 2.0))
+    assert label.evidence.conformal == ()
+    assert label.value == value
+
+
+def test_no_label_where_the_svm_says_what_the_examples_do_not(manifest):
+    """Score .75 is above 0, but normal examples reach 1 and abnormal ones begin at 2."""
+    label = diagnose(ALL_IN_0, 100, with_limits(manifest.image_level, 1.0, 2.0))
+    assert label.evidence.conformal == ("normal",)
+    assert label.value == "indeterminate"
+
+
+@pytest.mark.parametrize(("n_cells", "value"), [(9, "indeterminate"), (10, "abnormal"), (11, "abnormal")])
+def test_too_few_cells_give_no_label_but_keep_their_numbers(manifest, n_cells, value):
+    label = diagnose(ALL_IN_0, n_cells, manifest.image_level)
+    assert label.value == value
+    assert label.evidence.score == pytest.approx(0.75)
+    assert label.evidence.kmeans == "abnormal"
+    assert str(n_cells) in label.reason
+    if value == "indeterminate":
+        assert "10" in label.reason
+
+
+def test_no_cells_give_no_label_and_no_numbers(manifest):
+    label = diagnose(None, 0, manifest.image_level, ["It is white."])
+    assert (label.value, label.evidence) == ("indeterminate", None)
+    assert label.reason.endswith("It is white.")
+
+
+def test_every_doubt_is_named_and_prevents_a_label(manifest):
+    label = diagnose(ALL_IN_0, 3, manifest.image_level, ["It is blurred.", "It is grey."])
+    assert label.value == "indeterminate"
+    assert label.reason == "3 cells were counted; a label needs at least 10. It is blurred. It is grey."
+    assert label.evidence.score == pytest.approx(0.75)
+
+
+def test_probability_is_platts_sigmoid_of_the_score(manifest):
+    tiles = {"normal": 30, "abnormal": 25}
+    calibration = Calibration(slope=2.0, intercept=-0.5, tiles=tiles)
+    model = manifest.image_level.model_copy(update={"calibration": calibration})
+    # Score .75: log odds 2 · .75 − .5 = 1.
+    assert diagnose(ALL_IN_0, 100, model).evidence.probability == pytest.approx(1 / (1 + np.exp(-1)))
+    assert diagnose(ALL_IN_0, 100, model, ["It is blurred."]).evidence.probability is None
+    assert diagnose(ALL_IN_0, 100, manifest.image_level).evidence.probability is None
+    steep = model.model_copy(update={"calibration": Calibration(slope=1e5, intercept=0, tiles=tiles)})
+    assert diagnose(ALL_IN_0, 100, steep).evidence.probability == 1

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from app.pipeline.networks.torch_nets import MAP_STATISTICS, ClusterNet, CriticQ, Surprise
+from training.bundle.folding import fold_pooling, pooled_conv
+
+
+@pytest.fixture
+def q():
+    torch.manual_seed(0)
+    net = ClusterNet(CriticQ(6, 3), Surprise(MAP_STATISTICS * 6, 4, 3)).eval()
+    net.surprise.projection.normal_()
+    net.surprise.whitening.normal_()
+    return net
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (3, 1)])
+def test_pooled_convolution_is_the_mean_of_four(kernel, padding):
+    torch.manual_seed(1)
+    conv, x = nn.Conv2d(2, 5, kernel, padding=padding), torch.randn(3, 2, 8, 8)
+    torch.testing.assert_close(pooled_conv(conv)(x), functional.avg_pool2d(conv(x), 2), rtol=1e-5, atol=1e-6)
+
+
+def test_one_by_one_kernel_is_spread_evenly():
+    conv = nn.Conv2d(1, 1, 1)
+    with torch.no_grad():
+        conv.weight.fill_(8.0)
+    assert pooled_conv(conv).weight.flatten().tolist() == [2.0, 2.0, 2.0, 2.0]
+
+
+def test_folded_q_says_the_same_and_pools_nothing(q):
+    x = torch.rand(7, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        for found, expected in zip(fold_pooling(q)(x), q(x), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_q_itself_is_left_as_it_was(q):
+    before = {name: value.clone() for name, value in q.state_dict().items()}
+    folded = fold_pooling(q)
+    with torch.no_grad():
+        folded.trunk.blocks[2].conv1.weight.zero_()
+    assert all(np.array_equal(before[name], value) for name, value in q.state_dict().items())

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+
+from app.pipeline.bundle.load import read_manifest
+from app.pipeline.manifest import Metrics
+from training.bundle.gates import GATES, failed_gates
+from training.cells import sample_tile
+from training.study.report import render
+
+
+def metrics(loss_q=0.1, share=0.2, fidelity=0.99, diversity=0.8, rotation_agreement=0.95):
+    """Five clusters, the last of them as asked."""
+    good = {"share": 0.2, "fidelity": 1.0, "diversity": 1.0}
+    return Metrics.model_validate(
+        {
+            "loss_q": loss_q,
+            "rotation_agreement": rotation_agreement,
+            "clusters": [good] * 4 + [{"share": share, "fidelity": fidelity, "diversity": diversity}],
+            "onnx_max_difference": 0.0,
+            "image_level": {},
+        }
+    )
+
+
+def test_good_figures_pass_every_gate():
+    assert failed_gates(metrics()) == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "passes", "fails"),
+    [
+        ("loss_q", 0.1999, 0.2),
+        ("share", 0.03, 0.0299),
+        ("fidelity", 0.95, 0.9499),
+        ("diversity", 0.5, 0.4999),
+        ("rotation_agreement", 0.9, 0.8999),
+    ],
+)
+def test_each_gate_stands_where_the_specification_put_it(figure, passes, fails):
+    assert failed_gates(metrics(**{figure: passes})) == []
+    (failure,) = failed_gates(metrics(**{figure: fails}))
+    assert failure.startswith(GATES[figure].title)
+    assert GATES[figure].wanted in failure
+
+
+def test_cluster_too_small_to_measure_its_diversity_does_not_pass():
+    assert len(failed_gates(metrics(diversity=None))) == 1
+
+
+def test_collapsed_model_fails_several_gates():
+    assert len(failed_gates(metrics(loss_q=1.61, share=0.0, fidelity=0.0, diversity=None))) == 4
+
+
+RESULTS = {
+    "detection": {
+        "paper": {
+            "tune": {"precision": 0.8, "recall": 0.7, "f1": 0.747, "found": 100, "truth": 120},
+            "test": {
+                "precision": 0.886,
+                "recall": 0.731,
+                "f1": 0.801,
+                "recall_code_1": 0.75,
+                "found": 50,
+                "truth": 61,
+                "seconds": 0.5,
+            },
+        }
+    },
+    "segmentation": {
+        "monuseg": {
+            "paper": {
+                "iou": 0.56,
+                "f1": 0.7,
+                "dice": 0.779,
+                "aji": 0.4,
+                "pq": 0.3,
+                "matched": 5,
+                "found": 6,
+                "truth": 7,
+                "tiles": 13,
+                "seconds": 1.25,
+            }
+        }
+    },
+    "quality": {
+        "references": {},
+        "conditions": {
+            "test": {
+                "fog": {
+                    "wanted": ["blurred", "saturated"],
+                    "tile": {"views": 1, "right": 1.0, "flags": {"blurred": 1.0, "saturated": 0.0}},
+                    "crop": {"views": 3, "right": 0.667, "flags": {"blurred": 0.333, "saturated": 0.333}},
+                },
+                "a cat": {"wanted": [], "picture": {"views": 1, "right": 0.5, "flags": {"blurred": 0, "saturated": 0}}},
+            }
+        },
+        "false_alarms": {"test": {"crops": 136, "any": 0.0074, "flags": {"blurred": 0.0074, "saturated": 0.0}}},
+    },
+}
+
+
+def test_report_says_what_was_measured_and_nothing_else(shipped_bundle):
+    manifest, _ = read_manifest(shipped_bundle)
+    text = render(RESULTS, manifest)
+    assert "| paper | test | 0.886 | 0.731 | 0.801 | 0.750 | 50 | 61 | 0.50 |" in text
+    assert "| paper | 0.560 | 0.700 | 0.779 | 0.400 | 0.300 | 5 | 6 | 7 | 1.25 |" in text
+    assert "`monuseg` (tiles: 13)" in text
+    assert "| test | 136 | 0.007 | 0.007 | 0.000 |" in text
+    assert "| fog | blurred or saturated | 1.00 | 0.67 | – | 0.50 | 0.25 |" in text
+    assert "| a cat | none | – | – | 0.50 | 0.00 | 0.00 |" in text
+    assert f"{manifest.metrics.loss_q:.3f}" in text
+    assert f"{manifest.training.iterations} generator iterations" in text
+    assert manifest.image_level.label_basis in text
+    for k, cluster in enumerate(manifest.metrics.clusters):
+        assert f"| {k} | {cluster.share:.3f} | {cluster.fidelity:.3f} |" in text
+    for gate in GATES.values():
+        assert gate.title in text
+    assert "None" not in text
+    assert "{" not in text
+
+
+def test_each_evaluation_stands_with_its_command(shipped_bundle):
+    text = render(RESULTS, read_manifest(shipped_bundle)[0])
+    for name in RESULTS:
+        assert f"`python -m training evaluate {name} " in text
+
+
+def test_masks_are_called_tuning_data(shipped_bundle):
+    text = render(RESULTS, read_manifest(shipped_bundle)[0])
+    assert "not held-out figures" in text[text.index("## Segmentation") : text.index("### `monuseg`")]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_what_was_not_measured_is_left_out(name, shipped_bundle):
+    text = render({name: RESULTS[name]}, read_manifest(shipped_bundle)[0])
+    assert [other for other in RESULTS if f"training evaluate {other}" in text] == [name]
+
+
+def test_figure_that_was_not_measured_is_a_dash(shipped_bundle):
+    text = render(RESULTS, read_manifest(shipped_bundle)[0])
+    assert "| paper | tune | 0.800 | 0.700 | 0.747 | – | 100 | 120 | – |" in text
+
+
+def test_report_of_a_cluster_without_diversity_has_a_dash(shipped_bundle):
+    manifest, _ = read_manifest(shipped_bundle)
+    figures = manifest.metrics.clusters[0].model_copy(update={"diversity": None})
+    clusters = (figures, *manifest.metrics.clusters[1:])
+    changed = manifest.model_copy(update={"metrics": manifest.metrics.model_copy(update={"clusters": clusters})})
+    assert f"| 0 | {figures.share:.3f} | {figures.fidelity:.3f} | – |" in render({}, changed)
+
+
+def test_tables_of_the_report_are_well_formed(shipped_bundle):
+    columns = 0
+    for line in render(RESULTS, read_manifest(shipped_bundle)[0]).splitlines():
+        found = line.count("|") if line.startswith("|") else 0
+        assert found in (columns, 0) or columns == 0, line
+        columns = found
+
+
+def test_sample_tile_is_drawn_from_cells_and_a_seed(cells):
+    many = np.tile(cells.crops, (2, 1, 1, 1))
+    first, again, other = (sample_tile.draw_tile(many, seed) for seed in (0, 0, 1))
+    assert first.shape == (512, 512, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_white_cells_leave_the_background_as_it_is():
+    blank = sample_tile.draw_tile(np.full((144, 32, 32, 3), 255, np.uint8))
+    np.testing.assert_array_equal(blank, sample_tile.draw_tile(np.zeros((0, 32, 32, 3), np.uint8)))

@@ -1,0 +1,80 @@
+import numpy as np
+import torch
+
+from app.pipeline.crops import to_network
+from training.gan.sampler import CropSampler, mirror, rotate, tint
+
+
+def rotations(crop):
+    return [torch.rot90(crop, quarter, dims=(1, 2)) for quarter in range(4)]
+
+
+def test_each_crop_is_turned_by_its_own_multiple_of_90_degrees():
+    batch = torch.rand(200, 3, 8, 8)
+    turned = rotate(batch, torch.Generator().manual_seed(0))
+    pairs = zip(batch, turned, strict=True)
+    turns = [[torch.equal(after, way) for way in rotations(before)].index(True) for before, after in pairs]
+    assert min(np.bincount(turns, minlength=4)) > 25
+
+
+def test_gradients_find_their_way_back_through_a_turn():
+    batch = torch.rand(6, 3, 4, 4, requires_grad=True)
+    weight = torch.zeros(6, 3, 4, 4)
+    weight[:, :, 0, 0] = 1
+    (rotate(batch, torch.Generator().manual_seed(3)) * weight).sum().backward()
+    corners = batch.grad[:, :, ::3, ::3]
+    assert torch.equal(corners.sum(dim=(2, 3)), torch.ones(6, 3))
+    assert batch.grad.sum() == corners.sum()
+
+
+def test_batches_hold_crops_of_the_set_or_their_rotations():
+    crops = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    known = {
+        way.numpy().tobytes(): i for i, crop in enumerate(to_network(crops)) for way in rotations(torch.tensor(crop))
+    }
+    sample = CropSampler(crops, np.arange(7), 64, torch.Generator().manual_seed(0), torch.device("cpu"))
+    batches = [sample() for _ in range(4)]
+    drawn = torch.cat([batch for batch, _ in batches])
+    assert drawn.shape == (256, 3, 32, 32)
+    assert drawn.dtype == torch.float32
+    found = [known[cell.contiguous().numpy().tobytes()] for cell in drawn]
+    assert min(np.bincount(found, minlength=7)) > 15
+    assert found == torch.cat([anchors for _, anchors in batches]).tolist()
+
+
+def test_same_generator_gives_the_same_batches(cells):
+    first, again, other = (
+        CropSampler(cells.crops, np.zeros(120, int), 8, torch.Generator().manual_seed(seed), torch.device("cpu"))
+        for seed in (1, 1, 2)
+    )
+    for _ in range(3):
+        batch = first()[0]
+        assert torch.equal(batch, again()[0])
+        assert not torch.equal(batch, other()[0])
+
+
+def test_half_the_crops_are_mirrored():
+    batch = torch.rand(400, 3, 4, 4)
+    mirrored = mirror(batch, torch.Generator().manual_seed(0))
+    ways = [
+        [torch.equal(after, before), torch.equal(after, before.flip(2))]
+        for before, after in zip(batch, mirrored, strict=True)
+    ]
+    assert all(map(any, ways))
+    assert 150 < sum(same for same, _ in ways) < 250
+
+
+def test_tint_scales_optical_density_of_each_channel_by_one_factor():
+    transmission = torch.rand(5, 3, 8, 8, dtype=torch.float64) * 0.9 + 0.05
+    tinted = (tint(transmission * 2 - 1, 0.3, torch.Generator().manual_seed(1)) + 1) / 2
+    factor = tinted.log() / transmission.log()
+    assert torch.allclose(factor, factor[:, :, :1, :1].expand_as(factor))
+    assert factor.std() > 0.1
+
+
+def test_tint_leaves_white_white_and_black_finite():
+    batch = torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2).expand(4, 3, 1, 2)
+    tinted = tint(batch, 0.5, torch.Generator().manual_seed(1))
+    assert torch.equal(tinted[..., 1], batch[..., 1])
+    assert tinted.isfinite().all()
+    assert torch.equal(tint(batch, 0.0, torch.Generator())[..., 1], batch[..., 1])

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from tests.training.drawn_cells import N_TILES, ByGrey, labelled
+from training.study.protocols.classification import ClassificationTask, evaluate_classification, split_by_tile
+from training.study.records import Records
+from training.study.systems.cell_systems import MissingSystemError
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_tile_is_on_both_sides_of_the_split(seed):
+    cells = labelled()
+    training, test = split_by_tile(cells, seed)
+    tiles = [set(cells.located.tile_index[side]) for side in (training, test)]
+    assert not tiles[0] & tiles[1]
+    assert len(tiles[1]) == N_TILES / 5
+    assert len(training) + len(test) == len(cells.types)
+
+
+def test_split_depends_on_the_seed_alone():
+    splits = [split_by_tile(labelled(), seed)[1] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(splits[0], splits[1])
+    assert not np.array_equal(splits[0], splits[2])
+
+
+def test_features_that_tell_types_apart_are_recorded_as_such(tmp_path):
+    made, seen = [], []
+
+    def find(name):
+        if name != "grey":
+            raise MissingSystemError(f"'{name}' cannot be run here")
+        return lambda seed: made.append(ByGrey(seed)) or made[-1]
+
+    records, cells = Records(tmp_path / "classification.json"), labelled()
+    task = ClassificationTask(("missing", "grey"), (0, 1))
+    for _ in range(2):
+        evaluate_classification({"drawn": cells}, task, records, print, lambda *found: seen.append(found), find)
+    assert len(made) == len(seen) == len(records.read()) == 2
+    for system, (record, predicted) in zip(made, seen, strict=True):
+        assert record["precision"] == record["recall"] == record["f1"] == 1
+        assert record["dimensions"] == 3
+        assert record["training_cells"] == len(system.seen) == 96
+        assert record["test_cells"] == len(predicted.cells) == 24
+        np.testing.assert_array_equal(predicted.types, cells.types[predicted.cells])
+        on_test = cells.located.crops[predicted.cells]
+        assert not {crop.tobytes() for crop in system.seen} & {crop.tobytes() for crop in on_test}

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from tests.training.drawn_cells import CELLS_PER_TILE, ByGrey, located
+from training.cells.labelled_tiles import LabelledTiles, split_into_blocks
+from training.cells.located import LocatedCells
+from training.study.protocols.image_label import (
+    KMEANS,
+    SVM,
+    SVM_DENSITY,
+    SVM_SOFT,
+    ImageLabelTask,
+    evaluate_image_label,
+    evaluate_whole_tiles,
+    mean_by_tile,
+)
+from training.study.records import Records
+from training.study.systems.tile_heads import TileFold, by_kmeans, by_svm, score
+
+N_TILES = 32
+POSITIVE = np.repeat([1, 0], N_TILES // 2)
+
+
+@pytest.fixture
+def tiles():
+    """The positive ones are two thirds dark cells, the others a third."""
+    cells, _ = located(N_TILES, np.where(POSITIVE, 0.67, 0.33))
+    order = np.tile(np.arange(N_TILES // 2), 2)
+    return LabelledTiles(cells, POSITIVE, split_into_blocks(order, POSITIVE), tuple(map(str, range(N_TILES))))
+
+
+def test_proportions_that_tell_tiles_apart_are_recorded_as_such(tiles, tmp_path):
+    made = []
+
+    def find(name):
+        return lambda n_clusters, seed: made.append(ByGrey(n_clusters, seed)) or made[-1]
+
+    records = Records(tmp_path / "image_label.json")
+    for _ in range(2):
+        evaluate_image_label("drawn", tiles, ImageLabelTask(("grey",), (3,), (2,), 200), records, print, find)
+    found = records.read()
+    assert len(made) == 4
+    assert [(record["head"], record["fold"]) for record in found] == sorted(
+        (head, fold) for head in (KMEANS, SVM, SVM_DENSITY, SVM_SOFT) for fold in range(4)
+    )
+    for record in found:
+        assert record["f1"] == record["auc"] == 1
+        assert record["training_cells"] == 200
+        assert record["test_tiles"] == N_TILES / 4
+
+
+def test_nothing_is_learned_from_the_cells_of_a_test_tile(tiles, tmp_path):
+    made = []
+
+    def find(name):
+        return lambda n_clusters, seed: made.append(ByGrey(n_clusters, seed)) or made[-1]
+
+    task = ImageLabelTask(("grey",), (0,), (2,), 10**6)
+    evaluate_image_label("drawn", tiles, task, Records(tmp_path / "image_label.json"), print, find)
+    for fold, system in enumerate(made):
+        of_fold = tiles.located.crops[tiles.blocks[tiles.located.tile_index] == fold]
+        assert not {crop.tobytes() for crop in system.seen} & {crop.tobytes() for crop in of_fold}
+        assert len(system.seen) == CELLS_PER_TILE * N_TILES * 3 / 4
+
+
+def test_whole_tiles_are_recorded_beside_them(tiles, tmp_path):
+    records = Records(tmp_path / "image_label.json")
+    features = POSITIVE[:, None] + np.random.default_rng(0).normal(0, 0.1, (N_TILES, 7))
+    evaluate_whole_tiles("drawn", features, tiles, records)
+    assert [record["fold"] for record in records.read()] == [0, 1, 2, 3]
+    assert {record["auc"] for record in records.read()} == {1.0}
+    assert {record["dimensions"] for record in records.read()} == {7}
+
+
+def test_tile_without_cells_is_all_zeros():
+    cells = LocatedCells(np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 0, 2]), np.zeros((3, 2)))
+    values = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    np.testing.assert_array_equal(mean_by_tile(values, cells, 3), [[0.5, 0.5], [0, 0], [0, 1]])
+
+
+def test_scores_of_four_tiles_are_those_worked_out_by_hand():
+    figures = score(np.array([1, 1, 0, 0]), np.array([2.0, -1.0, 1.0, -3.0]))
+    # One of two called positive is, one of two positives is found; 3 of 4 pairs are in order.
+    assert figures == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "auc": 0.75}
+
+
+@pytest.mark.parametrize("head", [by_svm, by_kmeans])
+def test_heads_know_no_label_of_a_test_tile(head):
+    random = np.random.default_rng(0)
+    positive = np.tile([0, 1], 20)
+    blocks = np.repeat(np.arange(4), 10)
+    features = positive[:, None] + random.normal(0, 0.2, (40, 3))
+    right = head(TileFold(features, positive, blocks, 2, 0))
+    swapped = np.where(blocks == 2, 1 - positive, positive)
+    assert right["auc"] == 1
+    assert head(TileFold(features, swapped, blocks, 2, 0))["auc"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("head", [by_svm, by_kmeans])
+def test_tiles_that_are_all_alike_are_told_apart_by_chance(head):
+    """As those of a clusterer that puts all cells into one cluster are."""
+    fold = TileFold(np.ones((40, 3)), np.tile([0, 1], 20), np.repeat(np.arange(4), 10), 2, 0)
+    assert head(fold)["auc"] == 0.5

@@ -1,0 +1,87 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from app.pipeline.networks.torch_nets import Trunk
+from tests.training.drawn_cells import located
+from training.study.systems import marrowscope_system as module
+from training.study.systems.marrowscope_system import Ours, PaperRecipe, block_features, variants
+
+TINY = {"channels": 8, "anchor_steps": 100, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Crops of dark and pale cells, and which are dark."""
+    cells, dark = located()
+    return cells.crops, dark
+
+
+@pytest.fixture(scope="module")
+def fitted(drawn):
+    system = Ours(2, 0, **TINY)
+    system.fit(drawn[0])
+    return system
+
+
+def test_q_tells_what_a_glance_tells(fitted, drawn):
+    crops, dark = drawn
+    clusters = fitted.clusters(crops)
+    assert max((clusters == dark).mean(), (clusters != dark).mean()) > 0.95
+    assert fitted.notes()["agrees_with_anchors"] > 0.95
+
+
+def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, drawn):
+    crops = drawn[0][:7]
+    probabilities = fitted.probabilities(crops)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert np.array_equal(probabilities.argmax(axis=1), fitted.clusters(crops))
+    assert fitted.features(crops).shape == (7, 64 * 8)
+
+
+def test_same_seed_same_clusters(fitted, drawn):
+    again = Ours(2, 0, **TINY)
+    again.fit(drawn[0])
+    assert np.array_equal(again.probabilities(drawn[0]), fitted.probabilities(drawn[0]))
+
+
+def test_feature_at_full_size_is_the_papers():
+    """Four maps of 128 channels, pooled to 4 × 4: 8,192 (§IV-C)."""
+    trunk = Trunk(128)
+    crop = torch.randn(1, 3, 32, 32)
+    features = block_features(trunk, crop)
+    assert features.shape == (1, 8192)
+    assert features[0, 0] == nn.functional.max_pool2d(trunk.blocks[0](crop), 4)[0, 0, 0, 0]
+
+
+def test_paper_recipe_trains_the_gan_and_says_how_far(drawn, monkeypatch):
+    few = partial(replace, channels=8, batch_size=4, generator_iterations=2, checkpoint_every=2)
+    loop = module.training_loop
+    monkeypatch.setattr(module, "training_loop", lambda config, *rest: loop(few(config), *rest))
+    system = PaperRecipe(2, 0)
+    assert system.config.anchor_steps == 0
+    system.fit(drawn[0])
+    assert set(system.clusters(drawn[0])) <= {0, 1}
+    assert system.notes()["generator_iterations"] == 2
+
+
+def test_variants_differ_from_ours_in_what_they_name():
+    made = {name: system(5, 1).config for name, system in variants().items()}
+    of_ours = made.pop("ours")
+    assert of_ours == Ours(5, 1).config
+    assert made["without stain jitter"] == replace(of_ours, stain_jitter=0.0)
+    assert made["128 channels, as wide as the paper's"] == replace(of_ours, channels=128)
+    assert made["without anchors: Q of the GAN"].anchor_steps == 0
+    assert len(set(made.values()) | {of_ours}) == len(variants())
+
+
+def test_features_do_not_depend_on_how_a_cell_lay(fitted):
+    """A long nucleus, dark at one end."""
+    crop = np.full((1, 32, 32, 3), 255, np.uint8)
+    crop[0, 12:20, 6:26] = np.linspace(60, 200, 20, dtype=np.uint8)[:, None]
+    lying, standing = (fitted.features(np.ascontiguousarray(one)) for one in (crop, np.rot90(crop, axes=(1, 2))))
+    assert np.abs(lying - standing).mean() < 0.1 * np.abs(lying).mean()

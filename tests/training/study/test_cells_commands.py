@@ -1,0 +1,92 @@
+"""From cells to the report, by the commands, with systems that take no time."""
+
+import json
+import sys
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.training.drawn_cells import ByGrey, labelled, located
+from training import __main__ as command_line
+from training.cells.labelled_tiles import LabelledTiles, split_into_blocks
+from training.study import cells_commands as evaluate_cells_commands
+from training.study.systems import cell_systems
+
+GREY = cell_systems.Entry("by grey", "tests.training.drawn_cells", "ByGrey")
+POSITIVE = np.repeat([1, 0], 16)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    for entries in (cell_systems.CLUSTERERS, cell_systems.DESCRIBERS):
+        monkeypatch.setitem(entries, "ours", GREY)
+    labelled().save(tmp_path / "drawn")
+    cells, _ = located(32, np.where(POSITIVE, 0.67, 0.33))
+    blocks = split_into_blocks(np.tile(np.arange(16), 2), POSITIVE)
+    LabelledTiles(cells, POSITIVE, blocks, tuple(map(str, range(32)))).save(tmp_path / "tiles")
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        return ended.value.code
+
+    return command
+
+
+def test_what_the_commands_measure_is_reported(results, run, tmp_path, shipped_bundle):
+    of_ours = ("--system", "ours", "--seeds", 2)
+    for name in ("clustering", "n-clusters", "classification"):
+        assert run("evaluate", name, tmp_path / "drawn", results, *of_ours) == 0
+    assert run("evaluate", "image-label", tmp_path / "tiles", results, "--clusters", 2, *of_ours) == 0
+    records = json.loads((results / "clustering.json").read_text())
+    assert [(record["n_clusters"], record["seed"]) for record in records] == [(k, s) for k in (4, 5, 6) for s in (0, 1)]
+
+    document = tmp_path / "results.md"
+    assert run("report", results, document, "--bundle", shipped_bundle) == 0
+    text = document.read_text(encoding="utf-8")
+    assert "| by grey | 1.000 ± 0.000 |" in text
+    assert "| `drawn` | by grey | 1.000 ± 0.000 | 1.000 ± 0.000 | 1.000 ± 0.000 |" in text
+    assert "| by grey | SVM on proportions | 2 | **1.000** ± 0.000 |" in text
+    assert "](figures/classification-drawn.png)" in text
+    assert (tmp_path / "figures" / "classification-drawn.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["clustering", "classification"])
+def test_unknown_system_is_an_error_before_anything_is_run(results, run, tmp_path, command, capsys):
+    assert run("evaluate", command, tmp_path / "drawn", results, "--system", "ours", "--system", "theirs") == 1
+    assert "'theirs'" in " ".join(capsys.readouterr().err.split())
+    assert not results.exists()
+
+
+def test_ablation_takes_over_what_was_measured_of_ours(results, run, tmp_path, monkeypatch):
+    made = []
+
+    def create(name, n_clusters, seed):
+        made.append(name)
+        return ByGrey(n_clusters, seed)
+
+    variants = {name: partial(create, name) for name in ("ours", "without a part")}
+    monkeypatch.setattr(evaluate_cells_commands, "VARIANTS", SimpleNamespace(load=lambda: lambda: variants))
+    assert run("evaluate", "clustering", tmp_path / "drawn", results, "--system", "ours", "--seeds", 1) == 0
+    assert run("evaluate", "ablation", tmp_path / "drawn", results, "--seeds", 1) == 0
+    assert made == ["without a part"]
+    records = json.loads((results / "ablation.json").read_text())
+    assert [record["system"] for record in records] == ["ours", "without a part"]
+
+
+def test_purity_is_scored_while_the_gan_learns_and_the_figure_says_of_what(results, run, tmp_path):
+    assert run("evaluate", "purity", tmp_path / "drawn", tmp_path / "run", "--config", "smoke", "--every", 3) == 0
+    scores = [json.loads(line) for line in (tmp_path / "run" / "purity.jsonl").read_text().splitlines()]
+    assert [score["iteration"] for score in scores] == [3, 6]
+    assert all(0.5 <= score["purity"] <= 1 for score in scores)
+    assert run("evaluate", "figure", "curves", tmp_path / "run", results) == 0
+    about = json.loads((results / "figures.json").read_text())["curves"]
+    assert (about["set"], about["channels"], about["seed"]) == ("drawn", 8, 0)
+    assert (tmp_path / "figures" / "curves.png").is_file()

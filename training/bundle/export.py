@@ -1,0 +1,287 @@
+"""A finished run → a bundle: ONNX, safetensors, golden pair, sample, manifest. A bundle that fails is not written."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from app import __version__
+from app.pipeline.bundle.load import MANIFEST, Golden, load_bundle, read_manifest
+from app.pipeline.crops import CROP_PX, from_network, to_network
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.fast_network import FastNetwork
+from app.pipeline.manifest import (
+    FILES,
+    GENERATOR_ONNX,
+    GOLDEN_CELLS,
+    GOLDEN_EXPECTED,
+    NAME_PATTERN,
+    Q_FAST_ONNX,
+    Q_ONNX,
+    SAMPLE,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    ClusterNames,
+    Manifest,
+)
+from app.pipeline.networks.backends import Backend, OnnxBackend
+from app.pipeline.networks.torch_backend import TorchBackend
+from app.pipeline.networks.torch_nets import ClusterNet, CriticQ, Generator
+from app.pipeline.prototypes import draw_noise, join_latent
+from app.pipeline.types import Float32Array, UInt8Array
+from training.bundle.fast_network import NoFastNetwork, make_fast
+from training.bundle.folding import fold_pooling
+from training.bundle.gates import failed_gates
+from training.bundle.outliers import FittedOutliers
+from training.bundle.to_onnx import write_onnx
+from training.cells.extract import Cells, as_png
+from training.cells.quality_reference import fit_reference
+from training.cells.sample_tile import draw_tile
+from training.config import Config, as_dict
+from training.files import whole_file
+from training.whole_directory import whole_directory
+
+log = logging.getLogger(__name__)
+
+MAX_ONNX_DIFFERENCE = 1e-4
+GOLDEN_TOLERANCE = 2e-3
+"""Room for another processor's rounding; a wrong weight moves outputs by far more."""
+GOLDEN_PER_CLUSTER = 4
+SAMPLE_CELLS = 200
+LIBRARIES = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "opencv-python-headless",
+)
+BUNDLE_LICENCE = "Apache-2.0 for the weights; see data for the terms of what they were trained on"
+
+
+class ExportError(Exception):
+    """The bundle cannot be written as asked; nothing was written, and what was there is still there."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a bundle is made of.
+
+    Attributes:
+        config: the run's configuration.
+        cells: the cells it was trained on.
+        generator: G, in evaluation mode, on the CPU.
+        critic: holds Q; likewise.
+        iterations: generator iterations done.
+        checks: result of `check_model`.
+        image_level: result of `fit_image_level`.
+        outliers: result of `fit_outliers`.
+    """
+
+    config: Config
+    cells: Cells
+    generator: Generator
+    critic: CriticQ
+    iterations: int
+    checks: dict[str, Any]
+    image_level: dict[str, Any]
+    outliers: FittedOutliers
+
+
+def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit: bool = False) -> Manifest:
+    """Write models/<name>, whole or not at all.
+
+    Args:
+        target: the bundle's directory; its last part is the bundle's name. An existing bundle is replaced; the names of
+            its clusters stay if it has the same weights.
+        run: what to write.
+        bundle_version: version of the bundle.
+        unfit: write a bundle that has not learned enough all the same.
+
+    Raises:
+        ExportError: `target` is something else than a bundle or has a name that no bundle can have, ONNX and PyTorch
+            differ by more than 1e-4, or the run has not learned enough (`shippable.GATES`).
+        InvalidBundle: the written bundle does not load or does not reproduce its golden pair.
+        OSError: it cannot be written, say on a full disk; the error names the file.
+    """
+    if not re.fullmatch(NAME_PATTERN, target.name):
+        raise ExportError(f"A bundle's name is of lower-case letters, digits, - and _, found '{target.name}'.")
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise ExportError(f"{target} exists and is not a bundle; it is left as it is.")
+    with whole_directory(target) as staged:
+        q = ClusterNet(run.critic, run.outliers.surprise).eval()
+        _write_networks(staged, run.generator, q)
+        onnx = OnnxBackend(staged)
+        latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
+        _write_golden(staged, onnx, latent)
+        _write(staged / SAMPLE, as_png(draw_tile(_sample_cells(run, onnx))))
+        difference = max_difference(onnx, q, run.generator, latent)
+        if not difference <= MAX_ONNX_DIFFERENCE:
+            raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
+        manifest = build_manifest(staged, run, bundle_version, difference, _fast_network(staged, run))
+        manifest = manifest.model_copy(update={"cluster_names": _names_of_the_same(target, manifest)})
+        if (failures := failed_gates(manifest.metrics)) and not unfit:
+            raise ExportError("The run has not learned enough to be shipped: " + "; ".join(failures) + ".")
+        _write(staged / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
+        load_bundle(staged)
+        _check_fallback(staged, manifest, onnx, latent)
+    return manifest
+
+
+def _write_networks(directory: Path, generator: Generator, q: ClusterNet) -> None:
+    latent = torch.zeros(2, generator.n_clusters + generator.latent_size)
+    write_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", ["cells"])
+    write_onnx(
+        fold_pooling(q), torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", ["cluster_probs", "surprise"]
+    )
+    weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
+    # By way of memory: on a full disk safetensors has an error of its own, and writes for its owner alone.
+    _write(directory / WEIGHTS, save({name: value.contiguous() for name, value in weights.items()}))
+
+
+def _names_of_the_same(target: Path, manifest: Manifest) -> ClusterNames | None:
+    """The names that somebody gave to these clusters, in the bundle that is replaced."""
+    try:
+        before, _ = read_manifest(target)
+    except InvalidBundle:
+        return None
+    return before.cluster_names if before.files[WEIGHTS] == manifest.files[WEIGHTS] else None
+
+
+def _fast_network(directory: Path, run: FinishedRun) -> FastNetwork | None:
+    """Write q_fast.onnx where it passes its gate; say why where it does not."""
+    try:
+        return make_fast(directory, run.cells, run.outliers.limits.threshold)
+    except NoFastNetwork as error:
+        log.warning("The bundle has no fast network: %s", error)
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file; an error names it."""
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
+
+
+def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32Array:
+    """`per_cluster` rows [one-hot c, z] of each cluster in turn."""
+    clusters = np.repeat(np.arange(config.train.n_clusters), per_cluster)
+    return join_latent(clusters, draw_noise(len(clusters), config.train.latent_size, seed), config.train.n_clusters)
+
+
+def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
+    cells = from_network(backend.generate(latent))
+    cluster_probs, surprise = backend.describe(to_network(cells))
+    _write(directory / GOLDEN_CELLS, as_png(cells.reshape(-1, CROP_PX, 3)))
+    golden = Golden(
+        latent=latent.tolist(),
+        cluster_probs=cluster_probs.tolist(),
+        surprise=surprise.tolist(),
+        tolerance=GOLDEN_TOLERANCE,
+    )
+    _write(directory / GOLDEN_EXPECTED, golden.model_dump_json().encode())
+
+
+def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
+    """Prototypes in the proportions of the training cells, in random order."""
+    train, shares = run.config.train, np.array(run.checks["shares"])
+    drawn = np.random.default_rng(0).choice(train.n_clusters, SAMPLE_CELLS, p=shares / shares.sum())
+    noise = draw_noise(SAMPLE_CELLS, train.latent_size, seed=1)
+    return from_network(backend.generate(join_latent(drawn, noise, train.n_clusters)))
+
+
+def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent: Float32Array) -> float:
+    """Largest difference between a backend and PyTorch.
+
+    Returns:
+        Over G's cells and Q's probabilities, absolute; and over the surprise, a sum of as many squares as there are
+        components, for each of them, relative where it is above 1.
+    """
+    components = q.surprise.projection.shape[1]
+    with torch.inference_mode():
+        cells = generator(torch.from_numpy(latent)).numpy()
+        probs, surprise = (output.numpy() for output in q(torch.from_numpy(cells)))
+    found_probs, found_surprise = backend.describe(cells)
+    differences = (
+        np.abs(backend.generate(latent) - cells),
+        np.abs(found_probs - probs),
+        np.abs(found_surprise - surprise) / np.maximum(np.abs(surprise), components),
+    )
+    return float(max(difference.max() for difference in differences))
+
+
+def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: Float32Array) -> None:
+    """weights.safetensors must give what the ONNX files give."""
+    fallback = TorchBackend(directory, manifest)
+    difference = float(np.abs(fallback.generate(latent) - onnx.generate(latent)).max())
+    if not difference <= MAX_ONNX_DIFFERENCE:
+        raise ExportError(f"{WEIGHTS} and {GENERATOR_ONNX} differ by {difference:.2g}.")
+
+
+def build_manifest(
+    directory: Path, run: FinishedRun, bundle_version: str, onnx_max_difference: float, fast: FastNetwork | None
+) -> Manifest:
+    """The manifest of the files in `directory`, whose last part is the bundle's name."""
+    config, cells = run.config, run.cells
+    files = (*FILES, Q_FAST_ONNX) if fast else FILES
+    return Manifest.model_validate(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "name": directory.name,
+            "version": bundle_version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "licence": BUNDLE_LICENCE,
+            "n_clusters": config.train.n_clusters,
+            "latent_size": config.train.latent_size,
+            "mpp": config.data.mpp,
+            "mpp_basis": config.data.mpp_basis,
+            "architecture": {"channels": config.train.channels, "code_scale": config.train.code_scale},
+            "segmentation": cells.segmentation.model_dump(),
+            "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
+            "image_level": run.image_level["model"],
+            "outliers": run.outliers.limits.model_dump(),
+            "training": _provenance(run),
+            "metrics": _metrics(run, onnx_max_difference),
+            "fast": fast,
+            "files": {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in files},
+        }
+    )
+
+
+def _provenance(run: FinishedRun) -> dict[str, Any]:
+    source = {key: getattr(run.config.data, key) for key in ("name", "description", "source", "licence")}
+    n_tiles = len(run.cells.tiles) - len(run.cells.empty_tiles)
+    return {
+        "config": as_dict(run.config),
+        "data": [{**source, "tiles": n_tiles, "cells": len(run.cells)}],
+        "code_version": __version__,
+        "libraries": {library: version(library) for library in LIBRARIES},
+        "iterations": run.iterations,
+    }
+
+
+def _metrics(run: FinishedRun, onnx_max_difference: float) -> dict[str, Any]:
+    checks = run.checks
+    per_cluster = zip(checks["shares"], checks["fidelity"], checks["diversity"], strict=True)
+    return {
+        "loss_q": checks["loss_q"],
+        "rotation_agreement": checks["rotation_agreement"],
+        "clusters": [
+            {"share": share, "fidelity": fidelity, "diversity": diversity} for share, fidelity, diversity in per_cluster
+        ],
+        "onnx_max_difference": onnx_max_difference,
+        "image_level": run.image_level["metrics"],
+    }

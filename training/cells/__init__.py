@@ -1,0 +1,1 @@
+"""From tiles to cells: crops, their positions, labels of tiles, and the quality reference."""

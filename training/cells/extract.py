@@ -1,0 +1,220 @@
+"""Tiles → cells."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from PIL import Image
+from pydantic import TypeAdapter
+
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.crops import crop_nuclei
+from app.pipeline.decode import decode
+from app.pipeline.errors import PipelineError
+from app.pipeline.nuclei.border import keep_whole
+from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.presets import SegmentationParams
+from app.pipeline.run import Analysis, Stages, analyse_stages
+from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
+from training.cells.quality_reference import Views, measure_views, stack_views
+from training.cells.tile_labels import TileLabels, check_enough
+from training.files import whole_file
+
+TILE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+CELLS = "cells.npz"
+MAX_TRAINING_PIXELS = 100_000_000
+
+
+class DataError(Exception):
+    """The input holds no tiles or no cells, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a set of tiles.
+
+    Attributes:
+        crops: (N, 32, 32, 3) uint8.
+        tile_index: (N,) int64, index into `tiles`.
+        centroids: (N, 2) float64 x, y in px of that tile.
+        areas_px: (N,) int64 nuclear area.
+        tiles: name of each tile.
+        stain_matrices: (T, 3, 2) float64, NaN where a tile had none.
+        segmentation: the parameters they were found with.
+        views: measures of the tiles and of crops of them, for the quality flags.
+        labels: of the tiles, where the user gave them.
+    """
+
+    crops: UInt8Array
+    tile_index: Int64Array
+    centroids: Float64Array
+    areas_px: Int64Array
+    tiles: tuple[str, ...]
+    stain_matrices: np.ndarray
+    segmentation: SegmentationParams
+    views: Views
+    labels: TileLabels | None = None
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.crops)
+
+    def only(self, chosen: BoolArray) -> Cells:
+        """Those of a (N,) mask; the tiles stay."""
+        return replace(
+            self,
+            crops=self.crops[chosen],
+            tile_index=self.tile_index[chosen],
+            centroids=self.centroids[chosen],
+            areas_px=self.areas_px[chosen],
+        )
+
+    @property
+    def empty_tiles(self) -> tuple[str, ...]:
+        """Names of the tiles without a cell."""
+        present = set(self.tile_index.tolist())
+        return tuple(name for i, name in enumerate(self.tiles) if i not in present)
+
+    def are_those_of(self, other: Cells) -> bool:
+        """Whether these are the same cells of the same tiles; the tiles' labels may differ."""
+        names = ("crops", "tile_index", "centroids", "areas_px")
+        return self.tiles == other.tiles and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in names
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write `cells.npz` into the directory, whole or not at all."""
+        labels = {} if self.labels is None else self.labels.as_arrays()
+        with whole_file(directory / CELLS) as path:
+            np.savez_compressed(
+                path,
+                crops=self.crops,
+                tile_index=self.tile_index,
+                centroids=self.centroids,
+                areas_px=self.areas_px,
+                tiles=np.array(self.tiles),
+                stain_matrices=self.stain_matrices,
+                segmentation=np.array(self.segmentation.model_dump_json()),
+                **self.views.as_arrays(),
+                **labels,
+            )
+
+    @classmethod
+    def load(cls, directory: Path) -> Cells:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: there is no `cells.npz`, it is damaged, or it lacks what this version keeps in it.
+        """
+        path = directory / CELLS
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; make it with `python -m training cells`.")
+        again = "make it anew with `python -m training cells`."
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(
+                    crops=stored["crops"],
+                    tile_index=stored["tile_index"],
+                    centroids=stored["centroids"],
+                    areas_px=stored["areas_px"],
+                    tiles=tuple(str(name) for name in stored["tiles"]),
+                    stain_matrices=stored["stain_matrices"],
+                    segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
+                    views=Views.from_arrays(stored),
+                    labels=TileLabels.from_arrays(stored),
+                )
+        except KeyError as error:
+            raise DataError(f"{path} is of another version; {again}") from error
+        except (BadZipFile, EOFError, ValueError, zlib.error) as error:
+            raise DataError(f"{path} is damaged; {again}") from error
+
+
+def tile_paths(directory: Path) -> list[Path]:
+    """The tiles of a directory, by name; what is hidden, such as the `._` files of macOS, is none.
+
+    Raises:
+        DataError: there are none.
+    """
+    paths = sorted(path for path in directory.glob("[!.]*") if path.suffix.lower() in TILE_SUFFIXES)
+    if not paths:
+        raise DataError(f"{directory} holds no PNG, JPEG or TIFF tile.")
+    return paths
+
+
+def read_tile(path: Path) -> UInt8Array:
+    """The (H, W, 3) uint8 RGB pixels of a tile.
+
+    Raises:
+        DataError: it cannot be read or decoded.
+    """
+    try:
+        return decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS).pixels
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except PipelineError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def analyse_file(path: Path, bundle: Bundle) -> tuple[Analysis, Stages]:
+    """What a bundle makes of a tile, as the service would, however large it is; raises as `analyse_stages` does."""
+    return analyse_stages(path.read_bytes(), bundle, max_pixels=MAX_TRAINING_PIXELS)
+
+
+def as_png(pixels: UInt8Array) -> bytes:
+    """(H, W, 3) uint8 RGB as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def extract_cells(
+    paths: list[Path],
+    params: SegmentationParams,
+    track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+    labels: TileLabels | None = None,
+) -> Cells:
+    """Cut the cells of every tile with the pipeline that serves.
+
+    Args:
+        paths: tiles.
+        params: segmentation parameters.
+        track: wraps the paths, to show progress.
+        labels: of the tiles, in the order of `paths`.
+
+    Raises:
+        DataError: a tile cannot be read or decoded, or none has a nucleus.
+        LabelsError: too few tiles of a label have a nucleus.
+    """
+    crops, index, centroids, areas, matrices, views = [], [], [], [], [], []
+    for i, path in enumerate(track(paths)):
+        pixels = read_tile(path)
+        stains = unmix(pixels, params.stain, params.engine)
+        nuclei = keep_whole(segment(stains, params))
+        crops.append(crop_nuclei(stains.normalised, nuclei))
+        index.append(np.full(len(nuclei), i))
+        centroids.append(nuclei.centroids)
+        areas.append(nuclei.areas_px)
+        views += measure_views(i, pixels, stains, params.stain)
+        matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
+    if not sum(map(len, crops)):
+        raise DataError("No nucleus was found in any tile.")
+    cells = Cells(
+        crops=np.concatenate(crops),
+        tile_index=np.concatenate(index).astype(np.int64),
+        centroids=np.concatenate(centroids),
+        areas_px=np.concatenate(areas),
+        tiles=tuple(path.stem for path in paths),
+        stain_matrices=np.stack(matrices),
+        segmentation=params,
+        views=stack_views(views),
+        labels=labels,
+    )
+    if labels is not None and (empty := ", ".join(cells.empty_tiles)):
+        check_enough(labels.only(np.unique(cells.tile_index)), f"Without {empty}, where no cell was found")
+    return cells

@@ -1,0 +1,160 @@
+"""Cells whose type is known: `crchisto` (typed centres) and `consep` (typed masks) → crops, to score clusters with.
+
+The types are for scoring alone; what learns sees `LabelledCells.located`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from app.pipeline.crops import crop_nuclei
+from app.pipeline.nuclei.measure import measure
+from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.presets import DEFAULT
+from app.pipeline.types import Int32Array, Int64Array, Nuclei, UInt8Array
+from training.cells.extract import DataError, read_tile, tile_paths
+from training.cells.located import LocatedCells
+from training.study.metrics.points import matched_pairs
+
+LABELLED = "labelled.npz"
+UPSAMPLING = 2
+"""`crchisto` and `fl_reactive` are 20×; the segmentation and the crops are for 40×."""
+MATCH_RADIUS_PX = 10
+"""Largest distance of a typed centre from a segmented nucleus's centroid, at 40×, as for detection."""
+
+Track = Callable[[Iterable[Path]], Iterable[Path]]
+Found = tuple[UInt8Array, Nuclei, np.ndarray, list[str]]
+
+
+@dataclass(frozen=True)
+class LabelledCells:
+    """Cells with the type that a pathologist gave them.
+
+    Attributes:
+        located: the cells.
+        types: (N,) int64, index into `type_names`.
+        type_names: sorted.
+        tiles: name of each tile.
+    """
+
+    located: LocatedCells
+    types: Int64Array
+    type_names: tuple[str, ...]
+    tiles: tuple[str, ...]
+
+    def save(self, directory: Path) -> None:
+        """Write `labelled.npz` into the directory, whole or not at all."""
+        directory.mkdir(parents=True, exist_ok=True)
+        partial = directory / "labelled.partial.npz"
+        np.savez_compressed(
+            partial,
+            crops=self.located.crops,
+            tile_index=self.located.tile_index,
+            centroids=self.located.centroids,
+            types=self.types,
+            type_names=np.array(self.type_names),
+            tiles=np.array(self.tiles),
+        )
+        partial.replace(directory / LABELLED)
+
+    @classmethod
+    def load(cls, directory: Path) -> LabelledCells:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: there is no `labelled.npz`.
+        """
+        path = directory / LABELLED
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; make it with `python -m training labelled`.")
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(
+                LocatedCells(stored["crops"], stored["tile_index"], stored["centroids"]),
+                stored["types"],
+                tuple(map(str, stored["type_names"])),
+                tuple(map(str, stored["tiles"])),
+            )
+
+
+def cut_labelled(directory: Path, track: Track = iter) -> LabelledCells:
+    """Cut the typed cells out of the tiles of `crchisto` or `consep`, stain-normalised as the pipeline does.
+
+    Args:
+        directory: holds `tiles`, and `cells.csv` (tile, x, y, type) or `nuclei.csv` (tile, label, type) with `labels`.
+        track: wraps the tiles, to show progress.
+
+    Raises:
+        DataError: it holds neither table or no tile, a tile cannot be decoded, or no cell was found.
+    """
+    if (directory / "nuclei.csv").is_file():
+        table, find = _read_table(directory / "nuclei.csv"), _by_masks
+    elif (directory / "cells.csv").is_file():
+        table, find = _read_table(directory / "cells.csv"), _by_centres
+    else:
+        raise DataError(f"{directory} holds neither nuclei.csv nor cells.csv.")
+    crops, index, centroids, types = [], [], [], []
+    paths = tile_paths(directory / "tiles")
+    for i, path in enumerate(track(paths)):
+        normalised, nuclei, chosen, names = find(path, table[path.stem])
+        crops.append(crop_nuclei(normalised, nuclei)[chosen])
+        centroids.append(nuclei.centroids[chosen])
+        index.append(np.full(len(chosen), i))
+        types += names
+    if not types:
+        raise DataError(f"No typed cell was found in {directory}.")
+    type_names, numbers = np.unique(types, return_inverse=True)
+    return LabelledCells(
+        LocatedCells(np.concatenate(crops), np.concatenate(index).astype(np.int64), np.concatenate(centroids)),
+        numbers.astype(np.int64),
+        tuple(map(str, type_names)),
+        tuple(path.stem for path in paths),
+    )
+
+
+def read_enlarged(path: Path) -> UInt8Array:
+    """The pixels of a tile of 20× at 40×, (2H, 2W, 3) uint8.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    pixels = read_tile(path)
+    size = (pixels.shape[1] * UPSAMPLING, pixels.shape[0] * UPSAMPLING)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _read_table(path: Path) -> dict[str, list[dict[str, str]]]:
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rows[row["tile"]].append(row)
+    return rows
+
+
+def _by_masks(path: Path, rows: list[dict[str, str]]) -> Found:
+    """The nuclei that the annotators outlined."""
+    pixels = read_tile(path)
+    with Image.open(path.parents[1] / "labels" / f"{path.stem}.png") as image:
+        labels: Int32Array = np.asarray(image, dtype=np.int32)
+    type_of = {int(row["label"]): row["type"] for row in rows}
+    kept = np.array([label for label in np.unique(labels) if label in type_of], dtype=np.int64)
+    new = np.zeros(int(labels.max()) + 1, np.int32)
+    new[kept] = np.arange(1, len(kept) + 1)
+    normalised = unmix(pixels, DEFAULT.stain).normalised
+    return normalised, measure(new[labels]), np.arange(len(kept)), [type_of[int(label)] for label in kept]
+
+
+def _by_centres(path: Path, rows: list[dict[str, str]]) -> Found:
+    """The segmented nuclei that lie at a typed centre."""
+    stains = unmix(read_enlarged(path), DEFAULT.stain)
+    nuclei = segment(stains, DEFAULT)
+    centres = np.array([(float(row["x"]), float(row["y"])) for row in rows]).reshape(-1, 2) * UPSAMPLING
+    found, typed = matched_pairs(nuclei.centroids, centres, MATCH_RADIUS_PX)
+    return stains.normalised, nuclei, found, [rows[i]["type"] for i in typed]

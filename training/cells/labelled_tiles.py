@@ -1,0 +1,136 @@
+"""Tiles whose label is known (`fl_reactive`): their cells, their labels, and the blocks that they are split by."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.pipeline.crops import crop_nuclei
+from app.pipeline.nuclei.border import keep_whole
+from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.presets import DEFAULT
+from app.pipeline.types import Int64Array
+from training.cells.extract import DataError, tile_paths
+from training.cells.labelled import read_enlarged
+from training.cells.located import LocatedCells
+
+TILE_CELLS = "tile_cells.npz"
+POSITIVE = "follicular_lymphoma"
+N_BLOCKS = 4
+
+Track = Callable[[Iterable[Path]], Iterable[Path]]
+
+
+@dataclass(frozen=True)
+class LabelledTiles:
+    """Tiles with a label, and their cells.
+
+    Attributes:
+        located: N cells; `tile_index` is into the tiles.
+        positive: (T,) int64, 1 = `POSITIVE`.
+        blocks: (T,) int64, 0 … N_BLOCKS − 1.
+        tiles: names.
+    """
+
+    located: LocatedCells
+    positive: Int64Array
+    blocks: Int64Array
+    tiles: tuple[str, ...]
+
+    def save(self, directory: Path) -> None:
+        """Write `tile_cells.npz` into the directory, whole or not at all."""
+        directory.mkdir(parents=True, exist_ok=True)
+        partial = directory / "tile_cells.partial.npz"
+        np.savez_compressed(
+            partial,
+            crops=self.located.crops,
+            tile_index=self.located.tile_index,
+            centroids=self.located.centroids,
+            positive=self.positive,
+            blocks=self.blocks,
+            tiles=np.array(self.tiles),
+        )
+        partial.replace(directory / TILE_CELLS)
+
+    @classmethod
+    def load(cls, directory: Path) -> LabelledTiles:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: there is no `tile_cells.npz`.
+        """
+        path = directory / TILE_CELLS
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; make it with `python -m training evaluate tile-cells`.")
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(
+                LocatedCells(stored["crops"], stored["tile_index"], stored["centroids"]),
+                stored["positive"],
+                stored["blocks"],
+                tuple(map(str, stored["tiles"])),
+            )
+
+
+def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
+    """Cut the cells out of labelled tiles, as the pipeline does at twice their 20×.
+
+    Args:
+        directory: holds `tiles` and `labels.csv` (tile, index, label).
+        track: wraps the tiles, to show progress.
+
+    Raises:
+        DataError: there is no table or no tile, a tile has no label or cannot be decoded, or no nucleus was found.
+    """
+    rows = _read_labels(directory / "labels.csv")
+    paths = tile_paths(directory / "tiles")
+    if missing := [path.stem for path in paths if path.stem not in rows]:
+        raise DataError(f"{directory / 'labels.csv'} gives no label for {', '.join(missing)}.")
+    crops, index, centroids = [], [], []
+    for i, path in enumerate(track(paths)):
+        stains = unmix(read_enlarged(path), DEFAULT.stain)
+        nuclei = keep_whole(segment(stains, DEFAULT))
+        crops.append(crop_nuclei(stains.normalised, nuclei))
+        centroids.append(nuclei.centroids)
+        index.append(np.full(len(nuclei), i))
+    if not sum(map(len, crops)):
+        raise DataError(f"No nucleus was found in {directory}.")
+    positive = np.array([rows[path.stem]["label"] == POSITIVE for path in paths], np.int64)
+    order = np.array([int(rows[path.stem]["index"]) for path in paths])
+    return LabelledTiles(
+        LocatedCells(np.concatenate(crops), np.concatenate(index).astype(np.int64), np.concatenate(centroids)),
+        positive,
+        split_into_blocks(order, positive),
+        tuple(path.stem for path in paths),
+    )
+
+
+def split_into_blocks(order: np.ndarray, positive: Int64Array) -> Int64Array:
+    """Number tiles by blocks: each label's own tiles, in their order, in N_BLOCKS runs of like length.
+
+    Neighbours in order look alike, so no fold may take single tiles out; and as each label is numbered by itself,
+    runs within labels give every block both.
+
+    Args:
+        order: (T,) int, place of a tile among those of its label.
+        positive: (T,) int64, 0 or 1.
+
+    Returns:
+        (T,) int64, 0 … N_BLOCKS − 1.
+    """
+    blocks = np.zeros(len(order), np.int64)
+    for label in (0, 1):
+        members = np.flatnonzero(positive == label)
+        for block, run in enumerate(np.array_split(members[np.argsort(order[members], kind="stable")], N_BLOCKS)):
+            blocks[run] = block
+    return blocks
+
+
+def _read_labels(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist.")
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["tile"]: row for row in csv.DictReader(file)}

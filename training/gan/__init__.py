@@ -1,0 +1,1 @@
+"""The WGAN-GP + InfoGAN: its losses, its training loop, checkpoints and checks."""

@@ -1,0 +1,1 @@
+"""From proportions to the model of the image label."""

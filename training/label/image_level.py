@@ -1,0 +1,158 @@
+"""The cells of tiles → the model of the tile's label: on the user's labels, or on simulated bags without them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+
+from app.pipeline.manifest import ImageLevel
+from app.pipeline.types import Float64Array, Int64Array
+from training.cells.extract import Cells, DataError
+from training.cells.tile_labels import LABELS, MIN_PER_LABEL, TileLabels
+from training.config import FitConfig
+from training.console import write_text
+from training.label.calibration import fit_calibration, reliability
+from training.label.conformal import fit_conformal
+from training.label.models import Examples, Folds, fit_models, score_left_out
+from training.label.reference_tiles import fit_reference_tiles
+from training.label.simulated_bags import simulate_bags
+
+NAME = "image_level.json"
+HEALTHY_TILES = "healthy training tiles"
+SIMULATED_BAGS = "simulated abnormal bags"
+SIMULATED_BASIS = (
+    "Simulated. No abnormal tile was used: 'abnormal' stands for bags of real cells of the training tiles, resampled "
+    "so that large, pale (open-chromatin) nuclei dominate, as blasts would. Not validated on any patient."
+)
+LABELLED_BASIS = (
+    "Not simulated: rests on {n} tiles {patients}, labelled by whoever trained this bundle ({normal} normal, "
+    "{abnormal} abnormal). Left out of the fit{together}, {right} of the {n} were given their label. Not validated on "
+    "any other patient."
+)
+
+
+def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config: FitConfig) -> dict[str, Any]:
+    """Fit both models on the tiles where they have labels, and on simulated bags where they do not.
+
+    Args:
+        cells: N real cells.
+        clusters: (N,) their clusters.
+        n_clusters: K.
+        config: C, seed; sizes and shares of the bags.
+
+    Returns:
+        `model` as `app.pipeline.manifest.ImageLevel` has it, and `metrics` on tiles, or bags, left out of the fit.
+
+    Raises:
+        DataError: without labels, the cells are of a single tile.
+    """
+    tiles, proportions = tile_proportions(cells, clusters, n_clusters)
+    if cells.labels is not None:
+        return _fit_labelled(cells.labels.only(tiles), proportions, config)
+    if len(tiles) < 2:
+        raise DataError("The image-level model needs the cells of at least two tiles, found one.")
+    return _fit_simulated(*simulate_bags(cells, clusters, n_clusters, config), proportions, config)
+
+
+def tile_proportions(cells: Cells, clusters: Int64Array, n_clusters: int) -> tuple[Int64Array, Float64Array]:
+    """The (T,) tiles that have cells, and the (T, K) proportions of these."""
+    tiles = np.unique(cells.tile_index)
+    counts = np.array([np.bincount(clusters[cells.tile_index == tile], minlength=n_clusters) for tile in tiles])
+    return tiles, counts / counts.sum(axis=1, keepdims=True)
+
+
+def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConfig) -> dict[str, Any]:
+    """On T labelled tiles and their (T, K) proportions; tiles of a patient are left out together."""
+    n = len(proportions)
+    examples = Examples(proportions, labels.abnormal)
+    folds = list(_part(labels))
+    figures, scores = score_left_out(examples, folds, config)
+    calibration = fit_calibration(scores, labels.abnormal)
+    patients = "of unknown patients" if labels.n_patients is None else f"of {labels.n_patients} patients"
+    together = "" if labels.n_patients is None else " with all others of the same patient"
+    right = sum(figures["called"][name][name] for name in LABELS)
+    basis = LABELLED_BASIS.format(n=n, patients=patients, together=together, right=right, **labels.counts())
+    metrics = {
+        "data": f"{n} labelled tiles {patients}, each left out of the fit once{together}, in {MIN_PER_LABEL} folds; "
+        "the clusters were learned on all of them, without labels",
+        **figures,
+        "tiles": labels.counts(),
+        "patients": labels.n_patients,
+        "folds": MIN_PER_LABEL,
+    }
+    if calibration is not None:
+        metrics["reliability"] = reliability(scores, labels.abnormal, folds)
+    groups = {f"{name} training tiles": proportions[labels.abnormal == i] for i, name in enumerate(LABELS)}
+    model = {
+        "label_basis": basis,
+        **fit_models(examples, config),
+        "calibration": calibration,
+        "conformal": fit_conformal(scores, labels.abnormal),
+        "reference": fit_reference_tiles(groups),
+    }
+    return {"model": model, "metrics": metrics}
+
+
+def _part(labels: TileLabels) -> Folds:
+    """Folds with both labels in each; tiles of a patient fall into the same one."""
+    if labels.patients is None:
+        # Without shuffling, neighbours by name, which are often of one slide, mostly fall into the same fold.
+        return StratifiedKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal)
+    return StratifiedGroupKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal, labels.patients)
+
+
+def _fit_simulated(
+    bags: Examples, drawn_from: Int64Array, proportions: Float64Array, config: FitConfig
+) -> dict[str, Any]:
+    """On bags simulated from tiles; the (T, K) proportions of the real tiles, all healthy, are only looked at."""
+    folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(proportions)))
+    figures, scores = score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config)
+    groups = {HEALTHY_TILES: proportions, SIMULATED_BAGS: bags.proportions[bags.abnormal == 1]}
+    model = {
+        "label_basis": SIMULATED_BASIS,
+        **fit_models(bags, config),
+        # A simulation says nothing of how probable anything is.
+        "calibration": None,
+        "conformal": fit_conformal(scores, bags.abnormal),
+        "reference": fit_reference_tiles(groups, frozenset({SIMULATED_BAGS})),
+    }
+    of_tiles = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
+    metrics = {
+        "data": f"simulated bags, {folds.get_n_splits()} folds by tile",
+        **figures,
+        "training_tiles_called_normal": int((of_tiles <= 0).sum()),
+        "training_tiles": len(proportions),
+    }
+    return {"model": model, "metrics": metrics}
+
+
+def keep(result: dict[str, Any], run: Path) -> None:
+    """Write what `fit_image_level` gave into the run."""
+    write_text(run / NAME, json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+def forget(run: Path) -> None:
+    """Remove what `keep` wrote, since the networks or the labels that it was fitted to change."""
+    (run / NAME).unlink(missing_ok=True)
+
+
+def read(run: Path) -> dict[str, Any]:
+    """What `keep` wrote.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    path = run / NAME
+    again = f"make it with `python -m training fit {run}`."
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; {again}")
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        ImageLevel.model_validate(result["model"])
+        return {"model": result["model"], "metrics": result["metrics"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged; {again}") from error

@@ -1,0 +1,71 @@
+"""Simulated tiles, where no abnormal tile is to be had: bags of real cells in which blast-like ones dominate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.pipeline.types import BoolArray, Int64Array, UInt8Array
+from training.cells.extract import Cells
+from training.config import FitConfig
+from training.label.models import Examples
+
+LARGE_QUANTILE = 0.7
+"""Nuclei above this quantile of area count as large."""
+PALE_QUANTILE = 0.5
+"""Large nuclei above this quantile of lightness count as open-chromatin."""
+
+
+def blast_like(crops: UInt8Array, areas_px: Int64Array) -> BoolArray:
+    """Which cells have a large, pale nucleus, as myeloblasts do (paper §IV-E).
+
+    Args:
+        crops: (N, 32, 32, 3) uint8.
+        areas_px: (N,) of their nuclei.
+
+    Returns:
+        (N,) bool.
+    """
+    grey = crops.mean(axis=3)
+    nuclear = grey < 250
+    lightness = (grey * nuclear).sum(axis=(1, 2)) / np.maximum(nuclear.sum(axis=(1, 2)), 1)
+    large = areas_px >= np.quantile(areas_px, LARGE_QUANTILE)
+    return np.asarray(large & (lightness >= np.quantile(lightness[large], PALE_QUANTILE)))
+
+
+def simulate_bags(
+    cells: Cells, clusters: Int64Array, n_clusters: int, config: FitConfig
+) -> tuple[Examples, Int64Array]:
+    """Draw normal and abnormal bags from the cells of each tile in turn, with replacement.
+
+    A normal bag is a bootstrap of one tile's cells. In an abnormal one a share, uniform in `blast_share`, is drawn
+    from the blast-like cells of the same tile (of all tiles where it has none).
+
+    Args:
+        cells: N real cells.
+        clusters: (N,) their clusters.
+        n_clusters: K.
+        config: sizes, shares, seed.
+
+    Returns:
+        B = 2 · `bags_per_class` bags, and the (B,) tile whose cells were drawn for each.
+    """
+    random = np.random.default_rng(config.seed)
+    blasts = blast_like(cells.crops, cells.areas_px)
+    rows, abnormal, tiles = [], [], []
+    present = np.unique(cells.tile_index)
+    for i in range(2 * config.bags_per_class):
+        tile = int(present[(i // 2) % len(present)])
+        own = np.flatnonzero(cells.tile_index == tile)
+        pool = np.flatnonzero(blasts & (cells.tile_index == tile))
+        share = random.uniform(*config.blast_share) if i % 2 else 0.0
+        drawn = draw_bag(own, pool if len(pool) else np.flatnonzero(blasts), config.cells_per_bag, share, random)
+        rows.append(np.bincount(clusters[drawn], minlength=n_clusters) / config.cells_per_bag)
+        abnormal.append(i % 2)
+        tiles.append(tile)
+    return Examples(np.array(rows), np.array(abnormal)), np.array(tiles)
+
+
+def draw_bag(own: Int64Array, blasts: Int64Array, size: int, share: float, random: np.random.Generator) -> Int64Array:
+    """Cells of a bag, drawn with replacement: this share of them from the blast-like ones, the others from all."""
+    n_blasts = round(share * size)
+    return np.concatenate([random.choice(own, size - n_blasts), random.choice(blasts, n_blasts)])

@@ -1,6 +1,0 @@
-"""docs/results.md, a file for each family of sections."""
-
-from training.report.bundle import prototype_figure
-from training.report.document import SECTIONS, render
-
-__all__ = ["SECTIONS", "prototype_figure", "render"]

@@ -1,0 +1,1 @@
+"""What a cell looks like, in numbers that are learned without labels."""

@@ -1,0 +1,158 @@
+"""What CatGAN, InfoGAN and GMVAE share: batches, the loop, batch-norm statistics of real cells, and what is noted."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from app.pipeline.crops import to_network
+from app.pipeline.types import Int64Array, UInt8Array
+from training.gan.loop import DivergedError
+from training.gan.sampler import rotate
+
+BATCH = 64
+"""The paper's (§IV-B)."""
+LAST = 100
+"""Iterations whose mean is noted."""
+IN_USE = 0.01
+"""Share of the cells from which a cluster counts as used."""
+CHUNK = 512
+TINY = 1e-12
+
+
+class Model(Protocol):
+    """Networks and their optimisers."""
+
+    @property
+    def classifier(self) -> nn.Module:
+        """(B, 3, 32, 32) in [-1, 1] → (B, K), largest at the cluster."""
+
+    def step(self, real: Tensor) -> dict[str, Tensor]:
+        """Train once on (B, 3, 32, 32) in [-1, 1]; what is worth noting, all finite.
+
+        Raises:
+            DivergedError: a loss became infinite or NaN.
+        """
+
+
+class GenerativeClusterer:
+    """Trains a model for a number of iterations on cells turned by multiples of 90°, as in the paper.
+
+    Training that diverges is a result here, not an error: the notes say so, and the clusters are those of the weights
+    before the loss that was not finite.
+
+    Args:
+        create: K → a freshly initialised model.
+        n_clusters: K.
+        seed: of every random draw; PyTorch's own random state is left as it was.
+        iterations: of training.
+    """
+
+    def __init__(self, create: Callable[[int], Model], n_clusters: int, seed: int, iterations: int) -> None:
+        self._create = create
+        self._n_clusters = n_clusters
+        self._seed = seed
+        self._iterations = iterations
+
+    def fit(self, crops: UInt8Array) -> None:
+        """Train on the crops of at least two cells."""
+        x = torch.from_numpy(to_network(crops))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            model = self._create(self._n_clusters)
+            trained = _train(model, x, self._iterations)
+        self._classifier = model.classifier
+        measure_norms(self._classifier, x)
+        clusters, turned = assign(self._classifier, x), assign(self._classifier, x.rot90(dims=(2, 3)))
+        self._notes = {
+            **trained,
+            **usage(clusters, self._n_clusters),
+            "rotation_agreement": float((clusters == turned).mean()),
+        }
+
+    def clusters(self, crops: UInt8Array) -> Int64Array:
+        """Most probable cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
+        return assign(self._classifier, torch.from_numpy(to_network(crops)))
+
+    def notes(self) -> dict[str, float]:
+        """Of the fit: iterations, diverged (0 or 1), what the model notes (mean of the last 100), and of the clusters.
+
+        Of the clusters: clusters_in_use (at least 1% of the cells), largest_share, rotation_agreement (share of cells
+        that stay in their cluster when turned by 90°).
+        """
+        return self._notes
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Move the optimiser's weights down the gradient of a loss.
+
+    Raises:
+        DivergedError: the loss is infinite or NaN; the weights stay.
+    """
+    if not torch.isfinite(loss):
+        raise DivergedError(f"A loss is {loss.item()}.")
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+@torch.no_grad()
+def measure_norms(net: nn.Module, crops: Tensor) -> None:
+    """Set batch norm to the statistics of real cells, and the network to evaluation.
+
+    In training, real and generated batches are normalised each by its own statistics; the running ones are a mixture
+    that the network never saw.
+
+    Args:
+        net: (B, 3, 32, 32) → anything.
+        crops: (N, 3, 32, 32) in [-1, 1], N ≥ 2.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # The plain mean over batches.
+    net.train()
+    # Parts that differ by one in size at most: batch norm fails on a last part of a single cell.
+    for part in crops.tensor_split(-(-len(crops) // CHUNK)):
+        net(part)
+    net.eval()
+
+
+@torch.no_grad()
+def assign(net: nn.Module, crops: Tensor) -> Int64Array:
+    """(N, 3, 32, 32) → (N,) int64, where the network's output is largest."""
+    return np.concatenate([net(part).argmax(dim=1).numpy() for part in crops.split(CHUNK)])
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy in nats over the last dimension, (…, K) → (…), with a finite gradient where a probability is 0."""
+    return torch.special.entr(probabilities.clamp_min(TINY)).sum(dim=-1)
+
+
+def usage(clusters: Int64Array, n_clusters: int) -> dict[str, float]:
+    """How many of the clusters hold at least 1% of the cells, and the share of the largest one."""
+    shares = np.bincount(clusters, minlength=n_clusters) / len(clusters)
+    return {"clusters_in_use": float((shares >= IN_USE).sum()), "largest_share": float(shares.max())}
+
+
+def _train(model: Model, crops: Tensor, iterations: int) -> dict[str, float]:
+    recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LAST))
+    done, diverged = 0, False
+    with torch.autocast(crops.device.type, torch.bfloat16):
+        while done < iterations and not diverged:
+            chosen = crops[torch.randint(len(crops), (BATCH,))]
+            try:
+                values = model.step(rotate(chosen, torch.default_generator))
+            except DivergedError:
+                diverged = True
+            else:
+                done += 1
+                for name, value in values.items():
+                    recent[name].append(value.item())
+    means = {name: float(np.mean(values)) for name, values in recent.items()}
+    return {"iterations": float(done), "diverged": float(diverged), **means}

@@ -1,0 +1,1 @@
+"""One protocol for each thing that is measured."""

@@ -1,0 +1,176 @@
+"""Table IV: the label of a tile, from how its cells fall into clusters learned without labels (paper §IV-E)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from app.pipeline.types import Float64Array
+from training.cells.extract import DataError, read_tile, tile_paths
+from training.cells.labelled_tiles import N_BLOCKS, LabelledTiles
+from training.cells.located import LocatedCells
+from training.study.records import Record, Records, provenance
+from training.study.systems.cell_systems import DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
+from training.study.systems.clusterer import Clusterer, ClustererFactory, Probable
+from training.study.systems.tile_heads import TileFold, by_kmeans, by_svm
+
+KMEANS = "k-means on proportions"
+SVM = "SVM on proportions"
+SVM_SOFT = "SVM on mean probabilities"
+SVM_DENSITY = "SVM on cells of each cluster per tile"
+SVM_TILE = "SVM on the whole tile"
+
+Find = Callable[[str], ClustererFactory]
+
+
+@dataclass(frozen=True)
+class ImageLabelTask:
+    """Which fits are asked for: every combination, each on every block in turn.
+
+    Attributes:
+        systems: clusterers by name.
+        seeds: of the clusterer, of its sample of cells and of the heads.
+        n_clusters: each K.
+        max_cells: largest number of cells that a clusterer learns from.
+        again: whether what is recorded already is measured again.
+    """
+
+    systems: tuple[str, ...]
+    seeds: Iterable[int]
+    n_clusters: tuple[int, ...]
+    max_cells: int
+    again: bool = False
+
+
+def evaluate_image_label(
+    name: str,
+    tiles: LabelledTiles,
+    task: ImageLabelTask,
+    records: Records,
+    told: Callable[[str], Any],
+    find: Find = clusterer,
+) -> None:
+    """Run every fit that is not recorded yet, and record each as it ends.
+
+    Nothing of a test tile is learned from: neither its cells nor its label.
+
+    Args:
+        name: of the set.
+        tiles: labelled tiles with their cells.
+        task: what to run.
+        records: kept as soon as they are measured.
+        told: receives a line on each fit, and on a system that cannot be run here, which is passed over.
+        find: the factory of a system by its name.
+
+    Raises:
+        DataError: there is no system of a name.
+    """
+    asked: list[Record] = [
+        {"set": name, "system": system, "n_clusters": k, "seed": seed, "fold": fold}
+        for system in task.systems
+        for k in task.n_clusters
+        for seed in task.seeds
+        for fold in range(N_BLOCKS)
+    ]
+    for fit in asked:
+        title = f"{fit['system']}, K = {fit['n_clusters']}, seed {fit['seed']}, fold {fit['fold']}"
+        if not task.again and records.find(**fit, head=SVM):
+            told(f"{title}: recorded already")
+            continue
+        try:
+            system = find(fit["system"])
+        except MissingSystemError as error:
+            told(str(error))
+            continue
+        fitted = score_fold(system, tiles, fit, task.max_cells)
+        # The head that is looked for above comes last: a fit is recorded whole or done again.
+        for head in sorted(fitted, key=lambda head: head == SVM):
+            records.keep({**fit, "head": head, **fitted[head]})
+        told(f"{title}: SVM F {fitted[SVM]['f1']:.3f}, AUC {fitted[SVM]['auc']:.3f}")
+
+
+def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_cells: int) -> dict[str, Record]:
+    """Learn clusters from the cells of the training tiles, then each head from these tiles' proportions.
+
+    Args:
+        system: the clusterer.
+        tiles: all tiles.
+        fit: n_clusters, seed and fold.
+        max_cells: largest number of cells that the clusterer learns from; drawn at random where there are more.
+
+    Returns:
+        By head: the figures of `tile_heads`, training_cells, test_tiles, seconds of the clusterer, and `provenance`.
+    """
+    start = perf_counter()
+    of_training = np.flatnonzero(tiles.blocks[tiles.located.tile_index] != fit["fold"])
+    if len(of_training) > max_cells:
+        of_training = np.sort(np.random.default_rng(fit["seed"]).choice(of_training, max_cells, replace=False))
+    fitted = system(fit["n_clusters"], fit["seed"])
+    fitted.fit(tiles.located.crops[of_training])
+    features = describe_tiles(fitted, tiles.located, len(tiles.tiles), fit["n_clusters"])
+    seconds = round(perf_counter() - start, 1)
+    folds = {
+        head: TileFold(values, tiles.positive, tiles.blocks, fit["fold"], fit["seed"])
+        for head, values in features.items()
+    }
+    scores = {KMEANS: by_kmeans(folds[SVM]), **{head: by_svm(fold) for head, fold in folds.items()}}
+    about = {"training_cells": len(of_training), "test_tiles": int(folds[SVM].test.sum()), "seconds": seconds}
+    return {head: {**figures, **about, **provenance()} for head, figures in scores.items()}
+
+
+def describe_tiles(fitted: Clusterer, located: LocatedCells, n_tiles: int, n_clusters: int) -> dict[str, Float64Array]:
+    """Features of every tile, by the head that they are for.
+
+    Returns:
+        (T, K) float64 each; all 0 for a tile without cells. SVM: proportions, P_i = X_i / ΣX. SVM_DENSITY: X_i itself,
+        as the tiles are of one size. SVM_SOFT, where the clusterer has probabilities: their mean over the tile's cells.
+    """
+    hard = np.eye(n_clusters)[fitted.clusters(located.crops)]
+    proportions = mean_by_tile(hard, located, n_tiles)
+    cells = np.bincount(located.tile_index, minlength=n_tiles)
+    features = {SVM: proportions, SVM_DENSITY: proportions * cells[:, None]}
+    if isinstance(fitted, Probable):
+        features[SVM_SOFT] = mean_by_tile(fitted.probabilities(located.crops).astype(np.float64), located, n_tiles)
+    return features
+
+
+def mean_by_tile(values: Float64Array, located: LocatedCells, n_tiles: int) -> Float64Array:
+    """Mean of (N, K) values over the cells of each tile, (T, K); 0 where a tile has none."""
+    sums = np.zeros((n_tiles, values.shape[1]))
+    np.add.at(sums, located.tile_index, values)
+    counts = np.bincount(located.tile_index, minlength=n_tiles)
+    return np.asarray(sums / np.maximum(counts, 1)[:, None])
+
+
+def describe_whole_tiles(
+    directory: Path, names: tuple[str, ...], track: Callable[[Iterable[str]], Iterable[str]] = iter
+) -> Float64Array:
+    """Features of tiles by the ImageNet CNN, (T, D).
+
+    Args:
+        directory: holds `tiles`.
+        names: of the tiles.
+        track: wraps the names, to show progress.
+
+    Raises:
+        DataError: a tile is missing or cannot be decoded; a `MissingSystemError` where the CNN is not installed.
+    """
+    network = DESCRIBERS[WHOLE_TILES].load()(0)
+    paths = {path.stem: path for path in tile_paths(directory / "tiles")}
+    if missing := sorted(set(names) - set(paths)):
+        raise DataError(f"{directory / 'tiles'} lacks {', '.join(missing)}.")
+    return np.stack([network.tile_features(read_tile(paths[name])) for name in track(names)]).astype(np.float64)
+
+
+def evaluate_whole_tiles(name: str, features: Float64Array, tiles: LabelledTiles, records: Records) -> None:
+    """Record an L2-SVM on (T, D) features of whole tiles, anew; nothing in them is random, so there is one seed."""
+    for fold in range(N_BLOCKS):
+        figures = by_svm(TileFold(features, tiles.positive, tiles.blocks, fold, seed=0))
+        about = {"test_tiles": int((tiles.blocks == fold).sum()), "dimensions": features.shape[1]}
+        identity = {"set": name, "system": WHOLE_TILES, "head": SVM_TILE, "seed": 0, "fold": fold}
+        records.keep({**identity, **figures, **about, **provenance()})

@@ -1,0 +1,125 @@
+"""Which cells are called outliers: of marrow, of other organs, and what is no cell at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.crops import CROP_PX, WHITE
+from app.pipeline.networks.encode import encode
+from app.pipeline.run import Stages
+from app.pipeline.types import BoolArray, UInt8Array
+from training.cells.extract import analyse_file, tile_paths
+from training.representation.anchors import INK
+from training.study.protocols.segmentation import Track
+
+OTHER_ORGANS = {
+    "consep": "colon (`consep`)",
+    "crchisto": "colon (`crchisto`)",
+    "fl_reactive": "lymph node (`fl_reactive`)",
+    "monuseg": "seven organs (`monuseg`)",
+}
+TILES_PER_SET = 12
+"""Evenly picked."""
+CROPS_PER_KIND = 500
+TRIES = 40
+"""Places that a nucleus's outline is tried at, to find one without a nucleus."""
+SEED = 0
+
+
+def evaluate_outliers(data: Path, bundle: Bundle, track: Track = iter) -> dict[str, Any]:
+    """Share of outliers among cells of each kind.
+
+    Args:
+        data: holds the data sets; of `bm_graz` the tiles, which the shipped bundle was trained on, are needed, the
+            others are taken as far as they are there.
+        bundle: whose outliers.
+        track: wraps the tiles, to show progress.
+
+    Returns:
+        `threshold`, `training_share` and `max_share` of the bundle. `cells`: for each set, cells, outliers (their
+        share), tiles, and flagged (the share of tiles that are called many_outliers). `crops`: for each kind of crop
+        that is no whole nucleus, crops and outliers.
+
+    Raises:
+        DataError: there is no tile of `bm_graz`, or one cannot be decoded.
+    """
+    marrow = [_see(path, bundle) for path in track(tile_paths(data / "bm_graz" / "tiles"))]
+    cells = {"marrow (`bm_graz`)": _rates(marrow)}
+    for name, title in OTHER_ORGANS.items():
+        if (data / name / "tiles").is_dir():
+            paths = tile_paths(data / name / "tiles")
+            picked = np.linspace(0, len(paths) - 1, min(TILES_PER_SET, len(paths))).astype(int)
+            cells[title] = _rates([_see(path, bundle) for path in track([paths[i] for i in picked])])
+    stages = [stages for stages, _, _ in marrow]
+    crops = {name: _share(made, bundle) for name, made in not_cells(stages)}
+    return {**bundle.manifest.outliers.model_dump(), "cells": cells, "crops": crops}
+
+
+def not_cells(stages: list[Stages]) -> Iterator[tuple[str, UInt8Array]]:
+    """What is no whole nucleus, in the outlines of real ones: name, and (N, 32, 32, 3) uint8 crops.
+
+    Args:
+        stages: analysed tiles of marrow.
+    """
+    random = np.random.default_rng(SEED)
+    real = np.concatenate([of_tile.crops for of_tile in stages])
+    chosen = real[random.choice(len(real), CROPS_PER_KIND, replace=len(real) < CROPS_PER_KIND)]
+    outlines = chosen.min(axis=3) < INK
+
+    def filled(mean: tuple[float, float, float], spread: float) -> UInt8Array:
+        return _inside(outlines, random.normal(mean, spread, (*outlines.shape, 3)))
+
+    yield "tissue without a nucleus", _between_nuclei(stages, outlines, random)
+    yield "noise in a nucleus's outline", _inside(outlines, random.integers(0, 256, (*outlines.shape, 3)))
+    yield "noise", random.integers(0, 256, chosen.shape, dtype=np.uint8)
+    yield "pigment (brown)", filled((90, 60, 20), 25)
+    yield "dirt (black)", filled((20, 20, 25), 12)
+    yield "erythrocyte (plain pink)", filled((225, 110, 140), 8)
+    yield "fat (nearly white)", filled((243, 238, 243), 4)
+    yield "blurred cell, σ 2.5 px", np.stack([cv2.GaussianBlur(crop, (0, 0), 2.5) for crop in chosen])
+
+
+def _inside(outlines: BoolArray, values: np.ndarray) -> UInt8Array:
+    inked = np.clip(np.rint(values), 0, WHITE - 1)
+    return np.asarray(np.where(outlines[..., None], inked, WHITE), np.uint8)
+
+
+def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random.Generator) -> UInt8Array:
+    """The normalised tile in nuclear outlines, where there is no nucleus."""
+    found = []
+    for outline in outlines:
+        tile = stages[random.integers(len(stages))]
+        height, width = tile.nuclei.labels.shape
+        for _ in range(TRIES):
+            y, x = random.integers(0, height - CROP_PX), random.integers(0, width - CROP_PX)
+            window = slice(y, y + CROP_PX), slice(x, x + CROP_PX)
+            # On glass there is nothing to see.
+            if not tile.nuclei.labels[window][outline].any() and tile.stains.tissue[window][outline].mean() > 0.5:
+                crop = np.full((CROP_PX, CROP_PX, 3), WHITE, np.uint8)
+                crop[outline] = tile.stains.normalised[window][outline]
+                found.append(crop)
+                break
+    return np.stack(found)
+
+
+def _see(path: Path, bundle: Bundle) -> tuple[Stages, BoolArray, bool]:
+    """A tile's stages, which of its cells are outliers, and whether these are too many."""
+    analysis, stages = analyse_file(path, bundle)
+    return stages, analysis.proportions.outlier, "many_outliers" in {flag.code for flag in analysis.quality.flags}
+
+
+def _rates(seen: list[tuple[Stages, BoolArray, bool]]) -> dict[str, float]:
+    outlier = np.concatenate([of_tile for _, of_tile, _ in seen])
+    flagged = float(np.mean([many for _, _, many in seen]))
+    return {"cells": len(outlier), "outliers": float(outlier.mean()), "tiles": len(seen), "flagged": flagged}
+
+
+def _share(crops: UInt8Array, bundle: Bundle) -> dict[str, float]:
+    surprise = encode(crops, bundle.backend, bundle.manifest.n_clusters, "fast").surprise
+    return {"crops": len(crops), "outliers": float((surprise > bundle.manifest.outliers.threshold).mean())}

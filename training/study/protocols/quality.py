@@ -1,0 +1,186 @@
+"""Protocol of the quality flags: how often the right one is raised, and how often one is raised for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from app.pipeline.manifest import QualityReference
+from app.pipeline.nuclei.segment import unmix
+from app.pipeline.presets import SegmentationParams
+from app.pipeline.quality.assess import MESSAGES, judge
+from app.pipeline.quality.measures import Measures, measure_quality
+from app.pipeline.types import Float64Array, UInt8Array
+from training.cells.extract import read_tile, tile_paths
+from training.cells.quality_reference import fit_reference, measure_views, random_square, stack_views
+from training.study.protocols.degrade import CONDITIONS, PICTURES
+from training.study.protocols.segmentation import KAINZ_TEST_TILES, Track
+
+CLEAN_CROPS = 500
+DEGRADED_CROPS_PER_TILE = 2
+SEED = 1
+CODES = tuple(code for code in MESSAGES if code != "mpp_unknown")
+SPLITS = {"test": "tune", "tune": "tune", "all": "all"}
+"""The tiles that are judged, and those that the reference is fitted on."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the limits are held against.
+
+    Attributes:
+        kind: "tile", "crop" or "picture".
+        condition: what was done to it.
+        right: the flags of which one is right; none: no flag is.
+        measures: of its pixels.
+        stained: whether two stains could be told apart.
+    """
+
+    kind: str
+    condition: str
+    right: frozenset[str]
+    measures: Measures
+    stained: bool
+
+    def flags(self, reference: QualityReference) -> frozenset[str]:
+        """Codes of its flags, all but mpp_unknown."""
+        quality = judge(self.measures, reference, stained=self.stained, mpp_known=True)
+        return frozenset(flag.code for flag in quality.flags)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one tile.
+
+    Attributes:
+        rows: of `Views`, to fit a reference on.
+        stain_matrix: (3, 2) after normalisation, NaN where there is none.
+        clean: its random crops as they are.
+        degraded: the tile and some of the crops in every condition.
+    """
+
+    rows: list[dict[str, Any]]
+    stain_matrix: Float64Array
+    clean: list[Judged]
+    degraded: list[Judged]
+
+
+def evaluate_quality(directory: Path, params: SegmentationParams, track: Track = iter) -> dict[str, Any]:
+    """Rates of the flags on `bm_graz`, as it is and degraded, and on pictures that are no tiles.
+
+    Args:
+        directory: holds `tiles`.
+        params: segmentation parameters.
+        track: wraps the tiles, to show progress.
+
+    Returns:
+        `references`: by the tiles that it was fitted on ("tune", "all"), the reference. `conditions`: by split, and
+        then by condition: `wanted` codes, and for "tile", "crop" or "picture": `views` counted, `right` (share of views
+        with a wanted flag; where none is wanted, without any flag) and `flags`, the share of views by code.
+        `false_alarms`: by split, `crops` counted, `any` and `flags`, shares of the random crops as they are.
+
+    Raises:
+        DataError: there is no tile, or one cannot be decoded.
+    """
+    paths = tile_paths(directory / "tiles")
+    members = _members(paths)
+    tiles = [_evidence(i, path, len(paths), params) for i, path in enumerate(track(paths))]
+    pictures = list(_pictures(params))
+    references = {
+        fitted: _reference([tiles[i] for i in members[fitted]]) for fitted in set(SPLITS.values()) if members[fitted]
+    }
+    conditions, alarms = {}, {}
+    for split, fitted in SPLITS.items():
+        if members[split] and fitted in references:
+            own = [tiles[i] for i in members[split]]
+            degraded = [view for tile in own for view in tile.degraded]
+            conditions[split] = _condition_rates(degraded + pictures, references[fitted])
+            alarms[split] = _alarm_rates([view for tile in own for view in tile.clean], references[fitted])
+    return {
+        "references": {name: reference.model_dump() for name, reference in references.items()},
+        "conditions": conditions,
+        "false_alarms": alarms,
+    }
+
+
+def _evidence(index: int, path: Path, n_tiles: int, params: SegmentationParams) -> Evidence:
+    pixels = read_tile(path)
+    stains = unmix(pixels, params.stain, params.engine)
+    crops = _random_crops(pixels, index, n_tiles)
+    return Evidence(
+        rows=measure_views(index, pixels, stains, params.stain),
+        stain_matrix=np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix,
+        clean=[_judged("crop", "as it is", frozenset(), crop, params) for crop in crops],
+        degraded=list(_degraded(pixels, crops[:DEGRADED_CROPS_PER_TILE], params)),
+    )
+
+
+def _reference(tiles: list[Evidence]) -> QualityReference:
+    rows = [row for tile in tiles for row in tile.rows]
+    return fit_reference(stack_views(rows), np.array([tile.stain_matrix for tile in tiles]))
+
+
+def _members(paths: list[Path]) -> dict[str, list[int]]:
+    """Indices of the tiles of each split."""
+    test = [i for i, path in enumerate(paths) if path.stem in KAINZ_TEST_TILES]
+    return {"test": test, "tune": [i for i in range(len(paths)) if i not in test], "all": list(range(len(paths)))}
+
+
+def _random_crops(pixels: UInt8Array, index: int, n_tiles: int) -> list[UInt8Array]:
+    """The tile's part of CLEAN_CROPS, drawn anew: a reference is fitted on others, where the tile is large enough."""
+    random = np.random.default_rng((SEED, index))
+    height, width = pixels.shape[:2]
+    squares = [random_square((height, width), random) for _ in range(index, CLEAN_CROPS, n_tiles)]
+    return [np.ascontiguousarray(pixels[square]) for square in squares]
+
+
+def _degraded(tile: UInt8Array, crops: list[UInt8Array], params: SegmentationParams) -> Iterator[Judged]:
+    for name, condition in CONDITIONS.items():
+        for kind, pixels in [("tile", tile), *(("crop", crop) for crop in crops)]:
+            yield _judged(kind, name, condition.right, condition.change(pixels), params)
+
+
+def _pictures(params: SegmentationParams) -> Iterator[Judged]:
+    for name, (make, right) in PICTURES.items():
+        for pixels in make():
+            yield _judged("picture", name, right, pixels, params)
+
+
+def _judged(kind: str, condition: str, right: frozenset[str], pixels: UInt8Array, params: SegmentationParams) -> Judged:
+    stains = unmix(pixels, params.stain, params.engine)
+    return Judged(
+        kind=kind,
+        condition=condition,
+        right=right,
+        measures=measure_quality(pixels, pixels, stains, params.stain),
+        stained=stains.estimate is not None,
+    )
+
+
+def _condition_rates(views: list[Judged], reference: QualityReference) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(view.condition for view in views):
+        of_condition = [view for view in views if view.condition == name]
+        found[name] = {"wanted": sorted(of_condition[0].right)}
+        for kind in dict.fromkeys(view.kind for view in of_condition):
+            own = [(view.right, view.flags(reference)) for view in of_condition if view.kind == kind]
+            found[name][kind] = {
+                "views": len(own),
+                "right": fmean(bool(right & flags) if right else not flags for right, flags in own),
+                "flags": _rates([flags for _, flags in own]),
+            }
+    return found
+
+
+def _alarm_rates(views: list[Judged], reference: QualityReference) -> dict[str, Any]:
+    flags = [view.flags(reference) for view in views]
+    return {"crops": len(flags), "any": fmean(bool(codes) for codes in flags), "flags": _rates(flags)}
+
+
+def _rates(flags: list[frozenset[str]]) -> dict[str, float]:
+    return {code: fmean(code in codes for codes in flags) for code in CODES}

@@ -1,0 +1,186 @@
+"""Protocols: what is measured on which data. Every system is run on a tile in turn, and timed there."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from statistics import fmean, median
+from time import perf_counter
+
+import numpy as np
+from PIL import Image
+
+from app.pipeline.types import Nuclei, UInt8Array
+from training.cells.extract import DataError, read_tile, tile_paths
+from training.study.figures.errors import error_figure
+from training.study.metrics.points import match_points, precision_recall_f1
+from training.study.metrics.segmentation import aggregated_jaccard, count_overlap, dice, panoptic_quality, paper_scores
+from training.study.systems.segmentation_systems import System
+
+KAINZ_TEST_TILES = frozenset({"BM_GRAZ_HE_0007_01", "BM_GRAZ_HE_0008_01", "BM_GRAZ_HE_0020_01"})
+DETECTION_RADIUS_PX = 10
+MASK_SETS = ("monuseg", "consep")
+
+Scores = dict[str, float]
+Track = Callable[[Iterable[Path]], Iterable[Path]]
+
+
+def evaluate_detection(
+    directory: Path, systems: Mapping[str, System], track: Track = iter
+) -> dict[str, dict[str, Scores]]:
+    """Precision, recall and F1 of detection on `bm_graz`: one-to-one within 10 px, all dots, Kainz's split.
+
+    Args:
+        directory: holds `tiles` and `cells.csv` (tile, x, y, code).
+        systems: what is compared, by name.
+        track: wraps the tiles, to show progress.
+
+    Returns:
+        By system, then by split ("tune", "test"): precision, recall, f1, recall_code_1 (of the dots of code 1 alone),
+        found, truth, and seconds, the median over the tiles.
+
+    Raises:
+        DataError: there is no cells.csv or no tile, or a tile cannot be decoded.
+    """
+    dots = _read_dots(directory / "cells.csv")
+    counts: dict[str, dict[str, list[Scores]]] = {name: defaultdict(list) for name in systems}
+    for path in track(tile_paths(directory / "tiles")):
+        pixels = read_tile(path)
+        split = "test" if path.stem in KAINZ_TEST_TILES else "tune"
+        for name, system in systems.items():
+            nuclei, seconds = _timed(system, pixels)
+            counts[name][split].append({**_count_matches(nuclei, dots[path.stem]), "seconds": seconds})
+    return {
+        name: {split: _detection_scores(splits[split]) for split in ("tune", "test") if split in splits}
+        for name, splits in counts.items()
+    }
+
+
+def draw_detection_errors(directory: Path, system: System, track: Track = iter) -> UInt8Array:
+    """The errors of detection on Kainz's test tiles, see `error_figure`.
+
+    Args:
+        directory: holds `tiles` and `cells.csv` (tile, x, y, code).
+        system: finds the nuclei.
+        track: wraps the tiles, to show progress.
+
+    Raises:
+        DataError: there is no cells.csv or no test tile, or a tile cannot be decoded.
+    """
+    dots = _read_dots(directory / "cells.csv")
+    paths = [path for path in tile_paths(directory / "tiles") if path.stem in KAINZ_TEST_TILES]
+    if not paths:
+        raise DataError(f"{directory} holds none of the test tiles {', '.join(sorted(KAINZ_TEST_TILES))}.")
+    tiles = [(pixels := read_tile(path), system(pixels), dots[path.stem][:, :2]) for path in track(paths)]
+    return error_figure(tiles, DETECTION_RADIUS_PX)
+
+
+def evaluate_segmentation(
+    directory: Path, systems: Mapping[str, System], track: Track = iter
+) -> dict[str, dict[str, Scores]]:
+    """Scores of the masks on those of MASK_SETS that the directory holds, each tile as it is.
+
+    Args:
+        directory: holds `<set>/tiles`, and `<set>/labels` with a PNG of integer labels for each tile.
+        systems: what is compared, by name.
+        track: wraps the tiles, to show progress.
+
+    Returns:
+        By set, then by system: iou and f1 (the paper's), dice, aji and pq, each the mean over the tiles; matched, found
+        and truth, counts of nuclei; tiles; and seconds, the median over the tiles.
+
+    Raises:
+        DataError: there is none of the sets, or one has no tile, or a tile lacks its labels or cannot be decoded.
+    """
+    tiles = {name: tile_paths(directory / name / "tiles") for name in MASK_SETS if (directory / name).is_dir()}
+    if not tiles:
+        raise DataError(f"{directory} holds none of the data sets: {', '.join(MASK_SETS)}.")
+    scores: dict[str, dict[str, list[Scores]]] = {each: {name: [] for name in systems} for each in tiles}
+    for path in track([path for paths in tiles.values() for path in paths]):
+        pixels = read_tile(path)
+        truth = _read_labels(path, pixels)
+        for name, system in systems.items():
+            nuclei, seconds = _timed(system, pixels)
+            scores[path.parents[1].name][name].append({**_mask_scores(truth, nuclei), "seconds": seconds})
+    return {each: {name: _over_tiles(tile) for name, tile in of_set.items()} for each, of_set in scores.items()}
+
+
+def _timed(system: System, pixels: UInt8Array) -> tuple[Nuclei, float]:
+    start = perf_counter()
+    nuclei = system(pixels)
+    return nuclei, perf_counter() - start
+
+
+def _count_matches(nuclei: Nuclei, dots: np.ndarray) -> Scores:
+    points, sure = dots[:, :2], dots[dots[:, 2] == 1, :2]
+    return {
+        "matched": match_points(nuclei.centroids, points, DETECTION_RADIUS_PX),
+        "found": len(nuclei),
+        "truth": len(points),
+        "matched_code_1": match_points(nuclei.centroids, sure, DETECTION_RADIUS_PX),
+        "truth_code_1": len(sure),
+    }
+
+
+def _detection_scores(tiles: list[Scores]) -> Scores:
+    total = {key: int(sum(tile[key] for tile in tiles)) for key in tiles[0] if key != "seconds"}
+    precision, recall, f1 = precision_recall_f1(total["matched"], total["found"], total["truth"])
+    _, recall_code_1, _ = precision_recall_f1(total["matched_code_1"], total["found"], total["truth_code_1"])
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "recall_code_1": recall_code_1,
+        "found": total["found"],
+        "truth": total["truth"],
+        "seconds": median(tile["seconds"] for tile in tiles),
+    }
+
+
+def _mask_scores(truth: np.ndarray, nuclei: Nuclei) -> Scores:
+    overlap = count_overlap(truth, nuclei.labels)
+    iou, f1 = paper_scores(overlap)
+    return {
+        "iou": iou,
+        "f1": f1,
+        "dice": dice(overlap),
+        "aji": aggregated_jaccard(overlap),
+        "pq": panoptic_quality(overlap),
+        "matched": int(overlap.matched.sum()),
+        "found": len(overlap.found_px),
+        "truth": len(overlap.truth_px),
+    }
+
+
+def _over_tiles(tiles: list[Scores]) -> Scores:
+    return {
+        **{key: fmean(tile[key] for tile in tiles) for key in ("iou", "f1", "dice", "aji", "pq")},
+        **{key: int(sum(tile[key] for tile in tiles)) for key in ("matched", "found", "truth")},
+        "tiles": len(tiles),
+        "seconds": median(tile["seconds"] for tile in tiles),
+    }
+
+
+def _read_dots(path: Path) -> dict[str, np.ndarray]:
+    """The rows (x, y, code) of each tile, (M, 3) float64; no rows for a tile that is not named."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist.")
+    dots: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            dots[row["tile"]].append((float(row["x"]), float(row["y"]), float(row["code"])))
+    return defaultdict(lambda: np.zeros((0, 3)), {tile: np.array(points) for tile, points in dots.items()})
+
+
+def _read_labels(tile: Path, pixels: UInt8Array) -> np.ndarray:
+    """The true nuclei of a tile, (H, W) integers of up to 16 bits."""
+    path = tile.parents[1] / "labels" / f"{tile.stem}.png"
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: the tile {tile.name} has no labels.")
+    with Image.open(path) as image:
+        labels = np.asarray(image)
+    if labels.shape != pixels.shape[:2]:
+        raise DataError(f"{path} must have the shape of its tile, {pixels.shape[:2]}, found {labels.shape}.")
+    return labels

@@ -1,0 +1,106 @@
+"""Section on the shipped bundle, and the picture of its prototypes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.manifest import Manifest
+from app.pipeline.prototypes import prototype_grid, tile_grid
+from app.pipeline.types import UInt8Array
+from training.bundle.gates import GATES, gate_values
+
+FIGURE_ROWS = 8
+FIGURE_SCALE = 3
+
+BUNDLE = """## The shipped bundle `{name}` {version}
+
+Measured by `python -m training export` on the averaged weights; data: {data}. {iterations} generator iterations,
+{channels} channels, seed {seed}: one run, so no spread is given.
+
+![Prototypes: one column per cluster, the noise fixed along a row](prototypes.png)
+
+| figure | value | wanted |
+|---|---|---|
+"""
+CLUSTERS = """
+| cluster | share of training cells | fidelity | diversity |
+|---|---|---|---|
+"""
+IMAGE_LEVEL = """
+### Image label
+
+{basis}
+
+"""
+RELIABILITY = """
+
+Probabilities of the tiles of each fold, calibrated on the others: Brier score {brier:.3f}, where the share of abnormal
+tiles alone would give {brier_by_share:.3f}.
+
+| probability | tiles | mean probability | share abnormal |
+|---|---|---|---|
+"""
+SIMULATED = """ Of the {training_tiles} real healthy tiles,
+{training_tiles_called_normal} are called normal. These figures say that the simulation can be told apart, no more."""
+
+
+def bundle(manifest: Manifest) -> str:
+    """Of what its manifest says."""
+    training, metrics = manifest.training, manifest.metrics
+    source = training.data[0]
+    train_config: Any = training.config["train"]
+    text = BUNDLE.format(
+        name=manifest.name,
+        version=manifest.version,
+        data=f"{source.cells} cells of {source.tiles} tiles of `{source.name}`",
+        iterations=training.iterations,
+        channels=manifest.architecture.channels,
+        seed=train_config["seed"],
+    )
+    values = gate_values(metrics)
+    text += "".join(f"| {gate.title} | {values[name]:.3f} | {gate.wanted} |\n" for name, gate in GATES.items())
+    text += f"| largest difference ONNX − PyTorch | {metrics.onnx_max_difference:.1e} | ≤ 1e-04 |\n"
+    text += CLUSTERS + "".join(
+        f"| {k} | {c.share:.3f} | {c.fidelity:.3f} | {'–' if c.diversity is None else f'{c.diversity:.3f}'} |\n"
+        for k, c in enumerate(metrics.clusters)
+    )
+    return text + IMAGE_LEVEL.format(basis=manifest.image_level.label_basis) + _image_level(metrics.image_level)
+
+
+def _image_level(measured: dict[str, Any]) -> str:
+    """What was measured of the label, on the user's labelled tiles or on simulated bags left out of its fit."""
+    titles = {"precision": "precision", "recall": "recall", "f1": "F1", "auc": "AUC"}
+    figures = [f"{title} {measured[name]:.3f}" for name, title in titles.items() if name in measured]
+    text = f"On {measured.get('data', 'what was left out')}: {', '.join(figures) or 'nothing was measured'}."
+    if "kmeans" in measured:
+        text += f" k-means: F1 {measured['kmeans']['f1']:.3f}."
+    for name, called in measured.get("called", {}).items():
+        text += f" Of the {name} ones {' and '.join(f'{n} are called {label}' for label, n in called.items())}."
+    if "training_tiles_called_normal" in measured:
+        text += SIMULATED.format(**measured)
+    if "reliability" in measured:
+        text += _reliability(measured["reliability"])
+    return text + "\n"
+
+
+def _reliability(measured: dict[str, Any]) -> str:
+    """How far the calibrated probabilities can be relied on."""
+    text = RELIABILITY.format(**measured)
+    for row in measured["table"]:
+        place = f"{row['low']:.1f}–{row['high']:.1f}"
+        text += f"| {place} | {row['tiles']} | {row['probability']:.3f} | {row['abnormal']:.3f} |\n"
+    return text
+
+
+def prototype_figure(bundle: Bundle) -> UInt8Array:
+    """The paper's grid (Fig. 5), enlarged to be looked at: z fixed along a row, one column per cluster.
+
+    Returns:
+        (FIGURE_ROWS · 32 · FIGURE_SCALE, K · 32 · FIGURE_SCALE, 3) uint8.
+    """
+    manifest = bundle.manifest
+    grid = prototype_grid(
+        bundle.backend, FIGURE_ROWS, seed=0, n_clusters=manifest.n_clusters, latent_size=manifest.latent_size
+    )
+    return tile_grid(grid).repeat(FIGURE_SCALE, axis=0).repeat(FIGURE_SCALE, axis=1)

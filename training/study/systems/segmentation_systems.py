@@ -1,0 +1,37 @@
+"""What finds the nuclei of a tile: every preset, and the competitors that are run beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from app.pipeline.errors import EngineUnavailable
+from app.pipeline.nuclei.border import keep_whole
+from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.presets import PAPER, PRESETS, SegmentationParams
+from app.pipeline.types import Nuclei, UInt8Array
+
+System = Callable[[UInt8Array], Nuclei]
+
+
+def segmentation_systems() -> dict[str, System]:
+    """The systems to evaluate, by the name that the report gives them.
+
+    Raises:
+        EngineUnavailable: HistomicsTK is not installed.
+    """
+    try:
+        from training.study.baselines import histomicstk_recipe as recipe
+    except ImportError as error:
+        raise EngineUnavailable("The evaluation compares with HistomicsTK, and it is not installed.") from error
+    return {
+        **{name: partial(by_preset, params) for name, params in PRESETS.items()},
+        "paper, stains by HistomicsTK": partial(by_preset, PAPER.model_copy(update={"engine": "histomicstk"})),
+        "HistomicsTK, the authors' code": lambda pixels: recipe.segment_by_authors(recipe.unmix_by_recipe(pixels)),
+        "HistomicsTK, its own seeds": lambda pixels: recipe.segment_by_seeds(recipe.unmix_by_recipe(pixels)),
+    }
+
+
+def by_preset(params: SegmentationParams, pixels: UInt8Array) -> Nuclei:
+    """The nuclei of a tile that become cells, as the service finds them."""
+    return keep_whole(segment(unmix(pixels, params.stain, params.engine), params))
