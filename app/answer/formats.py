@@ -35,9 +35,9 @@ class Format:
 
 FORMATS: Mapping[FormatName, Format] = {
     "json": Format("application/json", ".json", lambda _, answer: answer.model_dump_json().encode()),
-    "geojson": Format("application/geo+json", ".geojson", lambda analysis, answer: geojson(answer, analysis.nuclei)),
+    "geojson": Format("application/geo+json", ".geojson", lambda analysis, answer: geojson(answer, analysis.cells)),
     "csv": Format("text/csv", ".csv", lambda _, answer: cell_table(answer)),
     "overlay": Format(PNG, ".overlay.png", lambda analysis, answer: overlay(answer, analysis.tile.pixels)),
-    "labels": Format(PNG, ".labels.png", lambda analysis, _: label_png(analysis)),
+    "labels": Format(PNG, ".labels.png", lambda analysis, _: label_png(analysis.cells)),
     "tile": Format(PNG, ".tile.png", lambda analysis, _: present.png(analysis.tile.pixels)),
 }

@@ -10,12 +10,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from app.answer.palette import OUTLIER, cluster_color
 from app.answer.schemas import AnalysisOut
-from app.pipeline.nuclei.outlines import Ring, rings
-from app.pipeline.types import Nuclei
+from app.pipeline.geometry import Cells
+from app.pipeline.types import Float64Array
 
 DECIMALS = 3
 
@@ -23,7 +21,7 @@ Outline = list[list[list[float]]]
 """Rings of points x, y."""
 
 
-def geojson(answer: AnalysisOut, nuclei: Nuclei) -> bytes:
+def geojson(answer: AnalysisOut, cells: Cells) -> bytes:
     """A FeatureCollection with one feature a cell.
 
     The classification is the cluster's name or `Cluster k`; that of an outlier is `Outlier`, so that a count by
@@ -32,26 +30,24 @@ def geojson(answer: AnalysisOut, nuclei: Nuclei) -> bytes:
 
     Args:
         answer: the JSON answer.
-        nuclei: of its cells, at the analysed scale.
+        cells: those of the answer.
     """
     about = answer.model_dump(mode="json", include={"notice", "tile", "label", "bundle"})
-    collection = {"type": "FeatureCollection", **about, "features": _features(answer, nuclei)}
+    collection = {"type": "FeatureCollection", **about, "features": _features(answer, cells)}
     # Whatever is not ASCII is escaped, since not every reader takes the file for UTF-8.
     return json.dumps(collection, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _features(answer: AnalysisOut, nuclei: Nuclei) -> list[dict[str, Any]]:
+def _features(answer: AnalysisOut, cells: Cells) -> list[dict[str, Any]]:
     tile, bundle = answer.tile, answer.bundle
     # A nucleus of another scale, bundle or precision is another object.
     source = f"{tile.sha256}/{bundle.sha256}/{tile.mpp}/{bundle.precision}"
-    height, width = nuclei.labels.shape
-    scale = np.array([tile.width / width, tile.height / height])
     names = [cluster.name for cluster in answer.clusters]
     return [
         detection(
             source,
             cell.id,
-            [_points(ring * scale) for ring in outline],
+            [_points(ring) for ring in polygon],
             classification(cell.cluster, cell.outlier, names),
             measurements(
                 cell.id,
@@ -63,11 +59,11 @@ def _features(answer: AnalysisOut, nuclei: Nuclei) -> list[dict[str, Any]]:
                 touches_border=cell.touches_border,
             ),
         )
-        for cell, outline in zip(answer.cells, rings(nuclei), strict=True)
+        for cell, polygon in zip(answer.cells, cells.polygons, strict=True)
     ]
 
 
-def _points(ring: Ring) -> list[list[float]]:
+def _points(ring: Float64Array) -> list[list[float]]:
     points: list[list[float]] = ring.round(DECIMALS).tolist()
     return points
 

@@ -26,7 +26,7 @@ def crop_nuclei(normalised: UInt8Array, nuclei: Nuclei) -> UInt8Array:
     """
     crops = np.full((len(nuclei), CROP_PX, CROP_PX, 3), WHITE, np.uint8)
     for i, (x0, y0, x1, y1) in enumerate(nuclei.bboxes):
-        inside = nuclei.labels[y0:y1, x0:x1] == i + 1
+        inside = nuclei.label_image[y0:y1, x0:x1] == i + 1
         cell = _fit(np.where(inside[..., None], normalised[y0:y1, x0:x1], np.uint8(WHITE)))
         height, width = cell.shape[:2]
         top, left = (CROP_PX - height) // 2, (CROP_PX - width) // 2

@@ -6,7 +6,6 @@ import hashlib
 import io
 import math
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -112,26 +111,3 @@ def _to_rgb(image: Image.Image) -> UInt8Array:
         canvas = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         upright = Image.alpha_composite(canvas, rgba)
     return np.ascontiguousarray(upright.convert("RGB"), dtype=np.uint8)
-
-
-def rescale(pixels: UInt8Array, factor: float, *, max_pixels: int) -> UInt8Array:
-    """Resize a tile by `factor` (same along x and y); 1 returns the pixels as they are.
-
-    Args:
-        pixels: (H, W, 3) uint8.
-        factor: new size over old size.
-        max_pixels: largest result.
-
-    Raises:
-        TileTooLarge: the result would have more than `max_pixels`.
-    """
-    if factor == 1.0:
-        return pixels
-    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
-    if width * height > max_pixels:
-        raise TileTooLarge(
-            f"At the bundle's scale the tile would be {width} x {height}, more than {max_pixels} pixels."
-        )
-    # Area averaging does not alias when shrinking; cubic keeps edges when enlarging.
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)

@@ -8,58 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-import numpy as np
-
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
-from app.pipeline.decode import decode, rescale
+from app.pipeline.decode import decode
+from app.pipeline.geometry import Cells, rescale
 from app.pipeline.label.diagnose import Label, diagnose
 from app.pipeline.manifest import Manifest
 from app.pipeline.memory_errors import memory_errors
 from app.pipeline.networks.backends import Precision
 from app.pipeline.networks.encode import encode
 from app.pipeline.nuclei.border import keep_whole
-from app.pipeline.nuclei.measure import contours
 from app.pipeline.nuclei.segment import segment, unmix
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import Quality, assess
 from app.pipeline.quality.cell_flags import cell_flags
-from app.pipeline.types import (
-    BoolArray,
-    Float32Array,
-    Float64Array,
-    Int32Array,
-    Int64Array,
-    Nuclei,
-    Stain,
-    Tile,
-    UInt8Array,
-)
+from app.pipeline.types import Nuclei, Stain, Tile, UInt8Array
 
 STAGES = ("decode", "segment", "quality", "encode", "label", "total")
 _beside = ThreadPoolExecutor(thread_name_prefix="quality")
 """Judges a tile's quality while its nuclei are sought: on two cores that saves a tenth of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """The cells of a tile, in pixels of the uploaded tile; row i of every array is cell i.
-
-    Attributes:
-        centroids: (N, 2) float64 x, y.
-        bboxes: (N, 4) float64 x0, y0, x1, y1, x1 and y1 exclusive.
-        areas_px: (N,) float64.
-        contours: N arrays (V, 2) float64 of x, y, not closed.
-        touches_border: (N,) bool, whether the tile's border cuts the cell or may do so.
-        cluster_probs: (N, K) float32.
-    """
-
-    centroids: Float64Array
-    bboxes: Float64Array
-    areas_px: Float64Array
-    contours: list[Float64Array]
-    touches_border: BoolArray
-    cluster_probs: Float32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +36,12 @@ class Analysis:
     Attributes:
         tile: as it was uploaded.
         quality: what was measured on it, and its flags.
-        cells: its nuclei, but for those that the border cuts by more than half.
+        cells: one for each nucleus that the border does not cut by more than half, in pixels of the upload.
         n_cut: how many of those there are.
         proportions: of the cells' clusters.
         label: of the tile.
         timing_ms: by stage; quality is judged while nuclei are sought.
         precision: of the Q that was asked.
-        nuclei: of the cells, at the analysed scale; nucleus i is cell i.
     """
 
     tile: Tile
@@ -86,7 +52,6 @@ class Analysis:
     label: Label
     timing_ms: dict[str, float]
     precision: Precision
-    nuclei: Nuclei
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +105,6 @@ def analyse_stages(
             judging = _beside.submit(_judge, timing, tile, pixels, stains, manifest)
             found = segment(stains, manifest.segmentation)
             nuclei = keep_whole(found)
-            outlines = contours(nuclei)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision)
@@ -150,38 +114,15 @@ def analyse_stages(
             quality = replace(quality, flags=quality.flags + cell_flags(proportions, manifest.outliers))
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             label = diagnose(proportions.values, proportions.n_counted, manifest.image_level, doubts)
-            cells = _on_upload(nuclei, outlines, encoded.cluster_probs, tile)
+            cells = Cells.of_tile(nuclei, encoded.cluster_probs, tile)
     n_cut = len(found) - len(nuclei)
-    analysis = Analysis(tile, quality, cells, n_cut, proportions, label, timing, encoded.precision, nuclei)
+    analysis = Analysis(tile, quality, cells, n_cut, proportions, label, timing, encoded.precision)
     return analysis, Stages(pixels, stains, nuclei, crops)
 
 
 def _judge(timing: dict[str, float], tile: Tile, pixels: UInt8Array, stains: Stain, manifest: Manifest) -> Quality:
     with _timed(timing, "quality"):
         return assess(tile, pixels, stains, manifest.segmentation.stain, manifest.quality)
-
-
-def _on_upload(nuclei: Nuclei, outlines: list[Int32Array], probs: Float32Array, tile: Tile) -> Cells:
-    """Map nuclei from the analysed scale to pixels of the uploaded tile."""
-    height, width = nuclei.labels.shape
-    scale = np.array([tile.width / width, tile.height / height])
-
-    def points(at: Float64Array | Int32Array) -> Float64Array:
-        # Pixel i covers [i, i + 1): it is its centre, i + 0.5, that scales.
-        return np.asarray((at + 0.5) * scale - 0.5)
-
-    def corners(at: Int64Array) -> Float64Array:
-        return np.asarray(at * np.tile(scale, 2))
-
-    every = points(np.concatenate([np.zeros((0, 2)), *outlines])).clip(0, [tile.width - 1, tile.height - 1])
-    return Cells(
-        centroids=points(nuclei.centroids),
-        bboxes=corners(nuclei.bboxes),
-        areas_px=nuclei.areas_px * scale.prod(),
-        contours=np.split(every, np.cumsum([len(outline) for outline in outlines], dtype=int))[:-1],
-        touches_border=nuclei.touches_border,
-        cluster_probs=probs,
-    )
 
 
 @contextmanager

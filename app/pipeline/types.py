@@ -92,17 +92,17 @@ class Stain:
 
 @dataclass(frozen=True, slots=True)
 class Nuclei:
-    """Segmented nuclei of a tile; row i of every array is nucleus i + 1 of `labels`.
+    """Segmented nuclei of a tile; row i of every array is nucleus i + 1 of `label_image`.
 
     Attributes:
-        labels: (H, W) int32, 0 = background, 1…N.
+        label_image: (H, W) int32, 0 = background, 1…N.
         centroids: (N, 2) float64 x, y in px.
         bboxes: (N, 4) int64 x0, y0, x1, y1 in px, x1 and y1 exclusive.
         areas_px: (N,) int64.
         touches_border: (N,) bool, whether a pixel of it lies on the tile's border.
     """
 
-    labels: Int32Array
+    label_image: Int32Array
     centroids: Float64Array
     bboxes: Int64Array
     areas_px: Int64Array

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from app.pipeline.crops import CROP_PX
-from app.pipeline.nuclei.measure import contours
+from app.pipeline.geometry import PixelMap
+from app.pipeline.nuclei.outlines import contours
 from app.pipeline.types import Nuclei, Stain, UInt8Array
 from app.shell.figure import PANEL_PX, Panel, blank, compose, fit, place, with_text
 
@@ -77,16 +78,15 @@ def colour_nuclei(nuclei: Nuclei) -> UInt8Array:
     colours = np.zeros((len(nuclei) + 1, 3), np.uint8)
     if len(nuclei):
         colours[1:] = cv2.cvtColor(hsv[:, None], cv2.COLOR_HSV2RGB)[:, 0]
-    return np.asarray(colours[nuclei.labels])
+    return np.asarray(colours[nuclei.label_image])
 
 
 def _outline_panel(pixels: UInt8Array, nuclei: Nuclei, panel_height: int) -> UInt8Array:
     """The tile with the outline of every nucleus, drawn after scaling, so that the lines stay sharp."""
     panel = fit(pixels, panel_height)
     left, top, width, height = place(pixels.shape[1], pixels.shape[0], panel_height)
-    scale = np.array([width / pixels.shape[1], height / pixels.shape[0]])
-    # Pixel i covers [i, i + 1): it is its centre that scales.
-    outlines = [np.rint((outline + 0.5) * scale - 0.5 + [left, top]).astype(np.int32) for outline in contours(nuclei)]
+    to_panel = PixelMap.onto((width, height), pixels.shape, (left, top))
+    outlines = [np.rint(to_panel.points(contour)).astype(np.int32) for contour in contours(nuclei)]
     at_border = nuclei.touches_border
     thickness = 4 if width > 2 * pixels.shape[1] else 2
     # Those at the border come last: where two nuclei touch, theirs is the line to see.

@@ -44,5 +44,5 @@ def result(sample_pixels, bundle):
 def empty_result(bundle):
     """Of a tile without cells."""
     result = analysed(encoded(draw_tile(np.zeros((0, 2)), shape=(50, 60))), bundle)
-    assert len(result.analysis.nuclei) == 0
+    assert len(result.analysis.cells.nuclei) == 0
     return result

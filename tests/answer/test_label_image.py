@@ -15,14 +15,12 @@ from tests.drawing import encoded
 def counts_of(result):
     """Pixels of each cell."""
     labels = as_pixels(result, "labels")
-    return np.bincount(labels.ravel(), minlength=len(result.analysis.nuclei) + 1)[1:]
+    return np.bincount(labels.ravel(), minlength=len(result.analysis.cells.nuclei) + 1)[1:]
 
 
 def with_nuclei(result, labels):
-    """The analysis as if these were its nuclei, ten times finer than its tile."""
-    nuclei = measure(labels)
-    cells = replace(result.analysis.cells, centroids=(nuclei.centroids + 0.5) / 10 - 0.5)
-    return replace(result.analysis, nuclei=nuclei, cells=cells)
+    """The cells as if these were their nuclei, ten times finer than the tile."""
+    return replace(result.analysis.cells, nuclei=measure(labels))
 
 
 def test_picture_is_16_bit_and_as_large_as_the_upload(result):
@@ -46,13 +44,13 @@ def test_pixel_has_the_cell_at_its_middle_whatever_the_scale(sample_pixels, bund
     size = [round(side * bundle.manifest.mpp / mpp) for side in (512, 300)]
     tile = Image.fromarray(sample_pixels[:300]).resize(size, Image.Resampling.BOX)
     result = analysed(encoded(tile), bundle, mpp=mpp)
-    analysed_labels = result.analysis.nuclei.labels
+    analysed_labels = result.analysis.cells.nuclei.label_image
     rows, columns = (
         ((np.arange(n) + 0.5) * finer / n).astype(int)
         for n, finer in zip(reversed(size), analysed_labels.shape, strict=True)
     )
     np.testing.assert_array_equal(as_pixels(result, "labels"), analysed_labels[np.ix_(rows, columns)])
-    assert len(result.analysis.nuclei) > 20
+    assert len(result.analysis.cells.nuclei) > 20
     assert counts_of(result).all()
 
 
@@ -61,8 +59,7 @@ def test_cell_smaller_than_a_pixel_of_the_upload_has_the_pixel_of_its_centre(emp
     labels[20:40, 20:40] = 1
     labels[101:104, 211:214] = 2
     labels[499, 599] = 3
-    analysis = with_nuclei(empty_result, labels)
-    with Image.open(io.BytesIO(label_png(analysis))) as image:
+    with Image.open(io.BytesIO(label_png(with_nuclei(empty_result, labels)))) as image:
         shown = np.asarray(image)
     expected = np.zeros((50, 60))
     expected[2:4, 2:4] = 1

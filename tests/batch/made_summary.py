@@ -17,7 +17,7 @@ from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import RegionSummary, SlideSummary
 from app.batch.write.overview_picture import overview_jpg
 from app.batch.write.report import Pictures
-from app.pipeline.nuclei.outlines import rings
+from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.run import analyse_stages
 from app.service import Result
 
@@ -74,7 +74,7 @@ def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") ->
         bundle=answer.bundle,
         code_version="0.1.0+000000000000",
     )
-    outlines = [shapely.Polygon(outer, holes) for outer, *holes in rings(analysis.nuclei)]
+    outlines = [shapely.Polygon(outer, holes) for outer, *holes in polygons(analysis.cells.nuclei)]
     part = pa.table(
         {
             "x": found.centroids[:, 0],

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.pipeline.decode import decode, rescale
+from app.pipeline.decode import decode
 from app.pipeline.errors import (
     InvalidParameter,
     PipelineError,
@@ -299,35 +299,6 @@ def test_damaged_file_gives_a_tile_or_one_of_our_errors(image_format, changes, i
     assert isinstance(tile, Tile)
     assert tile.pixels.ndim == 3
     assert tile.pixels.shape[2] == 3
-
-
-def test_rescale_by_one_changes_nothing():
-    assert rescale(NOISE, 1.0, max_pixels=1) is NOISE
-
-
-@pytest.mark.parametrize(
-    ("factor", "shape"), [(0.5, (20, 30, 3)), (2.0, (80, 120, 3)), (0.001, (1, 1, 3)), (1.5, (60, 90, 3))]
-)
-def test_rescale_gives_the_size_asked_for(factor, shape):
-    assert rescale(NOISE, factor, max_pixels=10_000).shape == shape
-
-
-@pytest.mark.parametrize("factor", [0.4, 0.5, 2.0, 3.7])
-def test_rescale_keeps_a_plain_colour(factor):
-    plain = np.full((30, 20, 3), (200, 100, 50), np.uint8)
-    assert (rescale(plain, factor, max_pixels=10_000) == (200, 100, 50)).all()
-
-
-def test_shrinking_averages_instead_of_skipping():
-    stripes = np.zeros((40, 40, 3), np.uint8)
-    stripes[:, ::2] = 200
-    assert (rescale(stripes, 0.5, max_pixels=10_000) == 100).all()
-
-
-def test_rescale_refuses_a_result_beyond_the_limit():
-    assert rescale(NOISE, 2.0, max_pixels=9600).shape == (80, 120, 3)
-    with pytest.raises(TileTooLarge, match="120 x 80"):
-        rescale(NOISE, 2.0, max_pixels=9599)
 
 
 def test_too_little_memory_is_no_fault_of_the_file(monkeypatch):

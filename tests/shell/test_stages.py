@@ -70,7 +70,7 @@ def test_tile_of_any_shape_gives_six_equal_panels_within_the_figure(shape, stain
 
 def test_inputs_stay_as_they_are_and_the_figure_is_always_the_same():
     pixels, stains, nuclei, crops = stages_of(draw_tile(grid_of_centres()))
-    arrays = (pixels, stains.normalised, stains.haematoxylin, nuclei.labels, nuclei.bboxes, crops)
+    arrays = (pixels, stains.normalised, stains.haematoxylin, nuclei.label_image, nuclei.bboxes, crops)
     before = [array.copy() for array in arrays]
     for array in arrays:
         array.flags.writeable = False
@@ -123,8 +123,8 @@ def test_every_nucleus_has_a_colour_unlike_its_neighbours_and_the_background_is_
     shape = (200, 240)
     nuclei = drawn_nuclei(shape, *(disc(shape, centre, 8) for centre in grid_of_centres()))[2]
     coloured = colour_nuclei(nuclei)
-    colours = np.array([coloured[nuclei.labels == i][0] for i in range(1, len(nuclei) + 1)], int)
-    assert (coloured[nuclei.labels == 0] == 0).all()
+    colours = np.array([coloured[nuclei.label_image == i][0] for i in range(1, len(nuclei) + 1)], int)
+    assert (coloured[nuclei.label_image == 0] == 0).all()
     assert len({tuple(colour) for colour in colours}) == len(nuclei)
     assert (colours.max(axis=1) > 150).all()
     assert (np.abs(np.diff(colours, axis=0)).max(axis=1) > 60).all()

@@ -12,11 +12,12 @@ from app.batch.plan.plan import Plan, StainNumbers
 from app.batch.read.slide import Slide, Window
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
+from app.pipeline.geometry import PixelMap
 from app.pipeline.memory_errors import memory_errors
 from app.pipeline.networks.backends import Precision
 from app.pipeline.networks.encode import encode
 from app.pipeline.nuclei.border import keep_whole, only
-from app.pipeline.nuclei.outlines import rings
+from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.nuclei.segment import segment, unmix
 from app.pipeline.types import BoolArray, Float64Array, LabStatistics, Nuclei, StainEstimate
 
@@ -68,8 +69,8 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
         pixels = slide.read(window, plan.downsample)
         stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, stain_estimate(plan.stain))
         nuclei = keep_whole(segment(stains, manifest.segmentation))
-        scale = np.array([window.width, window.height]) / (pixels.shape[1], pixels.shape[0])
-        centroids = ((nuclei.centroids + 0.5) * scale - 0.5 + (window.x, window.y)).round(DECIMALS)
+        to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
+        centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
         depth = _depth(centroids, core, plan) / plan.downsample
         kept = (depth >= -BAND_PX) & _within(centroids, plan)
         nuclei = only(nuclei, kept)
@@ -78,11 +79,11 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
         {
             "x": centroids[kept, 0],
             "y": centroids[kept, 1],
-            "area_px": (nuclei.areas_px * scale.prod()).astype(np.float32),
+            "area_px": to_slide.areas(nuclei.areas_px).astype(np.float32),
             "touches_border": nuclei.touches_border & ~_is_inner(nuclei, window, plan),
             "outlier": encoded.surprise > manifest.outliers.threshold,
             **{f"p{k}": encoded.cluster_probs[:, k] for k in range(manifest.n_clusters)},
-            "geometry": pa.array(_polygons(nuclei, scale, window), pa.binary()),
+            "geometry": pa.array(_polygons(nuclei, to_slide), pa.binary()),
             "depth": depth[kept].astype(np.float32),
         }
     )
@@ -111,16 +112,15 @@ def _within(centroids: Float64Array, plan: Plan) -> BoolArray:
 
 def _is_inner(nuclei: Nuclei, window: Window, plan: Plan) -> BoolArray:
     """(N,) whether a nucleus touches none of the window's sides that are the slide's own."""
-    height, width = nuclei.labels.shape
+    height, width = nuclei.label_image.shape
     x0, y0, x1, y1 = nuclei.bboxes.T
     right, bottom = window.x + window.width == plan.width, window.y + window.height == plan.height
     outer = (x0 == 0) & (window.x == 0) | (y0 == 0) & (window.y == 0)
     return np.asarray(~(outer | (x1 == width) & right | (y1 == height) & bottom))
 
 
-def _polygons(nuclei: Nuclei, scale: Float64Array, window: Window) -> list[bytes]:
+def _polygons(nuclei: Nuclei, to_slide: PixelMap) -> list[bytes]:
     """WKB of every nucleus, with its holes."""
-    first = (window.x, window.y)
-    outlines = [[(ring * scale + first).round(DECIMALS) for ring in outline] for outline in rings(nuclei)]
+    outlines = [[to_slide.edges(ring).round(DECIMALS) for ring in polygon] for polygon in polygons(nuclei)]
     found: list[bytes] = shapely.to_wkb([shapely.Polygon(outer, holes) for outer, *holes in outlines]).tolist()
     return found

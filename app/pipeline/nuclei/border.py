@@ -31,7 +31,7 @@ def only(nuclei: Nuclei, kept: BoolArray) -> Nuclei:
         kept: (N,) bool, which.
     """
     new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    return measure(new[nuclei.labels])
+    return measure(new[nuclei.label_image])
 
 
 def cut_by_more_than_half(nuclei: Nuclei) -> BoolArray:
@@ -44,10 +44,10 @@ def cut_by_more_than_half(nuclei: Nuclei) -> BoolArray:
         (N,) bool.
     """
     cut = np.zeros(len(nuclei), bool)
-    height, width = nuclei.labels.shape
+    height, width = nuclei.label_image.shape
     for i in np.flatnonzero(nuclei.touches_border):
         x0, y0, x1, y1 = nuclei.bboxes[i]
-        mask = nuclei.labels[y0:y1, x0:x1] == i + 1
+        mask = nuclei.label_image[y0:y1, x0:x1] == i + 1
         columns, rows = mask.sum(axis=0), mask.sum(axis=1)
         sides = ((x0 == 0, columns), (x1 == width, columns[::-1]), (y0 == 0, rows), (y1 == height, rows[::-1]))
         cut[i] = any(touches and _is_mostly_beyond(lines) for touches, lines in sides)

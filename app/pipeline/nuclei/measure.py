@@ -1,8 +1,7 @@
-"""Labels → Nuclei: measures and outlines."""
+"""Label image → Nuclei: where each nucleus lies, and how large it is."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from app.pipeline.types import Int32Array, Nuclei
@@ -38,24 +37,9 @@ def measure(labels: Int32Array) -> Nuclei:
         ]
     )
     return Nuclei(
-        labels=labels,
+        label_image=labels,
         centroids=np.column_stack([x, y]),
         bboxes=bboxes,
         areas_px=areas,
         touches_border=((bboxes[:, :2] == 0) | (bboxes[:, 2:] == (width, height))).any(axis=1),
     )
-
-
-def contours(nuclei: Nuclei) -> list[Int32Array]:
-    """Outer outline of every nucleus.
-
-    Returns:
-        One (V, 2) int32 array of x, y per nucleus, V ≥ 1, clockwise on the screen, not closed.
-    """
-    outlines = []
-    for i, (x0, y0, x1, y1) in enumerate(nuclei.bboxes, start=1):
-        inside = (nuclei.labels[y0:y1, x0:x1] == i).astype(np.uint8)
-        found, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(int(x0), int(y0)))
-        # OpenCV goes round the other way.
-        outlines.append(np.asarray(max(found, key=len), dtype=np.int32).reshape(-1, 2)[::-1])
-    return outlines

@@ -10,7 +10,8 @@ from app.batch.read.open import open_slide
 from app.batch.read.openslide_slide import OpenSlideSlide
 from app.batch.read.slide import Window
 from app.batch.read.tiff_slide import TiffSlide
-from app.pipeline.decode import decode, rescale
+from app.pipeline.decode import decode
+from app.pipeline.geometry import rescale
 from tests.batch.made_dicom import write_dicom
 from tests.batch.made_mrxs import write_mrxs
 from tests.batch.made_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped

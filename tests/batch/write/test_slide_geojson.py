@@ -43,7 +43,7 @@ def test_features_are_those_of_the_api(made, tmp_path, sample, bundle):
     """But for their ids, and one decimal of the coordinates."""
     result = Result(analyse(sample, bundle, max_pixels=9_000_000, mpp=0.25), bundle, [])
     answer = present.analysis_out(result, "0" * 32)
-    expected = json.loads(geojson(answer, result.analysis.nuclei))["features"]
+    expected = json.loads(geojson(answer, result.analysis.cells))["features"]
     found = json.loads(written(made, tmp_path, told=about(names=[None] * 5)))["features"]
     assert [feature["properties"] for feature in found] == [feature["properties"] for feature in expected]
     for one, other in zip(found, expected, strict=True):

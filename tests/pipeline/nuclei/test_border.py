@@ -53,8 +53,8 @@ def test_only_the_nucleus_that_is_mostly_beyond_the_border_is_left_out():
     first, second, third = beside("left", -6), beside("right", 4), disc((81, 81), (40, 12), 10)
     kept = keep_whole(nuclei_of(first, second, third))
     assert len(kept) == 2
-    np.testing.assert_array_equal(kept.labels == 1, second)
-    np.testing.assert_array_equal(kept.labels == 2, third)
+    np.testing.assert_array_equal(kept.label_image == 1, second)
+    np.testing.assert_array_equal(kept.label_image == 2, third)
 
 
 def test_without_cut_nuclei_nothing_changes():

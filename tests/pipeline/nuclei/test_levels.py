@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.pipeline.decode import rescale
+from app.pipeline.geometry import rescale
 from app.pipeline.nuclei.levels import PART, clean, grow, rank, score, segment_by_levels, select
 from app.pipeline.nuclei.objects import Measures
 from app.pipeline.nuclei.segment import segment, unmix
@@ -250,7 +250,7 @@ def test_white_round_a_tile_changes_no_nucleus(real_tile, margins):
     plain = segment(unmix(real_tile, DEFAULT.stain), DEFAULT)
     padded = segment(unmix(framed, DEFAULT.stain), DEFAULT)
     height, width = framed.shape[:2]
-    np.testing.assert_array_equal(padded.labels[top : height - bottom, left : width - right], plain.labels)
+    np.testing.assert_array_equal(padded.label_image[top : height - bottom, left : width - right], plain.label_image)
 
 
 def test_half_the_resolution_leaves_the_count(real_tile, n_whole):
@@ -260,7 +260,7 @@ def test_half_the_resolution_leaves_the_count(real_tile, n_whole):
 
 def test_two_runs_are_identical(real_tile):
     first, second = (segment(unmix(real_tile, DEFAULT.stain), DEFAULT) for _ in range(2))
-    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_array_equal(first.label_image, second.label_image)
 
 
 @pytest.mark.parametrize("shade", [0, 5])

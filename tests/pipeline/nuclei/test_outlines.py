@@ -8,7 +8,7 @@ from shapely import Polygon, STRtree, contains_xy
 from skimage.measure import label
 
 from app.pipeline.nuclei.measure import measure
-from app.pipeline.nuclei.outlines import rings
+from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.nuclei.segment import segment, unmix
 from app.pipeline.presets import DEFAULT, PRESETS
 from tests.drawing import disc, draw_tile, grid_of_centres
@@ -24,7 +24,7 @@ def pictures(draw):
 
 
 def rings_of(labels):
-    return rings(measure(np.asarray(labels, np.int32)))
+    return polygons(measure(np.asarray(labels, np.int32)))
 
 
 def signed_area(ring):
@@ -166,9 +166,9 @@ def test_nuclei_of_a_real_tile_have_polygons_that_do_not_overlap(real_tile):
 
 def check_segmented(nuclei):
     """Segmented nuclei are in one piece without holes, hang together by whole sides, and do not overlap."""
-    polygons = [Polygon(outer, holes) for outer, *holes in rings(nuclei)]
-    assert len(polygons) >= 10
-    assert all(polygon.is_valid for polygon in polygons)
-    np.testing.assert_array_equal([polygon.area for polygon in polygons], nuclei.areas_px - 0.5)
-    pairs = STRtree(polygons).query(polygons, predicate="overlaps")
+    found = [Polygon(outer, holes) for outer, *holes in polygons(nuclei)]
+    assert len(found) >= 10
+    assert all(polygon.is_valid for polygon in found)
+    np.testing.assert_array_equal([polygon.area for polygon in found], nuclei.areas_px - 0.5)
+    pairs = STRtree(found).query(found, predicate="overlaps")
     assert pairs.size == 0

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.pipeline.errors import EngineUnavailable
-from app.pipeline.nuclei.measure import contours, measure
+from app.pipeline.nuclei.measure import measure
+from app.pipeline.nuclei.outlines import contours
 from app.pipeline.nuclei.segment import segment, unmix
 from app.pipeline.nuclei.threshold import compact, fill_holes, remove_small
 from app.pipeline.presets import PAPER
@@ -58,7 +59,7 @@ def test_hole_is_filled():
     ring = disc((60, 60), (30, 30), 15) & ~disc((60, 60), (30, 30), 6)
     nuclei = nuclei_of(ring)
     assert len(nuclei) == 1
-    assert nuclei.labels[30, 30] == 1
+    assert nuclei.label_image[30, 30] == 1
 
 
 def test_compaction_cuts_the_tail_and_keeps_the_disc():
@@ -106,11 +107,11 @@ def test_nucleus_cut_by_the_border_is_kept_up_to_the_border(centre):
     stained = disc((100, 100), centre, 20)
     nuclei = nuclei_of(stained)
     assert len(nuclei) == 1
-    assert nuclei.labels[centre[1], centre[0]] == 1
+    assert nuclei.label_image[centre[1], centre[0]] == 1
     assert nuclei.areas_px[0] >= 0.95 * stained.sum()
     # The outermost row or column is as long as in the drawing, but for the rounding of corners.
     for edge in (np.s_[0, :], np.s_[-1, :], np.s_[:, 0], np.s_[:, -1]):
-        assert (nuclei.labels[edge] > 0).sum() >= stained[edge].sum() - 6
+        assert (nuclei.label_image[edge] > 0).sum() >= stained[edge].sum() - 6
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -134,7 +135,7 @@ def test_tile_without_nuclei_has_empty_arrays_of_the_right_shape():
     assert len(nuclei) == 0
     assert nuclei.centroids.shape == (0, 2)
     assert nuclei.bboxes.shape == (0, 4)
-    assert nuclei.labels.shape == (30, 40)
+    assert nuclei.label_image.shape == (30, 40)
     assert contours(nuclei) == []
 
 
@@ -165,7 +166,7 @@ def test_contour_lies_on_its_nucleus_and_encloses_its_area():
     outlines = contours(nuclei)
     assert len(outlines) == len(nuclei) == 4
     for i, outline in enumerate(outlines, start=1):
-        assert (nuclei.labels[outline[:, 1], outline[:, 0]] == i).all()
+        assert (nuclei.label_image[outline[:, 1], outline[:, 0]] == i).all()
         # Vertices are pixel centres: the polygon lacks half the outline's length in area, less one pixel (Pick).
         border = cv2.arcLength(outline.reshape(-1, 1, 2), closed=True)
         area = abs(polygon_area(outline))
@@ -224,12 +225,12 @@ def test_unknown_engine_is_named_when_it_is_not_installed(monkeypatch):
 
 def check_nuclei(nuclei, shape):
     n = len(nuclei)
-    assert nuclei.labels.shape == shape
-    assert nuclei.labels.dtype == np.int32
-    assert np.unique(nuclei.labels[nuclei.labels > 0]).tolist() == list(range(1, n + 1))
+    assert nuclei.label_image.shape == shape
+    assert nuclei.label_image.dtype == np.int32
+    assert np.unique(nuclei.label_image[nuclei.label_image > 0]).tolist() == list(range(1, n + 1))
     assert nuclei.centroids.shape == (n, 2)
     assert np.isfinite(nuclei.centroids).all()
-    assert np.bincount(nuclei.labels.ravel(), minlength=n + 1)[1:].tolist() == nuclei.areas_px.tolist()
+    assert np.bincount(nuclei.label_image.ravel(), minlength=n + 1)[1:].tolist() == nuclei.areas_px.tolist()
     assert (nuclei.bboxes[:, :2] >= 0).all()
     assert (nuclei.bboxes[:, 2:] <= shape[::-1]).all()
     assert (nuclei.bboxes[:, :2] < nuclei.bboxes[:, 2:]).all()
@@ -267,7 +268,7 @@ def check_rotation(tile, turns):
     rotated = segment(unmix(np.ascontiguousarray(np.rot90(tile, turns)), PAPER.stain), PAPER)
     # Every step is symmetrical. Only the order of floating-point sums differs, which can move a pixel across a grey
     # level and so across the threshold; one nucleus at the limit of its area may come or go.
-    assert (np.rot90(upright.labels > 0, turns) == (rotated.labels > 0)).mean() > 0.999
+    assert (np.rot90(upright.label_image > 0, turns) == (rotated.label_image > 0)).mean() > 0.999
     assert abs(len(upright) - len(rotated)) <= 1
 
 
@@ -283,4 +284,6 @@ def test_rotated_tile_has_the_rotated_nuclei(real_tile, turns):
 
 def test_mirrored_shape_has_the_mirrored_nuclei():
     stained = discs((90, 120), [(20, 20), (45, 30), (100, 60), (0, 70)], 14) | box((90, 120), 40, 50, 90, 54)
-    np.testing.assert_array_equal(nuclei_of(stained).labels[:, ::-1] > 0, nuclei_of(stained[:, ::-1]).labels > 0)
+    np.testing.assert_array_equal(
+        nuclei_of(stained).label_image[:, ::-1] > 0, nuclei_of(stained[:, ::-1]).label_image > 0
+    )

@@ -103,10 +103,10 @@ def test_both_engines_find_the_same_nuclei(both_engines):
     assert abs(len(ours) - len(reference)) <= 0.01 * len(ours)
     same = 0
     for i in range(1, len(ours) + 1):
-        inside = ours.labels == i
-        partner = np.bincount(reference.labels[inside]).argmax()
+        inside = ours.label_image == i
+        partner = np.bincount(reference.label_image[inside]).argmax()
         if partner:
-            other = reference.labels == partner
+            other = reference.label_image == partner
             same += (inside & other).sum() > 0.9 * (inside | other).sum()
     assert same >= 0.98 * len(ours)
 

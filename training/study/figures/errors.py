@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from app.pipeline.nuclei.measure import contours
+from app.pipeline.nuclei.outlines import contours
 from app.pipeline.types import Nuclei, UInt8Array
 from training.study.metrics.points import matched_pairs
 

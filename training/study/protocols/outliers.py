@@ -95,12 +95,12 @@ def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random
     found = []
     for outline in outlines:
         tile = stages[random.integers(len(stages))]
-        height, width = tile.nuclei.labels.shape
+        height, width = tile.nuclei.label_image.shape
         for _ in range(TRIES):
             y, x = random.integers(0, height - CROP_PX), random.integers(0, width - CROP_PX)
             window = slice(y, y + CROP_PX), slice(x, x + CROP_PX)
             # On glass there is nothing to see.
-            if not tile.nuclei.labels[window][outline].any() and tile.stains.tissue[window][outline].mean() > 0.5:
+            if not tile.nuclei.label_image[window][outline].any() and tile.stains.tissue[window][outline].mean() > 0.5:
                 crop = np.full((CROP_PX, CROP_PX, 3), WHITE, np.uint8)
                 crop[outline] = tile.stains.normalised[window][outline]
                 found.append(crop)

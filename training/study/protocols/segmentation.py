@@ -140,7 +140,7 @@ def _detection_scores(tiles: list[Scores]) -> Scores:
 
 
 def _mask_scores(truth: np.ndarray, nuclei: Nuclei) -> Scores:
-    overlap = count_overlap(truth, nuclei.labels)
+    overlap = count_overlap(truth, nuclei.label_image)
     iou, f1 = paper_scores(overlap)
     return {
         "iou": iou,

@@ -168,7 +168,7 @@ def test_every_system_finds_nuclei_that_are_easy():
     for name, system in segmentation_systems().items():
         nuclei = system(tile)
         distances = np.linalg.norm(nuclei.centroids[:, None] - centres, axis=2)
-        assert nuclei.labels.dtype == np.int32, name
-        assert nuclei.labels.max() == len(nuclei), name
+        assert nuclei.label_image.dtype == np.int32, name
+        assert nuclei.label_image.max() == len(nuclei), name
         assert len(nuclei) == N, name
         assert (distances.min(axis=0) < 3).all(), name
