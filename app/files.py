@@ -17,7 +17,7 @@ UNFINISHED = ".unfinished-"
 """Each temporary name begins with it, so that `remove_unfinished` recognises what a killed process left."""
 
 
-def write_whole(data: bytes, target: Path, *, mode: int = 0o666) -> None:
+def write_whole(data: bytes | memoryview, target: Path, *, mode: int = 0o666) -> None:
     """Write or replace a file; if that fails, the file that was there before stays.
 
     Args:

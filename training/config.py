@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from training.files import whole_file
+from app.files import write_whole
 
 SHIPPED = Path(__file__).parent / "configs"
 _STRICT = ConfigDict(extra="forbid")
@@ -165,8 +165,7 @@ def write_config(config: Config, directory: Path) -> None:
     path = directory / NAME
     if path.is_file() and replace(read_config(directory), data=config.data) != config:
         raise ConfigError(f"{directory} holds a run of another configuration; choose another directory.")
-    with whole_file(path) as partial:
-        partial.write_bytes(_ADAPTER.dump_json(config, indent=2) + b"\n")
+    write_whole(_ADAPTER.dump_json(config, indent=2) + b"\n", path)
 
 
 def read_config(directory: Path) -> Config:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from training.files import whole_file
+from app.files import write_whole
 
 T = TypeVar("T")
 console = Console(stderr=True)
@@ -25,8 +25,7 @@ def bar(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    with whole_file(path) as partial_path:
-        partial_path.write_text(text, encoding="utf-8")
+    write_whole(text.encode(), path)
 
 
 def keep_scores(path: Path, scores: dict[str, Any]) -> None:

@@ -11,9 +11,9 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.problems import problem
-from app.jobs.folder import MEDIA_TYPES, OTHER, media_type
+from app.jobs.folder import ANY, MEDIA_TYPES, media_type
 
-RESULT_CONTENT: dict[str, Any] = {kind: {} for kind in sorted({*MEDIA_TYPES.values(), OTHER})}
+RESULT_CONTENT: dict[str, Any] = {kind: {} for kind in sorted({*MEDIA_TYPES.values(), ANY})}
 REPORT_HEADERS = {
     # A report holds its style and its pictures, and no script.
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "

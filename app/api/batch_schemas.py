@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.jobs.batch import Batch, Parameters, Progress, State
+from app.jobs.batch import Batch, Parameters, State
 from app.jobs.folder import ResultFile
+from app.jobs.progress import Progress
 from app.pipeline.decode import MPP_RANGE
 from app.pipeline.networks.backends import Precision
 

@@ -20,7 +20,7 @@ from app.api.problems import declare
 from app.jobs.batch import Batch, Order, Parameters
 from app.jobs.batches import Batches
 from app.jobs.folder import PATIENTS, REGIONS, TILES, result_file, result_files
-from app.jobs.root import find_under
+from app.jobs.slides_root import find_under
 from app.service import Analyzer
 
 log = logging.getLogger(__name__)

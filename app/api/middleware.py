@@ -7,7 +7,7 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.observe import context
+from app.observe.logs import request_id as logged_request_id
 
 
 def safe_headers(request_id: str) -> dict[str, str]:
@@ -43,7 +43,7 @@ class RequestMiddleware:
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        context.request_id.set(request_id)
+        logged_request_id.set(request_id)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from app.access.keyring import KeysUnreadable
 from app.api.middleware import safe_headers
 from app.audit.log import NotWritten
-from app.jobs.errors import NotUnderRoot, StoreUnavailable
+from app.jobs.batch import StoreUnavailable
+from app.jobs.slides_root import NotUnderRoot
 from app.pipeline import errors
 from app.service import Busy, NotReady, TookTooLong, UnknownBundle
 

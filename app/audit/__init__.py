@@ -1,1 +1,1 @@
-"""The log of who asked what and was answered how: lines that are chained, so that none can be changed unseen."""
+"""The audit log: who asked for which analysis, and what was answered. Each line names the hash of the line before."""

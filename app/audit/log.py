@@ -1,11 +1,10 @@
-"""Append to the log: locked, so that several processes may; synced, so that a line that was written stays."""
+"""Append lines to the audit log: several processes take turns by a lock, and each line is forced to the disk."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,47 +12,47 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.audit.chain import Link, encode, last_link
+from filelock import lock_descriptor
 
-if sys.platform != "win32":  # Settings ask for no log there.
-    import fcntl
+from app.audit.chain import Link, encode, last_link
+from app.files import sync_folder
 
 log = logging.getLogger(__name__)
 
 MODE = 0o600
-"""Who may read the log: it says who looked at which tile."""
+"""Only the owner may read the log, because it shows who looked at which tile."""
 TAIL_BYTES = 1 << 18
-"""Read from the end of the log; far more than two of its lines."""
+"""How many bytes are read from the end of the log; two lines are far shorter."""
 LOCK_LIMIT_S = 5.0
-"""For another process to finish its line."""
+"""How long to wait for another process to finish its line, in seconds."""
 LOCK_PAUSE_S = 0.002
 
 
 class NotWritten(OSError):
-    """A line cannot be written; the text names the log and says why."""
+    """A line cannot be written to the audit log; the text says why."""
 
 
 class AuditLog:
-    """An append-only file of chained lines; safe to use from several threads and processes.
+    """An append-only file of chained lines; several threads and processes may use it at once.
 
     Args:
-        path: of the file. It is made by `open`, and by nothing else: once it is gone, no line can be written.
+        path: the path of the log. Only `open` makes the file: once it is gone, no line can be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.failure: str | None = None
-        """Why the last line could not be written; None: it was."""
+        """Why the last line could not be written; None if it was written."""
 
     def open(self) -> None:
-        """Make the file if it is not there, and note in `failure` whether a line could be written now."""
+        """Make the file if it does not exist, and set `failure` if a line could not be written now."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, MODE))
-            sync_folder(self.path)
+            sync_folder(self.path.parent)
             with locked(self.path) as file:
                 if last_of(file, self.path).is_cut:
-                    log.warning("the last line of the audit log %s was cut short; the next one says so", self.path)
+                    log.warning("the last line of the audit log %s was cut short; the next one records that", self.path)
         except OSError as error:
             self._failed(error)
 
@@ -61,10 +60,11 @@ class AuditLog:
         """Write one line and wait until it is on the disk.
 
         Args:
-            content: what it says; becomes JSON, after the time.
+            content: the fields of the line; they become JSON, after the time.
 
         Raises:
-            NotWritten: it cannot be; the log is as it was before, and `failure` says why until a line can be written.
+            NotWritten: the line cannot be written. The log has not changed, and `failure` keeps the reason until a
+                line can be written.
         """
         try:
             with locked(self.path) as file:
@@ -76,48 +76,42 @@ class AuditLog:
         self.failure = None
 
     def retry(self) -> None:
-        """Write a line that says there was a gap, if the last one could not be written.
+        """If the last line could not be written, try to write a line that records the gap.
 
         Raises:
-            NotWritten: it still cannot be.
+            NotWritten: no line can be written yet.
         """
         if self.failure is not None:
             self.append({"event": "writable again", "reason": self.failure})
 
     def _failed(self, error: OSError) -> NotWritten:
-        # Where the log lies is for the service's own log alone.
+        # Clients see `failure`, so the path of the log goes only to the service's own log.
         self.failure = f"The audit log cannot be written: {error.strerror or error}."
         log.error("%s (%s)", self.failure, self.path)
         return NotWritten(self.failure)
 
 
 def utc_now() -> str:
-    """As in 2026-11-23T19:14:44.123Z."""
+    """Return the time in UTC, for example 2026-11-23T19:14:44.123Z."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def sync_folder(path: Path) -> None:
-    """Let the name of a new file outlast a power cut, too."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Open the log for reading and appending, for one process at a time; yields its descriptor.
+    """Open the log for reading and appending, and keep other threads and processes out.
+
+    Yields:
+        The descriptor of the open file.
 
     Raises:
-        OSError: it is not there, may not be written, or stays locked.
+        OSError: the log does not exist, cannot be written, or stays locked.
     """
     deadline = time.monotonic() + LOCK_LIMIT_S
     while True:
         file = os.open(path, os.O_RDWR | os.O_APPEND)
         try:
             _lock(file, deadline)
-            # Another process may have put a new file in its place while this one waited.
+            # While this process waited, another one may have put a new file in its place (`rotate`).
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 yield file
                 return
@@ -126,41 +120,43 @@ def locked(path: Path) -> Iterator[int]:
 
 
 def _lock(file: int, deadline: float) -> None:
-    """Lock an open file; closing it gives the lock back.
+    """Lock an open file; the lock ends when the file is closed.
+
+    The lock is on the log itself, not on a file beside it: `rotate` replaces the log under it.
 
     Raises:
         OSError: the deadline passed.
     """
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise OSError(errno.EAGAIN, f"another process has kept it locked for {LOCK_LIMIT_S:g} s") from None
-            time.sleep(LOCK_PAUSE_S)
+    while not lock_descriptor(file, blocking=False):
+        if time.monotonic() > deadline:
+            raise OSError(errno.EAGAIN, f"another process has kept it locked for {LOCK_LIMIT_S:g} s")
+        time.sleep(LOCK_PAUSE_S)
 
 
 def last_of(file: int, path: Path) -> Link:
-    """What the next line has to name.
+    """Return the link to which the next line must be attached.
+
+    Args:
+        file: the descriptor of the open log.
+        path: the path of the log, for the error.
 
     Raises:
-        OSError: the file is no audit log.
+        OSError: the file is not an audit log.
     """
     size = os.fstat(file).st_size
     start = max(0, size - TAIL_BYTES)
     tail = os.pread(file, size - start, start)
     link = last_link(tail[tail.find(b"\n") + 1 :] if start else tail)
     if link is None:
-        raise OSError(errno.EINVAL, f"what {path.name} ends with is not an audit log's; move it away")
+        raise OSError(errno.EINVAL, f"{path.name} is not an audit log, or its end is damaged; move it away")
     return link
 
 
 def write_line(data: bytes, file: int) -> None:
-    """Write all of it and sync, or leave the file as it was.
+    """Append bytes to an open file and wait until they are on the disk.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: they cannot be written; the file has not changed.
     """
     size = os.fstat(file).st_size
     try:
@@ -168,7 +164,7 @@ def write_line(data: bytes, file: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file)
     except OSError:
-        # Half a line that stays is told of by the next one.
+        # If this fails too, half a line stays, and the next line records that.
         with suppress(OSError):
             os.ftruncate(file, size)
         raise

@@ -1,4 +1,4 @@
-"""Begin a new file of the log, whose first line goes on with the chain of the old one."""
+"""Begin a new file of the audit log; its first line continues the chain of the old file."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import os
 from pathlib import Path
 
 from app.audit.chain import ROTATED, encode
-from app.audit.log import MODE, last_of, locked, sync_folder, utc_now, write_line
+from app.audit.log import MODE, last_of, locked, utc_now, write_line
+from app.files import sync_folder
 
 
 def rotate(path: Path) -> Path:
-    """Move what is in the log to FILE.TIME, while services go on writing to FILE.
+    """Move the lines of the log FILE to FILE.TIME, while services go on writing to FILE.
 
-    At every moment there is a file of the log's name: a service waits for the lock, then finds the new one.
+    A file of the log's name exists at every moment: a service that waits for the lock then finds the new file.
+
+    Args:
+        path: the log.
 
     Returns:
-        The old lines' file.
+        The file that now holds the old lines.
 
     Raises:
-        OSError: it cannot be done, and the log is as it was.
+        OSError: the new file cannot be made; the log has not changed.
     """
     with locked(path) as file:
         before, time = last_of(file, path), utc_now()
@@ -30,7 +34,7 @@ def rotate(path: Path) -> Path:
             write_line(encode({"time": time, "event": ROTATED, "before": old.name}, before), new_file)
             os.link(path, old)
             os.replace(fresh, path)
-            sync_folder(path)
+            sync_folder(path.parent)
         finally:
             os.close(new_file)
             fresh.unlink(missing_ok=True)

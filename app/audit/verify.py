@@ -1,4 +1,4 @@
-"""Read a log, and find what somebody changed, removed or inserted."""
+"""Read an audit log and find the lines that were changed, removed or inserted."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from app.audit.chain import GENESIS, ROTATED, Link, decode, line_hash
 
 UNREADABLE = "it is not a line of an audit log"
-CUT = "it is cut short, and no line follows: the power failed while it was written, or the end was taken away"
+CUT = "it is cut short, and no line follows: the power failed while it was written, or its end was removed"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about one line.
+    """A remark on one line of a log.
 
     Attributes:
-        file: where it is.
-        line: in the file, from 1.
-        text: what is the matter, in words.
-        is_fault: False for what happens without anybody's doing.
+        file: the file with the line.
+        line: the number of the line in the file, from 1.
+        text: the remark.
+        is_fault: True if somebody must have altered the log; False for what happens by itself, such as a power cut.
     """
 
     file: Path
@@ -35,12 +35,12 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What a log looks like.
+    """The state of a log.
 
     Attributes:
-        findings: in the order of the lines.
-        n_lines: how many there are, those that are cut included.
-        last: the hash of the last line; kept elsewhere, it shows later that no line was taken from the end.
+        findings: the remarks, in the order of the lines.
+        n_lines: the number of lines, including those that were cut short.
+        last: the hash of the last line. Kept elsewhere, it proves later that no line was removed from the end.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -49,18 +49,18 @@ class Report:
 
     @property
     def is_intact(self) -> bool:
-        """Nobody has changed, removed or inserted a line."""
+        """Whether no line was changed, removed or inserted."""
         return not any(finding.is_fault for finding in self.findings)
 
 
 def verify(files: Sequence[Path]) -> Report:
-    """Check every line against the one before, from the first file to the last.
+    """Check every line against the line before it, from the first file to the last.
 
     Args:
-        files: of one log, oldest first.
+        files: the files of one log, oldest first.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: a file cannot be read.
     """
     report = Report()
     before: Link | None = None
@@ -81,7 +81,7 @@ def verify(files: Sequence[Path]) -> Report:
 
 
 def lines(file: Path) -> Iterator[bytes]:
-    """The lines that are there when it begins, with their ends; what a service writes meanwhile is left out.
+    """Yield the lines of a file with their line breaks, without those that a service appends in the meantime.
 
     Raises:
         OSError: the file cannot be read.
@@ -94,37 +94,42 @@ def lines(file: Path) -> Iterator[bytes]:
 
 
 def _faults(content: dict[str, Any] | None, before: Link | None) -> list[str]:
-    """What is wrong between a line and the one before; whether a line that cannot be read was cut, the next says."""
+    """Return what is wrong with a line and the line before it.
+
+    Of a line that cannot be read, only the next line shows whether it was cut short.
+    """
     if content is None:
         return []
     number, previous = content["line"], content["previous"]
     if before is None:
         if (number, previous) == (1, GENESIS) or content.get("event") == ROTATED:
             return []
-        return [f"it is line {number} of the log, but neither its first one nor that of a new file"]
+        return [f"it is line {number} of the log, but neither the first line nor one that continues another file"]
     expected = before.number + 1
     if previous != before.sha256:
         if number > expected:
-            return [f"before it, {_count(number - expected)} missing (it is line {number} of the log)"]
+            return [f"before it, {_count(number - expected)} missing (it calls itself line {number} of the log)"]
         if number < expected:
-            return [f"before it, a line was inserted (it is line {number} of the log, and the {expected}th here)"]
-        return ["it or the line before it was changed: the hash that it names is not that line's"]
+            return [
+                f"before it, a line was inserted (it calls itself line {number} of the log, but is line {expected})"
+            ]
+        return ["it or the line before it was changed: it names another hash than that line has"]
     faults = []
     if number != expected:
-        faults.append(f"it says that it is line {number} of the log, expected {expected}")
+        faults.append(f"it calls itself line {number} of the log, expected {expected}")
     if before.is_cut and not content.get("after_cut"):
         faults.append("the line before it cannot be read")
     return faults
 
 
 def _note(content: dict[str, Any] | None, before: Link | None) -> str | None:
-    """What is as it should be, and yet worth telling."""
+    """Return a remark on something that is no fault, or None."""
     if content is None:
         return None
     if before is None and content["line"] > 1:
-        return f"the log begins with line {content['line']}; those before are in a file that was not given"
+        return f"the log begins with line {content['line']}; the earlier lines are in a file that was not given"
     if before and content.get("after_cut") and content["previous"] == before.sha256:
-        return "the line before it was cut short while it was written (power?); that request was not answered"
+        return "the line before it was cut short while it was written (a power cut?); that request was not answered"
     return None
 
 

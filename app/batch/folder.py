@@ -5,9 +5,7 @@ A file that is there is whole: that is the record of what is done. Work goes on 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,10 +19,7 @@ from app.files import remove_unfinished, write_whole
 from app.pipeline.errors import InvalidParameter
 from app.pipeline.networks.backends import Precision
 
-if sys.platform != "win32":
-    import fcntl
-
-MANIFEST, PLAN, LOCK = "manifest.json", "plan.json", ".lock"
+MANIFEST, PLAN = "manifest.json", "plan.json"
 
 
 class RunRefused(InvalidParameter):
@@ -119,7 +114,7 @@ class RunFolder:
         return [number for number in range(len(plan.tiles)) if not is_part(self.part(slide, number))]
 
     def begin(self, run: Run) -> None:
-        """Begin a run, or go on with the same one; the folder is held (`locked`).
+        """Begin a run, or go on with the same one; the caller holds the folder's lock (`lock_folder`).
 
         Raises:
             RunRefused: the folder holds another run, or other files.
@@ -144,23 +139,6 @@ class RunFolder:
         if others:
             raise RunRefused(f"{self.path} is no folder of a run and holds {others[0]}; choose another --out.")
         write_whole((run.model_dump_json(indent=2) + "\n").encode(), manifest)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder: two runs at once in it would do the work twice.
-
-        Raises:
-            RunRefused: another process holds it.
-            OSError: it cannot be written.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("a") as file:
-            if sys.platform != "win32":
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise RunRefused(f"Another process is at work in {self.path}; wait for it, or stop it.") from error
-            yield
 
 
 @lru_cache(maxsize=4)

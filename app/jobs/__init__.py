@@ -1,1 +1,1 @@
-"""Batches that the service runs: kept in a database, each a child process with a folder of its own."""
+"""Batches that the service runs: each is a row of a database, a folder, and a child process that fills the folder."""

@@ -1,4 +1,4 @@
-"""What is known of a batch."""
+"""What is known about a batch, and the errors of batches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.jobs.progress import Progress
+from app.pipeline.errors import PipelineError
 from app.pipeline.networks.backends import Precision
 
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
+
+
+class StoreUnavailable(PipelineError):
+    """The database cannot be reached."""
+
+
+class BatchesUnavailable(PipelineError):
+    """The settings ask for batches, and the service cannot run them; the text says why."""
 
 
 class Parameters(BaseModel):
@@ -18,18 +28,20 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bundle: str = Field(description="name of the bundle")
-    mpp: float | None = Field(description="µm per pixel of every slide; null: as their files say")
-    precision: Precision = Field(description="of the network that sorts the cells")
-    regions: int = Field(description="how many files of regions were sent with it")
-    patients: bool = Field(description="whether a table of patients was sent with it")
+    bundle: str = Field(description="The name of the bundle.")
+    mpp: float | None = Field(description="µm per pixel of every slide; null means that the files say it.")
+    precision: Precision = Field(description="The precision of the network that sorts the cells into clusters.")
+    regions: int = Field(description="The number of files of regions that were sent with the batch.")
+    patients: bool = Field(description="Whether a table of patients was sent with the batch.")
 
 
 class Order(BaseModel):
     """What a batch is to do.
 
     Attributes:
-        argument: the source as the command takes it: an absolute path or pattern.
+        source: the slides as the client named them, or how many files it sent.
+        argument: the slides as the command takes them: an absolute path or pattern.
+        parameters: how they are analysed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,35 +51,22 @@ class Order(BaseModel):
     parameters: Parameters
 
 
-class Failure(BaseModel):
-    """A slide that could not be analysed."""
-
-    slide: str = Field(description="its id in this batch")
-    reason: str = Field(description="why")
-
-
-class Progress(BaseModel):
-    """How far a batch is, as the command says itself; what else it says is left out."""
-
-    model_config = ConfigDict(frozen=True)
-
-    slides: int = Field(default=0, description="in the batch, as far as they were counted")
-    slides_done: int = Field(default=0, description="whose results are there")
-    slides_failed: int = Field(default=0, description="that could not be analysed")
-    tiles: int = Field(default=0, description="of the slides that were planned so far")
-    tiles_done: int = Field(default=0, description="that were analysed")
-    failures: tuple[Failure, ...] = Field(default=(), description="the slides that failed")
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, as the database has it; all times are UTC.
+    """A batch as the database has it; all times are in UTC.
 
     Attributes:
-        by: name of the key that it was started with; None where no key is asked for.
-        is_cancelling: somebody wants it ended.
+        id: 32 hexadecimal digits; they name its folder too.
+        state: what has become of it.
+        created: when it was asked for.
+        started: when it was first begun; None while it waits.
+        ended: when it finished, failed or was cancelled.
+        by: the name of the key that started it; None if the service asks for no key.
+        order: what it is to do.
+        progress: how far it is.
+        is_cancelling: whether somebody cancelled it; a running batch takes some seconds to end.
         detail: why it failed.
-        n_lost: how often the service died while it ran.
+        n_lost: how many times the service died while the batch ran.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""All that a service which runs batches has: their database, their folders, and the thread that works them off."""
+"""The batches of a service: their database, their folders, and the thread that runs them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.jobs.batch import Batch, Order, Progress
-from app.jobs.errors import BatchesUnavailable
+from app.jobs.batch import Batch, BatchesUnavailable, Order
+from app.jobs.progress import Progress
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from app.jobs.store import Store
 
 NEEDED = ("dask", "distributed", "jinja2", "matplotlib", "openslide", "pyarrow", "shapely", "sqlalchemy", "tifffile")
-"""Packages of the extra `batch`."""
+"""The packages of the extra `batch`."""
 ARRIVING = ".arriving-"
-"""Begins the name of a folder whose upload is not whole."""
+"""The name of a folder begins with this until its upload is complete."""
 ABANDONED_S = 24 * 3600
-"""A folder that has been arriving for so long will never be whole: its service was killed."""
+"""After this time without a change, in seconds, an upload is taken to be abandoned, and its folder is removed."""
 
 
 class Batches:
     """The batches of a service.
 
     Args:
-        folders: holds the folder of each batch, under its id; an absolute path.
-        slides: root of the paths that may be named; None: none may.
+        folders: the absolute path of the folder that holds the folder of each batch.
+        slides: the folder below which a batch may name slides; None means that it must send them.
         store: the database.
-        runner: the thread.
+        runner: the thread that runs the batches.
     """
 
     def __init__(self, folders: Path, slides: Path | None, store: Store, runner: Runner) -> None:
@@ -44,39 +44,38 @@ class Batches:
         self._runner = runner
 
     def start(self) -> None:
-        """Begin to work them off."""
+        """Start to run the batches."""
         self._runner.start()
 
     def close(self) -> None:
-        """Stop working; what runs goes on at the next start."""
+        """Stop; a batch that runs goes on when a service is started again."""
         self._runner.close()
         self.store.close()
 
     def folder(self, batch: Batch) -> Path:
-        """Where a batch and its results lie."""
+        """Return the folder of a batch."""
         return self._folders / batch.id
 
     def arriving(self) -> Path:
-        """A new folder, for what is sent with a batch: to be given to `add`, or to be removed."""
+        """Make a folder for the files of a new batch. The caller gives it to `add`, or removes it."""
         folder = self._folders / f"{ARRIVING}{uuid.uuid4().hex}"
         folder.mkdir()
         return folder
 
     def place(self, arrived: Path) -> Path:
-        """Where a folder that `arriving` gave lies after `add`."""
+        """Return the path that a folder from `arriving` will have after `add`."""
         return self._folders / arrived.name.removeprefix(ARRIVING)
 
     def add(self, arrived: Path, order: Order, by: str | None) -> Batch:
-        """Have a batch wait for its turn.
+        """Put a new batch at the end of the queue.
 
         Args:
-            arrived: what `arriving` gave; it is the batch's folder from now on.
-            order: what is to be done.
-            by: name of the key.
+            arrived: a folder from `arriving`; it becomes the folder of the batch.
+            order: what the batch is to do.
+            by: the name of the client's key; None if the service asks for no key.
 
         Raises:
-            StoreUnavailable: it cannot be kept; the folder is where it was.
-            OSError: likewise.
+            StoreUnavailable, OSError: the batch cannot be kept; the folder has not moved.
         """
         place = self.place(arrived)
         batch = Batch(
@@ -102,7 +101,7 @@ class Batches:
 
 
 def open_batches(settings: Settings) -> Batches | None:
-    """What the settings ask for; None where they ask for no batches.
+    """Return the batches of a service, or None if its settings ask for none.
 
     Raises:
         BatchesUnavailable: a package is missing, or a folder cannot be used.
@@ -110,7 +109,7 @@ def open_batches(settings: Settings) -> Batches | None:
     """
     if settings.batches_dir is None:
         return None
-    # Only now: a service without batches neither needs nor loads the packages of a database.
+    # These are imported late, because a service without batches neither needs nor loads the packages of a database.
     _check_packages()
     from app.jobs.command import batch_command
     from app.jobs.runner import Runner
@@ -125,7 +124,7 @@ def open_batches(settings: Settings) -> Batches | None:
 
 
 def check_batches(settings: Settings) -> None:
-    """Refuse a service that could not run the batches it is asked for; raises as `open_batches` does."""
+    """Check that a service can run the batches that its settings ask for; raises what `open_batches` raises."""
     opened = open_batches(settings)
     if opened is not None:
         opened.store.close()
@@ -135,13 +134,13 @@ def _check_packages() -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise BatchesUnavailable(
-            f"MARROWSCOPE_BATCHES_DIR is set, and batches need what is not installed: {', '.join(missing)}. "
-            "Install it with `make batch` or `pip install marrowscope[batch]`."
+            f"MARROWSCOPE_BATCHES_DIR is set, but batches need packages that are not installed: {', '.join(missing)}. "
+            "Install them with `make batch` or `pip install marrowscope[batch]`."
         )
 
 
 def _writable(folders: Path) -> Path:
-    """The folder of all batches, made if need be, without what was left behind in it."""
+    """Make the folder of all batches if it does not exist, and remove abandoned uploads from it."""
     try:
         folders.mkdir(parents=True, exist_ok=True)
         for left in folders.glob(f"{ARRIVING}*"):

@@ -1,4 +1,4 @@
-"""The folder of a batch: what was sent with it, and what the command writes."""
+"""The folder of a batch: the files that were sent with it, and the results that the command writes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
-from pydantic import ValidationError
-
-from app.jobs.batch import Progress
+from app.jobs.progress import PROGRESS
 
 TILES, REGIONS, PATIENTS, RESULTS = "tiles", "regions", "patients.csv", "results"
-SAID = "said.txt"
-"""What the command says on stderr."""
-PROGRESS = "progress.json"
-OWN = (PROGRESS, "manifest.json")
-"""What the command keeps for itself, with paths of this machine."""
+STDERR = "stderr.txt"
+"""What the command wrote to stderr."""
+INTERNAL = (PROGRESS, "manifest.json")
+"""Files that the command keeps for itself; they hold paths of this machine, so they are not results."""
 WORK = "work"
-"""Folder of a slide that is not finished."""
+"""The folder of a slide, below its results, until the slide is finished."""
 FIRST = "index.html"
+"""The report on all slides."""
 MEDIA_TYPES = {
     ".csv": "text/csv",
     ".geojson": "application/geo+json",
@@ -32,23 +29,17 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".tif": "image/tiff",
 }
-OTHER = "application/octet-stream"
-
-
-class Told(Progress):
-    """progress.json."""
-
-    state: Literal["running", "finished"]
+ANY = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """A file that may be fetched.
+    """A file of results that a client may fetch.
 
     Attributes:
-        name: below the folder of results, with slashes.
-        bytes: how long it is.
-        media_type: by its suffix.
+        name: its path below the folder of results, with slashes.
+        bytes: its length.
+        media_type: its type, by its suffix.
     """
 
     name: str
@@ -56,29 +47,21 @@ class ResultFile:
     media_type: str
 
 
-def read_progress(folder: Path) -> Told | None:
-    """How far the command is; None where it has not said so yet."""
-    try:
-        return Told.model_validate_json((folder / RESULTS / PROGRESS).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
 def media_type(name: str) -> str:
-    """Of a result with this name."""
-    return MEDIA_TYPES.get(PurePosixPath(name).suffix, OTHER)
+    """Return the media type of a file of results, by its suffix."""
+    return MEDIA_TYPES.get(PurePosixPath(name).suffix, ANY)
 
 
 def result_files(folder: Path) -> list[ResultFile]:
-    """What may be fetched of a batch, the report of all slides first, the rest in the order of their names."""
+    """List the results of a batch: the report on all slides first, the others by name."""
     root = folder / RESULTS
     found = [(path.relative_to(root).as_posix(), path) for path in _files(root)]
-    found.sort(key=lambda entry: (entry[0] != FIRST, "/" in entry[0], entry[0]))
+    found.sort(key=lambda named: (named[0] != FIRST, "/" in named[0], named[0]))
     return [ResultFile(name, path.stat().st_size, media_type(name)) for name, path in found]
 
 
 def result_file(folder: Path, name: str) -> Path | None:
-    """One of `result_files` by its name; None where it is none of them."""
+    """Return the path of a result by its name, or None if `result_files` does not list it."""
     parts = name.split("/")
     if not _is_shown(parts):
         return None
@@ -99,8 +82,8 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _is_shown(parts: Sequence[str]) -> bool:
-    """Whether a file is a result, by the parts of its path below the folder of results."""
+    """Whether a file is a result, judged by the parts of its path below the folder of results."""
     if any(not part or part.startswith(".") or {"\\", "\0"} & set(part) for part in parts):
         return False
-    # slides/ID/work/… is of a slide that is not finished; a slide may be called `work` itself.
-    return parts[0] not in OWN and WORK not in parts[2:-1]
+    # slides/ID/work/… belongs to a slide that is not finished; the slide itself may be called `work`.
+    return parts[0] not in INTERNAL and WORK not in parts[2:-1]

@@ -1,1 +1,1 @@
-"""What is told about the running service: metrics and logs; never a pixel, a file name or a query."""
+"""What operators see of the running service: its log and its metrics."""

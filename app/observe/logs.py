@@ -1,4 +1,4 @@
-"""Logs on stderr: a line of JSON for each record, or text for people."""
+"""The service's log on stderr: one line of JSON for each record, or text for people."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from typing import Any, Literal
-
-from app.observe.context import request_id
 
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 PRODUCT = ("app", "uvicorn")
-"""Loggers that have the chosen level; libraries speak up when something is wrong only."""
+"""The loggers that get the chosen level; all other libraries log only warnings and errors."""
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is being answered; None outside requests and on the worker threads."""
 
 
 class _Formatter(logging.Formatter):
-    """Time in UTC with milliseconds."""
+    """Formats the time in UTC with milliseconds, and collects the fields of a record."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
     @staticmethod
-    def told(record: logging.LogRecord) -> dict[str, Any]:
-        """What the record says besides its message: `extra={"fields": …}`, and the request it belongs to."""
+    def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+        """Return the request id and what was logged with `extra={"fields": …}`; fields that are None are left out."""
         fields = {"request_id": request_id.get(), **getattr(record, "fields", {})}
         return {name: value for name, value in fields.items() if value is not None}
 
 
 class JsonFormatter(_Formatter):
-    """One object a line: time, level, logger, message; request_id, fields and stack where there are any."""
+    """Writes one JSON object per line: time, level, logger, message; then request_id, fields and stack, if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON in ASCII, without a line break whatever it holds."""
+        """Return the record as JSON in ASCII; whatever it holds, there is no line break in it."""
         line = {
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **self.told(record),
+            **self.fields_of(record),
         }
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
@@ -49,24 +51,24 @@ class JsonFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """`time LEVEL logger: message name=value …`, and the stack beneath."""
+    """Writes `time LEVEL logger: message name=value …`, with the stack on the lines below."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line without the stack."""
+        """Return the line without the stack."""
         return " ".join(
-            [super().formatMessage(record), *(f"{name}={value}" for name, value in self.told(record).items())]
+            [super().formatMessage(record), *(f"{name}={value}" for name, value in self.fields_of(record).items())]
         )
 
 
 def log_config(form: LogFormat | None, level: LogLevel) -> dict[str, Any]:
-    """Configuration of every logger, uvicorn's included, for `logging.config.dictConfig`.
+    """Return the configuration of all loggers, including uvicorn's, for `logging.config.dictConfig`.
 
     Args:
-        form: None is text where a person reads stderr on a terminal, else JSON.
-        level: the lowest one that is told.
+        form: the format of the lines; None means text if stderr is a terminal, else JSON.
+        level: the lowest level that is logged.
     """
     kind = TextFormatter if (form or ("text" if sys.stderr.isatty() else "json")) == "text" else JsonFormatter
     return {

@@ -1,4 +1,4 @@
-"""Numbers about the service, in Prometheus' text format."""
+"""The metrics of the service, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 UPLOAD_BUCKETS = (10_000, 100_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 20_000_000)
 LABELS = ("normal", "abnormal", "indeterminate")
 NO_FLAG = "none"
-"""Where a label was withheld without a flag: too few cells, or a score that both labels have."""
+"""The flag of a label that was withheld without a flag: there were too few cells, or the score fits both labels."""
 
-# When a series began is of no use here, and would double their number.
+# The time when a series began is not needed, and would double the number of series.
 disable_created_metrics()
 
 
 class Metrics:
-    """What is counted and measured, in one process or in several that share their numbers.
+    """The metrics of one process, or of several processes that share their numbers.
 
-    Label values come from fixed sets: route templates, known methods, statuses, stages, flag codes, loaded bundles.
+    The values of every metric label come from a fixed set, so that the number of series stays small: route templates,
+    known methods, statuses, stages, flag codes and loaded bundles.
     """
 
     def __init__(self) -> None:
@@ -39,59 +40,66 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "marrowscope_request_seconds",
-            "From the headers of a request to the end of its answer, the upload included.",
+            "Time from the headers of a request to the end of its answer, including the upload, in seconds.",
             ["route"],
             buckets=REQUEST_BUCKETS_S,
             registry=own,
         )
         self.upload_bytes = Histogram(
-            "marrowscope_upload_bytes", "Bodies of POST /analyze as received.", buckets=UPLOAD_BUCKETS, registry=own
+            "marrowscope_upload_bytes",
+            "Size of each body of POST /analyze, in bytes.",
+            buckets=UPLOAD_BUCKETS,
+            registry=own,
         )
         self.stage_seconds = Histogram(
             "marrowscope_stage_seconds",
-            "Stages of an analysis; total is all of them.",
+            "Duration of each stage of an analysis, in seconds; the stage total is all of them.",
             ["stage"],
             buckets=STAGE_BUCKETS_S,
             registry=own,
         )
         self.tiles = Counter("marrowscope_tiles", "Tiles that were analysed.", ["bundle", "label"], registry=own)
-        self.cells = Counter("marrowscope_cells", "Cells of those tiles.", ["bundle"], registry=own)
-        self.outliers = Counter("marrowscope_outliers", "Cells unlike any training cell.", ["bundle"], registry=own)
+        self.cells = Counter("marrowscope_cells", "Cells of the analysed tiles.", ["bundle"], registry=own)
+        self.outliers = Counter("marrowscope_outliers", "Cells unlike every training cell.", ["bundle"], registry=own)
         self.abstentions = Counter(
             "marrowscope_abstentions",
-            "Tiles without a label by the flag that prevented it; one with several flags counts for each.",
+            "Tiles without a label, by the flag that prevented it; a tile with several flags counts for each of them.",
             ["bundle", "flag"],
             registry=own,
         )
         self.waiting = _sum_gauge("marrowscope_queue_length", "Requests that wait for a worker.", own)
-        self.busy = _sum_gauge("marrowscope_workers_busy", "Workers that work.", own)
-        self.workers = _sum_gauge("marrowscope_workers", "Workers there are.", own)
-        self.places = _sum_gauge("marrowscope_queue_limit", "Requests that may wait; more are answered 503.", own)
+        self.busy = _sum_gauge("marrowscope_workers_busy", "Workers that are analysing a tile.", own)
+        self.workers = _sum_gauge("marrowscope_workers", "Workers of the service.", own)
+        self.places = _sum_gauge(
+            "marrowscope_queue_limit",
+            "Requests that may wait; more are answered 503.",
+            own,
+        )
         self.ready = Gauge(
             "marrowscope_ready",
-            "Whether /readyz says so, in the process that was asked last.",
+            "1 if the process that was asked last is ready (/readyz), else 0.",
             registry=own,
             multiprocess_mode="livemostrecent",
         )
         self.bundle = Gauge(
             "marrowscope_bundle_info",
-            "Bundles that are served, and what computes them.",
+            "The served bundles, each with its backend and device.",
             ["bundle", "version", "backend", "device"],
             registry=own,
             multiprocess_mode="livemax",
         )
         self.build = Gauge(
-            "marrowscope_build_info", "Version of the code.", ["version"], registry=own, multiprocess_mode="livemax"
+            "marrowscope_build_info", "The version of the code.", ["version"], registry=own, multiprocess_mode="livemax"
         )
         self.build.labels(__version__).set(1)
         self._shown = shown_registry(own)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._shown)
 
     def loaded(self, bundle: Bundle) -> None:
-        """A bundle can be served: what it counts begins at 0, so that its first tile is seen as an increase."""
+        """Record that a bundle is served; its counters start at 0, so that its first tile shows as an increase."""
         name, version = bundle.manifest.name, bundle.manifest.version
         self.bundle.labels(name, version, bundle.backend.name, bundle.backend.device).set(1)
         for label in LABELS:
@@ -100,7 +108,7 @@ class Metrics:
         self.outliers.labels(name)
 
     def analysed(self, bundle: Bundle, analysis: Analysis) -> None:
-        """A tile was analysed."""
+        """Count an analysed tile, its cells, its stages and why it has no label."""
         for stage, ms in analysis.timing_ms.items():
             self.stage_seconds.labels(stage).observe(ms / 1000)
         name, label = bundle.manifest.name, analysis.label.value
@@ -112,6 +120,6 @@ class Metrics:
                 self.abstentions.labels(name, code).inc()
 
 
-def _sum_gauge(name: str, says: str, registry: CollectorRegistry) -> Gauge:
-    """A gauge of which the processes that are alive add up."""
-    return Gauge(name, says, registry=registry, multiprocess_mode="livesum")
+def _sum_gauge(name: str, documentation: str, registry: CollectorRegistry) -> Gauge:
+    """Return a gauge that is summed over the living processes."""
+    return Gauge(name, documentation, registry=registry, multiprocess_mode="livesum")

@@ -1,6 +1,7 @@
-"""Several processes of one service: their numbers add up, and each one's memory is told.
+"""The metrics of a service that runs as several processes.
 
-prometheus-client keeps the numbers of each process in files of one folder, which whichever process is asked reads.
+prometheus-client keeps the numbers of each process in the files of one folder. Whichever process answers /metrics reads
+them all, adds them up, and lists the memory of each process.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Variable of prometheus-client's own; it is read when that is imported."""
+"""The environment variable in which prometheus-client looks for the folder when it is imported."""
 LIVE_GAUGES = "gauge_livesum_"
-"""Begins the name of a file that every process has."""
+"""The name of a file that every process has begins with this."""
 
 
 @contextmanager
 def shared_numbers() -> Iterator[None]:
-    """While the processes run that are started within: a folder where they keep their numbers."""
+    """Provide a folder in which the processes that are started in the block keep their numbers."""
     with tempfile.TemporaryDirectory(prefix="marrowscope-metrics-") as folder:
         os.environ[FOLDER] = folder
         try:
@@ -36,23 +37,27 @@ def shared_numbers() -> Iterator[None]:
 
 
 def shown_registry(own: CollectorRegistry) -> CollectorRegistry:
-    """What /metrics shows: the numbers of this process, or of all where they share a folder."""
-    shares = FOLDER in os.environ
-    shown = CollectorRegistry() if shares else own
-    # Registered first, and so asked first: it forgets what processes that are gone were busy with.
+    """Return what /metrics shows: the numbers of this process, or of all processes if they share a folder.
+
+    Args:
+        own: the metrics of this process.
+    """
+    is_shared = FOLDER in os.environ
+    shown = CollectorRegistry() if is_shared else own
+    # The table is registered first, so that it drops the gauges of dead processes before they are summed.
     shown.register(ProcessTable())
-    if shares:
+    if is_shared:
         MultiProcessCollector(shown)
     return shown
 
 
 class ProcessTable(Collector):
-    """Memory, CPU time and open files of each process, where the system tells (Linux), and how many there are."""
+    """The number of processes and, on Linux, the memory, CPU time and open files of each."""
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics of `ProcessCollector`, with a label for the process."""
+        """Return the metrics of `ProcessCollector`, labelled with the process id."""
         pids = _processes()
-        yield GaugeMetricFamily("marrowscope_processes", "Processes that answer.", value=len(pids))
+        yield GaugeMetricFamily("marrowscope_processes", "Processes of the service that are alive.", value=len(pids))
         families: dict[str, Metric] = {}
         for pid in pids:
             for metric in ProcessCollector(pid=partial(str, pid), registry=None).collect():
@@ -63,7 +68,7 @@ class ProcessTable(Collector):
 
 
 def _processes() -> list[int]:
-    """The processes of this service that are alive."""
+    """Return the ids of the living processes, and forget the gauges of the dead ones."""
     if FOLDER not in os.environ:
         return [os.getpid()]
     found = [int(path.stem.removeprefix(LIVE_GAUGES)) for path in Path(os.environ[FOLDER]).glob(f"{LIVE_GAUGES}*.db")]
@@ -75,7 +80,7 @@ def _processes() -> list[int]:
 
 def _is_alive(pid: int) -> bool:
     if os.name != "posix":
-        return True  # Windows has no harmless signal to ask with.
+        return True  # Windows has no harmless signal to test a process with.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

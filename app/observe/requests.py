@@ -1,4 +1,4 @@
-"""Every request counted, timed, and told in one line of the log."""
+"""Count and time every request, and log it in one line."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ log = logging.getLogger(__name__)
 
 ANALYSIS = "/analyze"
 UNKNOWN = "unknown"
-"""Stands for every path that no route has: a scan of the service adds one label, not thousands."""
+"""The label of all paths without a route, so that a scan of the service adds one label value, not thousands."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "OTHER"
-"""Stands for every other method, likewise."""
+"""The label of all other methods."""
 
 
 def templates(routes: Iterable[BaseRoute]) -> list[str]:
-    """The path templates of these routes; one for all files of a mounted folder."""
+    """Return the path templates of routes; all files of a mounted folder share one."""
     found = [(route, getattr(route, "path", None)) for route in routes]
     return [f"{path}/{{file:path}}" if isinstance(route, Mount) else path for route, path in found if path is not None]
 
 
 class ObserveMiddleware:
-    """To be the outermost: what the others refuse is seen too.
+    """Counts, times and logs requests. It must be the outermost middleware, so that it sees all refusals.
 
     Args:
         app: the application.
-        metrics: where requests are counted.
-        paths: templates of its routes, as `templates` gives them.
+        metrics: the metrics in which requests are counted.
+        paths: the path templates of its routes, from `templates`.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: Sequence[str]) -> None:
@@ -64,16 +64,16 @@ class ObserveMiddleware:
         try:
             await self.app(scope, counting_receive, watching_send)
         except Exception:
-            # Answered outside all middleware, by the handler of what nobody expected.
+            # The handler for unexpected errors, outside all middleware, answers with a 500.
             status = status or 500
             raise
         finally:
-            self._tell(scope, status, n_bytes, perf_counter() - start)
+            self._record(scope, status, n_bytes, perf_counter() - start)
 
-    def _tell(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER
         route = next((template for pattern, template in self.patterns if pattern.match(scope["path"])), UNKNOWN)
-        # 0: it was called off before there was an answer.
+        # The status is 0 if the request was abandoned before there was an answer.
         self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
         if route == ANALYSIS and n_bytes:

@@ -21,6 +21,7 @@ from app.batch.folder import Run, RunFolder, SlideEntry
 from app.batch.plan.patients import PatientsError, patient_of, read_patients
 from app.batch.run import engine
 from app.batch.run.cluster import connected
+from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.decode import MPP_RANGE
 from app.pipeline.networks.backends import Precision
@@ -81,7 +82,7 @@ def run_batch(wanted: Wanted, settings: Settings) -> bool:
         raise typer.BadParameter(f"there is no slide but what lies in {wanted.out}.")
     bundle = open_bundle(settings, wanted.bundle)
     run = _run(wanted, slides, bundle, settings)
-    with at.locked():
+    with lock_folder(at.path):
         at.begin(run)
         with (
             _stoppable(),

@@ -85,7 +85,7 @@ def test_field_in_which_no_file_was_chosen_is_as_good_as_none(lab, folders):
     assert {path.name for path in (folders / response.json()["id"]).iterdir()} <= {
         "tiles",
         "results",
-        "said.txt",
+        "stderr.txt",
         "starts.txt",
     }
 

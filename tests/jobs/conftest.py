@@ -26,7 +26,7 @@ def url(request, tmp_path):
 @pytest.fixture
 def store(url):
     """An empty store, in each kind of database."""
-    from app.jobs.table import metadata
+    from app.jobs.store import metadata
 
     opened = Store(url)
     metadata.drop_all(opened._engine)

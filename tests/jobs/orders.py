@@ -6,8 +6,9 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.jobs.batch import Batch, Order, Parameters, Progress
+from app.jobs.batch import Batch, Order, Parameters
 from app.jobs.folder import RESULTS
+from app.jobs.progress import Progress
 
 STAND_IN = Path(__file__).parent / "stand_in.py"
 PATIENCE_S = 20

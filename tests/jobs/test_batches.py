@@ -6,8 +6,8 @@ import time
 import pytest
 
 from app.jobs import batches as batches_module
+from app.jobs.batch import BatchesUnavailable, StoreUnavailable
 from app.jobs.batches import ABANDONED_S, check_batches, open_batches
-from app.jobs.errors import BatchesUnavailable, StoreUnavailable
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.jobs.folder import read_progress, result_file, result_files
+from app.jobs.folder import result_file, result_files
 
 RESULTS = [
     "index.html",
@@ -56,20 +56,3 @@ def test_what_is_listed_can_be_had_and_nothing_else(folder):
         "nothing",
     ]:
         assert result_file(folder, name) is None, name
-
-
-@pytest.mark.parametrize(
-    "content", [None, b"", b'{"state": "runn', b'{"state": "asleep"}', b'{"state": "running", "slides": "x"}']
-)
-def test_progress_that_cannot_be_read_is_none(tmp_path, content):
-    (tmp_path / "results").mkdir()
-    if content is not None:
-        (tmp_path / "results" / "progress.json").write_bytes(content)
-    assert read_progress(tmp_path) is None
-
-
-def test_progress_may_say_more_than_is_known(tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "progress.json").write_text('{"state": "running", "slides": 3, "tiles_done": 7, "new": 1}')
-    found = read_progress(tmp_path)
-    assert (found.state, found.slides, found.tiles_done, found.failures) == ("running", 3, 7, ())

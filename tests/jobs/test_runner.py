@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from app.jobs import runner as runner_module
-from app.jobs.folder import RESULTS, Told
+from app.jobs.folder import RESULTS
+from app.jobs.progress import ProgressFile
 from app.jobs.runner import MAX_LOST, outcome
 from tests.conftest import REPOSITORY
-from tests.jobs.orders import new_batch, until
+from tests.jobs.orders import PATIENCE_S, new_batch, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a service on Windows runs no batches")
 
@@ -118,11 +119,13 @@ def test_command_of_a_killed_service_is_waited_for(run_on, put, ended, tmp_path)
         "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", hold, results / ".lock"], stdout=subprocess.PIPE) as orphan:
-        orphan.stdout.readline()
-        run_on()
-        time.sleep(0.5)
-        assert starts(tmp_path / batch.id) == []
-        orphan.kill()
+        try:
+            orphan.stdout.readline()
+            run_on()
+            time.sleep(0.5)
+            assert starts(tmp_path / batch.id) == []
+        finally:
+            orphan.kill()
     assert ended(batch).state == "finished"
 
 
@@ -135,22 +138,30 @@ def test_batch_that_takes_the_service_down_again_and_again_is_given_up(run_on, p
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a process that is killed")
 def test_command_ends_with_a_service_that_is_killed(tmp_path):
-    program = (
-        "import sys, time; from pathlib import Path; from app.jobs.child import Child;"
-        "Child([sys.executable, '-c', 'import os, time; print(os.getpid()); time.sleep(600)'], Path(sys.argv[1]));"
+    """The command itself says when it runs: before, its process is still another program."""
+    says = "import os, sys, time; open(sys.argv[1], 'w').write(f'{os.getpid()}\\n'); time.sleep(600)"
+    service = (
+        "import sys, time; from pathlib import Path; from app.jobs.command import RunningCommand\n"
+        f"RunningCommand([sys.executable, '-c', {says!r}, sys.argv[1] + '/pid.txt'], Path(sys.argv[1]))\n"
         "time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", program, tmp_path], cwd=REPOSITORY) as service:
-        children = Path(f"/proc/{service.pid}/task/{service.pid}/children")
-        (child,) = until(lambda: children.read_text().split())
-        until(lambda: b"app.jobs.bound" not in Path(f"/proc/{child}/cmdline").read_bytes())
-        assert os.getpriority(os.PRIO_PROCESS, int(child)) >= 10, "requests come first"
-        service.send_signal(signal.SIGKILL)
-    until(lambda: not is_alive(child))
+    pid = tmp_path / "pid.txt"
+    with subprocess.Popen([sys.executable, "-c", service, tmp_path], cwd=REPOSITORY) as process:
+        command = None
+        try:
+            command = int(until(lambda: pid.exists() and pid.read_text().endswith("\n") and pid.read_text()))
+            assert os.getpriority(os.PRIO_PROCESS, command) >= 10, "requests come first"
+            process.kill()
+            process.wait(PATIENCE_S)
+            until(lambda: not is_alive(command))
+        finally:
+            process.kill()
+            if command is not None and is_alive(command):
+                os.kill(command, signal.SIGKILL)
 
 
 def test_status_1_without_a_finished_run_is_a_failure():
     """So does Python end when a program breaks, and so do the commands when they refuse."""
-    told = Told(state="running", slides=2)
-    assert outcome(1, told, "Error: no")[0] == outcome(0, None, "")[0] == "failed"
-    assert "secret" not in outcome(1, told, "Traceback…\nValueError: secret")[1]
+    progress = ProgressFile(state="running", slides=2)
+    assert outcome(1, progress, "Error: no")[0] == outcome(0, None, "")[0] == "failed"
+    assert "secret" not in outcome(1, progress, "Traceback…\nValueError: secret")[1]

@@ -3,12 +3,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from app.jobs import store as store_module
-from app.jobs.batch import Failure, Progress
-from app.jobs.errors import StoreUnavailable
+from app.jobs.batch import StoreUnavailable
+from app.jobs.progress import Failure, Progress
 from app.jobs.store import Store
-from tests.jobs.orders import new_batch
+from tests.jobs.orders import PATIENCE_S, new_batch
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -54,6 +55,24 @@ def test_oldest_is_taken_first_and_each_once(store):
     while found := store.claim("me"):
         claimed.append(found.id)
     assert sorted(claimed) == sorted(batch.id for batch in batches[:-1])
+
+
+def test_runners_of_postgresql_do_not_wait_for_each_other(postgres_url):
+    """A runner skips the batch that another one is about to take, and takes the next."""
+    store = Store(postgres_url)
+    store_module.metadata.drop_all(store._engine)
+    store.create()
+    first, second = (new_batch(created=NOON + timedelta(seconds=i)) for i in range(2))
+    for batch in (first, second):
+        store.add(batch)
+    with store._engine.begin() as another:
+        another.execute(text("SET LOCAL lock_timeout = '10s'"))
+        another.execute(text("SELECT * FROM batches WHERE id = :id FOR UPDATE"), {"id": first.id})
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(store.claim, "me").result(PATIENCE_S).id == second.id
+            assert pool.submit(store.claim, "me").result(PATIENCE_S) is None
+    assert store.claim("me").id == first.id
+    store.close()
 
 
 def test_batch_of_a_dead_runner_is_taken_and_that_of_a_living_one_is_not(store, clock):

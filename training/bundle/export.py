@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 from app import __version__
+from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, load_bundle, read_manifest
 from app.pipeline.crops import CROP_PX, from_network, to_network
 from app.pipeline.errors import InvalidBundle
@@ -49,8 +50,6 @@ from training.cells.extract import Cells, as_png
 from training.cells.quality_reference import fit_reference
 from training.cells.sample_tile import draw_tile
 from training.config import Config, as_dict
-from training.files import whole_file
-from training.whole_directory import whole_directory
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         onnx = OnnxBackend(staged)
         latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
         _write_golden(staged, onnx, latent)
-        _write(staged / SAMPLE, as_png(draw_tile(_sample_cells(run, onnx))))
+        write_whole(as_png(draw_tile(_sample_cells(run, onnx))), staged / SAMPLE)
         difference = max_difference(onnx, q, run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
@@ -135,7 +134,7 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         manifest = manifest.model_copy(update={"cluster_names": _names_of_the_same(target, manifest)})
         if (failures := failed_gates(manifest.metrics)) and not unfit:
             raise ExportError("The run has not learned enough to be shipped: " + "; ".join(failures) + ".")
-        _write(staged / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
+        write_whole((manifest.model_dump_json(indent=2) + "\n").encode(), staged / MANIFEST)
         load_bundle(staged)
         _check_fallback(staged, manifest, onnx, latent)
     return manifest
@@ -149,7 +148,7 @@ def _write_networks(directory: Path, generator: Generator, q: ClusterNet) -> Non
     )
     weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
     # By way of memory: on a full disk safetensors has an error of its own, and writes for its owner alone.
-    _write(directory / WEIGHTS, save({name: value.contiguous() for name, value in weights.items()}))
+    write_whole(save({name: value.contiguous() for name, value in weights.items()}), directory / WEIGHTS)
 
 
 def _names_of_the_same(target: Path, manifest: Manifest) -> ClusterNames | None:
@@ -170,12 +169,6 @@ def _fast_network(directory: Path, run: FinishedRun) -> FastNetwork | None:
         return None
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file; an error names it."""
-    with whole_file(path) as partial:
-        partial.write_bytes(data)
-
-
 def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32Array:
     """`per_cluster` rows [one-hot c, z] of each cluster in turn."""
     clusters = np.repeat(np.arange(config.train.n_clusters), per_cluster)
@@ -185,14 +178,14 @@ def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
     cells = from_network(backend.generate(latent))
     cluster_probs, surprise = backend.describe(to_network(cells))
-    _write(directory / GOLDEN_CELLS, as_png(cells.reshape(-1, CROP_PX, 3)))
+    write_whole(as_png(cells.reshape(-1, CROP_PX, 3)), directory / GOLDEN_CELLS)
     golden = Golden(
         latent=latent.tolist(),
         cluster_probs=cluster_probs.tolist(),
         surprise=surprise.tolist(),
         tolerance=GOLDEN_TOLERANCE,
     )
-    _write(directory / GOLDEN_EXPECTED, golden.model_dump_json().encode())
+    write_whole(golden.model_dump_json().encode(), directory / GOLDEN_EXPECTED)
 
 
 def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:

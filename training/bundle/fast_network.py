@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.files import write_whole
 from app.pipeline.bundle.load import Expected, read_golden
 from app.pipeline.crops import to_network
 from app.pipeline.fast_network import FastAgreement, FastNetwork
@@ -16,7 +17,6 @@ from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
 from training.bundle.quantise import quantise
 from training.cells.extract import Cells
-from training.files import whole_file
 
 HELD_OUT = 3
 """Every third tile is held out."""
@@ -61,8 +61,8 @@ def make_fast(directory: Path, cells: Cells, threshold: float) -> FastNetwork:
         raise NoFastNetwork("; ".join(failed) + ".")
     given = encode(golden_cells, backend, k, "fast")
     expected = Expected(cluster_probs=given.cluster_probs.tolist(), surprise=given.surprise.tolist())
-    with whole_file(directory / GOLDEN_EXPECTED) as partial:
-        partial.write_text(golden.model_copy(update={"fast": expected}).model_dump_json(), encoding="utf-8")
+    both = golden.model_copy(update={"fast": expected})
+    write_whole(both.model_dump_json().encode(), directory / GOLDEN_EXPECTED)
     fitted = int((~judged).sum())
     return FastNetwork(kind="int8", fitted_cells=fitted, agreement=agreed, tolerance=GOLDEN_TOLERANCE)
 

@@ -17,8 +17,8 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from app.files import write_whole
 from app.pipeline.types import Float32Array, Float64Array
-from training.files import whole_file
 
 CALIBRATION_CELLS = 768
 PERCENTILE = 99.99
@@ -63,8 +63,7 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
         before, after = onnx.load(full), onnx.load(rounded)
     _refit(Head.code_logits(before), Head.code_logits(after), crops)
     _refit(Head.surprise(before), Head.surprise(after), crops)
-    with whole_file(fast) as partial:
-        partial.write_bytes(after.SerializeToString())
+    write_whole(after.SerializeToString(), fast)
 
 
 class Head:

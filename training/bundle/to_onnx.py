@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.files import whole_file
+from app.files import whole_file
 
 OPSET = 18
 
@@ -29,12 +29,12 @@ def write_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, out
     net = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # The exporter reports its progress on standard output, and warns and logs of its own dependencies.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with whole_file(path) as partial, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with whole_file(path) as temporary, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             net,
             (example,),
-            partial,
+            temporary,
             dynamo=True,
             opset_version=OPSET,
             external_data=False,

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from pydantic import TypeAdapter
 
+from app.files import whole_file
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode
@@ -24,7 +25,6 @@ from app.pipeline.run import Analysis, Stages, analyse_stages
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_labels import TileLabels, check_enough
-from training.files import whole_file
 
 TILE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 CELLS = "cells.npz"

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from app.files import whole_file
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.segment import segment, unmix
@@ -52,18 +53,16 @@ class LabelledCells:
 
     def save(self, directory: Path) -> None:
         """Write `labelled.npz` into the directory, whole or not at all."""
-        directory.mkdir(parents=True, exist_ok=True)
-        partial = directory / "labelled.partial.npz"
-        np.savez_compressed(
-            partial,
-            crops=self.located.crops,
-            tile_index=self.located.tile_index,
-            centroids=self.located.centroids,
-            types=self.types,
-            type_names=np.array(self.type_names),
-            tiles=np.array(self.tiles),
-        )
-        partial.replace(directory / LABELLED)
+        with whole_file(directory / LABELLED) as temporary:
+            np.savez_compressed(
+                temporary,
+                crops=self.located.crops,
+                tile_index=self.located.tile_index,
+                centroids=self.located.centroids,
+                types=self.types,
+                type_names=np.array(self.type_names),
+                tiles=np.array(self.tiles),
+            )
 
     @classmethod
     def load(cls, directory: Path) -> LabelledCells:

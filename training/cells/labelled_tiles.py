@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.files import whole_file
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.nuclei.border import keep_whole
 from app.pipeline.nuclei.segment import segment, unmix
@@ -43,18 +44,16 @@ class LabelledTiles:
 
     def save(self, directory: Path) -> None:
         """Write `tile_cells.npz` into the directory, whole or not at all."""
-        directory.mkdir(parents=True, exist_ok=True)
-        partial = directory / "tile_cells.partial.npz"
-        np.savez_compressed(
-            partial,
-            crops=self.located.crops,
-            tile_index=self.located.tile_index,
-            centroids=self.located.centroids,
-            positive=self.positive,
-            blocks=self.blocks,
-            tiles=np.array(self.tiles),
-        )
-        partial.replace(directory / TILE_CELLS)
+        with whole_file(directory / TILE_CELLS) as temporary:
+            np.savez_compressed(
+                temporary,
+                crops=self.located.crops,
+                tile_index=self.located.tile_index,
+                centroids=self.located.centroids,
+                positive=self.positive,
+                blocks=self.blocks,
+                tiles=np.array(self.tiles),
+            )
 
     @classmethod
     def load(cls, directory: Path) -> LabelledTiles:

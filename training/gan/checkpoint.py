@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from training.files import whole_file
+from app.files import write_whole
 
 NAME = "checkpoint.pt"
 
@@ -28,8 +28,7 @@ def save(directory: Path, state: Mapping[str, Any]) -> None:
     # By way of memory: on a full disk torch itself speaks of positions in a file.
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    with whole_file(directory / NAME) as path:
-        path.write_bytes(buffer.getbuffer())
+    write_whole(buffer.getbuffer(), directory / NAME)
 
 
 def load(directory: Path, device: torch.device) -> dict[str, Any] | None:

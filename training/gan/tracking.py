@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image
 
+from app.files import write_whole
 from app.pipeline.prototypes import tile_grid
 from app.pipeline.types import UInt8Array
-from training.files import whole_file
 
 
 class MetricsLog:
@@ -27,8 +27,7 @@ class MetricsLog:
     def __init__(self, path: Path, resume_at: int) -> None:
         self.path = path
         kept = [row for row in self.read(path) if row["iteration"] <= resume_at] if path.exists() else []
-        with whole_file(path) as partial:
-            partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        write_whole("".join(json.dumps(row) + "\n" for row in kept).encode(), path)
 
     def write(self, row: dict[str, Any]) -> None:
         """Append one line."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from app.batch.whole_file import whole_file
+from app.files import whole_file
 from app.pipeline.types import Float32Array, Int32Array
 
 GEO = {

@@ -17,7 +17,7 @@ import shapely
 
 from app.answer.geojson import classification, detection, measurements
 from app.batch.plan.plan import Region
-from app.batch.whole_file import whole_file
+from app.files import whole_file
 
 DECIMALS = 2
 """Of coordinates, px of level 0."""

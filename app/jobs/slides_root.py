@@ -1,4 +1,4 @@
-"""The one folder whose slides may be named over HTTP."""
+"""Find slides by a path that a client named; only paths below one folder are allowed."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from app.jobs.errors import NotUnderRoot
+from app.pipeline.errors import PipelineError
+
+
+class NotUnderRoot(PipelineError):
+    """The path does not lead to slides below the root; the text is safe to show to a client."""
 
 
 def find_under(root: Path, wanted: str) -> str:
-    """A file, folder or pattern under the root, as the command takes it.
+    """Return a file, folder or pattern below the root, as the command takes it.
 
-    Links within the root are followed, as the command does, but not out of it.
+    Links within the root are followed, as the command does. Links that lead out of it are refused.
 
     Args:
-        root: the folder.
-        wanted: relative to it, with slashes.
+        root: the folder of all slides.
+        wanted: a path or pattern relative to the root, with slashes.
 
     Returns:
         An absolute path, or a pattern below one.
 
     Raises:
-        NotUnderRoot: it leads out of the root, or to nothing; the text tells nothing of what is outside.
+        NotUnderRoot: the path leads out of the root, or to nothing. The text reveals nothing about other folders.
     """
     if "\0" in wanted or "\\" in wanted or wanted.startswith("/"):
         raise NotUnderRoot("The path must be relative to the root of the slides, with / between folders.")
@@ -45,12 +49,12 @@ def find_under(root: Path, wanted: str) -> str:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a part of it is too long to be a name, or may not be looked into
+    except OSError:  # A part of the path is too long for a name, or a folder cannot be read.
         return False
 
 
 def _check(root: Path, found: Iterable[Path]) -> None:
-    """Refuse what leads out of the root, in a folder too; raises as `find_under` does."""
+    """Raise NotUnderRoot if one of the paths, or a link below it, leads out of the root."""
     waiting, seen = list(found), set()
     while waiting:
         path = waiting.pop()

@@ -1,7 +1,6 @@
 import pytest
 
-from app.jobs.errors import NotUnderRoot
-from app.jobs.root import find_under
+from app.jobs.slides_root import NotUnderRoot, find_under
 
 
 @pytest.fixture

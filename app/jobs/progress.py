@@ -1,0 +1,51 @@
+"""progress.json: how far a batch is. `marrowscope batch` writes it, and the service reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PROGRESS = "progress.json"
+"""The name of the file, in the folder of results."""
+
+
+class Failure(BaseModel):
+    """A slide that could not be analysed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slide: str = Field(description="The id of the slide in this batch.")
+    reason: str = Field(description="Why it could not be analysed.")
+
+
+class Progress(BaseModel):
+    """How far a batch is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slides: int = Field(default=0, description="The number of slides in the batch; 0 until they are counted.")
+    slides_done: int = Field(default=0, description="The number of slides that have results.")
+    slides_failed: int = Field(default=0, description="The number of slides that could not be analysed.")
+    tiles: int = Field(default=0, description="The number of tiles of the slides that were planned so far.")
+    tiles_done: int = Field(default=0, description="The number of tiles that were analysed.")
+    failures: tuple[Failure, ...] = Field(default=(), description="The slides that could not be analysed.")
+
+
+class ProgressFile(Progress):
+    """The content of progress.json; fields that later versions add are ignored."""
+
+    state: Literal["running", "finished"]
+
+
+def read_progress(results: Path) -> ProgressFile | None:
+    """Read how far the command is; None if it has not written that yet.
+
+    Args:
+        results: the folder of results.
+    """
+    try:
+        return ProgressFile.model_validate_json((results / PROGRESS).read_bytes())
+    except (OSError, ValidationError):
+        return None

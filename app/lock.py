@@ -1,0 +1,61 @@
+"""The lock of a folder in which one process may work at a time.
+
+It is a lock of the operating system on the file `.lock`: it ends with the process that holds it, even by kill -9. The
+file itself stays.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout, lock_descriptor
+
+from app.pipeline.errors import PipelineError
+
+LOCK = ".lock"
+
+
+class FolderLocked(PipelineError):
+    """Another process works in the folder; the text says what to do."""
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder while the block runs.
+
+    Args:
+        folder: it is made if it does not exist.
+
+    Raises:
+        FolderLocked: another process holds the lock.
+        OSError: the folder cannot be written, or its file system has no locks.
+    """
+    # A file that merely exists, as filelock would use where there are no locks, survives kill -9.
+    lock = FileLock(folder / LOCK, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise FolderLocked(f"Another process is at work in {folder}; wait for it, or stop it.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a running process holds the lock of a folder; a folder that does not exist is not locked.
+
+    Raises:
+        OSError: the lock cannot be looked at.
+    """
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not lock_descriptor(descriptor, blocking=False)
+    finally:
+        os.close(descriptor)
