@@ -12,6 +12,8 @@ UV   := $(BIN)/uv
 LOCK := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 # For Linux, macOS and Windows and every supported Python, with one version of each package.
 EVERYWHERE := --universal --fork-strategy fewest
+# Tests of one file stay together, since they share what is costly to make; the longest files come first (tests/conftest.py).
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 AUDIT := $(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off
 
 .DEFAULT_GOAL := help
@@ -29,11 +31,11 @@ batch: $(VENV)/.batch ## install what whole slides and cohorts need, too, and sa
 
 install: $(VENV)/.test ## install everything into .venv, training and tests included
 
-test: $(VENV)/.test ## run every test (ARGS= are passed to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.test ## run every test, on every core (ARGS= are passed to pytest: ARGS="-n 0 tests/api" for one process)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: $(VENV)/.test ## run the tests that take seconds
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 check: $(VENV)/.test ## formatter, linters, types, import rules, contract drift
 	$(BIN)/ruff format --check .

@@ -6,6 +6,9 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch: several workers of pytest share the cores
+
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,8 +17,13 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.manifest import FILES, Manifest
 from app.pipeline.presets import PAPER
 from tests.fakes import FakeBackend
+from tests.processes import adopt_orphans, children
 
 REPOSITORY = Path(__file__).parents[1]
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
+
 KAINZ_TEST_TILES = ("BM_GRAZ_HE_0007_01", "BM_GRAZ_HE_0008_01", "BM_GRAZ_HE_0020_01")
 
 MANIFEST_VALUES = {
@@ -99,6 +107,20 @@ MANIFEST_VALUES = {
     },
     "files": dict.fromkeys(FILES, "0" * 64),
 }
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that have slow tests: workers that share the files then end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left_over():
+    """Fail where a process that some test began is still alive when all tests and fixtures have ended."""
+    adopt_orphans()
+    yield
+    assert children() == []
 
 
 @pytest.fixture
