@@ -8,8 +8,9 @@ import pytest
 
 from app.lock import LOCK, FolderLocked, is_locked, lock_folder
 from tests.conftest import REPOSITORY
+from tests.processes import started
+from tests.waiting import PATIENCE_S
 
-PATIENCE_S = 60
 HOLD = """
 import sys
 from pathlib import Path
@@ -31,12 +32,9 @@ sys.stdin.read()
 def held_by_another(folder, program=HOLD):
     """A process that holds the lock; it is killed at the end."""
     command = [sys.executable, "-c", program, folder]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout.readline() == b"held\n"
-            yield process
-        finally:
-            process.kill()
+    with started(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
 
 
 def test_folder_is_made_and_locked_by_one_at_a_time(tmp_path):

@@ -1,6 +1,6 @@
 """Batches as a client has them."""
 
-from tests.jobs.orders import until
+from tests.waiting import until
 
 ENDED = {"finished", "failed", "cancelled"}
 

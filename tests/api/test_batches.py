@@ -5,8 +5,9 @@ import pytest
 from app.jobs import runner as runner_module
 from tests.api.answers import assert_problem
 from tests.api.batch_client import ended, post_path, post_tiles
-from tests.jobs.orders import stand_in_command, until
+from tests.jobs.orders import stand_in_command
 from tests.keys_file import write_keys
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a service on Windows runs no batches")
 

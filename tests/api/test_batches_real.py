@@ -11,8 +11,8 @@ import pytest
 from tests.api.batch_client import ended, post_tiles
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
-from tests.jobs.orders import until
 from tests.served import served
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,7 +1,6 @@
 """Batches as the tests of this folder need them."""
 
 import sys
-import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,6 @@ from app.jobs.folder import RESULTS
 from app.jobs.progress import Progress
 
 STAND_IN = Path(__file__).parent / "stand_in.py"
-PATIENCE_S = 20
 
 
 def stand_in_command(batch, folder):
@@ -33,13 +31,3 @@ def new_batch(source="finish", created=None):
         detail=None,
         n_lost=0,
     )
-
-
-def until(found):
-    """What `found` gives as soon as it is true."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if answer := found():
-            return answer
-        time.sleep(0.02)
-    raise AssertionError("It did not come about in time.")

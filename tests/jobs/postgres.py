@@ -3,38 +3,52 @@
 import glob
 import os
 import shutil
-import socket
-import subprocess
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.processes import ran, started
+from tests.waiting import PATIENCE_S, until
+
 
 def find_tools():
-    """The folder of initdb and pg_ctl, or None."""
+    """Return the folder of initdb and postgres, or None where PostgreSQL is not installed."""
     found = shutil.which("initdb") or next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))[-1:]), None)
     return Path(found).resolve().parent if found else None
 
 
 @contextmanager
 def postgres(tools):
-    """Its address, while it runs."""
+    """Yield the address of a server, which ends with the block.
+
+    It listens on a socket in its own folder and on no port, which something else could have taken.
+    """
     user = "nobody" if os.getuid() == 0 else None  # it refuses to be run by root
-    with socket.socket() as free, TemporaryDirectory() as folder:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with TemporaryDirectory() as folder:
         if user:
             shutil.chown(folder, user)
+        made = ran(
+            [tools / "initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "tester", "--no-sync"],
+            user=user,
+            cwd=folder,
+        )
+        assert made.returncode == 0, made.stderr
+        options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        with (
+            Path(folder, "log").open("w") as log,
+            started(
+                [tools / "postgres", "-D", f"{folder}/data", *options], user=user, cwd=folder, stdout=log, stderr=log
+            ) as server,
+        ):
+            try:
+                until(lambda: is_ready(tools, folder, server))
+                yield f"postgresql://tester@/postgres?host={folder}"
+            finally:
+                server.send_signal(signal.SIGQUIT)  # the quick way to end that gives its shared memory back
+                server.wait(PATIENCE_S)
 
-        def run(program, *arguments):
-            command = [tools / program, "-D", f"{folder}/data", *arguments]
-            subprocess.run(command, user=user, check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
-        run("initdb", "-A", "trust", "-U", "tester", "--no-sync")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        run("pg_ctl", "-o", options, "-l", f"{folder}/log", "-w", "start")
-        try:
-            yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-        finally:
-            run("pg_ctl", "-m", "immediate", "stop")
+def is_ready(tools, folder, server):
+    assert server.poll() is None, Path(folder, "log").read_text()
+    return ran([tools / "pg_isready", "-q", "-h", folder]).returncode == 0

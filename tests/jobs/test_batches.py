@@ -1,5 +1,4 @@
 import os
-import subprocess
 import sys
 import time
 
@@ -10,14 +9,15 @@ from app.jobs.batch import BatchesUnavailable, StoreUnavailable
 from app.jobs.batches import ABANDONED_S, check_batches, open_batches
 from app.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.processes import ran
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a service on Windows runs no batches")
 
 
 def test_service_without_batches_needs_nothing_of_them():
     code = "import sys, app.main, app.server; print({'sqlalchemy', 'dask', 'pyarrow', 'app.batch'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert ran.stdout == "set()\n"
+    found = ran([sys.executable, "-c", code], cwd=REPOSITORY)
+    assert (found.stdout, found.returncode) == ("set()\n", 0), found.stderr
     assert open_batches(Settings()) is None
 
 
@@ -40,10 +40,9 @@ def test_settings_that_cannot_be_met_are_refused_by_name(tmp_path):
 def test_service_that_cannot_run_its_batches_does_not_start(tmp_path):
     environment = {**os.environ, "MARROWSCOPE_BATCHES_DIR": str(tmp_path), "MARROWSCOPE_SLIDES_DIR": "/no/such/place"}
     command = [sys.executable, "-m", "app", "serve", "--port", "0"]
-    ran = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (ran.returncode, ran.stderr) == (1, "Error: MARROWSCOPE_SLIDES_DIR: there is no folder /no/such/place.\n")
+    found = ran(command, cwd=REPOSITORY, env=environment)
+    refusal = "Error: MARROWSCOPE_SLIDES_DIR: there is no folder /no/such/place.\n"
+    assert (found.returncode, found.stderr) == (1, refusal)
 
 
 def test_uploads_that_were_never_whole_are_removed_when_they_are_old(tmp_path):

@@ -1,11 +1,8 @@
-import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +11,9 @@ from app.jobs.folder import RESULTS
 from app.jobs.progress import ProgressFile
 from app.jobs.runner import MAX_LOST, outcome
 from tests.conftest import REPOSITORY
-from tests.jobs.orders import PATIENCE_S, new_batch, until
+from tests.jobs.orders import new_batch
+from tests.processes import is_alive, started, wait_until_gone
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a service on Windows runs no batches")
 
@@ -42,13 +41,6 @@ def starts(folder):
     """Process ids of the commands that worked on a batch."""
     path = folder / "starts.txt"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize(
@@ -110,7 +102,7 @@ def test_service_that_ends_stops_its_command_and_the_next_one_goes_on(run_on, pu
     until(lambda: len(starts(tmp_path / batch.id)) == 2)
 
 
-def test_command_of_a_killed_service_is_waited_for(run_on, put, ended, tmp_path):
+def test_command_of_a_killed_service_is_waited_for(run_on, put, ended, tmp_path, monkeypatch):
     """Where nothing ends an orphan, its lock keeps a second command from the same folder."""
     batch = put("finish")
     results = tmp_path / batch.id / RESULTS
@@ -118,15 +110,25 @@ def test_command_of_a_killed_service_is_waited_for(run_on, put, ended, tmp_path)
     hold = (
         "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", hold, results / ".lock"], stdout=subprocess.PIPE) as orphan:
-        try:
-            orphan.stdout.readline()
-            run_on()
-            time.sleep(0.5)
-            assert starts(tmp_path / batch.id) == []
-        finally:
-            orphan.kill()
+    with started([sys.executable, "-c", hold, results / ".lock"], stdout=subprocess.PIPE) as orphan:
+        orphan.stdout.readline()
+        looked = count_looks(monkeypatch)
+        run_on()
+        until(lambda: len(looked) > 3)
+        assert starts(tmp_path / batch.id) == []
     assert ended(batch).state == "finished"
+
+
+def count_looks(monkeypatch):
+    """List what the runner finds whenever it looks whether a folder is locked."""
+    looked, is_locked = [], runner_module.is_locked
+
+    def look(results):
+        looked.append(is_locked(results))
+        return looked[-1]
+
+    monkeypatch.setattr(runner_module, "is_locked", look)
+    return looked
 
 
 def test_batch_that_takes_the_service_down_again_and_again_is_given_up(run_on, put, ended):
@@ -138,26 +140,24 @@ def test_batch_that_takes_the_service_down_again_and_again_is_given_up(run_on, p
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a process that is killed")
 def test_command_ends_with_a_service_that_is_killed(tmp_path):
-    """The command itself says when it runs: before, its process is still another program."""
-    says = "import os, sys, time; open(sys.argv[1], 'w').write(f'{os.getpid()}\\n'); time.sleep(600)"
-    service = (
-        "import sys, time; from pathlib import Path; from app.jobs.command import RunningCommand\n"
-        f"RunningCommand([sys.executable, '-c', {says!r}, sys.argv[1] + '/pid.txt'], Path(sys.argv[1]))\n"
+    service_code = (
+        "import sys, time; from pathlib import Path; from app.jobs.command import RunningCommand;"
+        "RunningCommand([sys.executable, *sys.argv[1:]], Path(sys.argv[3])); time.sleep(600)"
+    )
+    command_code = (
+        "import os, sys, time; from pathlib import Path; folder = Path(sys.argv[1]);"
+        "(folder / 'new').write_text(f'{os.getpid()} {os.nice(0)}'); (folder / 'new').rename(folder / 'begun');"
         "time.sleep(600)"
     )
-    pid = tmp_path / "pid.txt"
-    with subprocess.Popen([sys.executable, "-c", service, tmp_path], cwd=REPOSITORY) as process:
-        command = None
-        try:
-            command = int(until(lambda: pid.exists() and pid.read_text().endswith("\n") and pid.read_text()))
-            assert os.getpriority(os.PRIO_PROCESS, command) >= 10, "requests come first"
-            process.kill()
-            process.wait(PATIENCE_S)
-            until(lambda: not is_alive(command))
-        finally:
-            process.kill()
-            if command is not None and is_alive(command):
-                os.kill(command, signal.SIGKILL)
+    command = [sys.executable, "-c", service_code, "-c", command_code, tmp_path]
+    with started(command, cwd=REPOSITORY) as service:
+        # Only the command itself writes this: until then, the child may still be a copy of the service.
+        until((tmp_path / "begun").exists)
+        pid, niceness = map(int, (tmp_path / "begun").read_text().split())
+        assert niceness >= 10, "requests come first"
+        assert is_alive(pid)
+        service.send_signal(signal.SIGKILL)
+        wait_until_gone([pid])
 
 
 def test_status_1_without_a_finished_run_is_a_failure():

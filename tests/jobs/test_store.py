@@ -9,7 +9,8 @@ from app.jobs import store as store_module
 from app.jobs.batch import StoreUnavailable
 from app.jobs.progress import Failure, Progress
 from app.jobs.store import Store
-from tests.jobs.orders import PATIENCE_S, new_batch
+from tests.jobs.orders import new_batch
+from tests.waiting import PATIENCE_S
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
