@@ -92,6 +92,16 @@ def wait_until_gone(pids, limit_s=PATIENCE_S):
     until(lambda: not any(map(is_alive, pids)), limit_s)
 
 
+def workers_of(pid):
+    """List the processes below another that multiprocessing began."""
+    return [child for child in descendants(pid) if "spawn_main" in command_of(child)]
+
+
+def command_of(pid):
+    """Return the command line of a process, empty for one that is gone."""
+    return _read(pid, "cmdline").replace("\0", " ").strip()
+
+
 def adopt_orphans():
     """Let processes whose parent dies become children of this one (Linux), so that `children` finds them."""
     if sys.platform == "linux":
@@ -103,7 +113,7 @@ def children():
     found = []
     for pid in _all():
         if _stat(pid)[1:2] == [str(os.getpid())] and is_alive(pid):
-            command = _read(pid, "cmdline").replace("\0", " ").strip()
+            command = command_of(pid)
             test = dict(part.split("=", 1) for part in _read(pid, "environ").split("\0") if "=" in part)
             if RESOURCE_TRACKER not in command:
                 found.append(f"{pid}, begun in {test.get('PYTEST_CURRENT_TEST', 'no test')}: {command}")

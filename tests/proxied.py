@@ -3,15 +3,17 @@
 import os
 import shutil
 import socket
-import subprocess
-import time
 from contextlib import contextmanager
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.processes import started
+from tests.waiting import PATIENCE_S, until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+ATTEMPTS = 5
+"""Another program may take a free port before nginx does."""
 CONFIGURATION = REPOSITORY / "deploy" / "proxy"
 
 
@@ -23,6 +25,7 @@ def require_nginx():
 
 
 def free_port():
+    """Return a port that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -30,17 +33,14 @@ def free_port():
 
 @contextmanager
 def proxied(folder, replicas, listen="listen.conf", **replaced):
-    """The proxy before these addresses; gives its port. What is replaced in its configuration is there once.
+    """Run the proxy in front of these addresses; yield its port. What is replaced in its configuration is there once.
 
-    Only where it listens and whom it asks is another than in compose, whose names Docker looks up.
+    It differs from the proxy of compose in where it listens and whom it asks, whose names Docker looks up.
     """
     require_nginx()
     shutil.copytree(CONFIGURATION, folder / "proxy")
-    port = free_port()
     servers = "".join(f"server {address.removeprefix('http://')} max_fails=0; " for address in replicas)
     (folder / "proxy" / "upstream.conf").write_text(f"upstream marrowscope {{ least_conn; {servers} }}")
-    text = (CONFIGURATION / listen).read_text().replace("listen 8080", f"listen 127.0.0.1:{port}")
-    (folder / "proxy" / "listen.conf").write_text(text.replace("/certificates", str(folder)))
     main = (folder / "proxy" / "nginx.conf").read_text()
     for old, new in replaced.values():
         assert main.count(old) == 1, old
@@ -49,21 +49,21 @@ def proxied(folder, replicas, listen="listen.conf", **replaced):
     # Where root starts it, its workers must reach the test's folder all the same.
     user = "user root;" if os.geteuid() == 0 else ""
     command = [NGINX, "-p", folder, "-e", "stderr", "-c", folder / "proxy" / "nginx.conf", "-g", f"daemon off; {user}"]
-    with (folder / "nginx.log").open("a") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        _wait(port, process, folder / "nginx.log")
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait(port, process, log):
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+    for _ in range(ATTEMPTS):
+        port = free_port()
+        text = (CONFIGURATION / listen).read_text().replace("listen 8080", f"listen 127.0.0.1:{port}")
+        (folder / "proxy" / "listen.conf").write_text(text.replace("/certificates", str(folder)))
+        with (folder / "nginx.log").open("a") as log, started(command, stdout=log, stderr=log) as process:
+            if has_its_port(folder, process):
+                yield port
+                process.terminate()
+                process.wait(PATIENCE_S)
                 return
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())
+    raise AssertionError((folder / "nginx.log").read_text())
+
+
+def has_its_port(folder, process):
+    """Wait until nginx has bound its port, and then writes its process id, or has ended because it could not."""
+    pid = folder / "nginx.pid"
+    until(lambda: process.poll() is not None or (pid.exists() and pid.read_text().strip()))
+    return process.poll() is None

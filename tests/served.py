@@ -2,48 +2,55 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.conftest import REPOSITORY
-
-PATIENCE_S = 60
+from tests.processes import started
+from tests.waiting import until
 
 
 @contextmanager
 def served(processes=1, **settings):
-    """`marrowscope serve` on a port of the system's choice: the process and its address; ended afterwards.
+    """Run `marrowscope serve` on a port of the system's choice; yield its process and its address.
 
-    Settings are those of the environment, without their prefix and in lower case. What the service says goes to a file,
-    which `process.stderr` reads: a pipe that nobody empties would stop it.
+    Settings are those of the environment, without their prefix and in lower case. The log goes to a file, which
+    `process.stderr` reads: a pipe that is not emptied would stop the service.
     """
     names = {f"MARROWSCOPE_{name}".upper(): str(value) for name, value in {"threads": 1, **settings}.items()}
-    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--processes", str(processes)]
-    with TemporaryDirectory() as folder, (Path(folder) / "said").open("w+b") as said:
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, env={**os.environ, **names}, stdout=subprocess.DEVNULL, stderr=said
-        )
-        with Path(said.name).open(encoding="utf-8") as process.stderr:
-            try:
-                yield process, _address(process)
-            finally:
-                if processes > 1:
-                    # Killed, it would leave the others behind.
-                    process.terminate()
-                    process.wait(PATIENCE_S)
-                process.kill()
-                process.wait()
+    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--processes", processes]
+    environment = {**os.environ, **names}
+    with (
+        TemporaryDirectory() as folder,
+        (Path(folder) / "log").open("w+b") as log,
+        Path(log.name).open(encoding="utf-8") as reader,
+        started(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=log) as process,
+    ):
+        process.stderr = reader
+        yield process, _address(process)
 
 
 def _address(process):
-    heard, end = "", time.monotonic() + PATIENCE_S
-    while process.poll() is None and time.monotonic() < end:
-        heard += process.stderr.read()
-        if found := re.search(r"running on (http://[\d.]+:\d+) ", heard):
+    lines = []
+
+    def address():
+        is_running = process.poll() is None
+        lines.append(process.stderr.read())
+        if found := re.search(r"running on (http://[\d.]+:\d+) ", "".join(lines)):
             return found[1]
-        time.sleep(0.02)
-    raise AssertionError("The service did not start:\n" + heard + process.stderr.read())
+        assert is_running, "The service did not start:\n" + "".join(lines)
+        return None
+
+    return until(address)
+
+
+@contextmanager
+def unserved():
+    """Yield an address, without http://, at which nothing answers as long as the block lasts."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # without listening: connections are refused, and no other program gets the port
+        yield f"127.0.0.1:{taken.getsockname()[1]}"

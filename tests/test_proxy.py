@@ -1,7 +1,6 @@
 import json
 import socket
 import ssl
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -9,8 +8,10 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from tests.proxied import free_port, proxied, require_nginx
-from tests.served import served
+from tests.processes import ran
+from tests.proxied import proxied, require_nginx
+from tests.served import served, unserved
+from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,7 @@ def assert_problem(response, status):
 
 
 def post(port, tile):
-    return httpx.post(f"http://127.0.0.1:{port}/analyze", files={"tile": tile}, timeout=60)
+    return httpx.post(f"http://127.0.0.1:{port}/analyze", files={"tile": tile}, timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -63,29 +64,29 @@ def test_a_body_in_chunks_that_becomes_too_large_is_a_problem(port):
         for _ in range(21):
             yield bytes(1024**2)
 
-    response = httpx.post(f"http://127.0.0.1:{port}/analyze", content=chunks(), timeout=60)
+    response = httpx.post(f"http://127.0.0.1:{port}/analyze", content=chunks(), timeout=PATIENCE_S)
     assert_problem(response, 413)
 
 
 def test_headers_that_are_too_large_are_a_problem(port):
-    assert_problem(httpx.get(f"http://127.0.0.1:{port}/livez", headers={"x": "y" * 40_000}), 400)
+    assert_problem(httpx.get(f"http://127.0.0.1:{port}/livez", headers={"x": "y" * 40_000}, timeout=PATIENCE_S), 400)
 
 
 def test_a_body_that_stops_is_cut_off(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    begin = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
         client.sendall(b"POST /analyze HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
-        begin = time.monotonic()
-        client.recv(4096)  # an answer or the end
-        assert 0.5 < time.monotonic() - begin < 8
+        client.recv(4096)  # an answer or the end, and no TimeoutError
+    assert time.monotonic() - begin > 0.5
 
 
 def test_the_numbers_of_one_replica_are_not_shown_as_those_of_all(port):
-    assert_problem(httpx.get(f"http://127.0.0.1:{port}/metrics"), 404)
+    assert_problem(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S), 404)
 
 
 def test_where_no_replica_answers_the_client_is_told_to_try_again(tmp_path):
-    with proxied(tmp_path, [f"127.0.0.1:{free_port()}"]) as port:
-        response = httpx.get(f"http://127.0.0.1:{port}/readyz")
+    with unserved() as nobody, proxied(tmp_path, [nobody]) as port:
+        response = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE_S)
     assert_problem(response, 503)
     assert int(response.headers["retry-after"]) > 0
 
@@ -97,8 +98,7 @@ def test_no_answer_is_lost_when_a_replica_is_killed(tmp_path, sample):
         port = stack.enter_context(proxied(tmp_path, [first, second]))
         pool = stack.enter_context(ThreadPoolExecutor(4))
         answers = [pool.submit(post, port, sample) for _ in range(12)]
-        while not any(answer.done() for answer in answers):
-            time.sleep(0.01)
+        until(lambda: any(answer.done() for answer in answers))
         doomed.kill()
         bodies = [answer.result() for answer in answers]
         after = post(port, sample)
@@ -114,10 +114,11 @@ def test_it_speaks_tls_with_the_certificate_it_is_given(tmp_path):
     require_nginx()
     certificate = "req -x509 -newkey rsa:2048 -nodes -days 1 -keyout key.pem -out fullchain.pem"
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(["openssl", *certificate.split(), *names], cwd=tmp_path, check=True, capture_output=True)
+    made = ran(["openssl", *certificate.split(), *names], cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
     trusted = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
-    with proxied(tmp_path, [f"127.0.0.1:{free_port()}"], listen="tls.conf") as port:
-        response = httpx.get(f"https://localhost:{port}/metrics", verify=trusted)
-        refused = httpx.get(f"http://127.0.0.1:{port}/metrics")
+    with unserved() as nobody, proxied(tmp_path, [nobody], listen="tls.conf") as port:
+        response = httpx.get(f"https://localhost:{port}/metrics", verify=trusted, timeout=PATIENCE_S)
+        refused = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S)
     assert_problem(response, 404)
     assert refused.status_code == 400

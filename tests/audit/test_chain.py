@@ -1,10 +1,12 @@
 """The audit log as a file: what cannot be done to it unseen, and what it survives."""
 
 import json
-import multiprocessing
 import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +15,9 @@ from hypothesis import strategies as st
 from app.audit.log import AuditLog, NotWritten, locked
 from app.audit.rotate import rotate
 from app.audit.verify import verify
+from tests.conftest import REPOSITORY
+from tests.processes import ended, started
+from tests.waiting import PATIENCE_S
 
 
 def written(path, n=6):
@@ -114,21 +119,45 @@ def append_many(path, name):
         AuditLog(path).append({"event": name, "number": i})
 
 
-def test_processes_and_threads_share_a_log(path):
+APPEND_MANY = """
+import sys
+from pathlib import Path
+from app.audit import log
+from app.audit.log import AuditLog
+log.LOCK_LIMIT_S = float(sys.argv[3])
+print("begins", flush=True)
+sys.stdin.readline()
+for i in range(40):
+    AuditLog(Path(sys.argv[1])).append({"event": sys.argv[2], "number": i})
+"""
+
+
+def test_processes_and_threads_share_a_log(path, monkeypatch):
+    monkeypatch.setattr("app.audit.log.LOCK_LIMIT_S", PATIENCE_S)
     written(path, 0)
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=append_many, args=(path, f"process {i}")) for i in range(2)]
-    for process in processes:
-        process.start()
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda i: append_many(path, f"thread {i}"), range(4)))
-    for process in processes:
-        process.join()
+    command = [sys.executable, "-c", APPEND_MANY, path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(started([*command, f"process {i}", PATIENCE_S], cwd=REPOSITORY, **pipes))
+            for i in range(2)
+        ]
+        for process in processes:
+            assert process.stdout.readline() == "begins\n"
+        for process in processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda i: append_many(path, f"thread {i}"), range(4)))
+        for process in processes:
+            found = ended(process)
+            assert found.returncode == 0, found.stderr
     report = verify([path])
     assert (report.findings, report.n_lines) == ([], 6 * 40)
 
 
-def test_a_new_file_goes_on_with_the_old_one_while_it_is_written(path):
+def test_a_new_file_goes_on_with_the_old_one_while_it_is_written(path, monkeypatch):
+    monkeypatch.setattr("app.audit.log.LOCK_LIMIT_S", PATIENCE_S)
     log = written(path)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(append_many, path, "meanwhile")

@@ -8,6 +8,7 @@ import pytest
 
 from app.audit.verify import verify
 from tests.served import served
+from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 def post(address, tile, answered):
     """Post tiles until the service is gone."""
     try:
-        with httpx.Client(base_url=address, timeout=30) as client:
+        with httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
             while True:
                 response = client.post("/analyze", files={"tile": tile})
                 if response.status_code == httpx.codes.OK:
@@ -24,21 +25,25 @@ def post(address, tile, answered):
         pass
 
 
+def kill_while_it_answers(path, tile, answered):
+    """Kill a service under the requests of four clients."""
+    with served(audit_log=path, threads=1) as (process, address):
+        clients = [threading.Thread(target=post, args=(address, tile, answered)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        enough = len(answered) + 8
+        until(lambda: len(answered) >= enough)
+        assert process.poll() is None
+        process.kill()
+        for client in clients:
+            client.join(PATIENCE_S)
+
+
 def test_every_answer_that_was_given_is_in_the_log_of_a_service_that_was_killed(tmp_path, shipped_bundle):
     path, tile = tmp_path / "audit.jsonl", (shipped_bundle / "sample.png").read_bytes()
     answered = []
     for _ in range(3):
-        with served(audit_log=path, threads=1) as (process, address):
-            clients = [threading.Thread(target=post, args=(address, tile, answered)) for _ in range(4)]
-            for client in clients:
-                client.start()
-            seen = len(answered)
-            while len(answered) < seen + 8:
-                assert process.poll() is None
-                clients[0].join(0.05)
-            process.kill()
-            for client in clients:
-                client.join()
+        kill_while_it_answers(path, tile, answered)
     assert verify([path]).is_intact
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     logged = {line["request_id"]: line["answer"] for line in lines if line["status"] == httpx.codes.OK}
