@@ -15,10 +15,10 @@ from app.shell.entry import BundleOption, PrecisionOption
 from app.shell.entry import read_settings as _settings
 from app.shell.entry import said as _said
 
-# What is imported within a command is not needed by the others, and takes a second.
-Format = StrEnum("Format", ["json", "geojson", "csv", "overlay", "labels", "stages"])  # typer has no list of literals
+# Each command imports what it needs when it runs, so that --help and the other commands start at once.
+Format = StrEnum("Format", ["json", "geojson", "csv", "overlay", "labels", "stages"])  # Typer has no list of literals.
 
-# rich keeps the line breaks of every paragraph but the first: no line of a help text is wider than 76 characters.
+# rich keeps the line breaks of every paragraph but the first, so no line of a help text is wider than 76 characters.
 HELP = """Cells, clusters, proportions and label of bone-marrow tiles.
 
 For Research Use Only. Not for use in diagnostic procedures.
@@ -40,7 +40,7 @@ cli.add_typer(bundle_cli, name="bundle")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(audit.cli, name="audit")
 cli.command()(audit.replay)
-Cluster = Annotated[int, typer.Argument(min=0, help="Number of the cluster, from 0.")]
+Cluster = Annotated[int, typer.Argument(min=0, help="The number of the cluster, from 0.")]
 
 
 ANALYZE = """Analyse tiles without a server: one, several, or whole folders.
@@ -61,20 +61,19 @@ Examples:
   marrowscope analyze patients --out answers      # answers/p1/a.json ...
   marrowscope analyze "tiles/**/*.tif" --out answers
 
-Each tile gets a file per format, in the sub-folders where it was found;
+Each tile gets a file per format, in the same sub-folders as the tiles.
 summary.csv gets a row per tile: cells, proportions, label, flags, or
-what went wrong. Only one tile named by itself, without --out, is
-answered on stdout, when its one format is json, geojson or csv.
+what went wrong. The answer for a single tile goes to stdout if there is
+no --out and the only format is json, geojson or csv.
 
-A tile that cannot be read is named on stderr and the others go on; the
-exit status is then 1. It is 2 where nothing was begun.
+A tile that cannot be read is named on stderr, and the others go on; the
+exit status is then 1. It is 2 if no tile was analysed at all.
 """
 Tiles = Annotated[
     list[str],
     typer.Argument(
         metavar="TILE",
-        help="PNG, JPEG or TIFF with 8 bits per channel; or a folder, which stands for every such file beneath it; "
-        "or a pattern.",
+        help="A PNG, JPEG or TIFF with 8 bits per channel; a folder, for all such files below it; or a pattern.",
         show_default=False,
     ),
 ]
@@ -84,7 +83,7 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="One of those above; may be given several times. Default: json.",
+        help="One of the formats above; repeat the option for more. Default: json.",
         show_default=False,
     ),
 ]
@@ -92,14 +91,14 @@ Out = Annotated[
     Path | None,
     typer.Option(
         file_okay=False,
-        help="Folder for the answers and summary.csv; what is there under their names is replaced. "
-        "Default: the current one.",
+        help="The folder for the answers and summary.csv; files of the same names are replaced. "
+        "Default: the current folder.",
         show_default=False,
     ),
 ]
 Mpp = Annotated[
     float | None,
-    typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: that of the bundle.", show_default=False),
+    typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: the scale of the bundle.", show_default=False),
 ]
 
 
@@ -132,28 +131,36 @@ cli.command(help=batch.HELP)(batch.batch)
 def prototypes(
     cluster: Annotated[
         int | None,
-        typer.Argument(metavar="CLUSTER", help="Its number, from 0. Without it: all of them.", show_default=False),
+        typer.Argument(
+            metavar="CLUSTER", help="The number of a cluster, from 0. Default: all clusters.", show_default=False
+        ),
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("--n", help="Cells of the cluster (16), or rows of the grid (8); 1 to 64.", show_default=False),
+        typer.Option(
+            "--n",
+            help="How many cells of the cluster (16) or rows of the grid (8) to draw; 1 to 64.",
+            show_default=False,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise, 0 to 4294967295; the same one draws the same cells.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The seed of the noise, 0 to 4294967295; the same seed draws the same cells.")
+    ] = 0,
     bundle: BundleOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             dir_okay=False,
             metavar="FILE",
-            help="PNG to write; what is there is replaced. Default: prototypes.png, or cluster-K.png.",
+            help="The PNG to write; an existing file is replaced. Default: prototypes.png or cluster-K.png.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Draw cells as the bundle's generator imagines each cluster.
+    """Draw typical cells of each cluster with the bundle's generator.
 
-    Without CLUSTER: a column per cluster, the same noise along a row. The
-    picture is the one that GET /prototypes or /prototypes/{cluster} gives.
+    Without CLUSTER, the picture has a column per cluster, with the same noise
+    along a row. GET /prototypes and /prototypes/{cluster} give the same.
 
     Examples:
       marrowscope prototypes                    # prototypes.png
@@ -168,19 +175,24 @@ def prototypes(
 
 @cli.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on (MARROWSCOPE_HOST, 127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (MARROWSCOPE_PORT, 8000).")] = None,
-    processes: Annotated[int, typer.Option(min=1, max=64, help="Each analyses tiles; one that dies is replaced.")] = 1,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on (MARROWSCOPE_HOST, else 127.0.0.1).")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on (MARROWSCOPE_PORT, else 8000).")] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="How many processes analyse tiles; one that dies is replaced.")
+    ] = 1,
     without_keys: Annotated[
         bool,
-        typer.Option("--without-keys", help="Let everybody in, from other machines too (MARROWSCOPE_WITHOUT_KEYS)."),
+        typer.Option("--without-keys", help="Serve other machines without keys (MARROWSCOPE_WITHOUT_KEYS)."),
     ] = False,
 ) -> None:
-    """Serve the bundles over HTTP, until Ctrl-C.
+    """Serve the bundles over HTTP until Ctrl-C.
 
-    Other settings come from the environment: MARROWSCOPE_WORKERS,
-    MARROWSCOPE_KEYS_FILE and more are explained in README.md. Addresses that
-    other machines reach need keys (marrowscope keys), or --without-keys.
+    Other settings come from the environment: README.md explains
+    MARROWSCOPE_WORKERS, MARROWSCOPE_KEYS_FILE and the others. If other
+    machines can reach the address, clients need keys (marrowscope keys);
+    --without-keys turns that off.
 
     Examples:
       marrowscope serve                  # http://127.0.0.1:8000, for you only
@@ -209,15 +221,17 @@ def version() -> None:
 @bundle_cli.command("name")
 def name_cluster(
     cluster: Cluster,
-    name: Annotated[str, typer.Argument(help="What to call it, up to 80 characters.")],
-    by: Annotated[str, typer.Option(help="Who says so.")],
-    cells: Annotated[int | None, typer.Option(min=1, help="How many cells of the cluster they looked at.")] = None,
+    name: Annotated[str, typer.Argument(help="The name, up to 80 characters.")],
+    by: Annotated[str, typer.Option(help="Who gives the name.")],
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="How many cells of the cluster that person looked at.")
+    ] = None,
     bundle: BundleOption = None,
 ) -> None:
-    """Give a cluster a name, which every answer then carries; who gave it and when stays in the manifest.
+    """Give a cluster a name. Every answer then shows it; the manifest keeps who gave it and when.
 
     A cluster has no name until somebody gives it one: the clusters were learned without labels.
-    The bundle's checksum changes with its names; restart the service to serve them.
+    The bundle's checksum changes with its names. Restart the service to serve them.
 
     Example: marrowscope bundle name 1 "small, round" --by "A. Smith" --cells 200
     """
@@ -232,7 +246,7 @@ def name_cluster(
 
 @bundle_cli.command("unname")
 def unname_cluster(cluster: Cluster, bundle: BundleOption = None) -> None:
-    """Take a cluster's name away.
+    """Remove the name of a cluster.
 
     Example: marrowscope bundle unname 1
     """
@@ -246,7 +260,7 @@ def unname_cluster(cluster: Cluster, bundle: BundleOption = None) -> None:
 
 
 def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
-    """Change the names of a bundle, and say so or why not."""
+    """Change the names of a bundle, and print what was done or why it failed."""
     settings = _settings()
     with _said():
         typer.echo(change(settings.bundles_dir / (settings.bundle if bundle is None else bundle)))
@@ -254,7 +268,7 @@ def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
 
 def main() -> None:
     """Console entry point."""
-    # Patterns are expanded as the commands have it, on Windows too.
+    # Each command expands patterns itself; Typer must not do it first on Windows.
     cli(windows_expand_args=False)
 
 

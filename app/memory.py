@@ -1,4 +1,4 @@
-"""How the C library keeps memory between one tile and the next."""
+"""Let the C library keep memory between one tile and the next."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import sys
 # glibc's <malloc.h>
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGEST_KEPT = 32 * 1024**2
-"""Bytes of the largest buffer that is kept; glibc takes no more."""
+"""The largest buffer that is kept, in bytes; glibc allows no more."""
 KEPT = 128 * 1024**2
-"""Bytes of free memory that are kept: what a tile of 1200×1200 needs."""
+"""How much free memory is kept, in bytes: a tile of 1200×1200 pixels needs that much."""
 
 
 def keep_buffers() -> None:
-    """Let the buffers of one tile serve the next, and those of one thread another.
+    """Let the buffers of one tile be used again for the next, also by another thread.
 
-    By default glibc gives them back to the system after each step, which then clears every page anew: a tenth of the
-    time of a tile. To be called before there are threads. Does nothing where the C library is not glibc.
+    By default glibc returns them to the system after each step, and the system clears every page before it is used
+    again: that takes a tenth of the time of a tile. Call this before any thread is started. With another C library
+    than glibc it does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""The server process, or several of them on one port."""
+"""Run the service in one process, or in several that share a port."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from app.observe.processes import shared_numbers
 from app.settings import Settings
 
 GRACE_S = 25
-"""After a SIGTERM, for the requests that were accepted; container engines and systemd are often told to wait for 30."""
+"""How long accepted requests may take after SIGTERM, in seconds. Many container engines kill a service after 30 s."""
 HUNG_AFTER_S = 30
-"""Without a sign of life, one of several processes is replaced."""
+"""One of several processes that does not respond for this long, in seconds, is replaced."""
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head that comes in pieces; the application refuses less than that, with a reason."""
+"""The largest head of a request that arrives in pieces. The application has a lower limit, and gives a reason."""
 
 
 def serve(settings: Settings, processes: int) -> None:
-    """Answer until SIGTERM or Ctrl-C; then answer what was accepted, and end.
+    """Answer requests until SIGTERM or Ctrl-C, then answer those that were accepted, and return.
 
     Args:
-        settings: of the service; several processes get them through the environment.
-        processes: how many; one that dies is replaced. Where the settings leave the threads of ONNX Runtime open, the
-            processes share the cores.
+        settings: the settings of the service; several processes get them through the environment.
+        processes: the number of processes; one that dies is replaced. If the settings do not say how many threads ONNX
+            Runtime has, the processes share the cores.
     """
     if processes == 1:
         keep_buffers()
@@ -47,27 +47,27 @@ def serve(settings: Settings, processes: int) -> None:
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's, but for a worker that dies while it is being asked whether it lives: that is seen at once.
+    """uvicorn's supervisor, which also notices at once when a worker dies during the check whether it is alive.
 
-    The parent would wait for its answer as long as for that of a hung one, deaf to SIGTERM, since it holds the worker's
-    end of the pipe open itself.
+    uvicorn's own would wait for the dead worker as long as for a hung one, and would not react to SIGTERM meanwhile,
+    because the parent keeps the worker's end of the pipe open.
     """
 
     def keep_subprocess_alive(self) -> None:
-        """Ask every worker; replace those that died or hang."""
+        """Check every worker, and replace those that died or hang."""
         for process in self.processes:
             process.child_conn.close()
         super().keep_subprocess_alive()
 
 
 def create_served_app() -> FastAPI:
-    """The application of one process of several, from the environment."""
+    """Make the application in one of several processes, with the settings of the environment."""
     keep_buffers()
     return create_app(Settings())
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """Variables from which `Settings` reads the same again."""
+    """Return environment variables from which `Settings` reads the same settings again."""
     changed = settings.model_dump(mode="json", exclude_defaults=True)
     prefix = Settings.model_config["env_prefix"]
     return {
@@ -77,7 +77,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    """What uvicorn is told."""
+    """Return the options of uvicorn."""
     return {
         "host": settings.host,
         "port": settings.port,
@@ -85,9 +85,9 @@ def _options(settings: Settings) -> dict[str, Any]:
         "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "ws": "none",
         "timeout_graceful_shutdown": GRACE_S,
-        # The version of the server is nobody's business.
+        # Clients need not know which server answers.
         "server_header": False,
-        # Its lines would hold paths and queries; app/observe/requests.py tells a request in one of its own.
+        # uvicorn's lines would hold paths and queries; app/observe/requests.py logs each request without them.
         "access_log": False,
         "log_config": log_config(settings.log_format, settings.log_level),
     }

@@ -1,4 +1,4 @@
-"""Analyse a tile again as the audit log says it was, and compare: what `marrowscope replay` does."""
+"""Analyse a tile again as the audit log records it, and compare the results (`marrowscope replay`)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from app.settings import Settings
 
 
 class CannotReplay(Exception):
-    """The analysis cannot be tried again; the text says why."""
+    """The analysis cannot be repeated; the text says why."""
 
 
 class Logged(BaseModel):
-    """What the log says about an answer."""
+    """What the log records about an answer."""
 
     tile_sha256: str
     parameters: ParametersOut
@@ -39,13 +39,13 @@ class Logged(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of it.
+    """The outcome of a repeated analysis.
 
     Attributes:
-        logged: what the log says.
-        answer: what came now.
-        differences: between then and now, in words, besides the result.
-        is_log_intact: nobody has changed the log.
+        logged: what the log records about the answer.
+        answer: the answer of today.
+        differences: what else has changed since then, in words.
+        is_log_intact: whether no line of the log was changed, removed or inserted.
     """
 
     logged: Logged
@@ -55,28 +55,28 @@ class Replayed:
 
     @property
     def is_same(self) -> bool:
-        """The result is the same, to its last digit."""
+        """Whether the result is the same to the last digit."""
         return self.answer.result_sha256 == self.logged.result_sha256
 
 
 def replay(request_id: str, tile: Path, logs: Sequence[Path], settings: Settings) -> Replayed:
-    """Find an answer in the log, and compute it anew.
+    """Find an answer in the log, and compute it again.
 
     Args:
-        request_id: of the answer.
-        tile: the file that was uploaded, to the byte.
-        logs: files of the log, oldest first.
-        settings: where the bundles are, and the largest tile.
+        request_id: the request id of the answer.
+        tile: the file that was uploaded, unchanged to the byte.
+        logs: the files of the log, oldest first.
+        settings: they say where the bundles are and how large a tile may be.
 
     Raises:
-        CannotReplay: there is no such answer, or the tile, the bundle or the log is not there or another one.
+        CannotReplay: the log has no such answer; or the tile, the bundle or the log is missing or a different one.
     """
     try:
         logged = _find(request_id, logs)
         data = tile.read_bytes()
         found = hashlib.sha256(data).hexdigest()
         if found != logged.tile_sha256:
-            raise CannotReplay(f"{tile} is another tile: its SHA-256 is {found}, the log has {logged.tile_sha256}.")
+            raise CannotReplay(f"{tile} is a different tile: its SHA-256 is {found}, the log has {logged.tile_sha256}.")
         answer = _answer(data, _open(logged.bundle, settings), logged.parameters, settings)
         return Replayed(logged, answer, list(_differences(logged, answer)), verify(logs).is_intact)
     except (OSError, PipelineError) as error:
@@ -94,27 +94,29 @@ def _find(request_id: str, logs: Sequence[Path]) -> Logged:
 
 def _read(content: dict[str, Any]) -> Logged:
     if not content.get("answer"):
-        raise CannotReplay(f"That request was refused with status {content.get('status')}: it has no result.")
+        raise CannotReplay(f"That request was refused with status {content.get('status')}, so it has no result.")
     try:
         return Logged.model_validate({**content["answer"], "tile_sha256": content.get("tile_sha256")})
     except (TypeError, ValidationError) as error:
-        raise CannotReplay(f"Line {content['line']} of the log is another version's of Marrowscope.") from error
+        raise CannotReplay(
+            f"Line {content['line']} of the log was written by a version of Marrowscope that this one cannot read."
+        ) from error
 
 
 def _open(wanted: BundleUsed, settings: Settings) -> Bundle:
-    """The bundle of this checksum.
+    """Load the bundle that gave the answer.
 
     Raises:
-        CannotReplay: the one of its name is another one.
-        InvalidBundle: there is none, or it cannot be used.
+        CannotReplay: the bundle of that name has another checksum.
+        InvalidBundle: there is no bundle of that name, or it cannot be used.
     """
     directory = settings.bundles_dir / wanted.name
     manifest, sha256 = read_manifest(directory)
     if sha256 != wanted.sha256:
         raise CannotReplay(
-            f"The bundle {wanted.name} in {settings.bundles_dir} is another one: version {manifest.version}, SHA-256 "
-            f"{sha256}; the log has version {wanted.version}, {wanted.sha256}. Name the folder that holds that one in "
-            "MARROWSCOPE_BUNDLES_DIR."
+            f"The bundle {wanted.name} in {settings.bundles_dir} is a different one: version {manifest.version}, "
+            f"SHA-256 {sha256}; the log has version {wanted.version}, {wanted.sha256}. Set MARROWSCOPE_BUNDLES_DIR to "
+            "the folder with that bundle."
         )
     return load_bundle(directory, settings.threads)
 

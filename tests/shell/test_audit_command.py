@@ -54,7 +54,7 @@ def test_what_differs_from_then_is_told(logged, here):
     assert "The same result" in result.stdout
     assert "not intact" in result.stderr
     change(answer["result_sha256"], "0" * 64)
-    assert "ANOTHER result" in run("replay", id, "tile.png", status=1).stdout
+    assert "DIFFERENT result" in run("replay", id, "tile.png", status=1).stdout
 
 
 def test_what_cannot_be_repeated_says_why(logged, here):
@@ -64,13 +64,13 @@ def test_what_cannot_be_repeated_says_why(logged, here):
         return run("replay", *arguments, status=2).stderr
 
     (here / "other.png").write_bytes(b"other")
-    assert "other.png is another tile" in refusal(id, "other.png")
+    assert "other.png is a different tile" in refusal(id, "other.png")
     assert "No such file" in refusal(id, "none.png")
     assert "No request 0123 is in audit.jsonl" in refusal("0123", "tile.png")
     assert "refused with status 415" in refusal(logged[2]["request_id"], "tile.png")
     assert "No such file" in refusal(id, "tile.png", "--log", "none.jsonl")
     names.name_cluster(here / "models" / "marrow", 1, "small", by="A. Smith", cells=None)
-    assert "is another one: version 6" in refusal(id, "tile.png")
+    assert "is a different one: version 6" in refusal(id, "tile.png")
     shutil.rmtree("models")
     assert "manifest.json cannot be read" in refusal(id, "tile.png")
 
@@ -83,7 +83,7 @@ def test_a_log_is_asked_for(here, monkeypatch):
 
 
 def test_verify_says_what_is_wrong_with_which_line(logged, here):
-    assert run("audit", "verify", "audit.jsonl").stdout.startswith("3 lines, intact; the last is ")
+    assert run("audit", "verify", "audit.jsonl").stdout.startswith("3 lines, intact; the hash of the last line is ")
     change('"status":200', '"status":204')
     result = run("audit", "verify", "audit.jsonl", status=1)
     assert result.stderr.startswith("audit.jsonl, line 2: it or the line before it was changed")
