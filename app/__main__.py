@@ -112,7 +112,7 @@ def analyze(
     precision: PrecisionOption = "fast",
 ) -> None:
     """Analyse tiles without a server."""
-    from app.memory import keep_buffers
+    from app.pipeline.memory import keep_buffers
     from app.shell.analyze import analyze_tiles
 
     keep_buffers()

@@ -17,7 +17,7 @@ from PIL import Image
 
 from app.answer.schemas import AnalysisOut, BundleOut, BundlesOut, PrototypesOut
 from app.client_answers import ServiceProblem, no_answer, problem_of, read_answer, stranger
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 from app.pipeline.types import UInt8Array
 
 TileSource = str | os.PathLike[str] | bytes | UInt8Array | Image.Image

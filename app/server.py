@@ -12,9 +12,9 @@ from uvicorn.supervisors import Multiprocess
 
 from app.api.connection import Connection
 from app.main import create_app
-from app.memory import keep_buffers
 from app.observe.logs import log_config
 from app.observe.processes import shared_numbers
+from app.pipeline.memory import keep_buffers
 from app.settings import Settings
 
 GRACE_S = 25

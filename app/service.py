@@ -15,7 +15,7 @@ from app.observe.metrics import Metrics
 from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import SAMPLE
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 from app.pipeline.prototypes import prototype_grid, prototypes
 from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import UInt8Array

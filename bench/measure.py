@@ -10,8 +10,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from app.memory import keep_buffers
 from app.pipeline.bundle.load import load_bundle, read_manifest
+from app.pipeline.memory import keep_buffers
 from app.pipeline.run import analyse
 from bench.child import BUNDLE
 from bench.process import peak_rss_mb, rss_mb
@@ -38,7 +38,7 @@ def ours() -> Callable[[bytes], dict[str, Any]]:
 def reference() -> Callable[[bytes], dict[str, Any]]:
     """The reference recipe with the bundle's Q; its imports are made before the clock starts."""
     from app.pipeline.decode import decode
-    from app.pipeline.networks.torch_backend import TorchBackend
+    from app.pipeline.networks.pytorch import TorchBackend
     from bench.reference import analyse_reference
 
     manifest, _ = read_manifest(BUNDLE)

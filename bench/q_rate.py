@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.pipeline.bundle.load import load_bundle
-from app.pipeline.networks.backends import Backend, Precision
+from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.networks.encode import BATCH
 from bench.child import BUNDLE
 

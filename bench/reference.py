@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.pipeline.crops import crop_nuclei, to_network
-from app.pipeline.networks.torch_backend import TorchBackend
+from app.pipeline.networks.pytorch import TorchBackend
 from training.study.baselines.histomicstk_recipe import segment_by_authors, unmix_by_recipe
 
 

@@ -34,10 +34,10 @@ from app.answer.schemas import (
     TimingOut,
 )
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.label.diagnose import Label
+from app.pipeline.label.decide import Label
 from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import ImageLevel, Manifest
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.quality.assess import Flag, Quality
 from app.pipeline.types import UInt8Array

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 
 NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
 

@@ -12,7 +12,7 @@ from app.jobs.batch import Batch, Parameters, State
 from app.jobs.folder import ResultFile
 from app.jobs.progress import Progress
 from app.pipeline.decode import MPP_RANGE
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 
 MAX_TILES = 1000
 """Files of one upload; a folder that is named may hold more."""

@@ -17,7 +17,7 @@ from app.audit.log import AuditLog
 from app.observe.metrics import CONTENT_TYPE, Metrics
 from app.pipeline.decode import FORMATS as UPLOADS
 from app.pipeline.decode import MPP_RANGE
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
 from app.service import Analyzer, Result
 

@@ -17,7 +17,7 @@ from app.batch.plan.plan import Plan
 from app.batch.summary import SUMMARY, SlideSummary
 from app.files import remove_unfinished, write_whole
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 
 MANIFEST, PLAN = "manifest.json", "plan.json"
 

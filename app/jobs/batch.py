@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.progress import Progress
 from app.pipeline.errors import PipelineError
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
 

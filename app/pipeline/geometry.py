@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from app.pipeline.errors import TileTooLarge
-from app.pipeline.memory_errors import memory_errors
+from app.pipeline.memory import memory_errors
 from app.pipeline.nuclei.outlines import Polygon, contours, polygons
 from app.pipeline.types import (
     BoolArray,

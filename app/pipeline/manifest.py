@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from app.pipeline.fast_network import FastNetwork
 from app.pipeline.presets import Fraction, Part, Positive, SegmentationParams
 
 SCHEMA_VERSION = 2
@@ -244,6 +243,30 @@ class Metrics(Part):
     clusters: tuple[ClusterMetrics, ...] = Field(description="by number")
     onnx_max_difference: float = Field(ge=0, description="largest difference between ONNX and PyTorch")
     image_level: dict[str, JsonValue] = Field(description="of the label, on tiles or bags left out of its fit")
+
+
+class FastAgreement(Part):
+    """How far the fast Q says what the full one says, of cells on tiles that it was not fitted to."""
+
+    tiles: int = Field(ge=1, description="held out")
+    cells: int = Field(ge=1, description="on them")
+    clusters: Fraction = Field(description="share of the cells that both put into the same cluster")
+    outliers: Fraction = Field(description="share of the cells that both call an outlier, or neither does")
+    proportion_change: Fraction = Field(
+        description="largest difference of a cluster's proportion, over all of the cells"
+    )
+    worst_tile_proportion_change: Fraction = Field(description="likewise, over one tile; the largest of any")
+
+
+class FastNetwork(Part):
+    """A second Q that says nearly the same in less time."""
+
+    kind: Literal["int8"] = Field(
+        description="int8: q.onnx with its convolutions in 8-bit integers, and heads that were fitted to that"
+    )
+    fitted_cells: int = Field(ge=1, description="real cells that set its scales and its heads")
+    agreement: FastAgreement
+    tolerance: Positive = Field(description="largest difference from its golden pair that is allowed")
 
 
 class Manifest(Part):

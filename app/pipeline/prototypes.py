@@ -8,7 +8,7 @@ import numpy as np
 
 from app.pipeline.crops import CROP_PX, WHITE, from_network
 from app.pipeline.errors import InvalidParameter, UnknownCluster
-from app.pipeline.networks.backends import Backend
+from app.pipeline.networks.backend import Backend
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 
 MAX_PROTOTYPES = 64

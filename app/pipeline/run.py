@@ -12,16 +12,16 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode
 from app.pipeline.geometry import Cells, rescale
-from app.pipeline.label.diagnose import Label, diagnose
+from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
-from app.pipeline.memory_errors import memory_errors
-from app.pipeline.networks.backends import Precision
+from app.pipeline.memory import memory_errors
+from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
-from app.pipeline.nuclei.border import keep_whole
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.proportions import Proportions, summarise
-from app.pipeline.quality.assess import Quality, assess
-from app.pipeline.quality.cell_flags import cell_flags
+from app.pipeline.quality.assess import Quality, assess, cell_flags
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Nuclei, Stain, Tile, UInt8Array
 
 STAGES = ("decode", "segment", "quality", "encode", "label", "total")
@@ -104,7 +104,7 @@ def analyse_stages(
             stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
             judging = _beside.submit(_judge, timing, tile, pixels, stains, manifest)
             found = segment(stains, manifest.segmentation)
-            nuclei = keep_whole(found)
+            nuclei = drop_cut_nuclei(found)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision)
@@ -113,7 +113,7 @@ def analyse_stages(
             quality = judging.result()
             quality = replace(quality, flags=quality.flags + cell_flags(proportions, manifest.outliers))
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
-            label = diagnose(proportions.values, proportions.n_counted, manifest.image_level, doubts)
+            label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
             cells = Cells.of_tile(nuclei, encoded.cluster_probs, tile)
     n_cut = len(found) - len(nuclei)
     analysis = Analysis(tile, quality, cells, n_cut, proportions, label, timing, encoded.precision)

@@ -11,7 +11,7 @@ import typer
 from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
 from app.pipeline.decode import MPP_RANGE
 from app.pipeline.errors import PipelineError
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.answers import answer_tiles, reason_of
 from app.shell.job import SUFFIXES, Job

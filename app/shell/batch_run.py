@@ -24,7 +24,7 @@ from app.batch.run.cluster import connected
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.decode import MPP_RANGE
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.analyze import open_bundle
 from app.shell.slide_sources import Found, find_slides

@@ -10,7 +10,7 @@ from app.answer import present
 from app.answer.formats import FORMATS, Format
 from app.answer.schemas import NOTICE, AnalysisOut
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.networks.backends import Precision
+from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Stages, analyse_stages
 from app.service import Result
 from app.shell.stages import Captions, draw_stages

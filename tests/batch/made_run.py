@@ -22,8 +22,9 @@ from app.batch.write.slide_results import write_slide
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.networks.encode import encode
-from app.pipeline.nuclei.border import keep_whole
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.segment import segment
+from app.pipeline.stain.unmix import unmix
 
 MAX_PIXELS = 9_000_000
 SMALL_TILE_PX = 300
@@ -121,7 +122,7 @@ def analysed_whole(pixels, plan: Plan, bundle: Bundle) -> dict[str, np.ndarray]:
     """The cells of a picture at the bundle's scale that is not cut into tiles, with the slide's stain."""
     params = bundle.manifest.segmentation
     stains = unmix(pixels, params.stain, params.engine, stain_estimate(plan.stain))
-    nuclei = keep_whole(segment(stains, params))
+    nuclei = drop_cut_nuclei(segment(stains, params))
     encoded = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, bundle.manifest.n_clusters, "fast")
     centroids = nuclei.centroids.round(3)
     order = np.lexsort([centroids[:, 0], centroids[:, 1]])

@@ -6,8 +6,9 @@ import pytest
 
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.nuclei.measure import measure
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER
+from app.pipeline.stain.unmix import unmix
 from app.shell.figure import DARK, GAP_PX, LIGHT, MARGIN_PX, PANEL_PX, WARNING, WIDTH_PX, drawable
 from app.shell.stages import BORDER, INNER, Captions, colour_nuclei, draw_stages
 from tests.drawing import disc, draw_tile, grid_of_centres

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.presets import PAPER
+from app.pipeline.stain.unmix import unmix
 from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
 from training.cells.extract import Cells
 from training.cells.quality_reference import measure_views, stack_views

@@ -21,7 +21,6 @@ from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, load_bundle, read_manifest
 from app.pipeline.crops import CROP_PX, from_network, to_network
 from app.pipeline.errors import InvalidBundle
-from app.pipeline.fast_network import FastNetwork
 from app.pipeline.manifest import (
     FILES,
     GENERATOR_ONNX,
@@ -34,11 +33,13 @@ from app.pipeline.manifest import (
     SCHEMA_VERSION,
     WEIGHTS,
     ClusterNames,
+    FastNetwork,
     Manifest,
 )
-from app.pipeline.networks.backends import Backend, OnnxBackend
-from app.pipeline.networks.torch_backend import TorchBackend
-from app.pipeline.networks.torch_nets import ClusterNet, CriticQ, Generator
+from app.pipeline.networks.architecture import ClusterNet, CriticQ, Generator
+from app.pipeline.networks.backend import Backend
+from app.pipeline.networks.onnx import OnnxBackend
+from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.prototypes import draw_noise, join_latent
 from app.pipeline.types import Float32Array, UInt8Array
 from training.bundle.fast_network import NoFastNetwork, make_fast

@@ -9,10 +9,9 @@ import numpy as np
 from app.files import write_whole
 from app.pipeline.bundle.load import Expected, read_golden
 from app.pipeline.crops import to_network
-from app.pipeline.fast_network import FastAgreement, FastNetwork
-from app.pipeline.manifest import GOLDEN_EXPECTED, Q_FAST_ONNX, Q_ONNX
-from app.pipeline.networks.backends import OnnxBackend
+from app.pipeline.manifest import GOLDEN_EXPECTED, Q_FAST_ONNX, Q_ONNX, FastAgreement, FastNetwork
 from app.pipeline.networks.encode import Encoded, encode
+from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
 from training.bundle.quantise import quantise

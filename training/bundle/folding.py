@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.pipeline.networks.torch_nets import ClusterNet, FirstDownBlock, ResBlock
+from app.pipeline.networks.architecture import ClusterNet, FirstDownBlock, ResBlock
 
 
 class FoldedDownBlock(nn.Module):

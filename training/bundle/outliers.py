@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from app.pipeline.crops import to_network
 from app.pipeline.manifest import Outliers
-from app.pipeline.networks.torch_nets import CriticQ, Surprise, map_statistics, pooled
+from app.pipeline.networks.architecture import CriticQ, Surprise, map_statistics, pooled
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.gan.checks import in_chunks
 

@@ -18,10 +18,11 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
-from app.pipeline.nuclei.border import keep_whole
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.run import Analysis, Stages, analyse_stages
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_labels import TileLabels, check_enough
@@ -195,7 +196,7 @@ def extract_cells(
     for i, path in enumerate(track(paths)):
         pixels = read_tile(path)
         stains = unmix(pixels, params.stain, params.engine)
-        nuclei = keep_whole(segment(stains, params))
+        nuclei = drop_cut_nuclei(segment(stains, params))
         crops.append(crop_nuclei(stains.normalised, nuclei))
         index.append(np.full(len(nuclei), i))
         centroids.append(nuclei.centroids)

@@ -18,8 +18,9 @@ from PIL import Image
 from app.files import whole_file
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.nuclei.measure import measure
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Int32Array, Int64Array, Nuclei, UInt8Array
 from training.cells.extract import DataError, read_tile, tile_paths
 from training.cells.located import LocatedCells

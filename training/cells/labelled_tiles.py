@@ -11,9 +11,10 @@ import numpy as np
 
 from app.files import whole_file
 from app.pipeline.crops import crop_nuclei
-from app.pipeline.nuclei.border import keep_whole
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Int64Array
 from training.cells.extract import DataError, tile_paths
 from training.cells.labelled import read_enlarged
@@ -91,7 +92,7 @@ def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
     crops, index, centroids = [], [], []
     for i, path in enumerate(track(paths)):
         stains = unmix(read_enlarged(path), DEFAULT.stain)
-        nuclei = keep_whole(segment(stains, DEFAULT))
+        nuclei = drop_cut_nuclei(segment(stains, DEFAULT))
         crops.append(crop_nuclei(stains.normalised, nuclei))
         centroids.append(nuclei.centroids)
         index.append(np.full(len(nuclei), i))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.pipeline.manifest import N_STAIN_FEATURES, QualityReference
 from app.pipeline.presets import StainParams
-from app.pipeline.quality.measures import Measures, mean_radius, measure_blockiness, measure_quality
+from app.pipeline.quality.measure import QualityMeasures, mean_radius, measure_blockiness, measure_quality
 from app.pipeline.stain.optical_density import is_tissue
 from app.pipeline.types import Float64Array, Int64Array, Stain, UInt8Array
 
@@ -56,11 +56,11 @@ SCALE_FLOOR = np.array([0.03, 0.01, 0.01, 0.03, 0.01, 0.004, *[0.03] * 6])
 
 @dataclass(frozen=True)
 class Views:
-    """Measures of V views, each a tile or a crop of one; NaN where there was too little to measure.
+    """QualityMeasures of V views, each a tile or a crop of one; NaN where there was too little to measure.
 
     Attributes:
         tile_index: (V,) int64, the tile.
-        focus: (V,), see `quality_measures.Measures`.
+        focus: (V,), see `QualityMeasures` of app.pipeline.quality.measure.
         blockiness: (V,) after ORDINARY_JPEG.
         tissue_fraction: (V,)
         clipped: (V,)
@@ -107,7 +107,7 @@ def random_square(shape: tuple[int, int], random: np.random.Generator) -> tuple[
 
 
 def measure_views(index: int, pixels: UInt8Array, stains: Stain, params: StainParams) -> list[dict[str, Any]]:
-    """Measures of a tile and of crops of it; a row of `Views` each.
+    """QualityMeasures of a tile and of crops of it; a row of `Views` each.
 
     Args:
         index: of the tile.
@@ -142,7 +142,7 @@ def _measure(pixels: UInt8Array, stains: Stain, params: StainParams) -> dict[str
     }
 
 
-def _of_colours(measures: Measures) -> dict[str, Any]:
+def _of_colours(measures: QualityMeasures) -> dict[str, Any]:
     colours = measures.colours
     unseen = np.full(N_STAIN_FEATURES, np.nan)
     if colours is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.torch_nets import CriticQ, Generator
+from app.pipeline.networks.architecture import CriticQ, Generator
 from app.pipeline.types import Float32Array, UInt8Array
 
 PROTOTYPES = 16

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from app.pipeline.crops import from_network
-from app.pipeline.networks.torch_nets import CriticQ, Generator
+from app.pipeline.networks.architecture import CriticQ, Generator
 from app.pipeline.types import Int64Array, UInt8Array
 from training.config import TrainConfig
 from training.gan.checks import check_model

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 from sklearn.svm import LinearSVC
 
-from app.pipeline.label.diagnose import nearest_label
+from app.pipeline.label.decide import nearest_label
 from app.pipeline.manifest import KMeans as KMeansPart
 from app.pipeline.types import Float64Array, Int64Array
 from training.cells.tile_labels import LABELS

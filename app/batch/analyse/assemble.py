@@ -16,10 +16,10 @@ from app.batch.folder import RunFolder
 from app.batch.part_tables import read_part
 from app.batch.plan.plan import Plan, Region
 from app.batch.summary import Counted
-from app.pipeline.label.diagnose import diagnose
+from app.pipeline.label.decide import decide_label
 from app.pipeline.manifest import Manifest
 from app.pipeline.proportions import Proportions, summarise
-from app.pipeline.quality.cell_flags import cell_flags
+from app.pipeline.quality.assess import cell_flags
 from app.pipeline.types import BoolArray
 
 
@@ -85,7 +85,7 @@ def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: Qua
     """
     proportions = summarise(cells.cluster_probs[members], cells.outlier[members])
     doubts = [flag.message for flag in quality_with(quality, proportions, manifest).flags if flag.prevents_label]
-    label = diagnose(proportions.values, proportions.n_counted, manifest.image_level, doubts)
+    label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
     return Counted(
         cells=int(members.sum()),
         tissue_mm2=tissue_mm2,

@@ -13,12 +13,13 @@ from app.batch.read.slide import Slide, Window
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.geometry import PixelMap
-from app.pipeline.memory_errors import memory_errors
-from app.pipeline.networks.backends import Precision
+from app.pipeline.memory import memory_errors
+from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
-from app.pipeline.nuclei.border import keep_whole, only
+from app.pipeline.nuclei.border import drop_cut_nuclei, select_nuclei
 from app.pipeline.nuclei.outlines import polygons
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.segment import segment
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import BoolArray, Float64Array, LabStatistics, Nuclei, StainEstimate
 
 DECIMALS = 3
@@ -68,12 +69,12 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
     with memory_errors():
         pixels = slide.read(window, plan.downsample)
         stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, stain_estimate(plan.stain))
-        nuclei = keep_whole(segment(stains, manifest.segmentation))
+        nuclei = drop_cut_nuclei(segment(stains, manifest.segmentation))
         to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
         centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
         depth = _depth(centroids, core, plan) / plan.downsample
         kept = (depth >= -BAND_PX) & _within(centroids, plan)
-        nuclei = only(nuclei, kept)
+        nuclei = select_nuclei(nuclei, kept)
         encoded = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, manifest.n_clusters, precision)
     return pa.table(
         {

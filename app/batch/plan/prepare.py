@@ -21,7 +21,7 @@ from app.batch.read.fingerprint import fingerprint
 from app.batch.read.slide import Slide, SlideError, Window
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.decode import MPP_RANGE
-from app.pipeline.memory_errors import memory_errors
+from app.pipeline.memory import memory_errors
 
 
 def prepare(slide: Slide, entry: SlideEntry, run: Run, bundle: Bundle) -> tuple[Plan, Overview]:

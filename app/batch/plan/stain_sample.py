@@ -12,9 +12,9 @@ from app.batch.plan.grid import ONE_TILE_PX, squares
 from app.batch.plan.tissue import Overview
 from app.batch.read.slide import Slide, Window
 from app.pipeline.manifest import Manifest
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.quality.assess import Quality, assess
 from app.pipeline.stain.slide import APRON_PX, Piece, estimate_stain
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import StainEstimate, Tile, UInt8Array
 
 T = TypeVar("T")

@@ -21,9 +21,9 @@ from app.batch.read.slide import Slide
 from app.batch.write.slide_outlines import write_outlines
 from app.batch.write.slide_results import write_slide
 from app.files import remove_unfinished, write_whole
-from app.memory import keep_buffers
 from app.pipeline.bundle.load import Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.memory import keep_buffers
 
 
 def prepare_slide(folder: Path, index: int) -> list[int]:

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.pipeline.crops import CROP_PX, to_network
 from app.pipeline.errors import EngineUnavailable, InvalidBundle
 from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED, Q_ONNX, Manifest
-from app.pipeline.networks.backends import Backend, Precision, open_backend
+from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.networks.encode import Encoded, encode
-from app.pipeline.nuclei.segment import stain_engine
+from app.pipeline.networks.open import open_backend
+from app.pipeline.stain.unmix import stain_engine
 from app.pipeline.types import UInt8Array
 
 log = logging.getLogger(__name__)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.types import Float32Array
-
-if TYPE_CHECKING:
-    from app.pipeline.networks.backends import Backend, Precision
 
 WAIT_S = 0.005
 MAX_CROPS = 4096

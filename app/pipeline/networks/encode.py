@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.backends import Backend, Device, Precision
+from app.pipeline.networks.backend import Backend, Device, Precision
 from app.pipeline.types import Float32Array, UInt8Array
 
 BATCH: dict[Device, int] = {"cpu": 128, "cuda": 1024}

@@ -11,7 +11,7 @@ WIDEST = 0.95
 """Share of its widest line from which on a line counts as the widest: outlines are not smooth."""
 
 
-def keep_whole(nuclei: Nuclei) -> Nuclei:
+def drop_cut_nuclei(nuclei: Nuclei) -> Nuclei:
     """Leave out the nuclei that the border cuts by more than half: what is left of them says little of their kind.
 
     Returns:
@@ -20,10 +20,10 @@ def keep_whole(nuclei: Nuclei) -> Nuclei:
     cut = cut_by_more_than_half(nuclei)
     if not cut.any():
         return nuclei
-    return only(nuclei, ~cut)
+    return select_nuclei(nuclei, ~cut)
 
 
-def only(nuclei: Nuclei, kept: BoolArray) -> Nuclei:
+def select_nuclei(nuclei: Nuclei, kept: BoolArray) -> Nuclei:
     """Some of the nuclei, in the same order.
 
     Args:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.pipeline.manifest import QualityReference
+from app.pipeline.manifest import Outliers, QualityReference
 from app.pipeline.presets import StainParams
-from app.pipeline.quality.measures import STAIN_FEATURES, Colours, Measures, mean_radius, measure_quality
+from app.pipeline.proportions import Proportions
+from app.pipeline.quality.measure import STAIN_FEATURES, Colours, QualityMeasures, mean_radius, measure_quality
 from app.pipeline.types import Float64Array, Stain, Tile, UInt8Array
 
 MESSAGES = {
@@ -26,6 +27,8 @@ MESSAGES = {
 """By code, in the order in which they are given."""
 HARMLESS = frozenset({"mpp_unknown", "few_cells"})
 """Codes beside which a label is given; every other one prevents it."""
+DIFFERENTIAL_COUNT = 500
+"""Cells that a differential count of marrow asks for (Lee et al. 2008, ICSH guideline)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Measures of a tile.
+    """QualityMeasures of a tile.
 
     Attributes:
         focus: energy of fine over that of coarse detail in the tissue; higher is sharper; 0 where there is none.
@@ -82,7 +85,7 @@ def assess(tile: Tile, pixels: UInt8Array, stains: Stain, params: StainParams, r
     return judge(measures, reference, stained=stains.estimate is not None, mpp_known=tile.mpp is not None)
 
 
-def judge(measures: Measures, reference: QualityReference, *, stained: bool, mpp_known: bool) -> Quality:
+def judge(measures: QualityMeasures, reference: QualityReference, *, stained: bool, mpp_known: bool) -> Quality:
     """Hold measures against the training tiles.
 
     Args:
@@ -125,7 +128,7 @@ def _deviations(colours: Colours | None, reference: QualityReference) -> Float64
     return np.asarray(deviations)
 
 
-def _picture_flags(measures: Measures, reference: QualityReference, *, stained: bool) -> Iterator[Flag]:
+def _picture_flags(measures: QualityMeasures, reference: QualityReference, *, stained: bool) -> Iterator[Flag]:
     # A plain surface has no detail to be sharp.
     if stained and measures.focus is not None and measures.focus < reference.min_focus:
         yield _flag("blurred", measures.focus, reference.min_focus)
@@ -150,7 +153,7 @@ def _stain_flags(
         yield _flag("stain_out_of_range", distance, reference.max_stain_distance, most=most)
 
 
-def _scale_flags(measures: Measures, reference: QualityReference, *, mpp_known: bool) -> Iterator[Flag]:
+def _scale_flags(measures: QualityMeasures, reference: QualityReference, *, mpp_known: bool) -> Iterator[Flag]:
     if not mpp_known:
         yield Flag("mpp_unknown", MESSAGES["mpp_unknown"])
     if len(measures.radii_px) < reference.min_nuclei:
@@ -171,3 +174,37 @@ def _scale_flags(measures: Measures, reference: QualityReference, *, mpp_known: 
 def _flag(code: str, value: float, threshold: float, **details: str) -> Flag:
     limit = f"the bundle's limit of {threshold:.3g}"
     return Flag(code, MESSAGES[code].format(value=f"{value:.3g}", limit=limit, **details), value, threshold)
+
+
+def cell_flags(proportions: Proportions, outliers: Outliers) -> tuple[Flag, ...]:
+    """Flags `few_cells` and `many_outliers`, where they are due.
+
+    Args:
+        proportions: of the tile.
+        outliers: the bundle's limits.
+    """
+    flags = []
+    if proportions.n_counted < DIFFERENTIAL_COUNT:
+        flags.append(_few_cells(proportions))
+    n_cells, n_outliers = len(proportions.outlier), int(proportions.outlier.sum())
+    # One cell more than the limit is no evidence where there are few: the limit must lie below two standard errors.
+    share = n_outliers / max(n_cells, 1)
+    error = (outliers.max_share * (1 - outliers.max_share) / max(n_cells, 1)) ** 0.5
+    if share > outliers.max_share + 2 * error:
+        message = (
+            f"{n_outliers} of {n_cells} cells ({share:.1%}) are unlike any training cell, and {outliers.max_share:.1%} "
+            "is the bundle's limit: is this marrow, stained and scanned as the training tiles?"
+        )
+        flags.append(Flag("many_outliers", message, share, outliers.max_share))
+    return tuple(flags)
+
+
+def _few_cells(proportions: Proportions) -> Flag:
+    n = proportions.n_counted
+    message = (
+        f"{n} {'cell was' if n == 1 else 'cells were'} counted; a differential count asks for {DIFFERENTIAL_COUNT}."
+    )
+    if proportions.intervals is not None:
+        widest = float((proportions.intervals[:, 1] - proportions.intervals[:, 0]).max())
+        message += f" The widest interval of a proportion spans {widest:.2f}."
+    return Flag("few_cells", message, n, DIFFERENTIAL_COUNT)

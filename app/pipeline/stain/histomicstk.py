@@ -1,4 +1,4 @@
-"""The stain stages by HistomicsTK 1.4.0, with the signatures of `stain`: the reference that ours is held against."""
+"""The steps of a stain engine by HistomicsTK 1.4.0: the reference that our own engine is compared with."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from histomicstk.preprocessing.color_conversion import rgb_to_sda
 from histomicstk.preprocessing.color_deconvolution import color_deconvolution, separate_stains_macenko_pca
 from histomicstk.preprocessing.color_normalization import reinhard as htk_reinhard
 
-from app.pipeline.stain import native as stain
+from app.pipeline.stain import macenko as native
+from app.pipeline.stain import normalise
 from app.pipeline.types import Float64Array, LabStatistics, UInt8Array
 
 
 def reinhard(pixels: UInt8Array, source: LabStatistics, target: LabStatistics) -> UInt8Array:
-    """See `stain.reinhard`."""
-    if (source.sd < stain.MIN_LAB_SD).any():
+    """See `normalise.reinhard`."""
+    if (source.sd < normalise.MIN_LAB_SD).any():
         # HistomicsTK would divide by zero.
-        return stain.reinhard(pixels, source, target)
+        return normalise.reinhard(pixels, source, target)
     normalised = htk_reinhard(pixels, target.mean, target.sd, src_mu=source.mean, src_sigma=source.sd)
     return np.asarray(normalised, dtype=np.uint8)
 
 
 def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tuple[float, float]) -> Float64Array | None:
-    """See `stain.macenko`. HistomicsTK leaves the order of the vectors open; haematoxylin is put first here."""
+    """See `macenko.macenko`. HistomicsTK leaves the order of the vectors open; haematoxylin is put first here."""
     # HistomicsTK raises or returns NaN where there is no plane of two stains; the native check finds that case.
-    if stain.macenko(pixels, min_magnitude=min_magnitude, angle_percentiles=angle_percentiles) is None:
+    if native.macenko(pixels, min_magnitude=min_magnitude, angle_percentiles=angle_percentiles) is None:
         return None
     low, high = angle_percentiles
     matrix = separate_stains_macenko_pca(
@@ -32,9 +33,9 @@ def macenko(pixels: UInt8Array, *, min_magnitude: float, angle_percentiles: tupl
         min_angle_percentile=low / 100,
         max_angle_percentile=high / 100,
     )
-    return stain.haematoxylin_first(np.asarray(matrix, dtype=np.float64)[:, :2])
+    return native.haematoxylin_first(np.asarray(matrix, dtype=np.float64)[:, :2])
 
 
 def haematoxylin_image(pixels: UInt8Array, stain_matrix: Float64Array) -> UInt8Array:
-    """See `stain.haematoxylin_image`."""
+    """See `macenko.haematoxylin_image`."""
     return np.asarray(color_deconvolution(pixels, stain_matrix).Stains[..., 0], dtype=np.uint8)

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.pipeline.nuclei.segment import on_white, stain_engine, stain_matrix
 from app.pipeline.presets import Engine, StainParams
-from app.pipeline.stain import native as stain
-from app.pipeline.stain.optical_density import NUCLEAR_DENSITY_SIGMA, density_image, is_seen, is_tissue, parting
-from app.pipeline.types import BoolArray, Float32Array, LabStatistics, StainEstimate, UInt8Array
+from app.pipeline.stain.normalise import lab_statistics
+from app.pipeline.stain.optical_density import NUCLEAR_DENSITY_SIGMA, density_image, otsu_threshold
+from app.pipeline.stain.unmix import (
+    haematoxylin_of,
+    masked_pixels,
+    smoothed,
+    stain_engine,
+    stain_matrix,
+    target_of,
+    used_pixels,
+)
+from app.pipeline.types import BoolArray, Float32Array, StainEstimate, UInt8Array
 
 APRON_PX = 16
-"""What a piece should have round the pixels that count: filters see farther than the nearest one."""
+"""Width of what a piece should have round its inner pixels, px: filters reach farther than the nearest neighbour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +30,8 @@ class Piece:
     """A part of a slide at the analysed scale.
 
     Attributes:
-        pixels: (H, W, 3) uint8 RGB, with what lies round those that count.
-        inner: rows and columns of those that count.
+        pixels: (H, W, 3) uint8 RGB, the inner pixels and the apron round them.
+        inner: rows and columns of the inner pixels, which are measured.
     """
 
     pixels: UInt8Array
@@ -31,51 +39,41 @@ class Piece:
 
     @property
     def counted(self) -> UInt8Array:
-        """(h, w, 3) uint8, the pixels that count."""
+        """(h, w, 3) uint8, the inner pixels."""
         return self.pixels[self.inner]
 
 
 def estimate_stain(pieces: Sequence[Piece], params: StainParams, engine: Engine = "native") -> StainEstimate | None:
-    """What `unmix` measures on a tile, of all pieces together; of a single one it is the same.
+    """Measure on all pieces together what `unmix` measures on a tile; for a single piece both give the same.
 
     Args:
-        pieces: of the slide.
+        pieces: parts of the slide.
         params: target statistics and Macenko's limits.
-        engine: as `unmix` has it.
+        engine: see `unmix`.
 
     Returns:
-        None where no two stains can be told apart.
+        None where no two stains can be distinguished.
 
     Raises:
         EngineUnavailable: the engine is not installed.
     """
-    source = stain_engine(engine)
-    tissues = [_tissue(piece.pixels, params) for piece in pieces]
+    steps = stain_engine(engine)
+    tissues = [used_pixels(piece.pixels, params) for piece in pieces]
     counted = np.concatenate([_counted(piece, tissue, params) for piece, tissue in zip(pieces, tissues, strict=True)])
-    lab = stain.lab_statistics(counted)
-    if lab is None:
-        return None
-    target = LabStatistics(np.asarray(params.target_mean), np.asarray(params.target_sd))
-    matrix = stain_matrix(counted, source.reinhard(counted[:, None], lab, target)[:, 0], params, source)
-    if matrix is None:
+    lab = lab_statistics(counted)
+    matrix = None if lab is None else stain_matrix(counted, lab, params, steps)
+    if lab is None or matrix is None:
         return None
 
     def density(piece: Piece, tissue: BoolArray) -> Float32Array:
-        normalised = source.reinhard(piece.pixels, lab, target)
-        stained = on_white(normalised, tissue) if params.tissue_only else normalised
-        image = source.haematoxylin_image(stain.with_smooth_chroma(stained, params.chroma_smoothing_px), matrix)
-        if params.tissue_only:
-            image = on_white(image, tissue)
+        normalised = steps.reinhard(piece.pixels, lab, target_of(params))
+        image = haematoxylin_of(normalised, tissue, matrix, params, steps)
         return density_image(image, NUCLEAR_DENSITY_SIGMA)[piece.inner][tissue[piece.inner]]
 
     densities = [density(piece, tissue) for piece, tissue in zip(pieces, tissues, strict=True)]
-    return StainEstimate(lab, matrix, parting(np.concatenate(densities)))
-
-
-def _tissue(pixels: UInt8Array, params: StainParams) -> BoolArray:
-    return is_tissue(pixels, params.min_magnitude) if params.tissue_only else is_seen(pixels)
+    return StainEstimate(lab, matrix, otsu_threshold(np.concatenate(densities)))
 
 
 def _counted(piece: Piece, tissue: BoolArray, params: StainParams) -> UInt8Array:
-    smooth = stain.smoothed(piece.pixels, params.smoothing_px)
-    return stain.counted_pixels(np.ascontiguousarray(smooth[piece.inner]), tissue[piece.inner])
+    smooth = smoothed(piece.pixels, params.smoothing_px)
+    return masked_pixels(np.ascontiguousarray(smooth[piece.inner]), tissue[piece.inner])

@@ -5,8 +5,8 @@ import pytest
 import shapely
 
 from app.batch.analyse.tile import stain_estimate, stain_numbers
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.run import analyse
+from app.pipeline.stain.unmix import unmix
 from tests.batch.made_run import MAX_PIXELS, analysed_whole, begun, outlines, probabilities, small_tiles
 from tests.batch.made_slides import drawn_pixels, write_pyramid, write_striped
 from tests.drawing import encoded

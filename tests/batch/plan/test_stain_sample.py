@@ -6,8 +6,8 @@ from app.batch.plan.stain_sample import PIECE_PX, PIECES, chosen, evenly, measur
 from app.batch.plan.tissue import CELL_PX, Overview, overview
 from app.batch.read.image_slide import ImageSlide
 from app.batch.read.slide import Window
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.quality.assess import assess
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Tile
 from tests.batch.made_slides import drawn_pixels
 

@@ -180,7 +180,7 @@ def test_pytorch_gives_the_same_clusters_where_onnx_runtime_is_missing(directory
 
 def test_bundle_without_any_backend_says_what_is_missing(directory, monkeypatch):
     (directory / "q.onnx").unlink()
-    monkeypatch.setitem(sys.modules, "app.pipeline.networks.torch_backend", None)
+    monkeypatch.setitem(sys.modules, "app.pipeline.networks.pytorch", None)
     with pytest.raises(InvalidBundle, match=r"q\.onnx.*PyTorch"):
         load_bundle(directory)
 

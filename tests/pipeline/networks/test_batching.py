@@ -109,13 +109,13 @@ def test_it_is_a_backend_like_the_one_it_holds():
 @pytest.mark.parametrize(("device", "is_batched"), [("cuda", True), ("cpu", False)])
 def test_calls_are_put_together_on_a_gpu_only(shipped_bundle, monkeypatch, device, is_batched):
     from app.pipeline.bundle.load import read_manifest
-    from app.pipeline.networks import backends
+    from app.pipeline.networks import open as opening
 
     class Opened(FakeBackend):
         def __init__(self, *_, **__):
             super().__init__()
             self.device = device
 
-    monkeypatch.setattr(backends, "OnnxBackend", Opened)
-    opened = backends.open_backend(shipped_bundle, read_manifest(shipped_bundle)[0])
+    monkeypatch.setattr(opening, "OnnxBackend", Opened)
+    opened = opening.open_backend(shipped_bundle, read_manifest(shipped_bundle)[0])
     assert isinstance(opened, Batched) == is_batched

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.pipeline.nuclei.border import cut_by_more_than_half, keep_whole
+from app.pipeline.nuclei.border import cut_by_more_than_half, drop_cut_nuclei
 from app.pipeline.nuclei.measure import measure
 from tests.drawing import disc
 
@@ -51,7 +51,7 @@ def test_nucleus_at_the_border_is_marked(side):
 
 def test_only_the_nucleus_that_is_mostly_beyond_the_border_is_left_out():
     first, second, third = beside("left", -6), beside("right", 4), disc((81, 81), (40, 12), 10)
-    kept = keep_whole(nuclei_of(first, second, third))
+    kept = drop_cut_nuclei(nuclei_of(first, second, third))
     assert len(kept) == 2
     np.testing.assert_array_equal(kept.label_image == 1, second)
     np.testing.assert_array_equal(kept.label_image == 2, third)
@@ -59,9 +59,9 @@ def test_only_the_nucleus_that_is_mostly_beyond_the_border_is_left_out():
 
 def test_without_cut_nuclei_nothing_changes():
     nuclei = nuclei_of(beside("left", 30))
-    assert keep_whole(nuclei) is nuclei
+    assert drop_cut_nuclei(nuclei) is nuclei
 
 
 def test_tile_without_nuclei_stays_so():
     empty = measure(np.zeros((20, 30), np.int32))
-    assert len(keep_whole(empty)) == 0
+    assert len(drop_cut_nuclei(empty)) == 0

@@ -10,9 +10,10 @@ from PIL import Image
 from app.pipeline.geometry import rescale
 from app.pipeline.nuclei.levels import PART, clean, grow, rank, score, segment_by_levels, select
 from app.pipeline.nuclei.objects import Measures
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.optical_density import density_image, optical_density
+from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
 NUCLEAR_DENSITY = 45.0

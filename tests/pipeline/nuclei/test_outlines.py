@@ -9,8 +9,9 @@ from skimage.measure import label
 
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.outlines import polygons
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT, PRESETS
+from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, draw_tile, grid_of_centres
 
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))

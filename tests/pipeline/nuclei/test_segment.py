@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.pipeline.errors import EngineUnavailable
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.outlines import contours
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.nuclei.threshold import compact, fill_holes, remove_small
 from app.pipeline.presets import PAPER
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import LabStatistics, Stain, StainEstimate
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
@@ -210,17 +210,6 @@ def test_holes_are_filled_up_to_the_limit(hole_px, filled):
     stained[9, 10] = hole_px == 1000
     assert (~stained).sum() == hole_px
     assert fill_holes(stained, 1000).all() == filled
-
-
-def test_unknown_engine_is_named_when_it_is_not_installed(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "histomicstk", None)
-    monkeypatch.setitem(sys.modules, "histomicstk.preprocessing.color_conversion", None)
-    monkeypatch.delitem(sys.modules, "app.pipeline.stain.histomicstk", raising=False)
-    monkeypatch.delattr(sys.modules["app.pipeline.stain"], "histomicstk", raising=False)
-    with pytest.raises(EngineUnavailable, match="histomicstk"):
-        unmix(draw_tile(grid_of_centres()), PAPER.stain, "histomicstk")
 
 
 def check_nuclei(nuclei, shape):

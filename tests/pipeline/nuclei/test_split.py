@@ -6,9 +6,9 @@ from skimage.segmentation import watershed
 
 from app.pipeline.nuclei.objects import Outlined
 from app.pipeline.nuclei.runs import runs_of
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.nuclei.split import DEPTH_SIGMA, disc, divide, parts_of
 from app.pipeline.presets import DEFAULT
+from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc as drawn_disc
 from tests.drawing import discs
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from app.pipeline.bundle.load import read_manifest
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.presets import DEFAULT
 from app.pipeline.quality.assess import MESSAGES, assess, he_share, judge, stain_distance
-from app.pipeline.quality.measures import STAIN_FEATURES, Measures, measure_blockiness, measure_quality
+from app.pipeline.quality.measure import STAIN_FEATURES, QualityMeasures, measure_blockiness, measure_quality
 from app.pipeline.run import analyse
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Tile
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from training.cells.quality_reference import fit_reference, jpeg, measure_views, stack_views
@@ -207,7 +207,7 @@ def test_coarse_detail_in_large_nuclei_is_a_doubt_of_the_scale_and_large_nuclei_
     limits = {"nuclear_radius_range_px": (5, 10), "radius_over_focus_range_px": (10, 20)}
     reference = reference.model_copy(update=limits)
     for focus, side in ((0.5, None), (0.3, "above"), (0.9, "below")):
-        measures = Measures(0.9, focus, None, None, np.full(reference.min_nuclei, 8.0))
+        measures = QualityMeasures(0.9, focus, None, None, np.full(reference.min_nuclei, 8.0))
         flags = judge(measures, reference, stained=False, mpp_known=True).flags
         found = [flag for flag in flags if flag.code == "scale_suspect"]
         assert len(found) == (side is not None)

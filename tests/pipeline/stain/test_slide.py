@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.slide import APRON_PX, Piece, estimate_stain
+from app.pipeline.stain.unmix import unmix
 from tests.conftest import REPOSITORY
 
 PARAMS = DEFAULT.stain

@@ -17,9 +17,9 @@ from app.pipeline.bundle.load import load_bundle, read_golden
 from app.pipeline.crops import to_network
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import FILES, ClusterName, ClusterNames
-from app.pipeline.networks.backends import OnnxBackend
-from app.pipeline.networks.torch_backend import TorchBackend
-from app.pipeline.networks.torch_nets import ClusterNet
+from app.pipeline.networks.architecture import ClusterNet
+from app.pipeline.networks.onnx import OnnxBackend
+from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.run import analyse
 from training.bundle.export import ExportError, FinishedRun, export_bundle
 from training.bundle.outliers import fit_outliers

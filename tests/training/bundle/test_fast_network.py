@@ -6,9 +6,9 @@ import torch
 
 from app.pipeline.bundle.load import Expected, Golden, read_golden
 from app.pipeline.crops import to_network
-from app.pipeline.networks.backends import OnnxBackend
+from app.pipeline.networks.architecture import ClusterNet, CriticQ, Generator
 from app.pipeline.networks.encode import Encoded, encode
-from app.pipeline.networks.torch_nets import ClusterNet, CriticQ, Generator
+from app.pipeline.networks.onnx import OnnxBackend
 from training.bundle import fast_network
 from training.bundle.fast_network import NoFastNetwork, agreement, failures, held_out, make_fast
 from training.bundle.folding import fold_pooling

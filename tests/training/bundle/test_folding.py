@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from app.pipeline.networks.torch_nets import MAP_STATISTICS, ClusterNet, CriticQ, Surprise
+from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Surprise
 from training.bundle.folding import fold_pooling, pooled_conv
 
 

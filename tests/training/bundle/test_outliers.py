@@ -4,7 +4,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.torch_nets import map_statistics
+from app.pipeline.networks.architecture import map_statistics
 from training.bundle.outliers import fit_outliers, fit_surprise
 from training.gan.trainer import Trainer
 

@@ -3,9 +3,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.quality.assess import judge
-from app.pipeline.quality.measures import measure_quality
+from app.pipeline.quality.measure import measure_quality
+from app.pipeline.stain.unmix import unmix
 from tests.drawing import draw_tile, grid_of_centres
 from training.cells.quality_reference import (
     CLIPPED_FLOOR,

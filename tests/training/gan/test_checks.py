@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.pipeline.networks.torch_nets import CriticQ, Generator
+from app.pipeline.networks.architecture import CriticQ, Generator
 from training.gan.checks import assign, check_model, diversity
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from app.pipeline.networks.torch_nets import CriticQ
+from app.pipeline.networks.architecture import CriticQ
 from training.gan.losses import gradient_penalty
 from training.gan.piecewise_linear import PiecewiseLinear
 

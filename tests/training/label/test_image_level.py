@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.pipeline.label.diagnose import diagnose
+from app.pipeline.label.decide import decide_label
 from app.pipeline.manifest import ImageLevel
 from training.cells.extract import DataError
 from training.cells.tile_labels import TileLabels
@@ -64,8 +64,8 @@ def test_models_tell_simulated_bags_apart(cells, fit_config):
     assert "imulated" in model.label_basis
     assert max(model.svm.weights) == model.svm.weights[1]
     assert set(model.kmeans.labels) == {"normal", "abnormal"}
-    full = diagnose(np.array([0.1, 0.9, 0, 0, 0]), 300, model)
-    none = diagnose(np.array([1.0, 0, 0, 0, 0]), 300, model)
+    full = decide_label(np.array([0.1, 0.9, 0, 0, 0]), 300, model)
+    none = decide_label(np.array([1.0, 0, 0, 0, 0]), 300, model)
     assert (full.value, full.evidence.kmeans) == ("abnormal", "abnormal")
     assert (none.value, none.evidence.kmeans) == ("normal", "normal")
     # Of simulated tiles no probability is offered.
@@ -99,7 +99,7 @@ def test_labelled_tiles_that_differ_are_told_apart(cells, fit_config):
     assert metrics["called"] == {"normal": {"normal": 4, "abnormal": 0}, "abnormal": {"normal": 0, "abnormal": 4}}
     assert (metrics["tiles"], metrics["patients"], metrics["folds"]) == ({"normal": 4, "abnormal": 4}, None, 4)
     for proportions, side in (([0.2, 0.8, 0, 0, 0], 1), ([0.8, 0.2, 0, 0, 0], -1)):
-        label = diagnose(np.array(proportions), 300, model)
+        label = decide_label(np.array(proportions), 300, model)
         assert label.evidence.score * side > 0
         # Four tiles of a label are too few to say what scores it can have.
         assert (label.value, label.evidence.probability) == ("indeterminate", None)
@@ -113,7 +113,7 @@ def test_forty_labelled_tiles_give_labels_and_probabilities(cells, fit_config):
     assert model.conformal.examples.model_dump() == {"normal": 20, "abnormal": 20}
     assert model.calibration.tiles.model_dump() == {"normal": 20, "abnormal": 20}
     assert sum(row["tiles"] for row in metrics["reliability"]["table"]) == 40
-    abnormal, normal = (diagnose(np.array(p), 300, model) for p in ([0.1, 0.9, 0, 0, 0], [0.9, 0.1, 0, 0, 0]))
+    abnormal, normal = (decide_label(np.array(p), 300, model) for p in ([0.1, 0.9, 0, 0, 0], [0.9, 0.1, 0, 0, 0]))
     assert (abnormal.value, normal.value) == ("abnormal", "normal")
     assert abnormal.evidence.probability > 0.9 > 0.1 > normal.evidence.probability
 

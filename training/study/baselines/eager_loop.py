@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.torch_nets import CriticQ, Generator
+from app.pipeline.networks.architecture import CriticQ, Generator
 from app.pipeline.types import UInt8Array
 from training.config import TrainConfig
 from training.gan.losses import code_loss, critic_loss, generator_loss, gradient_penalty

@@ -22,7 +22,7 @@ from skimage.measure import label
 
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.presets import PAPER
-from app.pipeline.stain.native import haematoxylin_first
+from app.pipeline.stain.macenko import haematoxylin_first
 from app.pipeline.types import BoolArray, Int32Array, Nuclei, UInt8Array
 
 THRESHOLD = 160

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from skimage import data as pictures
 
-from app.pipeline.stain.native import haematoxylin_first, macenko
+from app.pipeline.stain.macenko import haematoxylin_first, macenko
 from app.pipeline.stain.optical_density import is_tissue, optical_density
 from app.pipeline.types import UInt8Array
 from training.cells.quality_reference import jpeg

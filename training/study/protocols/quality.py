@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from app.pipeline.manifest import QualityReference
-from app.pipeline.nuclei.segment import unmix
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.quality.assess import MESSAGES, judge
-from app.pipeline.quality.measures import Measures, measure_quality
+from app.pipeline.quality.measure import QualityMeasures, measure_quality
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Float64Array, UInt8Array
 from training.cells.extract import read_tile, tile_paths
 from training.cells.quality_reference import fit_reference, measure_views, random_square, stack_views
@@ -44,7 +44,7 @@ class Judged:
     kind: str
     condition: str
     right: frozenset[str]
-    measures: Measures
+    measures: QualityMeasures
     stained: bool
 
     def flags(self, reference: QualityReference) -> frozenset[str]:

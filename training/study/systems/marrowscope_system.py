@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.torch_nets import Trunk
+from app.pipeline.networks.architecture import Trunk
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.config import TrainConfig, load_config
 from training.gan.checks import CHUNK

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 from app.pipeline.errors import EngineUnavailable
-from app.pipeline.nuclei.border import keep_whole
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER, PRESETS, SegmentationParams
+from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Nuclei, UInt8Array
 
 System = Callable[[UInt8Array], Nuclei]
@@ -34,4 +35,4 @@ def segmentation_systems() -> dict[str, System]:
 
 def by_preset(params: SegmentationParams, pixels: UInt8Array) -> Nuclei:
     """The nuclei of a tile that become cells, as the service finds them."""
-    return keep_whole(segment(unmix(pixels, params.stain, params.engine), params))
+    return drop_cut_nuclei(segment(unmix(pixels, params.stain, params.engine), params))

@@ -8,8 +8,9 @@ from PIL import Image
 from scipy import ndimage
 
 from app.pipeline.nuclei.measure import measure
-from app.pipeline.nuclei.segment import segment, unmix
+from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER, PRESETS
+from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 from training import __main__ as command_line
 from training.cells.extract import DataError

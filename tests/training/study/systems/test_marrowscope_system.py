@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from app.pipeline.networks.torch_nets import Trunk
+from app.pipeline.networks.architecture import Trunk
 from tests.training.drawn_cells import located
 from training.study.systems import marrowscope_system as module
 from training.study.systems.marrowscope_system import Ours, PaperRecipe, block_features, variants

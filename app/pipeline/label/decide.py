@@ -50,7 +50,9 @@ class Label:
     reason: str
 
 
-def diagnose(proportions: Float64Array | None, n_cells: int, model: ImageLevel, doubts: Sequence[str] = ()) -> Label:
+def decide_label(
+    proportions: Float64Array | None, n_cells: int, model: ImageLevel, doubts: Sequence[str] = ()
+) -> Label:
     """Label a tile, or say why not.
 
     No label is given where the tile is in doubt, where too few cells are counted, where both labels are possible, and

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.pipeline.proportions import summarise
-from app.pipeline.quality.cell_flags import cell_flags
+from app.pipeline.quality.assess import cell_flags
 
 
 def flags_of(n, n_outliers, manifest):

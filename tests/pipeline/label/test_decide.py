@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.pipeline.label.diagnose import diagnose, possible_labels
+from app.pipeline.label.decide import decide_label, possible_labels
 from app.pipeline.manifest import Calibration, Conformal, ImageLevel
 
 ALL_IN_0 = np.array([1.0, 0, 0, 0, 0])
@@ -15,7 +15,7 @@ def with_limits(model: ImageLevel, max_normal, min_abnormal) -> ImageLevel:
 
 def test_contributions_and_bias_sum_to_the_score(manifest):
     # weights (1, −1, 2, 0, 0.5), bias −0.25
-    evidence = diagnose(np.array([0.2, 0.1, 0.3, 0.3, 0.1]), 100, manifest.image_level).evidence
+    evidence = decide_label(np.array([0.2, 0.1, 0.3, 0.3, 0.1]), 100, manifest.image_level).evidence
     np.testing.assert_allclose(evidence.contributions, [0.2, -0.1, 0.6, 0.0, 0.05])
     assert evidence.score == pytest.approx(0.5)
     assert evidence.contributions.sum() + manifest.image_level.svm.bias == pytest.approx(evidence.score, abs=1e-12)
@@ -30,7 +30,7 @@ def test_contributions_and_bias_sum_to_the_score(manifest):
     ],
 )
 def test_label_is_abnormal_above_zero_only(manifest, proportions, score, value):
-    label = diagnose(np.array(proportions, float), 100, manifest.image_level)
+    label = decide_label(np.array(proportions, float), 100, manifest.image_level)
     assert label.evidence.score == pytest.approx(score)
     assert label.value == value
 
@@ -40,11 +40,11 @@ def test_label_is_abnormal_above_zero_only(manifest, proportions, score, value):
     [([0.6, 0, 0, 0, 0.4], "abnormal"), ([0.4, 0, 0, 0, 0.6], "normal"), ([0, 0, 0.8, 0, 0.2], "normal")],
 )
 def test_kmeans_takes_the_nearest_centre(manifest, proportions, kmeans):
-    assert diagnose(np.array(proportions, float), 100, manifest.image_level).evidence.kmeans == kmeans
+    assert decide_label(np.array(proportions, float), 100, manifest.image_level).evidence.kmeans == kmeans
 
 
 def test_disagreement_with_kmeans_far_from_the_boundary_is_said(manifest):
-    label = diagnose(np.array([0, 0, 0.5, 0, 0.5]), 100, manifest.image_level)
+    label = decide_label(np.array([0, 0, 0.5, 0, 0.5]), 100, manifest.image_level)
     assert (label.value, label.evidence.kmeans) == ("abnormal", "normal")
     assert "says normal" in label.reason
 
@@ -68,14 +68,14 @@ def test_a_label_is_possible_on_its_side_of_its_limit(score, max_normal, min_abn
 
 
 def test_no_label_where_both_are_possible(manifest):
-    label = diagnose(ALL_IN_0, 100, with_limits(manifest.image_level, 1.0, -1.0))
+    label = decide_label(ALL_IN_0, 100, with_limits(manifest.image_level, 1.0, -1.0))
     assert label.value == "indeterminate"
     assert label.evidence.conformal == ("normal", "abnormal")
     assert "90% coverage both labels are possible." in label.reason
 
 
 def test_no_label_from_too_few_examples(manifest):
-    label = diagnose(ALL_IN_0, 100, with_limits(manifest.image_level, None, 0.2))
+    label = decide_label(ALL_IN_0, 100, with_limits(manifest.image_level, None, 0.2))
     assert label.value == "indeterminate"
     assert "so few examples" in label.reason
 
@@ -85,21 +85,21 @@ def test_no_label_from_too_few_examples(manifest):
 )
 def test_between_the_limits_kmeans_must_agree(manifest, proportions, value):
     """Scores .75 and 1, both above 0 and below what abnormal ones have; k-means says abnormal and normal."""
-    label = diagnose(np.array(proportions), 100, with_limits(manifest.image_level, 0.1, 2.0))
+    label = decide_label(np.array(proportions), 100, with_limits(manifest.image_level, 0.1, 2.0))
     assert label.evidence.conformal == ()
     assert label.value == value
 
 
 def test_no_label_where_the_svm_says_what_the_examples_do_not(manifest):
     """Score .75 is above 0, but normal examples reach 1 and abnormal ones begin at 2."""
-    label = diagnose(ALL_IN_0, 100, with_limits(manifest.image_level, 1.0, 2.0))
+    label = decide_label(ALL_IN_0, 100, with_limits(manifest.image_level, 1.0, 2.0))
     assert label.evidence.conformal == ("normal",)
     assert label.value == "indeterminate"
 
 
 @pytest.mark.parametrize(("n_cells", "value"), [(9, "indeterminate"), (10, "abnormal"), (11, "abnormal")])
 def test_too_few_cells_give_no_label_but_keep_their_numbers(manifest, n_cells, value):
-    label = diagnose(ALL_IN_0, n_cells, manifest.image_level)
+    label = decide_label(ALL_IN_0, n_cells, manifest.image_level)
     assert label.value == value
     assert label.evidence.score == pytest.approx(0.75)
     assert label.evidence.kmeans == "abnormal"
@@ -109,13 +109,13 @@ def test_too_few_cells_give_no_label_but_keep_their_numbers(manifest, n_cells, v
 
 
 def test_no_cells_give_no_label_and_no_numbers(manifest):
-    label = diagnose(None, 0, manifest.image_level, ["It is white."])
+    label = decide_label(None, 0, manifest.image_level, ["It is white."])
     assert (label.value, label.evidence) == ("indeterminate", None)
     assert label.reason.endswith("It is white.")
 
 
 def test_every_doubt_is_named_and_prevents_a_label(manifest):
-    label = diagnose(ALL_IN_0, 3, manifest.image_level, ["It is blurred.", "It is grey."])
+    label = decide_label(ALL_IN_0, 3, manifest.image_level, ["It is blurred.", "It is grey."])
     assert label.value == "indeterminate"
     assert label.reason == "3 cells were counted; a label needs at least 10. It is blurred. It is grey."
     assert label.evidence.score == pytest.approx(0.75)
@@ -126,8 +126,8 @@ def test_probability_is_platts_sigmoid_of_the_score(manifest):
     calibration = Calibration(slope=2.0, intercept=-0.5, tiles=tiles)
     model = manifest.image_level.model_copy(update={"calibration": calibration})
     # Score .75: log odds 2 · .75 − .5 = 1.
-    assert diagnose(ALL_IN_0, 100, model).evidence.probability == pytest.approx(1 / (1 + np.exp(-1)))
-    assert diagnose(ALL_IN_0, 100, model, ["It is blurred."]).evidence.probability is None
-    assert diagnose(ALL_IN_0, 100, manifest.image_level).evidence.probability is None
+    assert decide_label(ALL_IN_0, 100, model).evidence.probability == pytest.approx(1 / (1 + np.exp(-1)))
+    assert decide_label(ALL_IN_0, 100, model, ["It is blurred."]).evidence.probability is None
+    assert decide_label(ALL_IN_0, 100, manifest.image_level).evidence.probability is None
     steep = model.model_copy(update={"calibration": Calibration(slope=1e5, intercept=0, tiles=tiles)})
-    assert diagnose(ALL_IN_0, 100, steep).evidence.probability == 1
+    assert decide_label(ALL_IN_0, 100, steep).evidence.probability == 1

@@ -1,39 +1,15 @@
-"""Who computes Q and G: ONNX Runtime where its files and library are there, PyTorch otherwise.
-
-On a CPU, and where the bundle has it, Q is there in 8-bit integers too: which of both answers is the precision.
-"""
+"""Q and G by ONNX Runtime, on CUDA when there is a GPU."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 
-from app.pipeline.errors import InvalidBundle
-from app.pipeline.manifest import GENERATOR_ONNX, Q_FAST_ONNX, Q_ONNX, WEIGHTS, Manifest
-from app.pipeline.networks.batching import Batched
+from app.pipeline.manifest import GENERATOR_ONNX, Q_FAST_ONNX, Q_ONNX
+from app.pipeline.networks.backend import BackendName, Device, Precision
 from app.pipeline.types import Float32Array
-
-BackendName = Literal["onnxruntime", "pytorch"]
-Device = Literal["cpu", "cuda"]
-Precision = Literal["fast", "full"]
-
-
-class Backend(Protocol):
-    """Q and G of one bundle; safe to call from several threads."""
-
-    name: BackendName
-    device: Device
-    precisions: tuple[Precision, ...]
-    """Of Q; "full" is always among them."""
-
-    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
-        """Q: (N, 3, 32, 32) in [-1, 1] → cluster probabilities (N, K), and surprise (N,)."""
-
-    def generate(self, latent: Float32Array) -> Float32Array:
-        """G: (N, K + Z) = [one-hot c, z] → (N, 3, 32, 32) in [-1, 1]."""
-
 
 CUDA = "CUDAExecutionProvider"
 PROVIDERS: dict[str, dict[str, str]] = {
@@ -95,36 +71,3 @@ def _session_options(threads: int) -> Any:
     # to be there for the next layer.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
     return options
-
-
-def open_backend(directory: Path, manifest: Manifest, threads: int = 0) -> Backend:
-    """ONNX Runtime (CUDA, else CPU) when both ONNX files are there, else PyTorch (CUDA, else CPU).
-
-    Args:
-        directory: the bundle.
-        manifest: its manifest.
-        threads: see `OnnxBackend`.
-
-    Raises:
-        InvalidBundle: neither backend can be opened; the text says why.
-    """
-    try:
-        if (directory / Q_ONNX).is_file() and (directory / GENERATOR_ONNX).is_file():
-            return _batched(OnnxBackend(directory, threads, has_fast=manifest.fast is not None))
-        reason = f"{Q_ONNX} or {GENERATOR_ONNX} is missing"
-    except ImportError:
-        reason = "ONNX Runtime is not installed"
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base class
-        raise InvalidBundle(f"ONNX Runtime cannot open the bundle: {type(error).__name__}.") from error
-    if not (directory / WEIGHTS).is_file():
-        raise InvalidBundle(f"{reason}, and so is {WEIGHTS}.")
-    try:
-        from app.pipeline.networks.torch_backend import TorchBackend
-    except ImportError as error:
-        raise InvalidBundle(f"{reason}, and the PyTorch fallback (extra 'torch') is not installed.") from error
-    return _batched(TorchBackend(directory, manifest))
-
-
-def _batched(backend: Backend) -> Backend:
-    """Put concurrent calls together where that gains: a CPU is as fast on one tile's cells as on several tiles'."""
-    return Batched(backend) if backend.device == "cuda" else backend

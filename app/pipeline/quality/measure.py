@@ -13,7 +13,8 @@ import numpy as np
 
 from app.pipeline.nuclei.levels import fill_holes
 from app.pipeline.presets import StainParams
-from app.pipeline.stain.native import macenko, rgb_to_lab
+from app.pipeline.stain.macenko import macenko
+from app.pipeline.stain.normalise import rgb_to_lab
 from app.pipeline.stain.optical_density import density_image, is_tissue, optical_density
 from app.pipeline.types import BoolArray, Float64Array, Stain, UInt8Array
 
@@ -68,8 +69,8 @@ class Colours:
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
-    """Measures of one tile; None where it has too little tissue to measure.
+class QualityMeasures:
+    """QualityMeasures of one tile; None where it has too little tissue to measure.
 
     Attributes:
         tissue_fraction: share of pixels that are tissue, 0–1.
@@ -86,7 +87,7 @@ class Measures:
     radii_px: Float64Array
 
 
-def measure_quality(uploaded: UInt8Array, pixels: UInt8Array, stains: Stain, params: StainParams) -> Measures:
+def measure_quality(uploaded: UInt8Array, pixels: UInt8Array, stains: Stain, params: StainParams) -> QualityMeasures:
     """Measure a tile.
 
     Args:
@@ -98,11 +99,11 @@ def measure_quality(uploaded: UInt8Array, pixels: UInt8Array, stains: Stain, par
     tissue = stains.tissue if params.tissue_only else is_tissue(pixels, params.min_magnitude)
     radii = np.zeros(0)
     if np.count_nonzero(tissue) < MIN_TISSUE_PX:
-        return Measures(float(tissue.mean()), None, None, None, radii)
+        return QualityMeasures(float(tissue.mean()), None, None, None, radii)
     uploaded_tissue = tissue if uploaded is pixels else is_tissue(uploaded, params.min_magnitude)
     if stains.estimate is not None:
         radii = nuclear_radii(stains.haematoxylin, stains.estimate.nuclear_density)
-    return Measures(
+    return QualityMeasures(
         tissue_fraction=float(tissue.mean()),
         focus=_focus(pixels, tissue),
         blockiness=measure_blockiness(uploaded, uploaded_tissue),
@@ -152,7 +153,7 @@ def _focus(pixels: UInt8Array, tissue: BoolArray) -> float | None:
 
 
 def measure_blockiness(pixels: UInt8Array, tissue: BoolArray) -> float | None:
-    """See `Measures.blockiness`: the mean over both directions. A crop may begin anywhere in a block.
+    """See `QualityMeasures.blockiness`: the mean over both directions. A crop may begin anywhere in a block.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from app.pipeline.decode import decode
+from app.pipeline.decode import BLOCK_LENGTH, decode, largest_block
 from app.pipeline.errors import TileTooLarge
-from app.pipeline.tiff_blocks import LENGTH, largest_block
 from bench.process import peak_rss_mb
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -30,8 +29,8 @@ def with_lengths(*lengths) -> bytes:
     entries = []
     for start in range(at + 2, at + 2 + 12 * count, 12):
         entry = data[start : start + 12]
-        is_length = struct.unpack("<H", entry[:2])[0] == LENGTH
-        entries += [struct.pack("<HHII", LENGTH, 4, 1, length) for length in lengths] if is_length else [entry]
+        is_length = struct.unpack("<H", entry[:2])[0] == BLOCK_LENGTH
+        entries += [struct.pack("<HHII", BLOCK_LENGTH, 4, 1, length) for length in lengths] if is_length else [entry]
     directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
     return data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
-from app.pipeline.networks.backends import BackendName, Device, Precision
-from app.pipeline.networks.torch_nets import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Surprise
+from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Surprise
+from app.pipeline.networks.backend import BackendName, Device, Precision
 from app.pipeline.types import Float32Array
 
 

@@ -1,0 +1,44 @@
+"""Which backend computes a bundle's networks: ONNX Runtime where it can, PyTorch otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.manifest import GENERATOR_ONNX, Q_ONNX, WEIGHTS, Manifest
+from app.pipeline.networks.backend import Backend
+from app.pipeline.networks.batching import Batched
+from app.pipeline.networks.onnx import OnnxBackend
+
+
+def open_backend(directory: Path, manifest: Manifest, threads: int = 0) -> Backend:
+    """ONNX Runtime (CUDA, else CPU) when both ONNX files are there, else PyTorch (CUDA, else CPU).
+
+    Args:
+        directory: the bundle.
+        manifest: its manifest.
+        threads: see `OnnxBackend`.
+
+    Raises:
+        InvalidBundle: neither backend can be opened; the text says why.
+    """
+    try:
+        if (directory / Q_ONNX).is_file() and (directory / GENERATOR_ONNX).is_file():
+            return _batched(OnnxBackend(directory, threads, has_fast=manifest.fast is not None))
+        reason = f"{Q_ONNX} or {GENERATOR_ONNX} is missing"
+    except ImportError:
+        reason = "ONNX Runtime is not installed"
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base class
+        raise InvalidBundle(f"ONNX Runtime cannot open the bundle: {type(error).__name__}.") from error
+    if not (directory / WEIGHTS).is_file():
+        raise InvalidBundle(f"{reason}, and so is {WEIGHTS}.")
+    try:
+        from app.pipeline.networks.pytorch import TorchBackend
+    except ImportError as error:
+        raise InvalidBundle(f"{reason}, and the PyTorch fallback (extra 'torch') is not installed.") from error
+    return _batched(TorchBackend(directory, manifest))
+
+
+def _batched(backend: Backend) -> Backend:
+    """Join concurrent calls on a GPU; a CPU is as fast on the cells of one tile as on those of several."""
+    return Batched(backend) if backend.device == "cuda" else backend
