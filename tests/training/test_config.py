@@ -81,12 +81,6 @@ def test_own_data_over_a_shipped_base(load):
     assert found == base
 
 
-def test_readme_shows_a_configuration_that_loads(load):
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
-    assert load(shown).data.name == "our_marrow"
-
-
 def test_base_is_changed_key_by_key(load):
     base = load_config(Path("smoke"))
     found = load('base = "smoke"\npreset = "paper"\n[train]\nbatch_size = 4\n[fit]\nmin_cells = 3\n')
