@@ -17,7 +17,7 @@ RUN /opt/venv/bin/pip install --no-deps . \
 
 FROM python:3.11-slim-bookworm
 
-# Nothing is installed in here: the base image's own pip goes. The folders are for volumes: keys, the audit log, batches; slides.
+# Nothing is installed in this stage, so the pip of the base image is removed. The folders are for volumes.
 RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip /usr/local/bin/pip* /usr/local/bin/wheel \
     && useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin marrowscope \
     && install -d -o marrowscope -g marrowscope -m 0700 /var/lib/marrowscope/keys /var/lib/marrowscope/audit /var/lib/marrowscope/batches \
@@ -36,7 +36,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 
 USER 10001:10001
 EXPOSE 8000
-# Ready means that the bundle is loaded and has reproduced its golden pair.
+# Ready means that the bundle was loaded and has reproduced its golden pair.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
 CMD ["marrowscope", "serve", "--host", "0.0.0.0", "--port", "8000"]

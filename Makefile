@@ -55,7 +55,7 @@ container-test: $(VENV)/.serve ## build the image, run it as compose says, check
 	@docker info >/dev/null 2>&1 || command -v podman-compose >/dev/null || $(PIP) install podman-compose==1.6.0
 	@bash container/test.sh
 
-cluster-test: $(VENV)/.batch ## likewise for whole slides: a scheduler and two workers, one of which is killed at work
+cluster-test: $(VENV)/.batch ## run a cluster in containers for whole slides, kill a worker at work, and compare the results
 	@docker info >/dev/null 2>&1 || command -v podman-compose >/dev/null || $(PIP) install podman-compose==1.6.0
 	@bash container/cluster.sh
 

@@ -1,6 +1,6 @@
-"""Whether a cluster gives the results of this machine while a worker dies: `cluster.py ADDRESS OUTSIDE FACTS KILL…`.
+"""Check that a cluster gives the results of this machine while a worker dies: `cluster.py ADDRESS OUTSIDE FACTS KILL…`.
 
-KILL… is a command that kills one of its workers.
+KILL… is a command that kills one of the workers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import httpx
 
 PATIENCE_S = 600.0
 OF_A_MACHINE = {"manifest.json", "progress.json", ".lock"}
-"""Where slides and bundles lie is another place in a container; the rest is no result."""
+"""Files that may differ: they hold paths, which are others in a container, or are no results."""
 
 
 def wait_until(service: httpx.Client, batch: str, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Ask for a batch until something is so of it."""
+    """Ask for a batch until a condition holds for it; end the program if it failed or took too long."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         found: dict[str, Any] = service.get(batch).raise_for_status().json()
@@ -33,7 +33,7 @@ def wait_until(service: httpx.Client, batch: str, is_so: Callable[[dict[str, Any
 
 
 def compare(service: httpx.Client, batch: str, names: Sequence[str], outside: Path) -> int:
-    """How many files are the same to the byte; ends the program where one is not."""
+    """Return how many files are the same to the byte; end the program if one is not."""
     wanted = {path.relative_to(outside).as_posix() for path in outside.rglob("*") if path.is_file()} - OF_A_MACHINE
     if found := wanted ^ set(names) - OF_A_MACHINE:
         sys.exit(f"cluster: other files than outside: {sorted(found)}")
@@ -44,7 +44,7 @@ def compare(service: httpx.Client, batch: str, names: Sequence[str], outside: Pa
 
 
 def main(address: str, outside: Path, facts: Path, kill: Sequence[str]) -> None:
-    """Run a batch, kill a worker when something is done, and note how it ended."""
+    """Run a batch, kill a worker when the first tiles are done, and record how the batch ended."""
     with httpx.Client(base_url=address, timeout=30) as service, facts.open("a", encoding="utf-8") as file:
         begin = time.monotonic()
         answer = service.post("/batches", files={"path": (None, "cohort")}).raise_for_status()

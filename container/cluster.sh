@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image for batches, runs the cluster as docker-compose.yml says, and kills a worker while it is at work.
-# usage: bash container/cluster.sh [RECORD.json]     PYTHON: one that has all for batches installed (.venv/bin/python)
+# Usage: bash container/cluster.sh [RECORD.json]     PYTHON names a Python with the batch requirements (.venv/bin/python).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,13 +13,13 @@ source container/common.sh
 readonly SLIDES=$WORK/slides OUTSIDE=$WORK/outside
 export SLIDES
 
-# container_of SERVICE [NUMBER]
+# container_of SERVICE [NUMBER] prints the id of one container of a service.
 container_of() {
     engine ps --quiet --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" |
         sed -n "${2:-1}p"
 }
 
-# The sample several times, and public tiles where the data are there; any user may read them.
+# Makes a cohort of several copies of the sample, and of public tiles if the data are available. Any user may read it.
 make_slides() {
     local number data=${MARROWSCOPE_DATA:-../shared/data}
     mkdir -p "$SLIDES/cohort"
@@ -36,7 +36,7 @@ start() {
     for service in scheduler worker marrowscope-cluster; do wait_until_healthy "$(container_of "$service")"; done
 }
 
-# Who reaches the scheduler may run anything: only those on its network do.
+# Checks that only containers on the network of the scheduler can reach it, because they can run any code there.
 check_scheduler_is_apart() {
     local address
     address=$(engine exec "$(container_of scheduler)" hostname -i)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the checks of the container share: PYTHON, PROJECT, WORK, FACTS; `say`, `fail`, `fact`, `timed`, `clean_up`.
+# Shared by both checks of containers: PYTHON, PROJECT, WORK, FACTS; `say`, `fail`, `fact`, `timed`, `clean_up`.
 
 readonly PYTHON=${PYTHON:-$PWD/.venv/bin/python} PROJECT=marrowscope-test
 WORK=$(mktemp -d)
@@ -12,7 +12,8 @@ fact() { printf '%s\t%s\n' "$1" "$2" >>"$FACTS"; say "$1: $2"; }
 # shellcheck source=container/engine.sh
 source container/engine.sh
 
-# Those that --scale added, too. One that others depend on can only go after them.
+# Removes all containers, including those that --scale added. It tries three times, because a container can only be
+# removed after those that depend on it.
 remove_containers() {
     local containers
     for _ in 1 2 3; do
@@ -33,7 +34,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# Runs a command, and notes how many seconds it took.
+# Runs a command and records how many seconds it took.
 timed() {
     local name=$1 begin=$EPOCHREALTIME
     shift
@@ -41,13 +42,13 @@ timed() {
     fact "$name" "$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $begin }")"
 }
 
-# A build that fails must not leave the image of before to be tested.
+# Ends the check if the build fails, because an older image would be tested otherwise.
 build_quietly() {
     build_image "$@" >"$WORK/build.log" 2>&1 || { tail -20 "$WORK/build.log" >&2; fail "the image cannot be built"; }
 }
 
 is_healthy() {
-    # Without systemd nobody runs podman's health checks.
+    # Without systemd, podman does not run health checks by itself.
     if [[ $ENGINE == podman ]]; then engine healthcheck run "$1" >/dev/null 2>&1; else
         [[ $(docker inspect -f '{{.State.Health.Status}}' "$1") == healthy ]]
     fi

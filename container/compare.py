@@ -1,4 +1,4 @@
-"""Whether the service in a container answers as the shell does outside of it: `compare.py ADDRESS FACTS`."""
+"""Check that the service in a container answers as the shell outside of it: `compare.py ADDRESS FACTS`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ DATA = Path(os.environ.get("MARROWSCOPE_DATA", ROOT.parent / "shared" / "data"))
 
 
 def tiles() -> list[Path]:
-    """The bundle's sample, and a public tile where the data are there."""
+    """Return the sample of the bundle, and a public tile if the data are available."""
     public = DATA / "bm_graz" / "tiles" / "BM_GRAZ_HE_0007_01.png"
     return [ROOT / "models" / "marrow" / "sample.png", *([public] if public.is_file() else [])]
 
 
 def outside(tile: Path) -> dict[str, Any]:
-    """The answer of the shell, in this environment."""
+    """Return the answer of the shell in this environment."""
     command = [sys.executable, "-m", "app", "analyze", str(tile)]
     answer: dict[str, Any] = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     return answer
 
 
 def main(address: str, facts: Path) -> None:
-    """Compare cells, clusters and label of each tile, and note how many cells agree."""
+    """Compare cells, clusters and label of each tile, and record how many cells agree."""
     with Client(address) as service, facts.open("a", encoding="utf-8") as file:
         if not service.is_ready():
             sys.exit("compare: the service is not ready: its golden pair was not reproduced")

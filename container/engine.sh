@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Docker where it runs, else Debian's podman and buildah: `engine`, `compose`, `build_image`, `in_network`.
-# Needs of Debian: buildah podman runc netavark aardvark-dns catatonit iptables iproute2 debootstrap.
+# Uses Docker if it runs, otherwise podman and buildah: `engine`, `compose`, `build_image`, `in_network`.
+# Debian needs these packages: buildah podman runc netavark aardvark-dns catatonit iptables iproute2 debootstrap.
 
 BASE=$(sed -n "s/^FROM \([^ ]*\).*/\1/p" Dockerfile | head -n 1)
 readonly BASE
@@ -18,12 +18,12 @@ find_engine() {
     done
     COMPOSE=$(command -v podman-compose || echo "$PYTHON -m podman_compose")
     [[ -d /run/systemd/system ]] || without_systemd
-    # A network of its own: nothing that listens on this machine is met, and its firewall stays as it is.
+    # A network namespace keeps the ports and the firewall of this machine out of it.
     ip netns add "$NETWORK"
     nsenter --net="/run/netns/$NETWORK" ip link set lo up
 }
 
-# What podman asks systemd for otherwise.
+# Configures what podman would otherwise ask systemd for.
 without_systemd() {
     cat >"$WORK/containers.conf" <<-CONF
 		[containers]
@@ -54,31 +54,31 @@ compose() {
     fi
 }
 
-# The official base image, or one of Debian's own Python under its name where no registry is reached.
+# Gets the official base image. If no registry can be reached, it makes one with Debian's own Python under that name.
 base_image() {
     "$ENGINE" image inspect "$BASE" >/dev/null 2>&1 && return
     "$ENGINE" pull "$BASE" >/dev/null 2>&1 && return
     say "no registry is reached: a base image by debootstrap"
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$WORK/rootfs" >"$WORK/debootstrap.log"
-    # As the official image has it: no package lists, no manuals, no translations.
+    # Like the official image, without package lists, manuals and translations.
     (cd "$WORK/rootfs" && rm -rf var/cache/apt/* var/lib/apt/lists/* usr/share/doc usr/share/man usr/share/info usr/share/locale)
     tar -C "$WORK/rootfs" -c . | "$ENGINE" import - "$BASE" >/dev/null
     rm -rf "$WORK/rootfs"
 }
 
-# build_image SERVICE REQUIREMENTS TAG: of a service of docker-compose.yml, which says the same of it.
+# build_image SERVICE REQUIREMENTS TAG builds the image of a service. docker-compose.yml has the same values for it.
 build_image() {
     if [[ $ENGINE == docker ]]; then
         docker compose build "$1"
         return
     fi
     local certificates=()
-    # A network with a certificate authority of its own: pip must know it.
+    # In a network with its own certificate authority, pip must know that authority.
     if [[ -n ${PIP_CERT:-} ]]; then
         printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$WORK/pip.conf"
         certificates=(-v "$PIP_CERT:/etc/ssl/certs/ca-certificates.crt:ro" -v "$WORK/pip.conf:/etc/pip.conf:ro")
     fi
-    # The format of Docker has the health check; OCI's has none.
+    # The image format of Docker has health checks; that of OCI has none.
     buildah bud --format docker --layers --isolation chroot --network host --pull-never "${certificates[@]}" \
         --build-arg "REQUIREMENTS=$2" --tag "$3" .
 }

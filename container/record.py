@@ -1,4 +1,4 @@
-"""The facts of a run as JSON: `record.py COMMAND FACTS RECORD`."""
+"""Write the facts that a check recorded as JSON: `record.py COMMAND FACTS RECORD`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.machine import provenance
 
 
 def value(text: str) -> str | float:
-    """A number where the text is one."""
+    """Return the text as a number if it is one."""
     try:
         return float(text) if "." in text else int(text)
     except ValueError:
@@ -19,7 +19,7 @@ def value(text: str) -> str | float:
 
 
 def main(command: str, facts: Path, record: Path) -> None:
-    """Write the record whole; a fact of a later line replaces one of its name."""
+    """Write the record; a later fact replaces an earlier one with the same name."""
     pairs = (line.split("\t", 1) for line in facts.read_text(encoding="utf-8").splitlines())
     content = {
         "command": command,

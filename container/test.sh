@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image from the Dockerfile, runs it as docker-compose.yml says, and checks what both promise.
-# usage: bash container/test.sh [RECORD.json]     PYTHON: one that has the service installed (.venv/bin/python)
+# Usage: bash container/test.sh [RECORD.json]     PYTHON names a Python with the service installed (.venv/bin/python).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ start() {
     wait_until_healthy "$CONTAINER"
 }
 
-# What /proc/PID/status says under a name, of every process of the container; once where all have the same.
+# Prints one field of /proc/PID/status for every process in the container, each value once.
 status_of_all() { inside sh -c 'cat /proc/[0-9]*/status' | awk -v name="$1:" '$1 == name { print $2 }' | sort -u; }
 
 check_image() {
@@ -51,7 +51,7 @@ check_confinement() {
     fact read_only_root true
 }
 
-# What the engine itself makes in every container is not the service's doing.
+# Files that the engine itself makes in every container are not counted.
 check_nothing_written() {
     local written
     written=$(engine diff "$CONTAINER" | grep -vE '^[AC] /(etc|run|dev|proc|sys|tmp)(/(hosts|hostname|resolv\.conf|mtab|\.containerenv|secrets|init))?$' || true)
@@ -60,7 +60,7 @@ check_nothing_written() {
     fact tmp_kb "$(inside du -sk /tmp | cut -f1)"
 }
 
-# Restarted after a crash, as the policy says. An engine's own `kill` would count as wanted.
+# Checks that the container restarts after a crash. A `kill` by the engine would count as a wanted stop.
 check_restart() {
     local before
     before=$(engine inspect -f '{{.State.StartedAt}}' "$CONTAINER")
@@ -72,7 +72,7 @@ check_restart() {
     wait_until_healthy "$CONTAINER"
 }
 
-# Other machines are not served without keys, unless it is said.
+# Checks that the service does not start for other machines without keys.
 check_refuses_without_keys() {
     if engine run --rm --network none marrowscope timeout 20 marrowscope serve --host 0.0.0.0 >"$WORK/refusal" 2>&1; then
         fail "it serves on 0.0.0.0 without keys"
@@ -94,7 +94,7 @@ timed restart_seconds check_restart
 check_refuses_without_keys
 timed stop_seconds engine stop --time 30 "$CONTAINER" >/dev/null
 status=$(engine inspect -f '{{.State.ExitCode}}' "$CONTAINER")
-# 143: ended by the signal that it was asked to end with, its requests answered; 137 would be the engine's patience lost.
+# 143 means that TERM ended it after its requests were answered; 137 would mean that the engine killed it.
 [[ $status =~ ^(0|143)$ ]] || fail "exit status $status on TERM"
 fact exit_status "$status"
 fact total_seconds "$SECONDS"
