@@ -14,7 +14,7 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.pipeline.decode import FORMATS
+from app.pipeline.inputs import FORMATS
 
 KEYED = "MARROWSCOPE_CONTRACT_KEYED"
 """Environment variable: the service under test has keys."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.jobs.batch import Batch, Parameters, State
 from app.jobs.folder import ResultFile
 from app.jobs.progress import Progress
-from app.pipeline.decode import MPP_RANGE
+from app.pipeline.inputs import MPP_RANGE
 from app.pipeline.networks.backend import Precision
 
 MAX_TILES = 1000

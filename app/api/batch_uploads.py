@@ -18,8 +18,9 @@ from starlette.requests import ClientDisconnect
 
 from app.api.batch_schemas import MAX_TILES, BatchForm
 from app.jobs.folder import PATIENTS, REGIONS, TILES
+from app.pipeline.inputs import TILE_SUFFIXES
 
-TILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs", ".ndpi", ".scn", ".svslide", ".bif", ".czi")
+SINGLE_FILE_SUFFIXES = (*TILE_SUFFIXES, ".svs", ".ndpi", ".scn", ".svslide", ".bif", ".czi")
 """Slides and tiles that are one file each."""
 ANSWERS = (".overlay.png", ".labels.png", ".stages.png")
 """Pictures that `marrowscope analyze` made; a batch leaves them out."""
@@ -133,7 +134,7 @@ def _files(form: FormData, name: str) -> list[_FileOnDisk]:
 
 def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> None:
     """Give each file its place and name."""
-    places = {"tiles": (TILES, TILE_SUFFIXES), "regions": (REGIONS, REGION_SUFFIXES)}
+    places = {"tiles": (TILES, SINGLE_FILE_SUFFIXES), "regions": (REGIONS, REGION_SUFFIXES)}
     for field, (place, suffixes) in places.items():
         if files[field]:
             (folder / place).mkdir()

@@ -15,8 +15,8 @@ from app.api.keys import KeyedRoute, api_key
 from app.api.problems import STATUS, declare
 from app.audit.log import AuditLog
 from app.observe.metrics import CONTENT_TYPE, Metrics
-from app.pipeline.decode import FORMATS as UPLOADS
-from app.pipeline.decode import MPP_RANGE
+from app.pipeline.inputs import FORMATS as UPLOADS
+from app.pipeline.inputs import MPP_RANGE
 from app.pipeline.networks.backend import Precision
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
 from app.service import Analyzer, Result

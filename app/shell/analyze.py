@@ -9,8 +9,8 @@ from pathlib import Path
 import typer
 
 from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
-from app.pipeline.decode import MPP_RANGE
-from app.pipeline.errors import PipelineError
+from app.pipeline.errors import InvalidParameter, PipelineError
+from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.answers import answer_tiles, reason_of
@@ -52,8 +52,10 @@ def analyze_tiles(
         OSError: a folder cannot be read or made; nothing was done.
         CannotWrite: the summary cannot be written.
     """
-    if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
-        raise typer.BadParameter(f"mpp must be {MPP_RANGE[0]} to {MPP_RANGE[1]} µm per pixel, found {mpp}.")
+    try:
+        check_mpp(mpp)
+    except InvalidParameter as error:
+        raise typer.BadParameter(str(error)) from error
     tiles = find_tiles(given)
     wanted = list(dict.fromkeys(formats))
     folder = out or Path()

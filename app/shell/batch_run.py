@@ -23,7 +23,8 @@ from app.batch.run import engine
 from app.batch.run.cluster import connected
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.decode import MPP_RANGE
+from app.pipeline.errors import InvalidParameter
+from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.analyze import open_bundle
@@ -74,8 +75,10 @@ def run_batch(wanted: Wanted, settings: Settings) -> bool:
         PipelineError: the bundle, the folder or the scheduler cannot be used.
         OSError: a file cannot be read or written.
     """
-    if wanted.mpp is not None and not MPP_RANGE[0] <= wanted.mpp <= MPP_RANGE[1]:
-        raise typer.BadParameter(f"mpp must be {MPP_RANGE[0]} to {MPP_RANGE[1]} µm per pixel, found {wanted.mpp}.")
+    try:
+        check_mpp(wanted.mpp)
+    except InvalidParameter as error:
+        raise typer.BadParameter(str(error)) from error
     at = RunFolder(wanted.out.resolve())
     slides = [found for found in find_slides(wanted.sources) if at.path not in found.path.parents]
     if not slides:

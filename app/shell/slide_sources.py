@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from app.shell.sources import SUFFIXES as TILES
+from app.pipeline.inputs import TILE_SUFFIXES
 from app.shell.sources import Source, find_tiles
 
 SLIDES = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".svslide", ".bif", ".czi", ".dcm")
@@ -41,7 +41,7 @@ def find_slides(given: Sequence[str]) -> list[Found]:
         typer.BadParameter: a folder or pattern stands for no slide.
         OSError: a folder cannot be read.
     """
-    sources = _one_per_series(find_tiles(given, (*TILES, *SLIDES), "slide or tile"))
+    sources = _one_per_series(find_tiles(given, (*TILE_SUFFIXES, *SLIDES), "slide or tile"))
     stems = [source.stem.as_posix().replace("/", "--") for source in sources]
     # Many file systems do not tell A from a.
     often = Counter(stem.casefold() for stem in stems)

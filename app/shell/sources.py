@@ -11,7 +11,8 @@ from pathlib import Path
 
 import typer
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+from app.pipeline.inputs import TILE_SUFFIXES
+
 OWN = (".overlay.png", ".labels.png", ".stages.png")
 """Pictures that are answers: a folder may hold them beside its tiles, and is analysed again."""
 KINDS = "PNG, JPEG or TIFF"
@@ -32,7 +33,7 @@ class Source:
     is_named: bool
 
 
-def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = SUFFIXES, kinds: str = KINDS) -> list[Source]:
+def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = TILE_SUFFIXES, kinds: str = KINDS) -> list[Source]:
     """Every tile that the command line stands for, each once, in the order of first mention.
 
     Args:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from app.api import batch_uploads
 from app.api.batch_uploads import MAX_TILES, safe_names
+from app.pipeline.inputs import TILE_SUFFIXES
 from app.shell.slide_sources import SLIDES
-from app.shell.sources import OWN, SUFFIXES
+from app.shell.sources import OWN
 from tests.api.answers import assert_problem
 from tests.api.batch_client import post_path, post_tiles
 from tests.api.conftest import open_client
@@ -204,5 +205,5 @@ def test_safe_names_are_safe_and_differ(given):
 
 
 def test_what_may_be_sent_is_what_the_command_takes():
-    assert set(batch_uploads.TILE_SUFFIXES) <= {*SUFFIXES, *SLIDES}
+    assert set(batch_uploads.SINGLE_FILE_SUFFIXES) <= {*TILE_SUFFIXES, *SLIDES}
     assert batch_uploads.ANSWERS == OWN

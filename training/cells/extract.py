@@ -18,6 +18,7 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
+from app.pipeline.inputs import TILE_SUFFIXES
 from app.pipeline.nuclei.border import drop_cut_nuclei
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import SegmentationParams
@@ -27,7 +28,6 @@ from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_labels import TileLabels, check_enough
 
-TILE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 CELLS = "cells.npz"
 MAX_TRAINING_PIXELS = 100_000_000
 

@@ -20,7 +20,7 @@ from app.batch.plan.tissue import Overview, overview
 from app.batch.read.fingerprint import fingerprint
 from app.batch.read.slide import Slide, SlideError, Window
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.decode import MPP_RANGE
+from app.pipeline.inputs import MPP_RANGE, is_possible_mpp
 from app.pipeline.memory import memory_errors
 
 
@@ -93,7 +93,7 @@ def _mpp(slide: Slide, run: Run) -> float | None:
     mpp = run.mpp if slide.mpp is None else slide.mpp
     if mpp is None and slide.width * slide.height > run.max_pixels:
         raise SlideError("The file does not say how many µm a pixel has; say so with --mpp.")
-    if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
+    if mpp is not None and not is_possible_mpp(mpp):
         raise SlideError(f"Its pixels have {mpp:g} µm; {MPP_RANGE[0]} to {MPP_RANGE[1]} can be analysed.")
     return mpp
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.pipeline.decode import MPP_RANGE
+from app.pipeline.inputs import is_possible_mpp
 
 
 def known_mpp(directions: Iterable[float | None]) -> float | None:
@@ -16,5 +16,5 @@ def known_mpp(directions: Iterable[float | None]) -> float | None:
     Returns:
         None where none is within what a microscope can mean: printers' 72 dpi are 353 µm per px.
     """
-    said = [mpp for mpp in directions if mpp is not None and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]]
+    said = [mpp for mpp in directions if mpp is not None and is_possible_mpp(mpp)]
     return sum(said) / len(said) if said else None
