@@ -165,9 +165,9 @@ def test_upload_that_stops_is_408_and_nothing_stays(serve_batches, folders):
 
 
 def test_large_upload_has_the_time_of_a_tile_for_each_of_its_parts(serve_batches):
-    client = serve_batches(body_timeout_s=0.4, max_bytes=10_000)
+    client = serve_batches(body_timeout_s=1, max_bytes=10_000)
     body = [HEAD, *[bytes(10_000)] * 8, b"\r\n--b--\r\n"]
-    slow = Exchange(client.app, *body, headers=FORM, is_whole=True, path="/batches", pause_s=0.15)
+    slow = Exchange(client.app, *body, headers=FORM, is_whole=True, path="/batches", pause_s=0.12)
     client.portal.call(slow.run)
     assert slow.status == 202
     drop_by_drop = Exchange(client.app, HEAD, *[b"x"] * 20, headers=FORM, path="/batches", pause_s=0.1)

@@ -1,16 +1,19 @@
 import socket
 import threading
-import time
 from contextlib import suppress
+from time import monotonic, sleep
 
 import pytest
 import uvicorn
 
 from app.api import connection
 from app.api.connection import Connection, Turn
+from tests.waiting import PATIENCE_S, until
 
 ANSWER_BYTES = 30_000_000
-PATIENCE_S = 20
+LIMIT_S = 0.5
+"""How long a client's turn may take in these tests."""
+NEVER_S = 3600
 WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -24,20 +27,31 @@ async def app(scope, receive, send):
 
 
 @pytest.fixture
-def port(monkeypatch):
-    """Of a server where a client's turn takes half a second at most, and which has room for four connections."""
-    for turn in Turn:
-        monkeypatch.setitem(connection.LIMITS_S, turn, 0.5)
-    monkeypatch.delitem(connection.LIMITS_S, Turn.SERVICE)
+def limit(monkeypatch):
+    """Limit some of a client's turns to `LIMIT_S`: `limit(*turns)`; a turn that a test does not limit never ends."""
+    for turn in set(Turn) - {Turn.SERVICE}:
+        monkeypatch.setitem(connection.LIMITS_S, turn, NEVER_S)
+    return lambda *turns: [monkeypatch.setitem(connection.LIMITS_S, turn, LIMIT_S) for turn in turns]
+
+
+@pytest.fixture
+def server(limit, monkeypatch):
+    """A server that has room for four connections."""
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 4)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, http=Connection, lifespan="off", ws="none", log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        found = uvicorn.Server(uvicorn.Config(app, http=Connection, lifespan="off", ws="none", log_level="error"))
+        thread = threading.Thread(target=found.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        yield listener.getsockname()[1]
-        server.should_exit = server.force_exit = True
+        found.port = listener.getsockname()[1]
+        yield found
+        found.should_exit = found.force_exit = True
         thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def port(server):
+    return server.port
 
 
 def connect(port, data=b""):
@@ -46,44 +60,55 @@ def connect(port, data=b""):
     return client
 
 
-def seconds_until_closed(client, drip=b""):
+def wait_until_closed(client, drip=b""):
     """Wait for the server to end the connection, sending a byte now and then."""
-    start = time.monotonic()
     client.settimeout(0.05)
-    while time.monotonic() - start < PATIENCE_S:
+
+    def is_closed():
         try:
             if drip:
                 client.sendall(drip)
-            if not client.recv(100_000):
-                break
+            return not client.recv(100_000)
         except TimeoutError:
-            continue
+            return False
         except OSError:
-            break
-    return time.monotonic() - start
+            return True
+
+    until(is_closed)
 
 
 @pytest.mark.parametrize("begin", [b"", b"GET / HTT", WHOLE[:-2]], ids=["nothing", "half a line", "no end"])
-def test_head_that_never_ends_ends_the_connection(port, begin):
+def test_head_that_never_ends_ends_the_connection(port, limit, begin):
+    limit(Turn.HEAD)
+    start = monotonic()
     with connect(port, begin) as client:
-        assert 0.3 < seconds_until_closed(client) < 5
+        wait_until_closed(client)
+    assert monotonic() - start > 0.9 * LIMIT_S, "the client has its time"
 
 
-def test_head_that_drips_in_gets_no_more_time_for_it(port):
+def test_head_that_drips_in_gets_no_more_time_for_it(port, limit):
+    limit(Turn.HEAD)
+    start = monotonic()
     with connect(port, WHOLE[:-2] + b"X: ") as client:
-        assert 0.3 < seconds_until_closed(client, drip=b"a") < 5
+        wait_until_closed(client, drip=b"a")
+    assert monotonic() - start > 0.9 * LIMIT_S
 
 
-def test_rest_of_a_body_that_nobody_reads_may_not_drip_in_for_ever(port):
+def test_rest_of_a_body_that_nobody_reads_may_not_drip_in_for_ever(port, limit):
+    limit(Turn.REST)
+    start = monotonic()
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     with connect(port, head) as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
-        assert 0.3 < seconds_until_closed(client, drip=b"a") < 5
+        wait_until_closed(client, drip=b"a")
+    assert monotonic() - start > 0.9 * LIMIT_S
 
 
-def test_answer_that_is_never_taken_is_dropped(port):
-    with connect(port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") as client:
-        time.sleep(2)
+def test_answer_that_is_never_taken_is_dropped(server, limit):
+    limit(Turn.ANSWER)
+    with connect(server.port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") as client:
+        until(lambda: server.server_state.total_requests)
+        until(lambda: not server.server_state.connections)
         received = 0
         with suppress(ConnectionError):
             while data := client.recv(1_000_000):
@@ -101,11 +126,15 @@ def test_answer_that_is_taken_in_time_is_whole_and_the_connection_goes_on(port):
             assert len(file.read(ANSWER_BYTES)) == ANSWER_BYTES
 
 
-def test_body_that_the_application_reads_is_not_the_connections_to_end(port):
+def test_body_that_the_application_reads_is_not_the_connections_to_end(port, limit):
+    limit(Turn.REST, Turn.ANSWER)
+    start = monotonic()
     with connect(port, b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n") as client:
-        for _ in range(20):
-            time.sleep(0.05)
+        for _ in range(19):
             client.sendall(b"a")
+            sleep(LIMIT_S / 10)
+        assert monotonic() - start > 1.5 * LIMIT_S
+        client.sendall(b"a")
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
 
 
@@ -114,7 +143,7 @@ def test_body_in_chunks_of_a_byte_ends_the_connection(port, path):
     head = b"POST /" + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connect(port) as client, suppress(ConnectionError):
         client.sendall(head + b"1\r\na\r\n" * 100_000)
-        assert seconds_until_closed(client) < 0.4
+        wait_until_closed(client)
 
 
 def test_text_of_short_lines_is_left_to_the_application(port):
@@ -124,17 +153,17 @@ def test_text_of_short_lines_is_left_to_the_application(port):
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-def test_connection_that_waits_longest_makes_room(port, monkeypatch):
-    monkeypatch.setitem(connection.LIMITS_S, Turn.HEAD, 60)
+def test_connection_that_waits_longest_makes_room(server):
     idle = []
-    for _ in range(5):
-        idle.append(connect(port))
-        time.sleep(0.05)
-    # The first was dropped for the fifth, and the second makes room for this one.
-    with connect(port, WHOLE) as client:
+    for n in range(1, 5):
+        idle.append(connect(server.port))
+        until(lambda n=n: len(server.server_state.connections) == n)
+    idle.append(connect(server.port))
+    wait_until_closed(idle[0])
+    # The second makes room for this one.
+    with connect(server.port, WHOLE) as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
-    for gone in idle[:2]:
-        assert seconds_until_closed(gone) < 5
+    wait_until_closed(idle[1])
     idle[2].sendall(WHOLE)
     assert idle[2].recv(1000).startswith(b"HTTP/1.1 200")
     for client in idle:

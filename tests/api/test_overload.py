@@ -1,7 +1,6 @@
 import asyncio
 import logging
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -12,9 +11,9 @@ from app.pipeline.run import analyse
 from tests.api.answers import assert_problem, post_tile
 from tests.api.exchange import HEAD, Exchange
 from tests.drawing import draw_tile, encoded, grid_of_centres
+from tests.waiting import PATIENCE_S, until
 
 TILE = encoded(draw_tile(grid_of_centres()))
-PATIENCE_S = 30
 
 
 @pytest.fixture
@@ -39,13 +38,6 @@ def gate(monkeypatch, background):
     doors.opened.set()
 
 
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_one_more_than_workers_and_queue_is_503(serve, gate, background):
     client = serve(workers=1, queue=0)
     first = background.submit(post_tile, client, TILE)
@@ -64,7 +56,7 @@ def test_queued_request_is_served_when_its_turn_comes(serve, gate, background):
     first = background.submit(post_tile, client, TILE)
     assert gate.begun.acquire(timeout=PATIENCE_S)
     others = [background.submit(post_tile, client, TILE) for _ in range(2)]
-    wait_until(lambda: any(other.done() for other in others))
+    until(lambda: any(other.done() for other in others))
     gate.opened.set()
     assert first.result().status_code == 200
     assert sorted(other.result().status_code for other in others) == [200, 503]
@@ -86,18 +78,19 @@ def test_analysis_that_takes_too_long_is_504_and_keeps_its_place_until_it_ends(s
     assert_problem(post_tile(client, TILE), 504, "0.2 s")
     assert_problem(post_tile(client, TILE), 503)
     gate.opened.set()
-    wait_until(lambda: client.get("/prototypes/0").status_code == 200)
+    until(lambda: client.get("/prototypes/0").status_code == 200)
 
 
 def test_queued_request_whose_time_has_passed_is_never_begun(serve, gate, background):
-    client = serve(workers=1, queue=1, time_limit_s=0.5)
-    answers = [background.submit(post_tile, client, TILE) for _ in range(2)]
-    for answer in answers:
+    client = serve(workers=1, queue=1, time_limit_s=1)
+    first = background.submit(post_tile, client, TILE)
+    assert gate.begun.acquire(timeout=PATIENCE_S)
+    second = background.submit(post_tile, client, TILE)
+    for answer in (first, second):
         assert_problem(answer.result(), 504)
     gate.opened.set()
-    # The worker takes what waits in turn: when it gets to this, it has passed the other by.
-    wait_until(lambda: client.get("/prototypes/0").status_code == 200)
-    assert gate.begun.acquire(timeout=PATIENCE_S)
+    # The worker takes what waits in turn: when it gets to this, it has passed the second by.
+    until(lambda: client.get("/prototypes/0").status_code == 200)
     assert not gate.begun.acquire(blocking=False)
 
 

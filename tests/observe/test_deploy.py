@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
 import yaml
@@ -12,6 +11,7 @@ import yaml
 from tests.api.answers import post_tile, strict_json
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded
+from tests.processes import ran
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 GRAFANA = REPOSITORY / "deploy" / "grafana"
@@ -98,5 +98,5 @@ def test_promtool_agrees(arguments):
     if shutil.which("promtool") is None:
         assert "CI" not in os.environ, "promtool is not installed (Debian: apt install prometheus)"
         pytest.skip("promtool is not installed (Debian: apt install prometheus).")
-    ran = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = ran(["promtool", *arguments])
+    assert found.returncode == 0, found.stdout + found.stderr

@@ -13,7 +13,8 @@ import app.service
 from app.observe.logs import JsonFormatter, TextFormatter, log_config
 from tests.api.answers import post_tile
 from tests.keys_file import write_keys
-from tests.served import PATIENCE_S, served
+from tests.served import served
+from tests.waiting import PATIENCE_S
 
 FORMATS = {"json": JsonFormatter, "text": TextFormatter}
 
@@ -104,7 +105,7 @@ def test_a_crash_is_logged_with_its_stack_and_the_id_that_the_client_got(client,
 @pytest.mark.parametrize("form", FORMATS)
 def test_all_that_the_service_says_has_the_form_that_was_chosen(form, sample):
     with served(log_format=form) as (process, address):
-        connection = http.client.HTTPConnection(address.removeprefix("http://"))
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE_S)
         connection.request("GET", "/livez?key=secret")
         request_id = connection.getresponse().headers["X-Request-ID"]
         connection.close()

@@ -4,18 +4,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
 from app.observe.processes import FOLDER, shared_numbers
 from tests.conftest import REPOSITORY
+from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.observe.reading import labels_of, parsed, value
-from tests.served import PATIENCE_S, served
+from tests.processes import started
+from tests.served import served
+from tests.waiting import PATIENCE_S, until
 
+TILE = encoded(draw_tile(grid_of_centres()))
 COUNTS = """
 from app.observe.metrics import Metrics
 metrics = Metrics()
@@ -33,32 +36,23 @@ print(metrics.text().decode(), flush=True)
 @pytest.fixture
 def start():
     """Begin a process that counts tiles, waits for a line, and tells what it knows."""
-    started = []
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with shared_numbers(), ExitStack() as stack:
 
-    def begin(tiles):
-        process = subprocess.Popen(
-            [sys.executable, "-c", COUNTS.format(tiles=tiles)],
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        assert process.stdout.readline() == "counted\n"
-        return process
+        def begin(tiles):
+            command = [sys.executable, "-c", COUNTS.format(tiles=tiles)]
+            process = stack.enter_context(started(command, cwd=REPOSITORY, **pipes))
+            assert process.stdout.readline() == "counted\n"
+            return process
 
-    with shared_numbers():
         yield begin
-        for process in started:
-            process.kill()
-            process.communicate()
 
 
 def test_numbers_add_up_and_a_killed_process_takes_only_what_it_was_busy_with(start):
     first, second, third = (start(tiles) for tiles in (1, 10, 100))
     third.kill()
     third.wait()
-    samples = parsed(first.communicate("\n")[0])
+    samples = parsed(first.communicate("\n", timeout=PATIENCE_S)[0])
     assert value(samples, "marrowscope_tiles_total", bundle="marrow", label="normal") == 111
     assert value(samples, "marrowscope_stage_seconds_count", stage="total") == 3
     assert value(samples, "marrowscope_queue_length") == 2
@@ -80,40 +74,29 @@ def test_the_folder_goes_with_the_service():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell of each process")
-def test_the_service_tells_the_numbers_of_all_its_processes_also_after_one_was_killed(sample):
+def test_the_service_tells_the_numbers_of_all_its_processes_also_after_one_was_killed():
     """Which process answers is chance; each connection may meet another one."""
     with served(processes=2) as (_, address), ThreadPoolExecutor(4) as clients:
 
         def told():
-            return parsed(httpx.get(f"{address}/metrics", trust_env=False).text)
+            return parsed(httpx.get(f"{address}/metrics", timeout=PATIENCE_S, trust_env=False).text)
 
         def post(_):
-            return httpx.post(f"{address}/analyze", files={"tile": sample}, timeout=PATIENCE_S, trust_env=False)
+            return httpx.post(f"{address}/analyze", files={"tile": TILE}, timeout=PATIENCE_S, trust_env=False)
 
         def analysed():
-            return value(told(), "marrowscope_tiles_total", bundle="marrow", label="normal")
+            return value(told(), "marrowscope_tiles_total", bundle="marrow", label="indeterminate")
 
         def pids():
             return labels_of(told(), "process_resident_memory_bytes", "pid")
 
-        wait_until(lambda: len(pids()) == 2)
+        until(lambda: len(pids()) == 2, ignoring=httpx.TransportError)
         assert {answer.status_code for answer in clients.map(post, range(12))} == {200}
         assert [analysed() for _ in range(5)] == [12] * 5
         before = pids()
         os.kill(int(min(before)), signal.SIGKILL)
-        wait_until(lambda: len(pids() - before) == 1 and len(pids()) == 2)
+        until(lambda: len(pids() - before) == 1 and len(pids()) == 2, ignoring=httpx.TransportError)
         assert {answer.status_code for answer in clients.map(post, range(6))} == {200}
         assert [analysed() for _ in range(5)] == [18] * 5
         assert value(told(), "marrowscope_workers_busy") == value(told(), "marrowscope_queue_length") == 0
         assert value(told(), "marrowscope_workers") == 4
-
-
-def wait_until(condition):
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        # A connection may be that of the process that was killed, or come before the first one listens.
-        with suppress(httpx.TransportError):
-            if condition():
-                return
-        assert time.monotonic() < end
-        time.sleep(0.1)
