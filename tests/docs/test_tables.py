@@ -11,6 +11,14 @@ from tests.conftest import REPOSITORY
 from tests.docs.pages import quoted, table
 
 
+def test_folders_of_the_code():
+    listed = {folder for row in table("CONTRIBUTING.md", "Where things live") for folder in quoted(row[0])}
+    packages = {path.parent.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("app/**/__init__.py")}
+    packages |= {path.parent.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("training/**/__init__.py")}
+    assert packages - {"app", "training"} <= listed
+    assert all((REPOSITORY / folder).exists() for folder in listed)
+
+
 def test_settings():
     listed = [setting for row in table("docs/settings.md", "Settings") for setting in quoted(row[0])]
     assert sorted(listed) == sorted(f"MARROWSCOPE_{field}".upper() for field in Settings.model_fields)
