@@ -1,22 +1,57 @@
-"""The least time that a tile could take on this machine, computed from what was measured of the machine."""
+"""The floor: the least time that a tile could take on this machine.
+
+It is computed from three things: what the machine can do, measured by `python -m bench.floor TILE` in a process of its
+own; the multiply-adds of Q, counted in its ONNX graph; and the number of the tile's pixels and cells.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from app.pipeline.manifest import Q_ONNX
+from bench import BUNDLE
+from bench.machine import cores
+from bench.process import run_child
+from bench.tiles import read_pixels
+
+if TYPE_CHECKING:
+    import onnx
 
 STAGES = ("stain", "segmentation", "quality", "crops")
-"""Each must read the tile's pixels and write as many: 3 bytes of RGB each, however many passes ours makes."""
+"""Each of these has to read the tile's pixels and to write as many, however many passes the service makes."""
 BYTES_PER_PIXEL = 3
+COPIED_BYTES = 256 * 1024**2
+"""More than any cache holds, so that memory itself is measured."""
+GEMM_SIDE = 2048
+RUNS = 7
+NOT_COUNTED = frozenset({"ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "MatMulInteger", "ConvInteger", "FusedConv"})
+"""Operators of ONNX that multiply and add, and that `multiply_adds` does not know how to count."""
+
+Rates = dict[str, float]
+Shapes = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
 class Floor:
-    """Seconds of what no implementation of these stages can leave out.
+    """Seconds for what no implementation of the stages can leave out.
 
     Attributes:
-        decode_s: decoding the file, by the same decoder.
-        pixels_s: one read and one write of the pixels per stage, at the bandwidth of memory.
-        q_s: Q's multiply-adds for the cells, at the rate of a large matrix product.
+        decode_s: time to decode the file, with the decoder that the service uses.
+        pixels_s: time to read and to write the pixels once per stage, at the bandwidth of memory.
+        q_s: time for Q's multiply-adds for all cells, at the rate of a large matrix product.
     """
 
     decode_s: float
@@ -25,36 +60,156 @@ class Floor:
 
     @property
     def total_s(self) -> float:
-        """All of it, one after the other."""
+        """Seconds for all three, one after the other."""
         return self.decode_s + self.pixels_s + self.q_s
 
 
+def floor(*, n_pixels: int, n_cells: int, multiply_adds_per_cell: int, rates: Rates) -> Floor:
+    """Compute the floor of one tile.
+
+    Args:
+        n_pixels: height × width of the tile.
+        n_cells: number of cells that go through Q.
+        multiply_adds_per_cell: multiply-adds of Q for one cell.
+        rates: what `machine_rates` measured.
+    """
+    return Floor(
+        decode_s=rates["decode_s"],
+        pixels_s=pixel_bytes(n_pixels) / rates["memory_bytes_per_s"],
+        q_s=n_cells * multiply_adds_per_cell / rates["gemm_multiply_adds_per_s"],
+    )
+
+
 def pixel_bytes(n_pixels: int) -> int:
-    """Bytes read and written by all stages."""
+    """Return the number of bytes that all stages together read and write."""
     return len(STAGES) * 2 * BYTES_PER_PIXEL * n_pixels
 
 
-def floor(
-    *,
-    n_pixels: int,
-    n_cells: int,
-    multiply_adds_per_cell: int,
-    decode_s: float,
-    memory_bytes_per_s: float,
-    gemm_multiply_adds_per_s: float,
-) -> Floor:
-    """Of one tile.
+def compare_with_floor(tile: Path, measured: dict[str, Any], rates: Rates) -> dict[str, Any]:
+    """Compute the floor of a tile and how many times as long the service's analysis takes.
 
     Args:
-        n_pixels: height × width.
-        n_cells: that go through Q.
-        multiply_adds_per_cell: of Q.
-        decode_s: measured.
-        memory_bytes_per_s: measured, reads and writes together.
-        gemm_multiply_adds_per_s: measured, float32 on all cores.
+        tile: image file.
+        measured: the analysis's `cells` and `median_s`, as `bench.analysis` measured them.
+        rates: what `machine_rates` measured.
+
+    Returns:
+        The fields of `Floor`, their total, the ratio, and the numbers that the floor was computed from.
     """
-    return Floor(
-        decode_s=decode_s,
-        pixels_s=pixel_bytes(n_pixels) / memory_bytes_per_s,
-        q_s=n_cells * multiply_adds_per_cell / gemm_multiply_adds_per_s,
-    )
+    height, width = read_pixels(tile).shape[:2]
+    n_pixels, per_cell = height * width, multiply_adds(BUNDLE / Q_ONNX)
+    least = floor(n_pixels=n_pixels, n_cells=measured["cells"], multiply_adds_per_cell=per_cell, rates=rates)
+    return {
+        **asdict(least),
+        "total_s": least.total_s,
+        "ratio": measured["median_s"] / least.total_s,
+        "cells": measured["cells"],
+        "multiply_adds_per_cell": per_cell,
+        "pixel_bytes": pixel_bytes(n_pixels),
+        "memory_bytes_per_s": rates["memory_bytes_per_s"],
+        "gemm_multiply_adds_per_s": rates["gemm_multiply_adds_per_s"],
+    }
+
+
+def machine_rates(tile: Path) -> Rates:
+    """Measure in a process of its own how fast the machine copies memory, multiplies matrices and decodes the tile."""
+    return run_child("bench.floor", str(tile))
+
+
+def best_rates(rates: list[Rates]) -> Rates:
+    """Return the highest of each rate and the shortest decoding: a busy moment must not raise the floor."""
+    fastest = {name: max(found[name] for found in rates) for name in rates[0]}
+    return {**fastest, "decode_s": min(found["decode_s"] for found in rates)}
+
+
+def memory_bandwidth() -> float:
+    """Return the bytes per second, read and written ones together, of copies on all cores; the best of the runs."""
+    source, target = np.ones(COPIED_BYTES, np.uint8), np.zeros(COPIED_BYTES, np.uint8)
+    parts = list(zip(np.array_split(target, cores()), np.array_split(source, cores()), strict=True))
+    with ThreadPoolExecutor(cores()) as threads:
+        fastest = min(_seconds(lambda: list(threads.map(lambda part: np.copyto(*part), parts))))
+    return 2 * COPIED_BYTES / fastest
+
+
+def gemm_rate() -> float:
+    """Return the multiply-adds per second of a square float32 matrix product on all cores; the best of the runs."""
+    left, right = np.random.default_rng(0).standard_normal((2, GEMM_SIDE, GEMM_SIDE), np.float32)
+    out = np.empty_like(left)
+    return GEMM_SIDE**3 / min(_seconds(lambda: np.matmul(left, right, out=out)))
+
+
+def decode_seconds(data: bytes) -> float:
+    """Return the median seconds in which Pillow, the service's decoder, turns a file into an RGB array, unchecked."""
+    return statistics.median(_seconds(lambda: np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))))
+
+
+def _seconds(operation: Callable[[], object]) -> list[float]:
+    """Time an operation several times after a warm-up."""
+    operation()
+    seconds = []
+    for _ in range(RUNS):
+        start = perf_counter()
+        operation()
+        seconds.append(perf_counter() - start)
+    return seconds
+
+
+def multiply_adds(path: Path) -> int:
+    """Count the multiply-adds of a network for one item: those of its convolutions and its matrix products.
+
+    What the network does element by element is not counted.
+
+    Args:
+        path: an ONNX file in which the batch is the only free dimension.
+
+    Raises:
+        ValueError: the graph has an operator of `NOT_COUNTED`.
+    """
+    # Imported here: the process that measures the machine's rates does not need it.
+    import onnx
+    from onnx import numpy_helper, shape_inference
+
+    model = onnx.load(path)
+    for value in model.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if not dimension.HasField("dim_value"):
+                dimension.dim_value = 1
+    # Shapes that were stored for a free batch would contradict those of one item.
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    shapes: Shapes = {
+        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]
+    }
+    shapes |= {tensor.name: list(numpy_helper.to_array(tensor).shape) for tensor in inferred.initializer}
+    return sum(_of_node(node, shapes) for node in inferred.node)
+
+
+def _of_node(node: onnx.NodeProto, shapes: Shapes) -> int:
+    if node.op_type in NOT_COUNTED:
+        raise ValueError(f"The multiply-adds of {node.op_type} are not counted here.")
+    if node.op_type == "Conv":
+        # A weight is (out, in / groups, height, width): an output takes in / groups x height x width of them.
+        return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+    if node.op_type == "MatMul":
+        return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+    if node.op_type == "Gemm":
+        is_transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if is_transposed else 1]
+    return 0
+
+
+def main(tile: Path) -> None:
+    """Print the machine's rates as one JSON object."""
+    rates = {
+        "memory_bytes_per_s": memory_bandwidth(),
+        "gemm_multiply_adds_per_s": gemm_rate(),
+        "decode_s": decode_seconds(tile.read_bytes()),
+    }
+    print(json.dumps(rates))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,10 +1,10 @@
-"""Slides of any size, made of the public tiles: for measuring, where no slide may be copied.
+"""Slides of any size, made of the public tiles, to measure with: real slides may not be copied into the repository.
 
     python -m bench.made_slide OUT.tif --side 40000 --tissue 0.5
     python -m bench.made_slide OUT.tif --assemble
 
-The large ones are put together from squares of 256 px, each of which is compressed once however often it is there;
-what is tissue is a blob in the middle, the rest is glass.
+A large slide is a mosaic of squares of 256 px, each of which is compressed once, however often it occurs. Its tissue is
+a blob in the middle; the rest is glass.
 """
 
 from __future__ import annotations
@@ -23,32 +23,34 @@ from tifffile import TiffWriter
 from bench.tiles import UInt8Array, default_tiles, mirrored, read_pixels
 
 UNIT_PX = 256
-"""Edge of a block of the file, and of the squares that the slide is put together from."""
+"""Edge of a block of the file, and of the squares of the mosaic."""
 BLOCK_UNITS = 4
-"""Units along the edge of what is cut from one tile: 1024 px."""
+"""Squares along the edge of the block that is cut from one tile, which has 1024 px."""
 ZONE_BLOCKS = 4
-"""Blocks along the edge of a zone of one tile, mirrored from block to block so that nothing is cut."""
+"""Blocks along the edge of a zone that shows one tile, mirrored from block to block so that no nucleus is cut."""
 LEVEL_STEP = 4
 SMALLEST_PX = 512
 MAX_LEVELS = 5
-"""On the fifth a unit is one px."""
+"""On the fifth level, a square of the mosaic is one pixel."""
 MPP = 0.25
 JPEG_QUALITY = 80
 GLASS = (243, 251)
-"""Grey of the glass, from one corner of the slide to the other."""
+"""Grey values of the glass, from one corner of the slide to the other."""
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @cli.command()
 def main(
-    out: Annotated[Path, typer.Argument(help="TIFF to write")],
-    side: Annotated[int, typer.Option(min=UNIT_PX, help="width and height, px")] = 40_000,
-    tissue: Annotated[float, typer.Option(min=0, max=1, help="share of the area that is tissue")] = 0.5,
-    seed: Annotated[int, typer.Option(help="of the shape, and of which tile lies where")] = 0,
-    assemble: Annotated[bool, typer.Option("--assemble", help="all tiles side by side instead, lossless")] = False,
+    out: Annotated[Path, typer.Argument(help="TIFF file to write.")],
+    side: Annotated[int, typer.Option(min=UNIT_PX, help="Width and height, px.")] = 40_000,
+    tissue: Annotated[float, typer.Option(min=0, max=1, help="Share of the area that is tissue, 0 to 1.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Seed of the tissue's shape and of the order of the tiles.")] = 0,
+    assemble: Annotated[
+        bool, typer.Option("--assemble", help="Put all tiles side by side instead, without loss.")
+    ] = False,
 ) -> None:
-    """Write a pyramidal slide of 0.25 µm per px, made of the public tiles."""
+    """Write a pyramidal slide of 0.25 µm per pixel, made of the public tiles."""
     if assemble:
         write_assembled(out, [read_pixels(path) for path in default_tiles()])
     else:
@@ -57,14 +59,14 @@ def main(
 
 
 def write_large(out: Path, tiles: list[UInt8Array], side: int, tissue: float, seed: int) -> None:
-    """A square slide in little memory, whatever its size.
+    """Write a square slide; the memory that this needs does not grow with its size.
 
     Args:
         out: file to write, a BigTIFF of JPEG blocks.
-        tiles: (H, W, 3) uint8 each; of smaller than 1024 px the mirrored is added.
-        side: px.
-        tissue: share of its area, 0–1.
-        seed: of the shape, and of which tile lies where.
+        tiles: (H, W, 3) uint8 each; tiles smaller than 1024 px are mirrored at their edges.
+        side: width and height, px.
+        tissue: share of the area that is tissue, 0 to 1.
+        seed: seed of the tissue's shape and of the order of the tiles.
     """
     units = unit_images(tiles)
     n_levels = min(MAX_LEVELS, 1 + max(0, math.floor(math.log(side / SMALLEST_PX, LEVEL_STEP))))
@@ -81,10 +83,13 @@ def write_large(out: Path, tiles: list[UInt8Array], side: int, tissue: float, se
 
 
 def assembled(tiles: list[UInt8Array]) -> UInt8Array:
-    """All tiles side by side, four in a row; places without a tile are glass.
+    """Put all tiles side by side, four in a row; places without a tile are glass.
 
     Args:
         tiles: (H, W, 3) uint8, all of one size.
+
+    Returns:
+        (rows · H, 4 · W, 3) uint8.
     """
     height, width = tiles[0].shape[:2]
     rows = -(-len(tiles) // 4)
@@ -96,7 +101,7 @@ def assembled(tiles: list[UInt8Array]) -> UInt8Array:
 
 
 def write_assembled(out: Path, tiles: list[UInt8Array]) -> None:
-    """A lossless slide of two levels that shows `assembled` tiles."""
+    """Write a lossless slide of two levels that shows the `assembled` tiles."""
     pixels = assembled(tiles)
     with TiffWriter(out, bigtiff=True) as writer:
         for level in range(2):
@@ -107,7 +112,11 @@ def write_assembled(out: Path, tiles: list[UInt8Array]) -> None:
 
 
 def unit_images(tiles: list[UInt8Array]) -> UInt8Array:
-    """(N, 256, 256, 3): of each tile four mirrored blocks of 16 units, row by row; then one glass per grey."""
+    """Cut the squares of the mosaic.
+
+    Returns:
+        (N, 256, 256, 3) uint8: the 16 squares of each of four mirrored blocks per tile, then a square for each grey.
+    """
     edge = BLOCK_UNITS * UNIT_PX
     corners = [mirrored(tile, edge) for tile in tiles]
     blocks = [corner[::dy, ::dx] for corner in corners for dy in (1, -1) for dx in (1, -1)]
@@ -118,7 +127,7 @@ def unit_images(tiles: list[UInt8Array]) -> UInt8Array:
 
 
 def map_of_units(side: int, tissue: float, n_tiles: int, seed: int, pad: int) -> NDArray[np.int32]:
-    """(R, R) int32, which of `unit_images` lies where; R is rounded up to a multiple of `pad`."""
+    """Choose which of `unit_images` lies at each place, (R, R) int32; R is rounded up to a multiple of `pad`."""
     rng = np.random.default_rng(seed)
     n = -(-side // UNIT_PX)
     edge = -(-n // pad) * pad
@@ -134,7 +143,7 @@ def map_of_units(side: int, tissue: float, n_tiles: int, seed: int, pad: int) ->
 
 
 def _blob(n: int, edge: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(edge, edge), a disc with a wavy rim that covers `share` of the first n x n."""
+    """Draw a disc with a wavy rim that covers `share` of the first n × n places, as (edge, edge) bool."""
     y, x = (np.indices((edge, edge)) - (n - 1) / 2) / n
     angle, phases = np.arctan2(y, x), rng.uniform(0, 2 * np.pi, 2)
     wavy = np.hypot(x, y) / (1 + 0.12 * np.cos(3 * angle + phases[0]) + 0.06 * np.cos(5 * angle + phases[1]))
@@ -145,7 +154,7 @@ def _blob(n: int, edge: int, share: float, rng: np.random.Generator) -> NDArray[
 
 
 def _jpegs(units: UInt8Array, units_map: NDArray[np.int32], level: int, edge: int) -> Iterator[bytes]:
-    """The blocks of a level, row by row, compressed; equal ones once."""
+    """Yield the compressed blocks of a level, row by row; equal blocks are compressed once."""
     step = LEVEL_STEP**level
     small = units
     for _ in range(level):
@@ -166,7 +175,7 @@ def _jpegs(units: UInt8Array, units_map: NDArray[np.int32], level: int, edge: in
 
 
 def _options(level: int, compression: str, photometric: str) -> dict:
-    """For one level of a pyramid that OpenSlide knows as such."""
+    """Return the options of one level of a pyramid that OpenSlide recognises."""
     per_cm = 10_000 / (MPP * LEVEL_STEP**level)
     return {
         "dtype": np.uint8,

@@ -1,4 +1,4 @@
-"""`python -m bench.scale`: what many slides a day need, worked out from measured figures; writes docs/scale.md."""
+"""`python -m bench.scale`: works out from measured figures what many slides a day need, and writes docs/scale.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from bench.child import ROOT
+from bench import ROOT
 
 SLIDES = ROOT / "docs" / "slides.json"
 BENCH = ROOT / "docs" / "bench.json"
@@ -14,21 +14,21 @@ OUT = ROOT / "docs" / "scale.md"
 
 SLIDES_A_DAY = 1_000
 TISSUE_MM2 = 100.0
-"""Of a slide: a trephine of 2 cm length in four levels of 15 × 1.7 mm."""
+"""Area of tissue on a slide: a trephine biopsy of 2 cm in four levels of 15 × 1.7 mm."""
 SLIDE_GB = 1.5
-"""Of a slide file scanned at 40×, tissue and glass."""
+"""Size of the file of a slide scanned at 40×, tissue and glass."""
 IN_USE = 0.7
-"""Share of its time that a core may be planned for."""
+"""Share of its time that a core is planned for."""
 DAY_S = 86_400
 GB, MB = 1e9, 1e6
 
 TEXT = """# {slides:,} slides a day
 
-A paper exercise: nothing of this size was run. Written by `python -m bench.scale` from `docs/slides.json` and
-`docs/bench.json`, measured on {cores} cores ({processor}); [results.md](results.md) has the tables. What is
-assumed beside them: a slide has {tissue:.0f} mm² of tissue at 0.25 µm per pixel and a file of {slide_gb:g} GB,
-and a core is planned for {in_use:.0%} of its time. Other processors, denser tissue and slower disks change all
-of it in proportion.
+This is an estimate: nothing of this size was run. `python -m bench.scale` wrote it from `docs/slides.json` and
+`docs/bench.json`, which were measured on {cores} cores ({processor}); [results.md](results.md) has the tables. It
+assumes that a slide has {tissue:.0f} mm² of tissue at 0.25 µm per pixel and a file of {slide_gb:g} GB, and that a core
+is planned for {in_use:.0%} of its time. Other processors, denser tissue and slower disks change all figures in
+proportion.
 
 ## What a slide costs
 
@@ -40,36 +40,41 @@ of it in proportion.
 | cells | {cells_mm2:,.0f} per mm² | {cells:,.0f} |
 | results | {result_mb_mm2:.2f} MB per mm² | {result_mb:,.0f} MB |
 
-## What {slides:,} a day need
+## What {slides:,} slides a day need
 
-- **Cores**: {core_s:,.0f} core-seconds a slide, so {cores_needed:.0f} cores, with one worker on each. Work is
-  given out by tiles: one slide alone on {cores_needed:.0f} workers would be done in about {alone_s:.0f} s, of
-  which {serial_s:.0f} s are one or two workers' (stain before, results after), so that many slides at once use the
-  cores better than one. Two workers here were {ratio:.2f} times as fast as one; beyond two nothing was
-  measured.
-- **Memory**: {process_mb:.0f} MB for the largest process measured, at any size of slide: plan 1 GB a worker, so
-  {memory_gb:.0f} GB.
-- **Network and disk, reading**: {read_mb_s:.0f} MB/s on average ({read_tb:.1f} TB a day), a little more with
-  the tiles' margins. A gigabit carries it; ten give room for the hours when scanners deliver.
-- **Storage**: {result_gb:,.0f} GB of results a day, most of it GeoJSON (`--gzip` takes it to a sixth);
-  the slides themselves are {read_tb:.1f} TB a day, if they are kept there.
-- **Scheduler**: {tasks_s:.1f} pieces of work a second. Dask's scheduler is made for hundreds; it is no limit.
-- **GPU**: the network takes {encode:.0%} of a tile's time on this processor ({encode_ms:.0f} of {total_ms:.0f}
-  ms), stain and segmentation the rest. A GPU for the network alone would make a tile at most {gpu:.2f} times as
-  fast, so it does not pay here; it was not measured either. It would pay for networks that are many times as
-  large, or if segmentation ran on it too.
+- **Cores**: a slide takes {core_s:,.0f} core-seconds, so {cores_needed:.0f} cores are needed, with one worker on each.
+  Workers are given tiles: {cores_needed:.0f} workers would finish one slide alone in about {alone_s:.0f} s. For
+  {serial_s:.0f} s of these only one or two of them are busy (with the stain at the beginning and the results at the
+  end), so many slides at a time use the cores better than one. Two workers were {ratio:.2f} times as fast as one; more
+  than two were not measured.
+- **Memory**: the largest process that was measured took {process_mb:.0f} MB, whatever the size of the slide. Plan 1 GB
+  per worker, which is {memory_gb:.0f} GB.
+- **Network and disk, reading**: {read_mb_s:.0f} MB/s on average ({read_tb:.1f} TB a day), and a little more for the
+  tiles' margins. A network of 1 Gbit/s carries this; 10 Gbit/s leave room for the hours when scanners deliver.
+- **Storage**: {result_gb:,.0f} GB of results a day, most of it GeoJSON (`--gzip` reduces it to a sixth). The slides
+  themselves take {read_tb:.1f} TB a day, if they are kept there.
+- **Scheduler**: {tasks_s:.1f} tasks a second. Dask's scheduler handles hundreds, so it is no limit.
+- **GPU**: the network takes {encode:.0%} of a tile's time on this processor ({encode_ms:.0f} of {total_ms:.0f} ms);
+  stain and segmentation take the rest. A GPU for the network alone would make a tile at most {gpu:.2f} times as fast,
+  which does not pay; it was not measured. It would pay for networks many times as large, or if segmentation ran on it
+  too.
 
-## What breaks first
+## What becomes the limit first
 
-The order, by these figures: cores; then the disk that all workers read from, if it gives less than
-{read_mb_s:.0f} MB/s to {cores_needed:.0f} readers of small windows at once; then the {serial_s:.0f} s of each
-slide that more workers do not shorten, which only delays that slide. A run of {slides:,} slides is one folder: its
-manifest and table have a row a slide, and were not tried with more than a few slides.
+By these figures, the cores do. Next comes the disk that all workers read from, if it gives less than {read_mb_s:.0f}
+MB/s to {cores_needed:.0f} readers of small windows at a time. Last come the {serial_s:.0f} s of each slide that more
+workers do not shorten, which delay that slide only. The results of {slides:,} slides are one folder, whose manifest and
+table have a row for each slide; these were not tried with more than a few slides.
 """
 
 
 def document(slides: dict[str, Any], bench: dict[str, Any]) -> str:
-    """docs/scale.md, from what `bench.slides` and `make bench` wrote."""
+    """Write the text of docs/scale.md.
+
+    Args:
+        slides: what `python -m bench.slides` measured.
+        bench: what `make bench` measured.
+    """
     size, stages = slides["sizes"][-1], bench["ours"]["stages_ms"]
     alone, large = sorted(size["runs"], key=lambda run: run["workers"])
     tissue = large["tissue_mm2"]

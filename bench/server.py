@@ -13,9 +13,11 @@ from time import perf_counter, sleep
 
 import httpx
 
-from bench.child import ROOT, clean_environment
+from bench import ROOT
+from bench.process import clean_environment
 
 PATIENCE_S = 60
+"""Longest wait until the server is ready."""
 POLL_S = 0.01
 
 
@@ -24,9 +26,9 @@ class Server:
     """A server that is ready.
 
     Attributes:
-        url: without a slash at its end.
-        pid: of its process.
-        ready_s: seconds from the start of the process to the first 200 of /readyz.
+        url: its address, without a slash at the end.
+        pid: process id.
+        ready_s: seconds from starting the process to the first 200 of /readyz.
     """
 
     url: str
@@ -39,22 +41,22 @@ def serving(**environment: str) -> Iterator[Server]:
     """Start the service, wait until it is ready, and end it afterwards.
 
     Args:
-        environment: set beside `child.clean_environment`.
+        environment: variables to set in addition to `clean_environment`.
 
     Raises:
-        RuntimeError: it ended or did not become ready; the text is the end of what it said.
+        RuntimeError: the process ended or did not become ready; the message ends with the end of its output.
     """
     port = _free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         env = {**clean_environment(), **environment}
         start = perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
         try:
             url = f"http://127.0.0.1:{port}"
-            if not _is_ready(url, process):
-                said.seek(0)
-                raise RuntimeError(f"The service did not become ready:\n{said.read().decode()[-2000:]}")
+            if not _becomes_ready(url, process):
+                output.seek(0)
+                raise RuntimeError(f"The service did not become ready:\n{output.read().decode()[-2000:]}")
             yield Server(url, process.pid, perf_counter() - start)
         finally:
             process.terminate()
@@ -64,8 +66,8 @@ def serving(**environment: str) -> Iterator[Server]:
             process.wait()
 
 
-def _is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
-    """Ask until it says so, ends, or patience does."""
+def _becomes_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """Poll /readyz; False if the process ends or `PATIENCE_S` passes before it answers 200."""
     end = perf_counter() + PATIENCE_S
     with httpx.Client(trust_env=False) as client:
         while process.poll() is None and perf_counter() < end:

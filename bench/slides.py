@@ -1,7 +1,8 @@
-"""`python -m bench.slides`: what whole slides cost, and whether seams lose cells; writes docs/slides.json.
+"""`python -m bench.slides`: what whole slides cost, and whether cells get lost at seams; writes docs/slides.json.
 
-Each run is the command as a user gives it. Memory is that of all its processes together, and so is counted higher than
-it is: what they share counts for each. The large slides are made of real tiles (`bench.made_slide`), half glass.
+Each measurement runs the command as a user would. Memory is the sum over all its processes, which is more than they
+take together: memory that they share counts for each. The large slides are made of public tiles (`bench.made_slide`)
+and are half glass.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from rich.console import Console
 
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
-from bench.child import BUNDLE, ROOT, clean_environment
+from bench import BUNDLE, ROOT
 from bench.machine import provenance
 from bench.made_slide import MPP, assembled, write_assembled, write_large
-from bench.process import descendants, rss_mb
+from bench.process import clean_environment, descendants, rss_mb
 from bench.tiles import UInt8Array, default_tiles, read_pixels, to_png
 
-LOOK_S = 0.5
+POLL_S = 0.5
 SEED = 0
 TISSUE = 0.5
 NO_LIMIT = 10**9
@@ -37,20 +38,20 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of `marrowscope batch` on one slide.
+    """What `marrowscope batch` took for one slide.
 
     Attributes:
-        workers: processes that analyse.
-        seconds: from the start of the command to its end.
-        ready_s: until the slide's tissue and stain were known; workers start within it.
-        tiles_s: then until all tiles were analysed.
-        results_s: then until the end: seams, tables, maps, report.
-        tiles: that were analysed.
-        cells: that were found.
-        tissue_mm2: on the slide.
+        workers: number of processes that analyse tiles.
+        seconds: time from the start of the command to its end.
+        ready_s: time until the slide's tissue and stain were known; the workers start meanwhile.
+        tiles_s: time from then until all tiles were analysed.
+        results_s: time from then until the end, for seams, tables, maps and the report.
+        tiles: number of tiles that were analysed.
+        cells: number of cells that were found.
+        tissue_mm2: area of tissue on the slide.
         peak_mb: largest sum of the resident memory of all processes.
-        peak_process_mb: largest resident memory of one.
-        result_mb: size of the folder of results.
+        peak_process_mb: largest resident memory of one process.
+        result_mb: size of the directory of results.
     """
 
     workers: int
@@ -68,10 +69,12 @@ class Measured:
 
 @cli.command()
 def main(
-    sides: Annotated[list[int] | None, typer.Option("--side", help="of the large slides, px")] = None,
-    out: Annotated[Path, typer.Option(help="JSON to write")] = ROOT / "docs" / "slides.json",
+    sides: Annotated[
+        list[int] | None, typer.Option("--side", help="Width and height of a large slide, px; repeat for more.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = ROOT / "docs" / "slides.json",
 ) -> None:
-    """Whole slides: cells at seams, time, memory, two workers against one."""
+    """Measure whole slides: cells at seams, time and memory, and two workers against one."""
     console, sizes = Console(), sorted(sides or [10_000, 20_000, 40_000])
     tiles = [read_pixels(path) for path in default_tiles()]
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +83,7 @@ def main(
             **provenance(),
             "assembled": _assembled(tiles, Path(folder), console),
             "tissue_share": TISSUE,
-            # What comes first may find a machine that is cooler, or files that are not yet in memory.
+            # The order alternates: the first measurement may find a cooler machine, or files not yet in memory.
             "sizes": [
                 _large(tiles, side, [1, 2] if i % 2 == 0 else [2, 1], Path(folder), console)
                 for i, side in enumerate(sizes)
@@ -91,11 +94,11 @@ def main(
 
 
 def _assembled(tiles: list[UInt8Array], folder: Path, console: Console) -> dict[str, Any]:
-    """The tiles side by side: analysed as one picture, and as a slide of several tiles."""
+    """Analyse the tiles side by side as one picture and as a slide of several tiles."""
     picture, slide = assembled(tiles), folder / "assembled.tif"
     whole = analyse(to_png(picture), load_bundle(BUNDLE), max_pixels=NO_LIMIT, mpp=MPP)
     write_assembled(slide, tiles)
-    runs = [_run(slide, folder / f"assembled-{workers}", workers) for workers in (1, 2)]
+    runs = [_measure(slide, folder / f"assembled-{workers}", workers) for workers in (1, 2)]
     counts = _counts(folder / "assembled-1")
     result = {
         "width": picture.shape[1],
@@ -111,12 +114,12 @@ def _assembled(tiles: list[UInt8Array], folder: Path, console: Console) -> dict[
 
 
 def _large(tiles: list[UInt8Array], side: int, workers: list[int], folder: Path, console: Console) -> dict[str, Any]:
-    """One slide, by each number of workers in turn."""
+    """Measure one slide with each number of workers in turn."""
     slide = folder / f"{side}.tif"
     write_large(slide, tiles, side, TISSUE, SEED)
     runs = []
     for number in workers:
-        runs.append(_run(slide, folder / f"large-{side}-{number}", number))
+        runs.append(_measure(slide, folder / f"large-{side}-{number}", number))
         console.print(f"{side} x {side}: {runs[-1]}")
     slide_mb = slide.stat().st_size / MB
     slide.unlink()
@@ -126,8 +129,12 @@ def _large(tiles: list[UInt8Array], side: int, workers: list[int], folder: Path,
     return {"side_px": side, "slide_mb": slide_mb, "ratios": ratios, "runs": [asdict(run) for run in runs]}
 
 
-def _run(slide: Path, out: Path, workers: int) -> Measured:
-    """Run the command and watch its processes; raises RuntimeError where it fails."""
+def _measure(slide: Path, out: Path, workers: int) -> Measured:
+    """Run the command on a slide and watch its processes.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
     command = [sys.executable, "-m", "app", "batch", str(slide), "--out", str(out), "--workers", str(workers)]
     start = time.perf_counter()
     with subprocess.Popen(
@@ -141,7 +148,7 @@ def _run(slide: Path, out: Path, workers: int) -> Measured:
             now = time.perf_counter() - start
             ready = ready or (now if tiles else 0)
             analysed = analysed or (now if tiles and done == tiles else 0)
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         seconds = time.perf_counter() - start
         if process.returncode:
             raise RuntimeError(f"{' '.join(command[1:])} failed:\n{process.stderr.read() if process.stderr else ''}")
@@ -162,7 +169,7 @@ def _run(slide: Path, out: Path, workers: int) -> Measured:
 
 
 def _progress(out: Path) -> tuple[int, int]:
-    """Tiles, and those that are done."""
+    """Return the number of tiles and how many of them are analysed."""
     try:
         progress = json.loads((out / "progress.json").read_bytes())
     except FileNotFoundError:

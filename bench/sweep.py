@@ -1,6 +1,6 @@
 """`python -m bench.sweep`: the service under every combination of workers and threads.
 
-What is best depends on the machine's cores; the service's defaults are chosen by this for two.
+The best combination depends on the number of cores; the service's defaults were chosen with this command on two cores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def combinations() -> list[dict[str, str]]:
-    """Environments: the service's defaults, then every combination."""
+    """Return the environments to measure: the service's defaults, then every combination."""
     threads = [
         {
             "MARROWSCOPE_WORKERS": str(workers),
@@ -49,7 +49,18 @@ def combinations() -> list[dict[str, str]]:
 
 
 def measure_under(environment: dict[str, str], tiles: list[bytes], n_alone: int, n_crowd: int) -> dict[str, Any]:
-    """One client's median latency, then what 16 of them get, the server's processor time for that, and its memory."""
+    """Measure the service in one environment.
+
+    Args:
+        environment: variables that set workers and threads.
+        tiles: PNG files, posted in turn.
+        n_alone: requests of one client.
+        n_crowd: requests of 16 clients together.
+
+    Returns:
+        The median latency of one client in ms; for 16 clients, the figures of `summarise` and the server's processor
+        time per tile in ms; and the server's memory in MB, at its peak and at the end.
+    """
     with serving(**environment) as server:
         cells = count_cells(server.url, tiles)
         alone = summarise(asyncio.run(run_load(server.url, tiles, n_alone, 1)), cells)
@@ -63,11 +74,11 @@ def measure_under(environment: dict[str, str], tiles: list[bytes], n_alone: int,
 
 @cli.command()
 def main(
-    alone: Annotated[int, typer.Option(min=1, help="requests of one client, for each combination")] = 15,
-    crowd: Annotated[int, typer.Option(min=1, help="requests of 16 clients, for each combination")] = 64,
-    out: Annotated[Path | None, typer.Option(help="JSON to write; it is written anew after each combination")] = None,
+    alone: Annotated[int, typer.Option(min=1, help="Requests of one client, for each combination.")] = 15,
+    crowd: Annotated[int, typer.Option(min=1, help="Requests of 16 clients, for each combination.")] = 64,
+    out: Annotated[Path | None, typer.Option(help="JSON file, rewritten after each combination.")] = None,
 ) -> None:
-    """Measure the service under settings that only change its speed and memory, never its answers."""
+    """Measure the service under settings that change its speed and its memory, and never its answers."""
     console = Console()
     tiles = [path.read_bytes() for path in default_tiles()]
     result: dict[str, Any] = {**provenance(), "alone": alone, "crowd": crowd, "rows": []}
@@ -80,12 +91,12 @@ def main(
 
 
 def describe(environment: dict[str, str]) -> str:
-    """Settings by their last words."""
+    """Name the settings without their prefix, or "defaults"."""
     return ", ".join(f"{name.split('_', 1)[1].lower()} {value}" for name, value in environment.items()) or "defaults"
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """A row for each combination."""
+    """Show a row for each combination."""
     shown = Table(title="The service by its settings")
     shown.add_column("settings")
     for title in COLUMNS.values():

@@ -1,4 +1,4 @@
-"""The tiles that are measured: real ones, larger ones mirrored from them, and ones with drawn nuclei."""
+"""Tiles to measure: public ones, larger ones mirrored from them, and ones with drawn nuclei."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.child import BUNDLE, ROOT
+from bench import BUNDLE, ROOT
 
 UInt8Array = NDArray[np.uint8]
 
 SAMPLE = BUNDLE / "sample.png"
-# Optical densities per channel of R, G, B (Ruifrok & Johnston 2001, table 1).
+# Optical densities in R, G and B (Ruifrok & Johnston 2001, table 1).
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 EOSIN = np.array([0.07, 0.99, 0.11])
 DRAWN_PX = 1200
@@ -25,44 +25,50 @@ DRAWN_RADIUS_PX = 10
 
 
 def default_tiles() -> list[Path]:
-    """The real tiles where the public data lie, otherwise the bundle's synthetic sample."""
+    """Return the tiles of `bm_graz` where the public data are present, and else the bundle's generated sample.
+
+    The public data are looked for in MARROWSCOPE_DATA, or else in ../shared/data beside the repository.
+    """
     data = Path(os.environ.get("MARROWSCOPE_DATA", ROOT.parent / "shared" / "data"))
     return sorted((data / "bm_graz" / "tiles").glob("*.png")) or [SAMPLE]
 
 
 def read_pixels(path: Path) -> UInt8Array:
-    """(H, W, 3) uint8 RGB."""
+    """Read an image file as (H, W, 3) uint8 RGB."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
 def to_png(pixels: UInt8Array) -> bytes:
-    """A PNG of Pillow's default compression."""
+    """Encode (H, W, 3) uint8 pixels as a PNG with Pillow's default compression."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def mirrored(pixels: UInt8Array, side: int) -> UInt8Array:
-    """A square of `side` pixels: the tile's corner, mirrored at its edges as often as it takes.
+    """Cut the top-left square of `side` pixels from a tile, which is mirrored at its edges if it is too small.
 
     Args:
         pixels: (H, W, 3) uint8.
-        side: of the result.
+        side: width and height of the result, px.
     """
     missing = [(0, max(0, side - length)) for length in pixels.shape[:2]]
     return np.pad(pixels, [*missing, (0, 0)], mode="symmetric")[:side, :side]
 
 
 def drawn(n_nuclei: int, seed: int = 0) -> UInt8Array:
-    """A 1200 × 1200 H&E tile with so many round nuclei of radius 10 px, none touching another.
+    """Draw a 1200 × 1200 H&E tile with round nuclei of radius 10 px, none of which touches another.
 
-    Each nucleus has a square of a regular lattice to itself, and lies in it by chance; intensities follow Beer and
-    Lambert, with noise in both stains.
+    Each nucleus has a square of a regular lattice to itself and a random position within it; intensities follow the law
+    of Beer and Lambert, with noise in both stains.
 
     Args:
         n_nuclei: 0 to 2,025.
-        seed: of places and noise.
+        seed: seed of positions and noise.
+
+    Raises:
+        ValueError: so many nuclei do not fit.
     """
     rng = np.random.default_rng(seed)
     size = (DRAWN_PX, DRAWN_PX)

@@ -1,1 +1,1 @@
-"""What the service does under hostile and heavy traffic, and when things break: experiments on a real server."""
+"""Experiments on a real server: hostile and heavy traffic, and faults that are caused on purpose."""

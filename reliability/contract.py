@@ -1,7 +1,8 @@
-"""`python -m reliability contract`: the running service against its openapi.json, in requests made up by schemathesis.
+"""`python -m reliability contract`: compares the running service with its openapi.json.
 
-Every check of schemathesis: no 5xx, only declared statuses, media types and headers, bodies as their schemas say,
-well-formed requests accepted, malformed ones refused, wrong methods refused, keys asked for.
+schemathesis generates the requests and makes all of its checks: no status is 5xx; statuses, media types and headers are
+declared; bodies fit their schemas; well-formed requests are accepted, malformed ones and wrong methods are refused; and
+a key is required.
 """
 
 from __future__ import annotations
@@ -16,36 +17,36 @@ from pathlib import Path
 from typing import Any
 
 from app.access.keys import add_key
-from bench.child import ROOT
+from bench import ROOT
+from bench.server import Server, serving
 from reliability.contract_hooks import KEYED
-from reliability.serving import Server, serving
 
 PER_EXAMPLE = 12
-"""Cases, at least, for each example of an operation that schemathesis is asked for."""
+"""Least number of requests that schemathesis sends for each example of an operation that it is asked for."""
 QUICK_CASES = 500
 
 
 def measure(*, quick: bool, cases: int = 5000) -> dict[str, Any]:
-    """Ask the service, half of the times without keys and half with one.
+    """Check the service, with half of the requests without keys and half with a key.
 
     Args:
-        quick: QUICK_CASES in place of `cases`.
-        cases: requests, at least.
+        quick: send QUICK_CASES requests instead of `cases`.
+        cases: least number of requests.
 
     Returns:
         Figures of each half, and their sums.
 
     Raises:
-        RuntimeError: schemathesis could not do its work.
+        RuntimeError: schemathesis did not finish.
     """
     wanted = (QUICK_CASES if quick else cases) // 2
     with serving() as server:
-        halves = [{"service": "without keys", **_asked(server, wanted, {})}]
+        halves = [{"service": "without keys", **_check(server, wanted, {})}]
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder) / "keys.json"
         token = add_key(keys, "contract")
         with serving(MARROWSCOPE_KEYS_FILE=str(keys)) as server:
-            halves.append({"service": "with a key", **_asked(server, wanted, {"X-API-Key": token})})
+            halves.append({"service": "with a key", **_check(server, wanted, {"X-API-Key": token})})
     return {
         "halves": halves,
         "cases": sum(half["cases"] for half in halves),
@@ -53,31 +54,31 @@ def measure(*, quick: bool, cases: int = 5000) -> dict[str, Any]:
     }
 
 
-def _asked(server: Server, wanted: int, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Runs with one seed after the other, until there are enough cases."""
+def _check(server: Server, wanted: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Run schemathesis with one seed after the other until there are enough requests."""
     cases, accepted, found, seeds = 0, 0, [], 0
     while cases < wanted:
-        answer = _run(server, max(1, wanted // PER_EXAMPLE), seeds, headers)
+        answer = _schemathesis(server, max(1, wanted // PER_EXAMPLE), seeds, headers)
         seeds += 1
         cases += answer["test_cases"]["generated"]
         found += answer["failures"] + answer["errors"]
         phases = answer["valid_rates"]["POST /analyze"].values()
         accepted += sum(phase["accepted"] for phase in phases)
-    what = sorted({f"{one.get('title')}: {', '.join(one.get('operations', []))}" for one in found})
+    titles = sorted({f"{one.get('title')}: {', '.join(one.get('operations', []))}" for one in found})
     return {
         "cases": cases,
         "tiles_analysed": accepted,
         "seeds": seeds,
         "failures": len(found),
-        "what": "; ".join(what) or None,
+        "what": "; ".join(titles) or None,
     }
 
 
-def _run(server: Server, examples: int, seed: int, headers: Mapping[str, str]) -> dict[str, Any]:
-    """One run of schemathesis: its report.
+def _schemathesis(server: Server, examples: int, seed: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Run schemathesis once and return its report.
 
     Raises:
-        RuntimeError: it was not carried through; the text is the end of what it said.
+        RuntimeError: it did not finish; the message ends with the end of its output.
     """
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--checks", "all"]
     command += ["--seed", str(seed), "--max-examples", str(examples), "--generation-database", "none", "--no-color"]
@@ -88,7 +89,7 @@ def _run(server: Server, examples: int, seed: int, headers: Mapping[str, str]) -
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
         command += ["--continue-on-failure", "--report", "json", "--report-json-path", str(path)]
-        # In the folder, because it leaves files where it is run.
+        # It leaves files in its working directory, so it is run in a temporary one.
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if done.returncode not in {0, 1} or not answer.get("complete"):

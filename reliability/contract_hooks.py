@@ -1,6 +1,6 @@
-"""What schemathesis loads before its run: real tiles for well-formed uploads, and whether keys are set.
+"""Hooks that schemathesis loads: tiles for well-formed uploads, and the operations that require a key.
 
-Its own bytes for a file are never an image: every such request would be a 415.
+The bytes that schemathesis generates for a file are never an image, so every upload of its own would be a 415.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from PIL import Image
 from app.pipeline.inputs import FORMATS
 
 KEYED = "MARROWSCOPE_CONTRACT_KEYED"
-"""Environment variable: the service under test has keys."""
+"""This environment variable is set if the service under test has keys."""
 
 
 def _tiles(image_format: str) -> st.SearchStrategy[bytes]:
-    """Some tiles of one format, small because a large `mpp` makes them sixteen times as wide."""
+    """Return tiles of one format; they are small because a large `mpp` makes them sixteen times as wide."""
     rng = np.random.default_rng(0)
     sizes = ((1, 1), (33, 20), (48, 64))
     return st.sampled_from([_encoded(rng.integers(90, 256, (*size, 3), np.uint8), image_format) for size in sizes])
@@ -39,7 +39,7 @@ for name in FORMATS:
 
 @schemathesis.hook
 def before_load_schema(context: object, raw_schema: dict[str, Any]) -> None:
-    """Where keys are set, none of the operations that name a key may be had without one."""
+    """If keys are set, require one for every operation that declares it."""
     if KEYED in os.environ:
         for path in raw_schema["paths"].values():
             for operation in path.values():

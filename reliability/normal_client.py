@@ -1,9 +1,13 @@
-"""A client that does nothing wrong, beside those that do: what does it notice?"""
+"""A client that behaves well: it posts the sample at a steady rate and checks every answer.
+
+It shows whether others are served while an experiment runs.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -12,18 +16,28 @@ from typing import Any
 import httpx
 import numpy as np
 
-from reliability.serving import SAMPLE, stable
+from bench import BUNDLE
+
+SAMPLE = BUNDLE / "sample.png"
+"""The tile that the client posts."""
+VARYING = ("request_id", "timing_ms")
+"""Members of an answer that differ from one request to the next."""
 
 
 @dataclass
-class Noticed:
-    """Seconds of each right answer, and what else came."""
+class Experience:
+    """What the client experienced.
+
+    Attributes:
+        seconds: duration of each right answer.
+        wrong: description of everything else.
+    """
 
     seconds: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
-        """Of one row: answers, wrong ones, and times in ms (None without an answer)."""
+        """Return the number of right and of wrong answers, and percentiles of the time in ms (None without answers)."""
         times = np.percentile(self.seconds, (50, 95, 100)) * 1000 if self.seconds else (None,) * 3
         return {
             "normal_right": len(self.seconds),
@@ -33,18 +47,18 @@ class Noticed:
 
 
 @contextmanager
-def normal_client(url: str, expected: object, every_s: float) -> Iterator[Noticed]:
-    """Post the sample at a steady rate meanwhile, one request at a time.
+def normal_client(url: str, expected: object, every_s: float) -> Iterator[Experience]:
+    """Post the sample at a steady rate while the context lasts, one request at a time.
 
     Args:
-        url: of the service.
-        expected: `stable` of the sample's answer.
-        every_s: from one request to the next.
+        url: address of the service.
+        expected: the `stable` part of the right answer.
+        every_s: seconds from one request to the next.
     """
-    noticed, ended = Noticed(), threading.Event()
+    experience, ended = Experience(), threading.Event()
     tile = SAMPLE.read_bytes()
 
-    def go_on() -> None:
+    def keep_posting() -> None:
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
             while not ended.is_set():
                 start = perf_counter()
@@ -53,24 +67,37 @@ def normal_client(url: str, expected: object, every_s: float) -> Iterator[Notice
                     seconds = perf_counter() - start
                     is_right = answer.status_code == 200 and stable(answer.content) == expected
                 except (httpx.HTTPError, ValueError) as error:
-                    noticed.wrong.append(repr(error))
+                    experience.wrong.append(repr(error))
                 else:
                     if is_right:
-                        noticed.seconds.append(seconds)
+                        experience.seconds.append(seconds)
                     else:
-                        noticed.wrong.append(f"{answer.status_code} {answer.text[:200]}")
+                        experience.wrong.append(f"{answer.status_code} {answer.text[:200]}")
                 ended.wait(max(0.0, start + every_s - perf_counter()))
 
-    thread = threading.Thread(target=go_on)
+    thread = threading.Thread(target=keep_posting)
     thread.start()
     try:
-        yield noticed
+        yield experience
     finally:
         ended.set()
         thread.join()
 
 
 def first_answer(url: str) -> object:
-    """`stable` of the sample's answer, from a service that has nothing else to do."""
+    """Return the `stable` part of the sample's answer, from a service that has nothing else to do."""
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         return stable(client.post("/analyze", files={"tile": SAMPLE.read_bytes()}).raise_for_status().content)
+
+
+def stable(body: bytes) -> Mapping[str, Any]:
+    """Return what must be the same in every answer for one tile.
+
+    Args:
+        body: JSON body of a 200 of POST /analyze.
+
+    Raises:
+        ValueError: the body is not JSON.
+    """
+    answer: dict[str, Any] = json.loads(body)
+    return {name: value for name, value in answer.items() if name not in VARYING}

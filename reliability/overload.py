@@ -1,4 +1,7 @@
-"""`python -m reliability overload`: ten times as many requests as the service can answer, whether it answers or not."""
+"""`python -m reliability overload`: ten times as many requests as the service can answer, at a steady rate.
+
+The load is open: a request is sent at its time, whether earlier ones are answered or not.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,26 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from bench.process import peak_rss_mb, rss_mb
-from reliability.normal_client import first_answer
-from reliability.serving import SAMPLE, serving, stable
-from reliability.wire import Reply, converse, counts, upload
+from bench.server import serving
+from reliability.normal_client import SAMPLE, first_answer, stable
+from reliability.raw_client import Reply, converse, count_statuses, upload
 
 CLIENTS = 4
-"""Of the load that finds the capacity."""
+"""Number of clients of the load that finds the capacity."""
 TIMES = 10
 OK, BUSY = 200, 503
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
-    """Capacity, and what comes of an open loop at ten times of it.
+    """Measure the capacity of the service, and what it does with ten times as many requests.
 
     Args:
-        quick: 10 seconds of overload in place of 60.
+        quick: overload the service for 10 seconds instead of 60.
 
     Returns:
-        Among them the goodput over the mean of the capacities before and after: other work of the machine changes both.
+        Rates in requests per second, counts of statuses, and times of served and of refused requests in seconds.
+        `goodput_share` is the rate of right answers over the mean of the capacities before and after, because other
+        processes of the machine change both.
     """
     find_s, load_s = (5.0, 10.0) if quick else (20.0, 60.0)
     with serving() as server:
@@ -46,7 +51,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "goodput_per_s": goodput,
         "goodput_share": goodput / ((capacity + after) / 2),
         "capacity_afterwards_per_s": after,
-        "statuses": counts(replies),
+        "statuses": count_statuses(replies),
         "wrong": sum(reply.status == OK for reply in replies) - len(right),
         "refused_without_retry_after": sum(b"\r\nretry-after: " not in reply.head for reply in refused),
         "served_s": _times(right),
@@ -63,20 +68,20 @@ def _times(replies: Sequence[Reply]) -> dict[str, float] | None:
 
 
 async def _capacity(port: int, seconds: float) -> float:
-    """Answers per second that a few clients get, each of which asks again when it is answered."""
+    """Return the answers per second that a few clients get, each of which asks again once it is answered."""
     tile, start = upload(SAMPLE.read_bytes()), perf_counter()
     answered: list[Reply] = []
 
-    async def go_on() -> None:
+    async def ask_again() -> None:
         while perf_counter() < start + seconds:
             answered.append(await converse(port, [tile]))
 
-    await asyncio.gather(*(go_on() for _ in range(CLIENTS)))
-    return counts(answered).get(str(OK), 0) / (perf_counter() - start)
+    await asyncio.gather(*(ask_again() for _ in range(CLIENTS)))
+    return count_statuses(answered).get(str(OK), 0) / (perf_counter() - start)
 
 
 async def _overload(port: int, per_s: float, seconds: float) -> tuple[list[Reply], float]:
-    """Every reply to requests at a steady rate, and the answers per second while it lasted."""
+    """Return every reply to requests at a steady rate, and the answers per second while the load lasted."""
     tile, start = upload(SAMPLE.read_bytes()), perf_counter()
     in_time = 0
 

@@ -1,6 +1,12 @@
-import pytest
+import math
 
-from bench.floor import floor, pixel_bytes
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from bench.floor import best_rates, compare_with_floor, floor, multiply_adds, pixel_bytes
 
 
 def test_each_stage_reads_and_writes_three_bytes_a_pixel():
@@ -9,15 +15,70 @@ def test_each_stage_reads_and_writes_three_bytes_a_pixel():
 
 
 def test_floor_of_a_tile_by_hand():
-    found = floor(
-        n_pixels=1_000_000,
-        n_cells=500,
-        multiply_adds_per_cell=2_000_000,
-        decode_s=0.03,
-        memory_bytes_per_s=12e9,
-        gemm_multiply_adds_per_s=50e9,
-    )
+    rates = {"decode_s": 0.03, "memory_bytes_per_s": 12e9, "gemm_multiply_adds_per_s": 50e9}
+    found = floor(n_pixels=1_000_000, n_cells=500, multiply_adds_per_cell=2_000_000, rates=rates)
     assert found.decode_s == 0.03
     assert found.pixels_s == pytest.approx(0.002)  # 24 MB at 12 GB/s
     assert found.q_s == pytest.approx(0.02)  # 10^9 multiply-adds at 50 x 10^9 a second
     assert found.total_s == pytest.approx(0.052)
+
+
+def test_floor_is_computed_from_the_tile_its_cells_and_the_machines_rates(tmp_path):
+    tile = tmp_path / "tile.png"
+    Image.fromarray(np.zeros((100, 200, 3), np.uint8)).save(tile)
+    rates = {"memory_bytes_per_s": 480_000.0, "gemm_multiply_adds_per_s": 1e12, "decode_s": 0.25}
+    found = compare_with_floor(tile, {"cells": 0, "median_s": 2.5}, rates)
+    # 20,000 pixels of 24 bytes at 480 kB/s is a second; 1.25 s in all.
+    assert found["pixels_s"] == 1
+    assert found["total_s"] == 1.25
+    assert found["ratio"] == 2
+    assert found["multiply_adds_per_cell"] > 1_000_000
+
+
+def test_busy_moment_does_not_raise_the_floor():
+    quiet = {"memory_bytes_per_s": 10.0, "gemm_multiply_adds_per_s": 5.0, "decode_s": 1.0}
+    busy = {"memory_bytes_per_s": 4.0, "gemm_multiply_adds_per_s": 6.0, "decode_s": 2.0}
+    assert best_rates([busy, quiet]) == {**quiet, "gemm_multiply_adds_per_s": 6.0}
+
+
+def write(path, nodes, weights, shape, out_rank):
+    """Write an ONNX file of one input, `x` with a free batch, and one output, `y`."""
+    graph = helper.make_graph(
+        nodes,
+        "drawn",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch"] + [None] * (out_rank - 1))],
+        [helper.make_tensor(name, TensorProto.FLOAT, dims, [0.0] * math.prod(dims)) for name, dims in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    return path
+
+
+def test_convolution_counts_its_window_at_every_output(tmp_path):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1], strides=[2, 2])
+    path = write(tmp_path / "q.onnx", [node], {"w": [8, 3, 3, 3]}, [3, 32, 32], 4)
+    # 8 channels of 16 x 16, each the sum of 3 x 3 x 3 products.
+    assert multiply_adds(path) == 8 * 16 * 16 * 27
+
+
+def test_grouped_convolution_sees_its_own_channels_only(tmp_path):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=4)
+    path = write(tmp_path / "q.onnx", [node], {"w": [4, 1, 3, 3]}, [4, 5, 5], 4)
+    assert multiply_adds(path) == 4 * 3 * 3 * 9
+
+
+def test_products_add_up_and_elementwise_work_does_not_count(tmp_path):
+    nodes = [
+        helper.make_node("Gemm", ["x", "a", "b"], ["hidden"], transB=1),
+        helper.make_node("Relu", ["hidden"], ["positive"]),
+        helper.make_node("MatMul", ["positive", "c"], ["y"]),
+    ]
+    path = write(tmp_path / "q.onnx", nodes, {"a": [6, 10], "b": [6], "c": [6, 2]}, [10], 2)
+    assert multiply_adds(path) == 10 * 6 + 6 * 2
+
+
+def test_product_that_cannot_be_counted_is_refused(tmp_path):
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"])
+    path = write(tmp_path / "q.onnx", [node], {"w": [3, 2, 2, 2]}, [3, 4, 4], 4)
+    with pytest.raises(ValueError, match="ConvTranspose"):
+        multiply_adds(path)

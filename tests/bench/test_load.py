@@ -7,7 +7,7 @@ from time import sleep
 
 import pytest
 
-from bench.load import Answer, Load, count_cells, run_load, summarise
+from bench.load import Answer, Load, count_cells, drift, run_load, summarise
 
 TILES = [b"one", b"three"]
 SLOW_S = 0.05
@@ -100,3 +100,21 @@ def test_figures_of_a_load_by_hand():
     assert found["tiles_per_s"] == 50.5
     assert found["cells_per_s"] == (50 * 10 + 51 * 20) / 2
     assert found["client_cpu_share"] == 0.25
+
+
+def test_growth_during_the_warm_up_is_no_drift():
+    found = drift([100.0, 200.0] + [300.0] * 8)
+    assert found["drift_percent"] == 0
+    assert found["largest_mb"] == 300
+
+
+def test_drift_by_hand():
+    # Ten samples: two of warm-up, then the medians of 100, 104 and of 110, 114.
+    found = drift([1.0, 2.0, 100.0, 104.0, 105.0, 500.0, 106.0, 107.0, 110.0, 114.0])
+    assert (found["first_mb"], found["last_mb"]) == (102, 112)
+    assert found["drift_percent"] == pytest.approx(100 * 10 / 102)
+
+
+@pytest.mark.parametrize("samples", [[], [1.0, 2.0, 3.0, 4.0]])
+def test_too_few_samples_say_nothing(samples):
+    assert drift(samples) is None

@@ -4,8 +4,7 @@ import re
 
 from rich.console import Console
 
-from bench.plot import plot_scaling
-from bench.tables import tables
+from bench.report import plot_scaling, tables
 from training.study.report.speed import speed
 
 

@@ -1,0 +1,127 @@
+"""One tile, analysed again and again in a process of its own, whose peak memory is then that of the analysis.
+
+    python -m bench.analysis ours TILE REPEATS        the service's analysis
+    python -m bench.analysis reference TILE REPEATS   the reference recipe: the authors' code, with HistomicsTK
+    python -m bench.analysis q                        Q alone, in the batches that the service uses
+
+Each prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from app.pipeline.memory import keep_buffers
+from app.pipeline.bundle.load import load_bundle, read_manifest
+from app.pipeline.crops import crop_nuclei, to_network
+from app.pipeline.decode import decode
+from app.pipeline.networks.backend import Backend, Precision
+from app.pipeline.networks.encode import BATCH
+from app.pipeline.run import analyse
+from bench import BUNDLE
+from bench.process import peak_rss_mb, rss_mb
+
+MAX_PIXELS = 100_000_000
+"""More than the service accepts by default, so that large tiles can be measured."""
+Q_SECONDS = 2.0
+
+Analysis = Callable[[bytes], dict[str, Any]]
+
+
+def service_analysis() -> Analysis:
+    """Return the service's analysis with its default settings: cells, Q's precision and milliseconds per stage."""
+    bundle = load_bundle(BUNDLE)
+
+    def analysis(data: bytes) -> dict[str, Any]:
+        found = analyse(data, bundle, max_pixels=MAX_PIXELS)
+        return {"cells": len(found.cells.areas_px), "precision": found.precision, "stages_ms": found.timing_ms}
+
+    return analysis
+
+
+def reference_analysis() -> Analysis:
+    """Return the reference recipe with the bundle's Q, which sees each crop by itself, in eager PyTorch.
+
+    Everything that it needs is imported before the clock starts.
+    """
+    from app.pipeline.networks.pytorch import TorchBackend
+    from training.study.baselines.histomicstk_recipe import segment_by_authors, unmix_by_recipe
+
+    manifest, _ = read_manifest(BUNDLE)
+    backend = TorchBackend(BUNDLE, manifest)
+
+    def analysis(data: bytes) -> dict[str, Any]:
+        stains = unmix_by_recipe(decode(data, max_pixels=MAX_PIXELS).pixels)
+        nuclei = segment_by_authors(stains)
+        for crop in crop_nuclei(stains.normalised, nuclei):
+            backend.describe(to_network(crop[None]))
+        return {"cells": len(nuclei), "precision": "full"}
+
+    return analysis
+
+
+SYSTEMS: dict[str, Callable[[], Analysis]] = {"ours": service_analysis, "reference": reference_analysis}
+
+
+def measure_system(system: str, tile: Path, repeats: int) -> dict[str, Any]:
+    """Analyse a tile once as a warm-up and then several times.
+
+    Returns:
+        seconds of each analysis after the warm-up and their median, cells, precision, the median milliseconds of each
+        stage, and the resident memory before the first analysis and at its peak, in MB.
+    """
+    keep_buffers()
+    data = tile.read_bytes()
+    analysis = SYSTEMS[system]()
+    idle_mb = rss_mb()
+    analysis(data)
+    seconds, results = [], []
+    for _ in range(repeats):
+        start = perf_counter()
+        results.append(analysis(data))
+        seconds.append(perf_counter() - start)
+    stages = [result["stages_ms"] for result in results if "stages_ms" in result]
+    return {
+        "seconds": seconds,
+        "median_s": statistics.median(seconds),
+        "cells": results[-1]["cells"],
+        "precision": results[-1]["precision"],
+        "stages_ms": {name: statistics.median(s[name] for s in stages) for name in stages[0]} if stages else {},
+        "idle_rss_mb": idle_mb,
+        "peak_rss_mb": peak_rss_mb(),
+    }
+
+
+def measure_q(backend: Backend, precision: Precision) -> dict[str, Any]:
+    """Measure how many cells per second go through Q in `Q_SECONDS` after a warm-up, and name where Q is computed."""
+    batch = BATCH[backend.device]
+    crops = np.random.default_rng(0).uniform(-1, 1, (batch, 3, 32, 32)).astype(np.float32)
+    backend.describe(crops, precision)
+    batches, start = 0, perf_counter()
+    while (elapsed := perf_counter() - start) < Q_SECONDS:
+        backend.describe(crops, precision)
+        batches += 1
+    rate = batches * batch / elapsed
+    return {"backend": backend.name, "device": backend.device, "precision": precision, "cells_per_s": rate}
+
+
+def main(*arguments: str) -> None:
+    """Print what was measured as one JSON object."""
+    if arguments == ("q",):
+        backend = load_bundle(BUNDLE).backend
+        print(json.dumps({"rates": [measure_q(backend, precision) for precision in backend.precisions]}))
+    else:
+        system, tile, repeats = arguments
+        print(json.dumps(measure_system(system, Path(tile), int(repeats))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
