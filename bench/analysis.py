@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from app.pipeline.memory import keep_buffers
 from app.pipeline.bundle.load import load_bundle, read_manifest
 from app.pipeline.crops import crop_nuclei, to_network
 from app.pipeline.decode import decode
+from app.pipeline.memory import keep_buffers
 from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.networks.encode import BATCH
 from app.pipeline.run import analyse
