@@ -1,1 +1,5 @@
-"""From a stained tile to its nuclei: finding, splitting, measuring and outlining them."""
+"""Nuclei: how they are found in a tile's haematoxylin, split where they touch, outlined, and cut by the border.
+
+`segment` is the stage that the rest of the pipeline calls. It finds nuclei by many levels of density (`levels`, which
+uses `run_lengths`, `objects` and `split`), or by the paper's constant threshold (`threshold`).
+"""

@@ -1,10 +1,10 @@
-"""Nuclei at the border of a tile."""
+"""Nuclei that the border of a tile cuts."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from app.pipeline.nuclei.measure import measure
+from app.pipeline.nuclei.measure import select_nuclei
 from app.pipeline.types import BoolArray, Int64Array, Nuclei
 
 WIDEST = 0.95
@@ -12,33 +12,19 @@ WIDEST = 0.95
 
 
 def drop_cut_nuclei(nuclei: Nuclei) -> Nuclei:
-    """Leave out the nuclei that the border cuts by more than half: what is left of them says little of their kind.
+    """Drop the nuclei that the border cuts by more than half: the rest of such a nucleus says little of its kind.
 
     Returns:
-        The others, in the same order; the same value where none is left out.
+        The nuclei that are kept, in the same order; the same value where all are.
     """
-    cut = cut_by_more_than_half(nuclei)
-    if not cut.any():
-        return nuclei
-    return select_nuclei(nuclei, ~cut)
-
-
-def select_nuclei(nuclei: Nuclei, kept: BoolArray) -> Nuclei:
-    """Some of the nuclei, in the same order.
-
-    Args:
-        nuclei: all of them.
-        kept: (N,) bool, which.
-    """
-    new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    return measure(new[nuclei.label_image])
+    return select_nuclei(nuclei, ~cut_by_more_than_half(nuclei))
 
 
 def cut_by_more_than_half(nuclei: Nuclei) -> BoolArray:
-    """Which nuclei lie for their larger part beyond the border, as far as what is left of them tells.
+    """Estimate which nuclei lie for their larger part beyond the border, from the part that is seen.
 
-    The centre of a symmetrical shape lies beyond the border where its widest line along the border is the one that the
-    border cuts; and that of a disc, where it is less deep than half that line. Both must hold.
+    If a shape is symmetrical and its centre lies beyond the border, its widest line parallel to the border is the one
+    at the border. If a disc's centre lies beyond the border, it is less deep than half that line. Both must hold.
 
     Returns:
         (N,) bool.
@@ -55,5 +41,5 @@ def cut_by_more_than_half(nuclei: Nuclei) -> BoolArray:
 
 
 def _is_mostly_beyond(lines: Int64Array) -> bool:
-    """Whether a nucleus with these numbers of pixels on each line, the border's first, has its centre beyond it."""
+    """Return whether a nucleus has its centre beyond the border, by its pixels on each line from the border inwards."""
     return bool(lines[0] >= WIDEST * lines.max() and len(lines) < lines[0] / 2)

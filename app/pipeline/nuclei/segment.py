@@ -1,4 +1,4 @@
-"""Stain → Nuclei, by the way that the bundle asks for (paper §III-B1)."""
+"""Stain → Nuclei, by the method that the bundle asks for (paper §III-B1)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from app.pipeline.presets import SegmentationParams, ThresholdParams
 from app.pipeline.types import Nuclei, Stain
 
 
-def segment(stains: Stain, params: SegmentationParams) -> Nuclei:
+def segment(stain: Stain, params: SegmentationParams) -> Nuclei:
     """Find the nuclei of an unmixed tile.
 
     Args:
-        stains: result of `unmix`.
-        params: of the paper's threshold, or of the levels of density.
+        stain: result of `unmix`.
+        params: numbers of the paper's threshold, or of the levels of density.
 
     Returns:
-        Nuclei in reading order of their topmost pixel; none for a degenerate tile.
+        Nuclei in reading order of their topmost pixel; none where two stains could not be distinguished.
     """
-    if stains.estimate is None:
-        return measure(np.zeros(stains.haematoxylin.shape, np.int32))
+    if stain.estimate is None:
+        return measure(np.zeros(stain.haematoxylin.shape, np.int32))
     if isinstance(params, ThresholdParams):
-        # Only a bundle that asks for it pays for the import of scipy.ndimage and scikit-image.
+        # scipy.ndimage and scikit-image are slow to import, and only this method needs them.
         from app.pipeline.nuclei.threshold import segment_by_threshold
 
-        return measure(segment_by_threshold(stains.haematoxylin, params))
-    return measure(segment_by_levels(stains.haematoxylin, stains.estimate.nuclear_density, params))
+        return measure(segment_by_threshold(stain.haematoxylin, params))
+    return segment_by_levels(stain.haematoxylin, stain.estimate.nuclear_density, params)

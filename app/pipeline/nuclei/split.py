@@ -1,4 +1,4 @@
-"""Objects cut at their waists, all those of a tile in one picture."""
+"""Touching nuclei: objects are split at their waists, all objects of a tile in one picture."""
 
 from __future__ import annotations
 
@@ -7,101 +7,111 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from app.pipeline.nuclei.objects import Outlined
-from app.pipeline.nuclei.runs import Runs, ranges
+from app.pipeline.nuclei.objects import Objects
+from app.pipeline.nuclei.run_lengths import RunLengths, ranges
 from app.pipeline.presets import LevelParams
 from app.pipeline.types import Float32Array, Int32Array, Int64Array, UInt8Array
 
 DEPTH_SIGMA = 1.0
-"""px; smooths the depth of an object before its peaks are sought."""
+"""Sigma in px of the Gaussian that smooths the depth of an object before its peaks are sought."""
 MOSAIC_PX = 2048
-"""Width, about, of the picture that objects are put into."""
-DEPTHS = 4096
-"""Steps of depth, to the px, that are told apart where a pixel seeks its highest neighbour."""
+"""About how wide the picture is that objects are put into, px."""
+DEPTH_STEPS = 4096
+"""Steps of depth per px that are distinguished where a pixel seeks its deepest neighbour."""
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (0, 0))
-"""Rows and columns; a pixel itself is the last."""
+"""Offsets in rows and columns; the last one is the pixel itself."""
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
-def divide(objects: Outlined, width: int, params: LevelParams) -> tuple[Outlined, Int64Array]:
-    """Cut objects at their waists, between peaks of their depth.
+def split_at_waists(objects: Objects, width: int, params: LevelParams) -> tuple[Objects, Int64Array]:
+    """Split objects between the peaks of their depth, which is the distance of a pixel from the object's edge.
 
     Args:
-        objects: N of a tile.
-        width: of the tile, px.
-        params: distance of peaks.
+        objects: N objects of a tile.
+        width: width of the tile, px.
+        params: least depth and distance of peaks.
 
     Returns:
-        The parts, and the (M,) int64 object that each is of. An object that has one peak has one part: itself.
+        M pieces, and the (M,) int64 object that each belongs to. An object with one peak has one piece, which is all
+        of it; an object without a peak has none.
     """
     if len(objects) == 0:
         return objects, np.zeros(0, np.int64)
     mosaic, places = _mosaic(objects, width, params)
-    labels = parts_of(mosaic, params)
-    # OpenCV's morphology knows no 32-bit integers.
+    labels = basins(mosaic, params)
+    # OpenCV's morphology does not work on 32-bit integers.
     as_float = labels.astype(np.float32)
-    borders = cv2.erode(as_float, CROSS) != cv2.dilate(as_float, CROSS)
+    is_border = cv2.erode(as_float, CROSS) != cv2.dilate(as_float, CROSS)
     # From here on pixels are those of the objects, run by run, with their places in the tile.
-    labels, borders = labels.ravel()[places], borders.ravel()[places]
-    in_tile = objects.runs.places()
-    of_object = np.repeat(objects.owners, objects.runs.lengths)
-    first = np.zeros(labels.size, bool)
-    first[np.cumsum(objects.runs.lengths) - objects.runs.lengths] = True
-    first[1:] |= labels[1:] != labels[:-1]
-    first = np.flatnonzero(first)
-    lengths = np.diff(first, append=labels.size)
-    kept = labels[first] > 0
-    first, lengths = first[kept], lengths[kept]
-    first, lengths = (values[np.argsort(labels[first], kind="stable")] for values in (first, lengths))
+    labels, is_border = labels.ravel()[places], is_border.ravel()[places] & (labels.ravel()[places] > 0)
+    in_tile = objects.rle.places()
+    pieces = _runs_of_pieces(labels, in_tile, objects.rle)
+    owners = labels[pieces.starts].astype(np.int64) - 1
     parents = np.zeros(labels.max(initial=0), np.int64)
-    parents[labels[first] - 1] = of_object[first]
-    borders &= labels > 0
-    parts = Outlined(
-        runs=Runs(in_tile[first], in_tile[first] + lengths),
-        owners=labels[first].astype(np.int64) - 1,
-        border=in_tile[borders],
-        border_owners=labels[borders].astype(np.int64) - 1,
+    parents[owners] = np.repeat(objects.owners, objects.rle.lengths)[pieces.starts]
+    split = Objects(
+        rle=RunLengths(in_tile[pieces.starts], in_tile[pieces.starts] + pieces.lengths),
+        owners=owners,
+        border=in_tile[is_border],
+        border_owners=labels[is_border].astype(np.int64) - 1,
         holes=objects.holes[parents],
     )
-    return parts, parents
+    return split, parents
 
 
-def parts_of(mask: UInt8Array, params: LevelParams) -> Int32Array:
-    """Basins round the peaks of depth in a picture of objects that do not touch, as a flood from the peaks fills them.
+def _runs_of_pieces(labels: Int32Array, in_tile: Int64Array, rle: RunLengths) -> RunLengths:
+    """Return the runs of pieces, piece by piece, as ranges of the list of all objects' pixels.
+
+    Args:
+        labels: (P,) int32 piece of each pixel, 0 = none.
+        in_tile: (P,) int64 its place in the tile.
+        rle: runs of the objects, which follow one another in the list.
+    """
+    begins = np.zeros(labels.size, bool)
+    begins[np.cumsum(rle.lengths) - rle.lengths] = True
+    begins[1:] |= labels[1:] != labels[:-1]
+    starts = np.flatnonzero(begins)
+    runs = RunLengths(starts, np.append(starts[1:], labels.size))
+    runs = runs[labels[runs.starts] > 0]
+    return runs[np.argsort(labels[runs.starts], kind="stable")]
+
+
+def basins(mask: UInt8Array, params: LevelParams) -> Int32Array:
+    """Divide objects that do not touch into the basins of their peaks, as a flood that starts at the peaks would.
 
     Args:
         mask: (H, W) uint8, 0 or 1, 0 on the frame.
-        params: distance of peaks.
+        params: least depth and distance of peaks.
 
     Returns:
         (H, W) int32, 1…M; 0 = background, or an object without a peak.
     """
     depth = cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), DEPTH_SIGMA) * mask
-    peak = (depth > params.min_depth_px) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
-    n_peaks, peaks = cv2.connectedComponents(peak.astype(np.uint8))
+    is_peak = (depth > params.min_depth_px) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
+    n_peaks, peaks = cv2.connectedComponents(is_peak.astype(np.uint8))
     places = np.flatnonzero(mask.view(bool))
     number = np.zeros(mask.size, np.int32)
     number[places] = np.arange(places.size)
-    to = number[_highest_neighbours(depth, places)]
-    # Each round goes as far as all before it: a few are enough for the longest climb.
+    to = number[_deepest_neighbours(depth, places)]
+    # Each round climbs as far as all rounds before it together, so a few are enough for the longest climb.
     while not np.array_equal(further := to[to], to):
         to = further
-    # Basins of the peaks bear their numbers; those of lower tops come after them.
+    # The basins of peaks have the peaks' numbers; those of lower tops come after them.
     basin_of_top = peaks.ravel()[places]
     lower = np.flatnonzero((to == np.arange(to.size)) & (basin_of_top == 0))
     basin_of_top[lower] = np.arange(n_peaks, n_peaks + lower.size)
-    basins = np.zeros(mask.shape, np.int32)
-    basins.ravel()[places] = basin_of_top[to]
+    of_top = np.zeros(mask.shape, np.int32)
+    of_top.ravel()[places] = basin_of_top[to]
     labels = np.zeros(mask.shape, np.int32)
-    labels.ravel()[places] = _peak_of_basins(basins, depth, places, n_peaks, n_peaks + lower.size)[basin_of_top[to]]
+    labels.ravel()[places] = _peak_of_basins(of_top, depth, places, n_peaks, n_peaks + lower.size)[basin_of_top[to]]
     return labels
 
 
-def _highest_neighbours(depth: Float32Array, places: Int64Array) -> Int64Array:
-    """The highest neighbour of each of `places`, or itself where none is higher."""
+def _deepest_neighbours(depth: Float32Array, places: Int64Array) -> Int64Array:
+    """Return the deepest neighbour of each pixel in `places`, or the pixel itself where none is deeper."""
     height, width = depth.shape
-    # One number that orders by depth and then names the neighbour; of equal depths a pixel's own is taken.
-    key = (depth * DEPTHS).astype(np.int32) * len(NEIGHBOURS)
+    # One number orders by depth first and then says which neighbour it is; the pixel itself wins among equal depths.
+    key = (depth * DEPTH_STEPS).astype(np.int32) * len(NEIGHBOURS)
     best = key + len(NEIGHBOURS) - 1
     inner = best[1:-1, 1:-1]
     for i, (dy, dx) in enumerate(NEIGHBOURS[:-1]):
@@ -111,9 +121,19 @@ def _highest_neighbours(depth: Float32Array, places: Int64Array) -> Int64Array:
 
 
 def _peak_of_basins(basins: Int32Array, depth: Float32Array, places: Int64Array, n_peaks: int, n: int) -> Int32Array:
-    """(n,) int32, the peak whose flood comes first into each basin: over the highest saddles (Meyer 1994).
+    """Return for each basin the peak whose flood reaches it first, over the highest saddles (Meyer 1994).
 
-    That is a minimum spanning forest rooted in the peaks; basins 1…n_peaks - 1 are theirs, 0 is the background.
+    These floods are a minimum spanning forest whose roots are the peaks.
+
+    Args:
+        basins: (H, W) int32; 0 is the background, 1…n_peaks − 1 are the basins of peaks.
+        depth: (H, W) float32.
+        places: (P,) int64 places of the pixels in any basin.
+        n_peaks: number of peaks, and the background.
+        n: number of basins, and the background.
+
+    Returns:
+        (n,) int32, 0 for a basin that no flood reaches.
     """
     flat, height = basins.ravel(), depth.ravel()
     here = flat[places]
@@ -126,7 +146,7 @@ def _peak_of_basins(basins: Int32Array, depth: Float32Array, places: Int64Array,
     order = np.argsort(-np.concatenate(saddles), kind="stable")
     pair, first = np.unique((np.concatenate(pairs) @ [n, 1])[order], return_index=True)
     peaks = np.arange(1, n_peaks)
-    # The background stands for the source of the flood; a weight of 0 would be no edge.
+    # The background is the source of every flood. All weights are below 0, since a weight of 0 would be no edge.
     rows, columns = np.concatenate([pair // n, np.zeros_like(peaks)]), np.concatenate([pair % n, peaks])
     weights = np.concatenate([-np.concatenate(saddles)[order][first] - 1, np.full(peaks.size, -1e9)])
     forest = minimum_spanning_tree(coo_array((weights, (rows, columns)), shape=(n, n))).tocoo()
@@ -138,16 +158,20 @@ def _peak_of_basins(basins: Int32Array, depth: Float32Array, places: Int64Array,
     return np.asarray(peak_of[component])
 
 
-def _mosaic(objects: Outlined, width: int, params: LevelParams) -> tuple[UInt8Array, Int64Array]:
-    """A picture with every object in a place of its own, and the place of each of their pixels in it, run by run."""
-    rows, columns = np.divmod(objects.runs.starts, width)
+def _mosaic(objects: Objects, width: int, params: LevelParams) -> tuple[UInt8Array, Int64Array]:
+    """Draw a picture with every object in a place of its own.
+
+    Returns:
+        The (H, W) uint8 picture, and the (P,) int64 place in it of each pixel of the objects, run by run.
+    """
+    rows, columns = np.divmod(objects.rle.starts, width)
     first = np.flatnonzero(np.diff(objects.owners, prepend=-1))
     top, left = rows[first], np.minimum.reduceat(columns, first)
     bottom = np.maximum.reduceat(rows, first) + 1
-    right = np.maximum.reduceat(columns + objects.runs.lengths, first)
-    # As far as one object's depth is smoothed into another's place, or peaks are sought.
+    right = np.maximum.reduceat(columns + objects.rle.lengths, first)
+    # Neither smoothing nor the search for peaks may reach from one object to the next.
     gap = max(params.peak_distance_px, int(np.ceil(4 * DEPTH_SIGMA)))
-    # On shelves: the tallest first, so that those on a shelf are of about one height.
+    # Objects stand on shelves, the tallest first, so that those on one shelf have about the same height.
     order = np.argsort(top - bottom, kind="stable")
     widths = (right - left + gap)[order]
     before = np.cumsum(widths) - widths
@@ -158,13 +182,13 @@ def _mosaic(objects: Outlined, width: int, params: LevelParams) -> tuple[UInt8Ar
     y[order] = (gap + np.cumsum(heights) - heights)[shelf]
     shape = (gap + int(heights.sum()), int((x + right - left).max()) + gap)
     starts = (rows + (y - top)[objects.owners]) * shape[1] + columns + (x - left)[objects.owners]
-    places = ranges(starts, starts + objects.runs.lengths)
+    places = ranges(starts, starts + objects.rle.lengths)
     mosaic = np.zeros(shape, np.uint8)
     mosaic.ravel()[places] = 1
     return mosaic, places
 
 
 def disc(radius: int) -> UInt8Array:
-    """Structuring element of a radius in px; OpenCV's own ellipse is not the same on its side."""
+    """Return a round structuring element of a radius in px; OpenCV's ellipse changes when it is turned by 90°."""
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     return np.asarray(x**2 + y**2 <= (radius + 0.5) ** 2, dtype=np.uint8)

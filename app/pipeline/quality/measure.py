@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.pipeline.nuclei.levels import fill_holes
+from app.pipeline.nuclei.run_lengths import fill_holes
 from app.pipeline.presets import StainParams
 from app.pipeline.stain.macenko import macenko
 from app.pipeline.stain.normalise import rgb_to_lab

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.pipeline.geometry import rescale
-from app.pipeline.nuclei.levels import PART, clean, grow, rank, score, segment_by_levels, select
-from app.pipeline.nuclei.objects import Measures
+from app.pipeline.nuclei.levels import PIECE, clean, grow, rank, score, segment_by_levels, select
+from app.pipeline.nuclei.objects import ObjectMeasures
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.optical_density import density_image, optical_density
@@ -25,7 +25,7 @@ def haematoxylin(density):
 
 
 def labels_of(density):
-    return segment_by_levels(haematoxylin(density), NUCLEAR_DENSITY, DEFAULT)
+    return segment_by_levels(haematoxylin(density), NUCLEAR_DENSITY, DEFAULT).label_image
 
 
 def count(pixels):
@@ -41,7 +41,7 @@ def test_pale_and_dark_nuclei_are_found_in_one_tile():
     assert labels[50, 140] == 2
 
 
-def test_touching_nuclei_are_parted_at_their_waist():
+def test_touching_nuclei_are_split_at_their_waist():
     shape = (100, 160)
     labels = labels_of(10 + 80.0 * discs(shape, [(60, 50), (89, 50)], 15))
     assert labels.max() == 2
@@ -80,7 +80,7 @@ def test_drawn_nuclei_are_found_where_they_were_drawn():
 
 
 def score_of(params=DEFAULT.score, area=500, solidity=1.0, edge=1.0, density=1.0):
-    one = Measures(*(np.array([value]) for value in (area, solidity, edge, density)))
+    one = ObjectMeasures(*(np.array([value]) for value in (area, solidity, edge, density)))
     return score(one, params).item()
 
 
@@ -103,18 +103,18 @@ def selected(*rows):
     return np.flatnonzero(select(scores.astype(float), parents, levels)).tolist()
 
 
-def test_object_gives_way_to_better_parts_and_not_to_worse():
-    assert selected((1, -1, 1), (2, 0, PART), (3, 0, PART)) == [1, 2]
-    assert selected((1, -1, 1), (4, 0, PART), (-5, 0, PART)) == [0]
-    # By way of a child that is itself divided.
-    assert selected((1, -1, 1), (-9, 0, 2), (2, 1, PART), (3, 1, PART)) == [2, 3]
-    # Of children and parts the better on average, and at equality what comes first: itself, children, parts.
-    assert selected((1, -1, 1), (2, 0, 2), (3, 0, PART)) == [2]
-    assert selected((1, -1, 1), (3, 0, 2), (3, 0, PART)) == [1]
-    assert selected((3, -1, 1), (3, 0, 2), (3, 0, PART)) == [0]
+def test_object_gives_way_to_better_pieces_and_not_to_worse():
+    assert selected((1, -1, 1), (2, 0, PIECE), (3, 0, PIECE)) == [1, 2]
+    assert selected((1, -1, 1), (4, 0, PIECE), (-5, 0, PIECE)) == [0]
+    # By way of a child that is itself split.
+    assert selected((1, -1, 1), (-9, 0, 2), (2, 1, PIECE), (3, 1, PIECE)) == [2, 3]
+    # Children or pieces, whichever are better on average; of equals the object comes first, then its children.
+    assert selected((1, -1, 1), (2, 0, 2), (3, 0, PIECE)) == [2]
+    assert selected((1, -1, 1), (3, 0, 2), (3, 0, PIECE)) == [1]
+    assert selected((3, -1, 1), (3, 0, 2), (3, 0, PIECE)) == [0]
 
 
-def test_what_cannot_be_a_nucleus_does_not_speak_for_those_beside_it():
+def test_object_that_cannot_be_a_nucleus_does_not_count_in_the_mean_of_its_siblings():
     assert selected((1, -1, 1), (-np.inf, 0, 2), (2, 0, 2)) == [2]
     assert selected((-np.inf, -1, 1), (-1, 0, 2)) == []
     assert selected((-0.5, -1, 1)) == []
@@ -172,8 +172,8 @@ def test_objects_measured_at_once_are_those_measured_one_by_one(real_tile):
     framed = np.pad(stains.haematoxylin, 9, constant_values=255)
     density = density_image(framed, DEFAULT.smoothing_px) / np.float32(stains.estimate.nuclear_density)
     tree = grow(density, DEFAULT)
-    ours = np.column_stack([tree.levels, *(getattr(tree.measures, n) for n in Measures.__slots__)])
-    ours = ours[(tree.levels != PART) & (tree.measures.area_px <= DEFAULT.max_area_px)]
+    ours = np.column_stack([tree.levels, *(getattr(tree.measures, n) for n in ObjectMeasures.__slots__)])
+    ours = ours[(tree.levels != PIECE) & (tree.measures.area_px <= DEFAULT.max_area_px)]
     expected = np.array(list(one_by_one(clean(rank(density, DEFAULT.levels), DEFAULT), density)))
     expected = expected[(expected[:, 1] >= DEFAULT.min_area_px) & (expected[:, 1] <= DEFAULT.max_area_px)]
     assert len(ours) > 300
@@ -189,16 +189,16 @@ def test_objects_measured_at_once_are_those_measured_one_by_one(real_tile):
 def test_parents_hold_their_objects(real_tile):
     framed = np.pad(unmix(real_tile[:300, :300], DEFAULT.stain).haematoxylin, 9, constant_values=255)
     tree = grow(density_image(framed, DEFAULT.smoothing_px) / np.float32(NUCLEAR_DENSITY), DEFAULT)
-    pixels = [set(tree.objects.runs[tree.objects.owners == i].places()) for i in range(len(tree.parents))]
-    assert (tree.levels == PART).sum() > 10
+    pixels = [set(tree.objects.rle[tree.objects.owners == i].places()) for i in range(len(tree.parents))]
+    assert (tree.levels == PIECE).sum() > 10
     for i, parent in enumerate(tree.parents):
         assert (parent < 0) == (tree.levels[i] == 1)
         if parent >= 0:
             assert parent < i
-            assert tree.levels[i] in (PART, tree.levels[parent] + 1)
+            assert tree.levels[i] in (PIECE, tree.levels[parent] + 1)
             assert pixels[i] <= pixels[parent]
-    for parent in set(tree.parents[tree.levels == PART]):
-        parts = [pixels[i] for i in np.flatnonzero((tree.levels == PART) & (tree.parents == parent))]
+    for parent in set(tree.parents[tree.levels == PIECE]):
+        parts = [pixels[i] for i in np.flatnonzero((tree.levels == PIECE) & (tree.parents == parent))]
         assert sum(map(len, parts)) == len(set().union(*parts))
 
 
@@ -214,7 +214,7 @@ def test_any_haematoxylin_gives_labels_without_gaps_in_reading_order(height, wid
     noise = np.random.default_rng(seed).random((height, width)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), blur)
     spread = (smooth - smooth.min()) / max(float(np.ptp(smooth)), 1e-6)
-    labels = segment_by_levels((spread * 255).astype(np.uint8), nuclear_density, DEFAULT)
+    labels = segment_by_levels((spread * 255).astype(np.uint8), nuclear_density, DEFAULT).label_image
     assert labels.shape == (height, width)
     assert labels.dtype == np.int32
     present, first = np.unique(labels[labels > 0], return_index=True)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,11 +9,11 @@ from shapely import Polygon, STRtree, contains_xy
 from skimage.measure import label
 
 from app.pipeline.nuclei.measure import measure
-from app.pipeline.nuclei.outlines import polygons
+from app.pipeline.nuclei.outlines import contours, polygons
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT, PRESETS
 from app.pipeline.stain.unmix import unmix
-from tests.drawing import disc, draw_tile, grid_of_centres
+from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
@@ -173,3 +174,34 @@ def check_segmented(nuclei):
     np.testing.assert_array_equal([polygon.area for polygon in found], nuclei.areas_px - 0.5)
     pairs = STRtree(found).query(found, predicate="overlaps")
     assert pairs.size == 0
+
+
+def polygon_area(outline):
+    """Signed by direction: positive is clockwise on the screen, where y points down."""
+    x, y = outline.astype(float).T
+    return 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+
+
+def test_contour_lies_on_its_nucleus_and_encloses_its_area():
+    stained = discs((120, 160), [(20, 20), (80, 60), (130, 100), (159, 30)], 15)
+    nuclei = measure(label(stained, connectivity=2).astype(np.int32))
+    outlines = contours(nuclei)
+    assert len(outlines) == len(nuclei) == 4
+    for i, outline in enumerate(outlines, start=1):
+        assert (nuclei.label_image[outline[:, 1], outline[:, 0]] == i).all()
+        # Vertices are pixel centres: the polygon lacks half the outline's length in area, less one pixel (Pick).
+        border = cv2.arcLength(outline.reshape(-1, 1, 2), closed=True)
+        area = abs(polygon_area(outline))
+        assert area < nuclei.areas_px[i - 1] <= area + border / 2 + 1
+        assert len(outline) >= 3
+
+
+def test_contours_run_clockwise_on_the_screen():
+    (outline,) = contours(measure(disc((60, 60), (30, 30), 15).astype(np.int32)))
+    assert polygon_area(outline) > 0
+
+
+def test_contour_of_one_pixel_is_one_point():
+    labels = np.zeros((3, 3), np.int32)
+    labels[1, 2] = 1
+    assert [outline.tolist() for outline in contours(measure(labels))] == [[[2, 1]]]

@@ -1,13 +1,10 @@
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.outlines import contours
 from app.pipeline.nuclei.segment import segment
-from app.pipeline.nuclei.threshold import compact, fill_holes, remove_small
 from app.pipeline.presets import PAPER
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import LabStatistics, Stain, StainEstimate
@@ -49,31 +46,11 @@ def test_object_of_200_px_stays_and_one_of_199_goes():
     assert len(nuclei_of(stained)) == 1
 
 
-def test_remove_small_counts_diagonal_neighbours_as_one_object():
-    diagonal = np.eye(10, dtype=bool)
-    assert remove_small(diagonal, 10).sum() == 10
-    assert remove_small(diagonal, 11).sum() == 0
-
-
 def test_hole_is_filled():
     ring = disc((60, 60), (30, 30), 15) & ~disc((60, 60), (30, 30), 6)
     nuclei = nuclei_of(ring)
     assert len(nuclei) == 1
     assert nuclei.label_image[30, 30] == 1
-
-
-def test_compaction_cuts_the_tail_and_keeps_the_disc():
-    shape = (60, 100)
-    body = disc(shape, (30, 30), 15)
-    with_tail = body | box(shape, 44, 29, 80, 31)
-    compacted = compact(with_tail, 3)
-    assert not compacted[:, 50:].any()
-    assert compacted[disc(shape, (30, 30), 13)].all()
-    assert compacted.sum() >= 0.97 * body.sum()
-
-
-def test_compaction_of_a_thin_line_leaves_nothing():
-    assert not compact(box((30, 60), 5, 10, 55, 14), 3).any()
 
 
 def test_opening_parts_two_discs_on_a_bridge_that_compaction_leaves():
@@ -139,50 +116,9 @@ def test_tile_without_nuclei_has_empty_arrays_of_the_right_shape():
     assert contours(nuclei) == []
 
 
-def test_measures_are_those_of_the_drawing():
-    labels = np.zeros((20, 30), np.int32)
-    labels[2:6, 10:20] = 1
-    labels[10:15, 0:3] = 2
-    nuclei = measure(labels)
-    assert nuclei.centroids.tolist() == [[14.5, 3.5], [1.0, 12.0]]
-    assert nuclei.bboxes.tolist() == [[10, 2, 20, 6], [0, 10, 3, 15]]
-    assert nuclei.areas_px.tolist() == [40, 15]
-
-
 def test_nuclei_come_in_reading_order():
     nuclei = nuclei_of(discs((100, 150), [(120, 20), (30, 50), (80, 80)], 12))
     assert nuclei.centroids.round().tolist() == [[120, 20], [30, 50], [80, 80]]
-
-
-def polygon_area(outline):
-    """Signed by direction: positive is clockwise on the screen, where y points down."""
-    x, y = outline.astype(float).T
-    return 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
-
-
-def test_contour_lies_on_its_nucleus_and_encloses_its_area():
-    stained = discs((120, 160), [(20, 20), (80, 60), (130, 100), (159, 30)], 15)
-    nuclei = nuclei_of(stained)
-    outlines = contours(nuclei)
-    assert len(outlines) == len(nuclei) == 4
-    for i, outline in enumerate(outlines, start=1):
-        assert (nuclei.label_image[outline[:, 1], outline[:, 0]] == i).all()
-        # Vertices are pixel centres: the polygon lacks half the outline's length in area, less one pixel (Pick).
-        border = cv2.arcLength(outline.reshape(-1, 1, 2), closed=True)
-        area = abs(polygon_area(outline))
-        assert area < nuclei.areas_px[i - 1] <= area + border / 2 + 1
-        assert len(outline) >= 3
-
-
-def test_contours_run_clockwise_on_the_screen():
-    (outline,) = contours(nuclei_of(disc((60, 60), (30, 30), 15)))
-    assert polygon_area(outline) > 0
-
-
-def test_contour_of_one_pixel_is_one_point():
-    labels = np.zeros((3, 3), np.int32)
-    labels[1, 2] = 1
-    assert [outline.tolist() for outline in contours(measure(labels))] == [[[2, 1]]]
 
 
 def test_drawn_nuclei_are_found_where_they_were_drawn():
@@ -201,15 +137,6 @@ def test_frame_round_a_tile_does_not_swallow_its_nuclei(shade):
     tile[:6], tile[-6:], tile[:, :6], tile[:, -6:] = shade, shade, shade, shade
     nuclei = segment(unmix(tile, PAPER.stain), PAPER)
     assert abs(len(nuclei) - len(centres)) <= 1
-
-
-@pytest.mark.parametrize(("hole_px", "filled"), [(1000, True), (1001, False)])
-def test_holes_are_filled_up_to_the_limit(hole_px, filled):
-    stained = np.ones((60, 60), bool)
-    stained[10:50, 10:35] = False
-    stained[9, 10] = hole_px == 1000
-    assert (~stained).sum() == hole_px
-    assert fill_holes(stained, 1000).all() == filled
 
 
 def check_nuclei(nuclei, shape):

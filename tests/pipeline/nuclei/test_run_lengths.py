@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from app.pipeline.nuclei.levels import fill_holes
-from app.pipeline.nuclei.runs import components_of, hull_areas, ranges, runs_of
+from app.pipeline.nuclei.run_lengths import connect, encode_ranks, fill_holes, hull_areas, ranges
 
 EIGHT, FOUR = np.ones((3, 3)), ndimage.generate_binary_structure(2, 1)
 
@@ -29,21 +28,21 @@ def test_ranges_by_hand():
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(ranks=pictures())
 def test_runs_hold_the_pixels_of_every_level(ranks):
-    runs = runs_of(ranks)
+    rle = encode_ranks(ranks)
     stack = np.zeros((4, *ranks.shape), bool)
-    stack.ravel()[runs.places()] = True
+    stack.ravel()[rle.places()] = True
     for level in range(1, 4):
         np.testing.assert_array_equal(stack[level], ranks >= level)
-    assert (runs.starts[1:] > runs.ends[:-1]).all()
+    assert (rle.starts[1:] > rle.ends[:-1]).all()
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(ranks=pictures(), diagonal=st.booleans())
 def test_components_are_those_of_each_level(ranks, diagonal):
-    runs = runs_of(ranks)
-    found = components_of(runs, ranks.shape[1], diagonal=diagonal)
+    rle = encode_ranks(ranks)
+    found = connect(rle, ranks.shape[1], diagonal=diagonal)
     ours = np.zeros((4, *ranks.shape), int)
-    ours.ravel()[runs.places()] = np.repeat(found.of_run + 1, runs.lengths)
+    ours.ravel()[rle.places()] = np.repeat(found.of_run + 1, rle.lengths)
     number = 0
     for level in range(1, 4):
         labels, n = ndimage.label(ranks >= level, EIGHT if diagonal else FOUR)
@@ -64,13 +63,13 @@ def test_components_are_those_of_each_level(ranks, diagonal):
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(ranks=pictures())
 def test_hulls_are_those_of_opencv(ranks):
-    runs = runs_of(ranks)
-    found = components_of(runs, ranks.shape[1], diagonal=True)
+    rle = encode_ranks(ranks)
+    found = connect(rle, ranks.shape[1], diagonal=True)
     order = np.argsort(found.of_run, kind="stable")
-    rows, columns = np.divmod(runs.starts[order] % ranks.size, ranks.shape[1])
-    areas = hull_areas(found.of_run[order], rows, columns, columns + runs.lengths[order], found.number)
+    rows, columns = np.divmod(rle.starts[order] % ranks.size, ranks.shape[1])
+    areas = hull_areas(found.of_run[order], rows, columns, columns + rle.lengths[order], found.number)
     for i in range(found.number):
-        y, x = np.divmod(runs[found.of_run == i].places() % ranks.size, ranks.shape[1])
+        y, x = np.divmod(rle[found.of_run == i].places() % ranks.size, ranks.shape[1])
         hull = cv2.convexHull(np.column_stack([x, y]).astype(np.int32))
         assert areas[i] == pytest.approx(cv2.contourArea(hull))
 
