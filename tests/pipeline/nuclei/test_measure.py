@@ -38,13 +38,11 @@ def test_tile_of_one_label_is_measured_row_by_row():
 
 def test_run_lengths_give_what_their_label_image_gives():
     labels = drawn()
-    # A frame of background ends every run at its row's end.
-    framed = [np.pad(labels == i, 1).astype(np.uint8) for i in range(1, 8)]
-    encoded = [encode_ranks(mask) for mask in framed]
-    starts = [rle.starts - 1 - (rle.starts // 92 - 1) * 2 - 92 for rle in encoded]
-    rle = RunLengths(
-        np.concatenate(starts), np.concatenate([s + e.lengths for s, e in zip(starts, encoded, strict=True)])
-    )
+    # A frame of background ends every run at its row's end; places are then moved from the framed tile to the tile.
+    encoded = [encode_ranks(np.pad(labels == i, 1).astype(np.uint8)) for i in range(1, 8)]
+    rows, columns = np.divmod(np.concatenate([rle.starts for rle in encoded]) % (62 * 92), 92)
+    starts = (rows - 1) * 90 + columns - 1
+    rle = RunLengths(starts, starts + np.concatenate([rle.lengths for rle in encoded]))
     owners = np.repeat(np.arange(7), [len(e) for e in encoded])
     check_same(measure_runs(rle, owners, labels.shape), measure(labels))
 
