@@ -1,24 +1,22 @@
-"""The FastAPI application."""
+"""The FastAPI application: its routes, its middleware, and what begins and ends with it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from itertools import chain
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.access.keyring import Keyring, KeysUnreadable
+from app.api import analyze, batches, bundles, health, pages
 from app.api.audit import AuditMiddleware
-from app.api.batches import batch_router
-from app.api.docs import docs, docs_files
-from app.api.document import install_document
 from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware, keep_uploads_in_memory
 from app.api.middleware import RequestMiddleware
-from app.api.page import files, page
+from app.api.openapi import install_document
 from app.api.problems import install_problem_handlers
-from app.api.routes import health, router
 from app.audit.log import AuditLog
 from app.jobs.batches import open_batches
 from app.observe.metrics import Metrics
@@ -26,16 +24,16 @@ from app.observe.requests import ObserveMiddleware, templates
 from app.service import Analyzer
 from app.settings import Settings
 
-DESCRIPTION = """Post a bone-marrow tile, get its cells, their clusters and proportions, and the tile's label.
+DESCRIPTION = """Post a bone-marrow tile, and get its cells, their clusters and proportions, and the tile's label.
 
 For Research Use Only. Not for use in diagnostic procedures."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application; its lifespan loads the bundles.
+    """Build the application. Its bundles are loaded when it starts.
 
     Args:
-        settings: limits, keys and where the bundles are.
+        settings: the limits, the file of keys, the folder of bundles, and more.
     """
     app = FastAPI(
         title="Marrowscope",
@@ -58,20 +56,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestMiddleware)
     install_problem_handlers(app)
     install_document(app)
-    app.include_router(health)
-    app.include_router(router)
-    app.include_router(batch_router)
-    app.include_router(page)
-    app.include_router(docs)
-    app.mount("/web", files)
-    app.mount("/docs/files", docs_files)
-    paths = templates([*health.routes, *router.routes, *batch_router.routes, *page.routes, *docs.routes, *app.routes])
+    routers = [module.router for module in (health, analyze, bundles, batches, pages)]
+    for router in routers:
+        app.include_router(router)
+    app.mount("/web", pages.page_files)
+    app.mount("/docs/files", pages.docs_files)
+    paths = templates([*chain.from_iterable(router.routes for router in routers), *app.routes])
     app.add_middleware(ObserveMiddleware, metrics=app.state.metrics, paths=paths)
     return app
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """What begins and ends with the application."""
+    """Return the context manager that starts and stops the application."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,14 +76,14 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         app.state.analyzer = analyzer
         if app.state.audit_log:
             await run_in_threadpool(app.state.audit_log.open)
-        with suppress(KeysUnreadable):  # It is in the log, and /readyz says it.
+        with suppress(KeysUnreadable):  # The log has the reason, and /readyz answers with it.
             app.state.keyring.check()
-        app.state.batches = batches = await run_in_threadpool(open_batches, settings)
-        if batches:
-            batches.start()
+        app.state.batches = queue = await run_in_threadpool(open_batches, settings)
+        if queue:
+            queue.start()
         yield
-        if batches:
-            await run_in_threadpool(batches.close)
+        if queue:
+            await run_in_threadpool(queue.close)
         analyzer.close()
 
     return lifespan

@@ -1,4 +1,4 @@
-"""`python -m app.openapi [--check]`: write openapi.json, or fail when it is not what the service serves."""
+"""`python -m app.openapi [--check]` writes openapi.json, or checks that it is what the service serves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PATH = Path(__file__).parents[1] / "openapi.json"
 
 
 def document() -> str:
-    """What the service serves under /openapi.json, indented for reading."""
+    """Return the document that the service serves as /openapi.json, indented for reading."""
     return json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the file, or with --check compare it; 0 is success."""
+    """Write the file, or with --check compare it. Returns the exit status, 0 for success."""
     if "--check" not in arguments:
         PATH.write_text(document(), encoding="utf-8")
         return 0

@@ -1,4 +1,4 @@
-"""The analysis as a service: bundles, workers, a bounded queue, a time limit. Knows no HTTP."""
+"""The analysis as a service: loaded bundles, worker threads, a bounded queue and a time limit. It knows no HTTP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,19 +27,19 @@ BUSY = "Every worker is busy and the queue is full; try again shortly."
 
 
 class ServiceError(Exception):
-    """Base of what the service refuses; its text is safe to show to a client."""
+    """Base of the errors that the service raises on purpose; a client may see their text."""
 
 
 class Busy(ServiceError):
-    """Every worker is taken and the queue is full."""
+    """Every worker is busy and the queue is full."""
 
 
 class Stopping(Busy):
-    """The service ends before the answer is there."""
+    """The service stops before the answer is complete."""
 
 
 class NotReady(ServiceError):
-    """The bundle was found, and cannot be served."""
+    """The bundle exists and cannot be served."""
 
 
 class UnknownBundle(ServiceError):
@@ -48,24 +47,15 @@ class UnknownBundle(ServiceError):
 
 
 class TookTooLong(ServiceError):
-    """The time limit passed before the answer was there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """An analysis, the bundle that gave it, and (K, n, 32, 32, 3) prototypes when they were asked for."""
-
-    analysis: Analysis
-    bundle: Bundle
-    prototypes: list[UInt8Array]
+    """The time limit passed before the answer was complete."""
 
 
 class Analyzer:
     """Runs the pipeline on worker threads.
 
     Args:
-        settings: limits and where the bundles are.
-        metrics: what is told of the work.
+        settings: the limits, and the folder of the bundles.
+        metrics: counts tiles, stages, busy workers and the queue.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -75,10 +65,10 @@ class Analyzer:
         metrics.places.set(settings.queue)
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
         self._workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="analyse")
-        self._under_way: set[Future[Any]] = set()
+        self._unfinished: set[Future[Any]] = set()
 
     def load(self) -> None:
-        """Load every bundle of the directory; one that is invalid is kept with its reason."""
+        """Load every bundle of the folder. An invalid bundle is kept with its reason, and cannot be served."""
         for manifest in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
             directory = manifest.parent
             try:
@@ -90,15 +80,15 @@ class Analyzer:
                 log.error("bundle %s cannot be served: %s", directory.name, error)
 
     def close(self) -> None:
-        """Give the worker threads back; work that has not begun is dropped."""
+        """Stop the worker threads; calls that still wait are dropped."""
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def bundle(self, name: str | None = None) -> Bundle:
-        """The named bundle, or the default one.
+        """Return the named bundle, or the default one.
 
         Raises:
             UnknownBundle: there is no such bundle.
-            NotReady: it cannot be served; the text says why.
+            NotReady: the bundle cannot be served; the text says why.
         """
         wanted = self._settings.bundle if name is None else name
         found = self._bundles.get(wanted)
@@ -111,11 +101,11 @@ class Analyzer:
         raise UnknownBundle(f"There is no bundle of that name; the bundles are: {', '.join(self.bundles()) or 'none'}.")
 
     def bundles(self) -> dict[str, Bundle]:
-        """Every bundle that can be served, by name."""
+        """Return every bundle that can be served, by name."""
         return {name: bundle for name, bundle in self._bundles.items() if isinstance(bundle, Bundle)}
 
     def is_default(self, name: str) -> bool:
-        """Whether this bundle answers when a request names none."""
+        """Return whether this bundle answers when a request names none."""
         return name == self._settings.bundle
 
     async def analyse(
@@ -123,51 +113,53 @@ class Analyzer:
         data: bytes,
         bundle_name: str | None,
         mpp: float | None,
-        n_prototypes: int,
         precision: Precision,
-        render: Callable[[Result], T],
+        answer: Callable[[Analysis, Bundle], T],
     ) -> T:
-        """Analyse one upload.
+        """Analyse one upload on a worker thread, and return what `answer` makes of it.
 
         Args:
             data: the uploaded bytes.
-            bundle_name: None for the default one.
-            mpp: µm per pixel of the upload, if known.
-            n_prototypes: prototypes to draw for each cluster, 0 for none.
-            precision: of Q.
-            render: makes the answer, on the worker and within the time limit: a picture of a large tile takes a second.
+            bundle_name: name of the bundle; None for the default one.
+            mpp: µm per pixel of the upload; None where it is not known.
+            precision: precision of Q.
+            answer: makes the answer of the analysis and its bundle. It runs on the worker, too, and within the time
+                limit, because the picture of a large tile takes a second.
 
         Raises:
-            ServiceError, PipelineError: one of their subclasses.
+            ServiceError: the bundle cannot be used, the queue is full, or the time limit passed.
+            PipelineError: the upload cannot be analysed.
         """
         bundle = self.bundle(bundle_name)
 
-        def work() -> T:
+        def answered() -> T:
             analysis = analyse(data, bundle, max_pixels=self._settings.max_pixels, mpp=mpp, precision=precision)
             self._metrics.analysed(bundle, analysis)
-            return render(Result(analysis, bundle, embedded_prototypes(bundle, n_prototypes)))
+            return answer(analysis, bundle)
 
-        return await self._run(work)
+        return await self._on_worker(answered)
 
     async def prototypes(self, cluster: int, n: int, seed: int, bundle_name: str | None) -> UInt8Array:
-        """Prototypes of one cluster, (n, 32, 32, 3) uint8; raises as `analyse` does."""
+        """Return generated cells of one cluster, (n, 32, 32, 3) uint8; raises as `analyse` does."""
         bundle = self.bundle(bundle_name)
-        return await self._run(partial(_draw, bundle, cluster, n, seed))
+        return await self._on_worker(partial(prototypes, bundle.backend, cluster, n, seed, **_sizes(bundle)))
 
     async def prototype_grid(self, rows: int, seed: int, bundle_name: str | None) -> UInt8Array:
-        """The paper's grid, (rows, K, 32, 32, 3) uint8; raises as `analyse` does."""
+        """Return the paper's grid of generated cells, (rows, K, 32, 32, 3) uint8; raises as `analyse` does."""
         bundle = self.bundle(bundle_name)
-        sizes = {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}
-        return await self._run(partial(prototype_grid, bundle.backend, rows, seed, **sizes))
+        return await self._on_worker(partial(prototype_grid, bundle.backend, rows, seed, **_sizes(bundle)))
 
     async def sample(self, bundle_name: str) -> bytes:
-        """The sample tile of a bundle; raises as `bundle` and `_run` do, and NotReady where the file has changed.
+        """Return the sample tile of a bundle, the bytes of a PNG.
 
-        It is read anew each time, long after the bundle was verified.
+        The file is read each time, long after the bundle was verified, so its checksum is compared again.
+
+        Raises:
+            ServiceError: as `analyse` does; NotReady also if the file has changed or cannot be read.
         """
         bundle = self.bundle(bundle_name)
         try:
-            data = await self._run((bundle.directory / SAMPLE).read_bytes)
+            data = await self._on_worker((bundle.directory / SAMPLE).read_bytes)
         except OSError as error:
             raise NotReady(f"The bundle's {SAMPLE} cannot be read.") from error
         if hashlib.sha256(data).hexdigest() != bundle.manifest.files[SAMPLE]:
@@ -176,47 +168,41 @@ class Analyzer:
 
     @property
     def is_full(self) -> bool:
-        """Whether every worker and every place of the queue is taken; asked on the event loop, where work comes in."""
-        return len(self._under_way) >= self._settings.workers + self._settings.queue
+        """Whether every worker and every place of the queue is taken. Only the event loop may ask."""
+        return len(self._unfinished) >= self._settings.workers + self._settings.queue
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        """Do blocking work on a worker, off the event loop."""
+    async def _on_worker(self, call: Callable[[], T]) -> T:
+        """Run a blocking call on a worker thread, and return its result."""
         if self.is_full:
             raise Busy(BUSY)
         self._metrics.waiting.inc()
         try:
-            future = self._workers.submit(self._begin, work)
-        except RuntimeError as error:  # the system gives no thread: too little memory, or too many processes
-            # The work waits all the same, for the next thread that can be started, and is then done for nobody.
+            future = self._workers.submit(self._counted, call)
+        except RuntimeError as error:  # The system starts no thread: it has too little memory or too many processes.
+            # The executor keeps the call, and runs it when a thread can be started again. Its result is dropped, since
+            # its client has had this answer.
             raise Busy("No worker can be started now; try again shortly.") from error
-        # A thread cannot be stopped: its place is free when it ends, not when its client is gone.
-        self._under_way.add(future)
-        future.add_done_callback(self._ended)
+        # A thread cannot be stopped. Its place is free when the call ends, not when the client leaves.
+        self._unfinished.add(future)
+        future.add_done_callback(self._finished)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
         except TimeoutError as error:
             raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
-        except asyncio.CancelledError as error:  # the server's, when it has to end: the client is told before it does
-            raise Stopping("The service is being stopped before the answer is there; try again shortly.") from error
+        except asyncio.CancelledError as error:  # The server stops, and the client gets this answer before it does.
+            raise Stopping("The service is stopping before the answer is complete; try again shortly.") from error
 
-    def _begin(self, work: Callable[[], T]) -> T:
+    def _counted(self, call: Callable[[], T]) -> T:
         self._metrics.waiting.dec()
         with self._metrics.busy.track_inprogress():
-            return work()
+            return call()
 
-    def _ended(self, future: Future[T]) -> None:
-        self._under_way.discard(future)
+    def _finished(self, future: Future[T]) -> None:
+        self._unfinished.discard(future)
         if future.cancelled():
             self._metrics.waiting.dec()
 
 
-def embedded_prototypes(bundle: Bundle, n: int) -> list[UInt8Array]:
-    """Those that an answer holds: (n, 32, 32, 3) uint8 for each cluster; none for n = 0."""
-    return [_draw(bundle, cluster, n, 0) for cluster in range(bundle.manifest.n_clusters if n else 0)]
-
-
-def _draw(bundle: Bundle, cluster: int, n: int, seed: int) -> UInt8Array:
-    manifest = bundle.manifest
-    return prototypes(
-        bundle.backend, cluster, n, seed, n_clusters=manifest.n_clusters, latent_size=manifest.latent_size
-    )
+def _sizes(bundle: Bundle) -> dict[str, int]:
+    """Return K and the length of z, which the generator's input is made of."""
+    return {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from app.answer.code_version import processor
+from app.answer.provenance import processor
 from bench import ROOT
 
 LIBRARIES = (

@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import marrowscope
-from app.answer.present import analysis_out, bundle_out
+from app.answer.present import Result, bundle_out
+from app.answer.schemas import AnalysisOut
 from app.client import MIN_PAUSE_S
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
-from app.service import Result
 from marrowscope import Client, ServiceProblem
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.served import unserved
@@ -31,7 +31,7 @@ def bundle(shipped_bundle):
 
 @pytest.fixture(scope="module")
 def answer(bundle):
-    return analysis_out(Result(analyse(TILE, bundle, max_pixels=10**6), bundle, []), "0" * 32)
+    return AnalysisOut.model_validate_json(Result(analyse(TILE, bundle, max_pixels=10**6), bundle, "0" * 32).json())
 
 
 @contextmanager

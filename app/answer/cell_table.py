@@ -1,45 +1,32 @@
-"""Cells → CSV (RFC 4180): one header, one row a cell."""
+"""The cells of a tile as a CSV table (RFC 4180): one header, then one row for each cell."""
 
 from __future__ import annotations
 
 import csv
 import io
 
-from app.answer.schemas import AnalysisOut, CellOut
+from app.answer.present import Result
 
 CELL_COLUMNS = ("tile_sha256", "id", "x", "y", "x0", "y0", "x1", "y1", "area_px", "touches_border")
 CLUSTER_COLUMNS = ("cluster", "cluster_name", "outlier")
 
 
-def cell_table(answer: AnalysisOut) -> bytes:
-    """Every cell, in the values and the order of the JSON answer; UTF-8.
+def cell_table(result: Result) -> bytes:
+    """Return the table in UTF-8, with the values and the order of the JSON answer.
 
-    Columns are the tile's checksum, so that tables of many tiles can be joined; id, centroid, box and area in px of
-    the upload; whether the tile's border cuts the cell; its cluster, that one's name, whether the cell is an outlier
-    (which no cluster counts); and Q's probability of each cluster.
+    The columns are the tile's checksum, by which tables of many tiles can be joined; number, centroid, box and area
+    of the cell in px of the upload; whether the tile's border cuts it; its cluster, the cluster's name, whether the
+    cell is an outlier, which no cluster counts; and the probability of each cluster. A field without a value is empty.
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    probabilities = [f"probability_{cluster.cluster}" for cluster in answer.clusters]
-    writer.writerow([*CELL_COLUMNS, *CLUSTER_COLUMNS, *probabilities])
-    writer.writerows(_row(cell, answer) for cell in answer.cells)
+    cells, names = result.cells, [cluster.name for cluster in result.clusters]
+    writer.writerow([*CELL_COLUMNS, *CLUSTER_COLUMNS, *(f"probability_{k}" for k in range(len(names)))])
+    for i, cluster in enumerate(cells.clusters):
+        place = [*cells.centroids[i], *cells.bboxes[i], cells.areas_px[i], _yes(cells.touches_border[i])]
+        sorted_into = [cluster, names[cluster], _yes(cells.outliers[i]), *cells.probabilities[i]]
+        writer.writerow([result.tile.sha256, i, *place, *sorted_into])
     return buffer.getvalue().encode()
-
-
-def _row(cell: CellOut, answer: AnalysisOut) -> list[str | int | float | None]:
-    """Of `None` csv makes an empty field."""
-    return [
-        answer.tile.sha256,
-        cell.id,
-        *cell.centroid,
-        *cell.bbox,
-        cell.area_px,
-        _yes(cell.touches_border),
-        cell.cluster,
-        answer.clusters[cell.cluster].name,
-        _yes(cell.outlier),
-        *cell.probabilities,
-    ]
 
 
 def _yes(flag: bool) -> str:

@@ -1,4 +1,7 @@
-"""What an analysis can be answered as; the service and the shell give the same bytes."""
+"""The table of formats: every form in which an analysis can be answered.
+
+The service and the shell write an answer by this table, so that both give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from app.answer import present
 from app.answer.cell_table import cell_table
 from app.answer.geojson import geojson
 from app.answer.label_image import label_png
 from app.answer.overlay import overlay
-from app.answer.schemas import AnalysisOut
-from app.pipeline.run import Analysis
+from app.answer.present import Result, png
 
 FormatName = Literal["json", "geojson", "csv", "overlay", "labels", "tile"]
 PNG = "image/png"
@@ -23,21 +24,21 @@ class Format:
     """One form of the answer.
 
     Attributes:
-        media_type: of the response.
-        suffix: of a file, in place of the tile's.
-        write: the analysis, and the JSON answer made of it → bytes.
+        media_type: media type of the response.
+        suffix: ending of a file's name, in place of the tile's own.
+        write: writes a result as bytes in this form.
     """
 
     media_type: str
     suffix: str
-    write: Callable[[Analysis, AnalysisOut], bytes]
+    write: Callable[[Result], bytes]
 
 
 FORMATS: Mapping[FormatName, Format] = {
-    "json": Format("application/json", ".json", lambda _, answer: answer.model_dump_json().encode()),
-    "geojson": Format("application/geo+json", ".geojson", lambda analysis, answer: geojson(answer, analysis.cells)),
-    "csv": Format("text/csv", ".csv", lambda _, answer: cell_table(answer)),
-    "overlay": Format(PNG, ".overlay.png", lambda analysis, answer: overlay(answer, analysis.tile.pixels)),
-    "labels": Format(PNG, ".labels.png", lambda analysis, _: label_png(analysis.cells)),
-    "tile": Format(PNG, ".tile.png", lambda analysis, _: present.png(analysis.tile.pixels)),
+    "json": Format("application/json", ".json", Result.json),
+    "geojson": Format("application/geo+json", ".geojson", geojson),
+    "csv": Format("text/csv", ".csv", cell_table),
+    "overlay": Format(PNG, ".overlay.png", overlay),
+    "labels": Format(PNG, ".labels.png", label_png),
+    "tile": Format(PNG, ".tile.png", lambda result: png(result.analysis.tile.pixels)),
 }

@@ -1,4 +1,4 @@
-"""Cells → GeoJSON (RFC 7946) that QuPath 0.5 and later imports as detections.
+"""The cells of a tile as GeoJSON (RFC 7946), which QuPath 0.5 and later imports as detections.
 
 Coordinates are pixels of the upload, with the origin at the corner of the first pixel, as QuPath has it.
 """
@@ -11,55 +11,55 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.answer.palette import OUTLIER, cluster_color
-from app.answer.schemas import AnalysisOut
-from app.pipeline.geometry import Cells
+from app.answer.present import Result
+from app.answer.schemas import NOTICE
 from app.pipeline.types import Float64Array
 
 DECIMALS = 3
 
 Outline = list[list[list[float]]]
-"""Rings of points x, y."""
+"""Closed rings of points x, y."""
 
 
-def geojson(answer: AnalysisOut, cells: Cells) -> bytes:
-    """A FeatureCollection with one feature a cell.
+def geojson(result: Result) -> bytes:
+    """Return a FeatureCollection with one feature for each cell.
 
-    The classification is the cluster's name or `Cluster k`; that of an outlier is `Outlier`, so that a count by
-    classification gives the counts of the JSON answer. A feature's id is always the same for one tile and bundle.
-    Members of the collection beside `features`, which QuPath passes over, say where it comes from.
-
-    Args:
-        answer: the JSON answer.
-        cells: those of the answer.
+    A cell's classification is the name of its cluster, or `Cluster k`; that of an outlier is `Outlier`, so that a count
+    by classification gives the counts of the JSON answer. A cell has the same id each time the same bundle analyses the
+    same tile. The collection also says where it comes from, in members that QuPath ignores.
     """
-    about = answer.model_dump(mode="json", include={"notice", "tile", "label", "bundle"})
-    collection = {"type": "FeatureCollection", **about, "features": _features(answer, cells)}
-    # Whatever is not ASCII is escaped, since not every reader takes the file for UTF-8.
+    about = {
+        "notice": NOTICE,
+        "tile": result.tile.model_dump(mode="json"),
+        "label": result.label.model_dump(mode="json"),
+        "bundle": result.bundle_used.model_dump(mode="json"),
+    }
+    collection = {"type": "FeatureCollection", **about, "features": _features(result)}
+    # Whatever is not ASCII is escaped, because some readers do not take the file for UTF-8.
     return json.dumps(collection, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _features(answer: AnalysisOut, cells: Cells) -> list[dict[str, Any]]:
-    tile, bundle = answer.tile, answer.bundle
-    # A nucleus of another scale, bundle or precision is another object.
-    source = f"{tile.sha256}/{bundle.sha256}/{tile.mpp}/{bundle.precision}"
-    names = [cluster.name for cluster in answer.clusters]
+def _features(result: Result) -> list[dict[str, Any]]:
+    tile, cells, names = result.tile, result.cells, [cluster.name for cluster in result.clusters]
+    # At another scale, or with another bundle or precision, a nucleus is another object.
+    source = f"{tile.sha256}/{result.bundle_used.sha256}/{tile.mpp}/{result.bundle_used.precision}"
     return [
         detection(
             source,
-            cell.id,
+            i,
             [_points(ring) for ring in polygon],
-            classification(cell.cluster, cell.outlier, names),
+            classification(cells.clusters[i], cells.outliers[i], names),
             measurements(
-                cell.id,
-                cell.cluster,
-                cell.probabilities,
-                area_px=cell.area_px,
+                i,
+                cells.clusters[i],
+                cells.probabilities[i],
+                area_px=cells.areas_px[i],
                 mpp=tile.mpp,
-                outlier=cell.outlier,
-                touches_border=cell.touches_border,
+                outlier=cells.outliers[i],
+                touches_border=cells.touches_border[i],
             ),
         )
-        for cell, polygon in zip(answer.cells, cells.polygons, strict=True)
+        for i, polygon in enumerate(result.analysis.cells.polygons)
     ]
 
 
@@ -71,12 +71,12 @@ def _points(ring: Float64Array) -> list[list[float]]:
 def detection(
     source: str, cell: int, outline: Outline, classified: dict[str, Any], measured: dict[str, float]
 ) -> dict[str, Any]:
-    """One cell as QuPath has them.
+    """Return one cell as a detection of QuPath's.
 
     Args:
-        source: what the cell was found in, and by what; another source's cells have other ids.
-        cell: its number in there.
-        outline: closed rings of x, y: the outer one, then those of holes.
+        source: what the cell was found in, and by what: cells of different sources have different ids.
+        cell: number of the cell in its source.
+        outline: closed rings of x, y in px: the outer one, then those of holes.
         classified: see `classification`.
         measured: see `measurements`.
     """
@@ -94,12 +94,12 @@ def detection(
 
 
 def classification(cluster: int, outlier: bool, names: Sequence[str | None]) -> dict[str, Any]:
-    """Name and colour.
+    """Return the classification of a cell: a name and an RGB colour, 0–255.
 
     Args:
-        cluster: the most probable one.
-        outlier: whether it is not counted there.
-        names: of all clusters; None for those without one.
+        cluster: the cell's most probable cluster.
+        outlier: whether no cluster counts the cell.
+        names: the names of all clusters; None for a cluster without a name.
     """
     if outlier:
         return {"name": "Outlier", "color": list(OUTLIER)}
@@ -116,16 +116,16 @@ def measurements(
     outlier: bool,
     touches_border: bool,
 ) -> dict[str, float]:
-    """Numbers, which is all that QuPath's measurements can be.
+    """Return the measurements of a cell, by name; QuPath takes numbers only.
 
     Args:
-        cell: its number.
-        cluster: the most probable one.
-        probabilities: of each cluster.
-        area_px: of the nucleus, px.
-        mpp: µm per px; None: not known, and there is no area in µm².
-        outlier: whether it is not counted in its cluster.
-        touches_border: whether the border cuts it, or may do so.
+        cell: number of the cell.
+        cluster: its most probable cluster.
+        probabilities: the probability of each cluster, 0–1.
+        area_px: area of the nucleus, px.
+        mpp: µm per px; None where it is not known, and then there is no area in µm².
+        outlier: whether no cluster counts the cell.
+        touches_border: whether the border cuts the nucleus, or may do so.
     """
     area: dict[str, float] = {"Nucleus area px": area_px}
     if mpp is not None:

@@ -1,4 +1,4 @@
-"""Cells → 16-bit label picture."""
+"""The label image of a tile as a 16-bit PNG."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import io
 import numpy as np
 from PIL import Image
 
+from app.answer.present import Result
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.geometry import Cells
 
 MAX_CELLS = 2**16 - 1
 
 
-def label_png(cells: Cells) -> bytes:
-    """A grey PNG of the upload's size: 0 is background, i + 1 is cell i of the JSON answer; see `Cells.label_image`.
+def label_png(result: Result) -> bytes:
+    """Return a grey PNG of the upload's size: 0 is background, i + 1 is cell i of the JSON answer.
+
+    `Cells.label_image` says which pixels a cell has where the upload is not at the bundle's scale.
 
     Raises:
-        InvalidParameter: there are more cells than 16 bits can tell apart.
+        InvalidParameter: there are more cells than 16 bits can number.
     """
+    cells = result.analysis.cells
     if len(cells) > MAX_CELLS:
         raise InvalidParameter(f"format labels has room for {MAX_CELLS} cells, found {len(cells)}; ask for geojson.")
     buffer = io.BytesIO()

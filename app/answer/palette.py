@@ -1,4 +1,4 @@
-"""A colour for each cluster: the same in the answer, on the page, in QuPath and in pictures."""
+"""The colour of each cluster, which is the same in the answer, on the page, in QuPath and in pictures."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _CLUSTERS: tuple[Color, ...] = (
     (204, 121, 167),  # reddish purple
     (0, 0, 0),  # black
 )
-"""Okabe and Ito's, which the colour-blind can tell apart; those that stand out from H&E come first."""
+"""Okabe and Ito's colours, which the colour-blind can tell apart. The colours that stand out from H&E come first."""
 
 OUTLIER: Color = (153, 153, 153)
-"""Of cells that no cluster counts."""
+"""The colour of cells that no cluster counts."""
 
 
 def cluster_color(cluster: int) -> Color:
-    """RGB, 0–255; from the ninth cluster on, colours come again."""
+    """Return an RGB colour, 0–255. From the ninth cluster on, the colours repeat."""
     return _CLUSTERS[cluster % len(_CLUSTERS)]
 
 
 def hex_color(color: Color) -> str:
-    """#rrggbb."""
+    """Return a colour as #rrggbb."""
     return "#{:02x}{:02x}{:02x}".format(*color)

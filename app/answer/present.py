@@ -1,19 +1,21 @@
-"""Values of the pipeline → the JSON of the contract."""
+"""Values of the pipeline → the values of the answer, each made when a format asks for it, and once."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydantic_core import to_json
 
-from app.answer.code_version import code_version
 from app.answer.palette import cluster_color, hex_color
-from app.answer.provenance import result_sha256
+from app.answer.provenance import Record, code_version, environment, result_sha256
 from app.answer.schemas import (
     NOTICE,
     AnalysisOut,
@@ -22,7 +24,6 @@ from app.answer.schemas import (
     BundleUsed,
     CellOut,
     ClusterOut,
-    FlagOut,
     GroupOut,
     LabelOut,
     OutliersOut,
@@ -39,111 +40,217 @@ from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import ImageLevel, Manifest
 from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
-from app.pipeline.quality.assess import Flag, Quality
-from app.pipeline.types import UInt8Array
-from app.service import Result
+from app.pipeline.prototypes import prototypes
+from app.pipeline.run import Analysis
+from app.pipeline.types import Float64Array, UInt8Array
 
 ROUNDING = 1e-6
 PNG_LEVEL = 3
-"""Of compression: 6, Pillow's own, takes more than twice as long for 6% fewer bytes."""
+"""Compression level of PNG: Pillow's own, 6, takes more than twice as long for 6% fewer bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellColumns:
+    """The values of a tile's cells as every format shows them: value i of each list belongs to cell i.
+
+    Attributes:
+        centroids: x and y, px of the upload.
+        bboxes: x0, y0, x1, y1, px of the upload; x1 and y1 are exclusive.
+        areas_px: areas of the nuclei, px of the upload, at least 1.
+        touches_border: whether the tile's border cuts the nucleus, or may do so.
+        clusters: the most probable cluster, 0 … K − 1.
+        probabilities: K probabilities that Q gives the cell.
+        outliers: whether no cluster counts the cell.
+    """
+
+    centroids: list[list[float]]
+    bboxes: list[list[int]]
+    areas_px: list[int]
+    touches_border: list[bool]
+    clusters: list[int]
+    probabilities: list[list[float]]
+    outliers: list[bool]
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.areas_px)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One analysis on its way out. Every format is written from it, and asks only for what it shows.
+
+    A table of cells needs no outlines, and a picture needs no JSON: each part is made when it is first asked for.
+
+    Attributes:
+        analysis: what the pipeline found in the tile.
+        bundle: the bundle that found it.
+        request_id: id of the request that is answered, 32 hexadecimal digits.
+        n_prototypes: how many prototypes of each cluster the JSON answer holds, 0–16.
+    """
+
+    analysis: Analysis
+    bundle: Bundle
+    request_id: str
+    n_prototypes: int = 0
+
+    @cached_property
+    def tile(self) -> TileOut:
+        """The upload."""
+        tile = self.analysis.tile
+        return TileOut(
+            width=tile.width, height=tile.height, mpp=tile.mpp, sha256=tile.sha256, cut_nuclei=self.analysis.n_cut
+        )
+
+    @cached_property
+    def quality(self) -> QualityOut:
+        """What was measured on the tile, and its flags."""
+        return QualityOut.model_validate(self.analysis.quality)
+
+    @cached_property
+    def cells(self) -> CellColumns:
+        """The cells, without their outlines."""
+        cells, proportions = self.analysis.cells, self.analysis.proportions
+        # A box is widened to whole pixels, but not because its own scaling was rounded.
+        low = np.floor(cells.bboxes[:, :2] + ROUNDING)
+        high = np.ceil(cells.bboxes[:, 2:] - ROUNDING)
+        return CellColumns(
+            centroids=cells.centroids.round(2).tolist(),
+            bboxes=np.hstack([low, high]).astype(int).tolist(),
+            areas_px=np.maximum(np.rint(cells.areas_px), 1).astype(int).tolist(),
+            touches_border=cells.touches_border.tolist(),
+            clusters=proportions.clusters.tolist(),
+            probabilities=cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist(),
+            outliers=proportions.outlier.tolist(),
+        )
+
+    @cached_property
+    def contours(self) -> list[Float64Array]:
+        """The outline of each cell: (V, 2) float64 x, y in px of the upload, to one decimal."""
+        return [contour.round(1) for contour in self.analysis.cells.contours]
+
+    @cached_property
+    def outliers(self) -> OutliersOut:
+        """How many of the cells no cluster counts."""
+        return outliers_out(self.analysis.proportions)
+
+    @cached_property
+    def clusters(self) -> list[ClusterOut]:
+        """Each cluster's share of the tile, with its prototypes where they were asked for."""
+        analysis = self.analysis
+        return clusters_out(analysis.proportions, analysis.label, self.bundle.manifest, self._prototypes())
+
+    @cached_property
+    def label(self) -> LabelOut:
+        """The tile's label, and what it rests on."""
+        return label_out(self.analysis.label, self.bundle.manifest.image_level)
+
+    @cached_property
+    def bundle_used(self) -> BundleUsed:
+        """Which bundle answers, and with which network."""
+        return bundle_used(self.bundle, self.analysis.precision)
+
+    @cached_property
+    def parameters(self) -> ParametersOut:
+        """The parameters that give the same result again."""
+        return ParametersOut(
+            bundle=self.bundle.manifest.name,
+            mpp=self.analysis.tile.mpp,
+            precision=self.analysis.precision,
+            prototypes=self.n_prototypes,
+        )
+
+    @cached_property
+    def timing(self) -> TimingOut:
+        """How long each stage took."""
+        return TimingOut.model_validate(self.analysis.timing_ms)
+
+    @cached_property
+    def answer(self) -> dict[str, Any]:
+        """The members of the JSON answer as plain values, checked against the schema and with their hash."""
+        answer = AnalysisOut(
+            request_id=self.request_id,
+            notice=NOTICE,
+            tile=self.tile,
+            quality=self.quality,
+            cells=self._cells_out(),
+            outliers=self.outliers,
+            clusters=self.clusters,
+            label=self.label,
+            bundle=self.bundle_used,
+            parameters=self.parameters,
+            code_version=code_version(),
+            result_sha256="",
+            timing_ms=self.timing,
+        ).model_dump()
+        answer["result_sha256"] = result_sha256(answer)
+        return answer
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the result; see `provenance.result_sha256`."""
+        return str(self.answer["result_sha256"])
+
+    def json(self) -> bytes:
+        """Return the JSON answer: the values that were hashed, written as they are."""
+        return to_json(self.answer)
+
+    def record(self) -> Record:
+        """Return what the audit log keeps of the answer."""
+        return Record(
+            parameters=self.parameters,
+            bundle=self.bundle_used,
+            code_version=code_version(),
+            environment=environment(),
+            result_sha256=self.sha256,
+            n_cells=len(self.cells),
+            label=self.label.value,
+            flags=[flag.code for flag in self.quality.flags],
+        )
+
+    def _cells_out(self) -> list[CellOut]:
+        cells = self.cells
+        return [
+            CellOut(
+                id=i,
+                centroid=cells.centroids[i],
+                bbox=cells.bboxes[i],
+                area_px=cells.areas_px[i],
+                contour=contour.tolist(),
+                touches_border=cells.touches_border[i],
+                cluster=cells.clusters[i],
+                probabilities=cells.probabilities[i],
+                outlier=cells.outliers[i],
+            )
+            for i, contour in enumerate(self.contours)
+        ]
+
+    def _prototypes(self) -> list[UInt8Array]:
+        """Return (n, 32, 32, 3) uint8 prototypes of each cluster; none where none were asked for."""
+        if not self.n_prototypes:
+            return []
+        manifest = self.bundle.manifest
+        sizes = {"n_clusters": manifest.n_clusters, "latent_size": manifest.latent_size}
+        return [
+            prototypes(self.bundle.backend, cluster, self.n_prototypes, 0, **sizes)
+            for cluster in range(manifest.n_clusters)
+        ]
 
 
 def png(pixels: UInt8Array, text: PngInfo | None = None) -> bytes:
-    """(H, W, 3) uint8 → PNG bytes, with text chunks if there are any."""
+    """Return a PNG of (H, W, 3) uint8 RGB, with text chunks if there are any."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=text)
     return buffer.getvalue()
 
 
 def base64_pngs(cells: UInt8Array) -> list[str]:
-    """(n, 32, 32, 3) uint8 → n base64 PNGs."""
+    """Return each of (n, 32, 32, 3) uint8 RGB cells as a base64 PNG."""
     return [base64.b64encode(png(cell)).decode("ascii") for cell in cells]
 
 
-def analysis_out(result: Result, request_id: str) -> AnalysisOut:
-    """The body of POST /analyze."""
-    analysis = result.analysis
-    answer = AnalysisOut(
-        request_id=request_id,
-        notice=NOTICE,
-        tile=TileOut(
-            width=analysis.tile.width,
-            height=analysis.tile.height,
-            mpp=analysis.tile.mpp,
-            sha256=analysis.tile.sha256,
-            cut_nuclei=analysis.n_cut,
-        ),
-        quality=quality_out(analysis.quality),
-        cells=cells_out(result),
-        outliers=outliers_out(analysis.proportions),
-        clusters=clusters_out(analysis.proportions, analysis.label, result.bundle.manifest, result.prototypes),
-        label=label_out(analysis.label, result.bundle.manifest.image_level),
-        bundle=bundle_used(result.bundle, analysis.precision),
-        parameters=ParametersOut(
-            bundle=result.bundle.manifest.name,
-            mpp=analysis.tile.mpp,
-            precision=analysis.precision,
-            prototypes=len(result.prototypes[0]) if result.prototypes else 0,
-        ),
-        code_version=code_version(),
-        result_sha256="",
-        timing_ms=TimingOut(**{stage: round(ms, 3) for stage, ms in analysis.timing_ms.items()}),
-    )
-    answer.result_sha256 = result_sha256(answer)
-    return answer
-
-
-def quality_out(quality: Quality) -> QualityOut:
-    """What was measured on a tile or slide, and its flags."""
-    return QualityOut(
-        focus=round(quality.focus, 4),
-        stain_distance=_rounded(quality.stain_distance, 3),
-        tissue_fraction=round(quality.tissue_fraction, 6),
-        flags=[flag_out(flag) for flag in quality.flags],
-    )
-
-
-def flag_out(flag: Flag) -> FlagOut:
-    """One flag."""
-    value, threshold = _rounded(flag.value, 6), _rounded(flag.threshold, 6)
-    return FlagOut(
-        code=flag.code,
-        message=flag.message,
-        value=value,
-        threshold=threshold,
-        prevents_label=flag.prevents_label,
-    )
-
-
-def cells_out(result: Result) -> list[CellOut]:
-    """Every cell of the tile."""
-    cells, proportions = result.analysis.cells, result.analysis.proportions
-    clusters, outlier = proportions.clusters.tolist(), proportions.outlier.tolist()
-    # A box is widened to whole pixels, but not for the rounding of its own scaling.
-    low = np.floor(cells.bboxes[:, :2] + ROUNDING)
-    high = np.ceil(cells.bboxes[:, 2:] - ROUNDING)
-    bboxes = np.hstack([low, high]).astype(int).tolist()
-    touches = cells.touches_border.tolist()
-    areas = np.maximum(np.rint(cells.areas_px), 1).astype(int).tolist()
-    probs = cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist()
-    return [
-        CellOut(
-            id=i,
-            centroid=centroid,
-            bbox=bboxes[i],
-            area_px=areas[i],
-            contour=cells.contours[i].round(1).tolist(),
-            touches_border=touches[i],
-            cluster=clusters[i],
-            probabilities=probs[i],
-            outlier=outlier[i],
-        )
-        for i, centroid in enumerate(cells.centroids.round(2).tolist())
-    ]
-
-
 def outliers_out(proportions: Proportions) -> OutliersOut:
-    """How many of the cells are of no cluster."""
+    """Return how many of the cells no cluster counts."""
     count, n_cells = int(proportions.outlier.sum()), len(proportions.outlier)
     return OutliersOut(count=count, share=count / n_cells if n_cells else None)
 
@@ -151,7 +258,14 @@ def outliers_out(proportions: Proportions) -> OutliersOut:
 def clusters_out(
     proportions: Proportions, label: Label, manifest: Manifest, prototypes: Sequence[UInt8Array] = ()
 ) -> list[ClusterOut]:
-    """Each cluster's part; with its prototypes, (n, 32, 32, 3) uint8, if there are any."""
+    """Return each cluster's share.
+
+    Args:
+        proportions: the shares of the clusters.
+        label: says what each cluster contributes to the score.
+        manifest: the bundle's; it holds the clusters' names.
+        prototypes: (n, 32, 32, 3) uint8 for each cluster; none where none were asked for.
+    """
     values, intervals = proportions.values, proportions.intervals
     evidence, names = label.evidence, manifest.cluster_names
     return [
@@ -171,7 +285,12 @@ def clusters_out(
 
 
 def label_out(label: Label, model: ImageLevel) -> LabelOut:
-    """The label, and what it rests on."""
+    """Return the label and what it rests on.
+
+    Args:
+        label: the label of a tile, a slide or a region.
+        model: the bundle's image-level model, which gave it.
+    """
     evidence = label.evidence
     return LabelOut(
         value=label.value,
@@ -189,15 +308,19 @@ def label_out(label: Label, model: ImageLevel) -> LabelOut:
 
 def _placement(placement: Placement) -> PlacementOut:
     x, y = placement.position.round(6).tolist()
-    groups = [
-        GroupOut(name=group.name, distance=round(group.distance, 6), farther_than=round(group.farther_than, 6))
-        for group in placement.groups
-    ]
+    groups = [GroupOut.model_validate(group) for group in placement.groups]
     return PlacementOut(position=(x, y), nearest=groups[0].name, groups=groups)
 
 
 def prototypes_out(bundle: Bundle, cluster: int, seed: int, cells: UInt8Array) -> PrototypesOut:
-    """(n, 32, 32, 3) prototypes of one cluster, and how well the bundle draws it."""
+    """Return generated cells of one cluster, and how well the bundle draws it.
+
+    Args:
+        bundle: its generator drew the cells.
+        cluster: 0 … K − 1.
+        seed: the seed of the noise.
+        cells: (n, 32, 32, 3) uint8 RGB.
+    """
     metrics = bundle.manifest.metrics.clusters[cluster]
     return PrototypesOut(
         cluster=cluster,
@@ -210,7 +333,7 @@ def prototypes_out(bundle: Bundle, cluster: int, seed: int, cells: UInt8Array) -
 
 
 def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
-    """One entry of GET /bundles."""
+    """Return what GET /bundles lists of a bundle."""
     return BundleSummary(
         **_identity(bundle),
         default=default,
@@ -220,12 +343,12 @@ def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
 
 
 def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
-    """The body of GET /bundles/{name}."""
+    """Return the body of GET /bundles/{name}."""
     return BundleOut(**bundle_summary(bundle, default=default).model_dump(), manifest=bundle.manifest)
 
 
 def bundle_used(bundle: Bundle, precision: Precision) -> BundleUsed:
-    """Which bundle answers, and how."""
+    """Return which bundle answered, and with which precision of Q."""
     return BundleUsed(**_identity(bundle), precision=precision)
 
 
@@ -237,7 +360,3 @@ def _identity(bundle: Bundle) -> dict[str, Any]:
         "backend": bundle.backend.name,
         "device": bundle.backend.device,
     }
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)

@@ -1,265 +1,341 @@
-"""The JSON of every answer."""
+"""The JSON of every answer, field by field; openapi.json is made from it."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 from app.pipeline.networks.backend import Precision
 
 NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
 
+
+def _decimals(n: int) -> AfterValidator:
+    """Round a number to n decimals, so that an answer shows no digits that mean nothing."""
+
+    def rounded(value: float) -> float:
+        return round(value, n)
+
+    return AfterValidator(rounded)
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Rounded = Annotated[float, _decimals(6)]
+Milliseconds = Annotated[float, _decimals(3)]
 Point = tuple[float, float]
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, from_attributes=True)
 
 
 class TileOut(_Answer):
-    """The upload."""
+    """The uploaded tile."""
 
-    width: int = Field(description="px")
-    height: int = Field(description="px")
-    mpp: float | None = Field(description="µm per pixel, as the request said; null: it did not")
-    sha256: str = Field(description="of the uploaded bytes, hexadecimal")
+    width: int = Field(description="Width of the upload in px.")
+    height: int = Field(description="Height of the upload in px.")
+    mpp: float | None = Field(
+        description="Scale of the upload in µm per pixel, 0.05 to 4, as the request gave it; null if it gave none."
+    )
+    sha256: str = Field(description="SHA-256 of the uploaded bytes, in hexadecimal.")
     cut_nuclei: int = Field(
-        description="nuclei of which the border cuts off more than half; they are not among the cells"
+        description="Number of nuclei that the tile's border cuts by more than half. They are not among the cells."
     )
 
 
 class FlagOut(_Answer):
-    """Something about the tile that its reader should know."""
+    """Something about the tile that the reader of its results should know."""
 
     code: str = Field(
-        description="blurred, compressed, little_tissue, saturated, no_stain, not_he, stain_out_of_range, mpp_unknown, "
-        "scale_suspect, few_cells or many_outliers"
+        description="Code of the flag: blurred, compressed, little_tissue, saturated, no_stain, not_he, "
+        "stain_out_of_range, mpp_unknown, scale_suspect, few_cells or many_outliers."
     )
-    message: str = Field(description="in words, with what was measured and the limit")
-    value: float | None = Field(
-        description="what was measured: a ratio (blurred, compressed), a share of 0–1 (little_tissue, saturated, "
-        "not_he, many_outliers), robust standard deviations (stain_out_of_range), the mean nuclear radius, or that "
-        "over focus, in px at the bundle's scale (scale_suspect), cells that are counted (few_cells); null (no_stain, "
-        "mpp_unknown)"
+    message: str = Field(description="What was found, in a sentence, with the measured value and its limit.")
+    value: Rounded | None = Field(
+        description="The measured value. It is a ratio for blurred and compressed; a share of 0 to 1 for "
+        "little_tissue, saturated, not_he and many_outliers; a number of robust standard deviations for "
+        "stain_out_of_range; the mean nuclear radius, or that radius over focus, in px at the bundle's scale, for "
+        "scale_suspect; a number of cells for few_cells; and null for no_stain and mpp_unknown."
     )
-    threshold: float | None = Field(description="the limit that it passed, in the same unit; null like value")
-    prevents_label: bool = Field(description="the tile's label is indeterminate because of it")
+    threshold: Rounded | None = Field(
+        description="The limit that the value passed, in the same unit; null where the value is null."
+    )
+    prevents_label: bool = Field(description="Whether the tile's label is indeterminate because of this flag.")
 
 
 class QualityOut(_Answer):
-    """Measures of the tile."""
+    """What was measured on the tile as a picture."""
 
-    focus: float = Field(
-        description="ratio: energy of fine over coarse detail in the tissue; higher is sharper; 0: too little tissue"
+    focus: Annotated[float, _decimals(4)] = Field(
+        description="Sharpness of the tissue: the energy of fine detail over that of coarse detail, without a unit. A "
+        "sharper tile has more; 0 means that there is too little tissue to measure it."
     )
-    stain_distance: float | None = Field(
-        description="distance of the stain as it came from that of the training tiles, in robust standard deviations "
-        "(root mean square over mean and spread of lαβ and both stain vectors); null: no two stains"
+    stain_distance: Annotated[float, _decimals(3)] | None = Field(
+        description="Distance of the tile's stain from that of the training tiles, in robust standard deviations: the "
+        "root mean square over the mean and spread of lαβ and both stain vectors. It is null if two stains could not "
+        "be told apart."
     )
-    tissue_fraction: Fraction = Field(description="share of the tile's pixels that are tissue")
-    flags: list[FlagOut] = Field(description="what is wrong with the tile; empty: nothing was found")
+    tissue_fraction: Annotated[Fraction, _decimals(6)] = Field(
+        description="Share of the tile's pixels that are tissue, 0 to 1."
+    )
+    flags: list[FlagOut] = Field(description="What is wrong with the tile. The list is empty if nothing was found.")
 
 
 class CellOut(_Answer):
     """One cell; coordinates are pixels of the uploaded tile, origin at the top-left corner, x right, y down."""
 
-    id: int = Field(description="from 0, in the order of the list")
-    centroid: Point = Field(description="x, y in px")
-    bbox: tuple[int, int, int, int] = Field(description="x0, y0, x1, y1 in px; x1 and y1 exclusive")
-    area_px: int = Field(description="area of the nucleus in px of the uploaded tile")
-    contour: list[Point] = Field(description="outer outline, x, y in px, not closed")
-    touches_border: bool = Field(description="the tile's border cuts it, or may do so")
-    cluster: int = Field(description="the most probable one, from 0")
-    probabilities: list[Fraction] = Field(description="of each cluster, by Q; they sum to 1")
-    outlier: bool = Field(description="unlike the training cells of every cluster, and not counted in any")
+    id: int = Field(description="Number of the cell in this answer, from 0, in the order of the list.")
+    centroid: Point = Field(description="Centre of gravity of the nucleus: x and y in px.")
+    bbox: tuple[int, int, int, int] = Field(
+        description="Bounding box of the nucleus: x0, y0, x1 and y1 in px. x1 and y1 are exclusive."
+    )
+    area_px: int = Field(description="Area of the nucleus in px of the uploaded tile, at least 1.")
+    contour: list[Point] = Field(
+        description="Outer outline of the nucleus through the centres of its outermost pixels: x and y of each point "
+        "in px. The first point is not repeated at the end."
+    )
+    touches_border: bool = Field(description="Whether the tile's border cuts the nucleus, or may do so.")
+    cluster: int = Field(description="Number of the most probable cluster, from 0 to K − 1.")
+    probabilities: list[Fraction] = Field(
+        description="Probability of each of the K clusters, from the network Q, 0 to 1. They sum to 1."
+    )
+    outlier: bool = Field(
+        description="Whether the cell is unlike the training cells of every cluster. No cluster counts such a cell."
+    )
 
 
 class OutliersOut(_Answer):
-    """The cells that are unlike any training cell; no cluster counts them."""
+    """The cells that are unlike any training cell. No cluster counts them."""
 
-    count: int = Field(description="how many")
-    share: Fraction | None = Field(description="of all cells; null without cells")
+    count: int = Field(description="Number of outliers.")
+    share: Fraction | None = Field(description="Share of all cells, 0 to 1; null if there is no cell.")
 
 
 class ClusterOut(_Answer):
-    """One cluster's part in the tile."""
+    """One cluster, and its share of the tile's cells."""
 
-    cluster: int = Field(description="from 0")
-    name: str | None = Field(description="only if somebody has named it; GET /bundles/{name} says who and when")
-    color: str = Field(description="#rrggbb, of its cells on the page, in pictures and in QuPath")
-    count: int = Field(description="cells, outliers left out")
-    proportion: Fraction | None = Field(description="count over the sum of all counts; null where that is 0")
+    cluster: int = Field(description="Number of the cluster, from 0 to K − 1.")
+    name: str | None = Field(
+        description="Name that somebody gave the cluster; null if it has none. GET /bundles/{name} shows who named it "
+        "and when."
+    )
+    color: str = Field(description="Colour of the cluster's cells as #rrggbb, on the page, in pictures and in QuPath.")
+    count: int = Field(description="Number of cells in the cluster, without outliers.")
+    proportion: Fraction | None = Field(
+        description="Count of the cluster over the sum of all counts, 0 to 1; null if that sum is 0."
+    )
     interval: tuple[Fraction, Fraction] | None = Field(
-        description="low and high; simultaneous: with 95% confidence all clusters' intervals together hold the "
-        "proportions of the tissue that these cells are a random sample of. It covers sampling and Q's own doubt about "
-        "each cell, so it need not lie evenly round the proportion. Null like proportion"
+        description="Low and high end of the proportion's confidence interval, 0 to 1. With 95% confidence the "
+        "intervals of all clusters together hold the proportions of the tissue that these cells are a random sample "
+        "of. An interval covers sampling and the uncertainty of Q about each cell, so it need not lie evenly round the "
+        "proportion. It is null where the proportion is."
     )
     contribution: float | None = Field(
-        description="part of the label's score, in units of the score: the SVM's weight times the proportion; the sum "
-        "over clusters plus label.bias is label.score"
+        description="What the cluster adds to the label's score, in units of the score: the SVM's weight times the "
+        "proportion. The contributions of all clusters and label.bias add up to label.score. It is null where the "
+        "score is."
     )
-    prototypes_url: str = Field(description="where cells that the generator draws of this cluster are")
+    prototypes_url: str = Field(description="Path of cells that the generator draws of this cluster.")
     prototypes: list[str] | None = Field(
-        default=None, exclude_if=lambda cells: cells is None, description="base64 PNG; only when asked for"
+        default=None,
+        exclude_if=lambda cells: cells is None,
+        description="Generated cells of this cluster, each a base64 PNG of 32 × 32 px. The field is left out unless "
+        "the request asks for prototypes.",
     )
 
 
 class GroupOut(_Answer):
-    """How far the tile is from a group of reference tiles."""
+    """How far the tile is from one group of reference tiles."""
 
-    name: str = Field(description="what they are; says if they are simulated")
-    distance: float = Field(
-        description="L2 distance of the tile's proportions from the group's mean ones, 0–√2, no unit"
+    name: str = Field(description="What the group's tiles are. The name says if they are simulated.")
+    distance: Rounded = Field(
+        description="Euclidean distance of the tile's proportions from the group's mean proportions, 0 to √2, without "
+        "a unit."
     )
-    farther_than: Fraction = Field(description="share of the group's own tiles nearer to that mean; 1: all are")
+    farther_than: Annotated[Fraction, _decimals(6)] = Field(
+        description="Share of the group's own tiles that are nearer to that mean, 0 to 1. 1 means that all of them are."
+    )
 
 
 class PlacementOut(_Answer):
-    """The tile beside the reference tiles of the bundle (GET /bundles/{name} has their proportions)."""
+    """The tile beside the bundle's reference tiles, whose proportions GET /bundles/{name} shows."""
 
-    position: Point = Field(description="on the first two principal components of the reference tiles' proportions")
-    nearest: str = Field(description="name of the group whose mean is the nearest")
-    groups: list[GroupOut] = Field(description="nearest first")
+    position: Point = Field(
+        description="Position of the tile on the first two principal components of the reference tiles' proportions, "
+        "without a unit."
+    )
+    nearest: str = Field(description="Name of the group whose mean is nearest.")
+    groups: list[GroupOut] = Field(description="The groups of reference tiles, the nearest first.")
 
 
 class LabelOut(_Answer):
-    """The tile's label."""
+    """The tile's label, and what it rests on."""
 
     value: Literal["normal", "abnormal", "indeterminate"] = Field(
-        description="indeterminate: no label is given, and reason says why"
+        description="The label. Indeterminate means that no label is given, and `reason` says why."
     )
     score: float | None = Field(
-        description="SVM's decision value, positive = abnormal, no unit; null without a counted cell"
+        description="Decision value of the SVM, without a unit; above 0 is abnormal. It is null if no cell was counted."
     )
-    bias: float = Field(description="of the SVM: the score of a tile before any cluster contributes")
+    bias: float = Field(description="Bias of the SVM: the score of a tile before any cluster contributes to it.")
     probability: Fraction | None = Field(
-        description="of abnormal, calibrated on labelled tiles, at their shares of both labels; null: the bundle has "
-        "fewer than 20 tiles of a label, or the tile is not fit to be judged"
+        description="Probability that the tile is abnormal, 0 to 1, calibrated on labelled tiles at their shares of "
+        "both labels. It is null if the bundle has fewer than 20 tiles of a label, or if the tile cannot be judged."
     )
     calibrated_on: LabelCounts | None = Field(
-        description="labelled tiles that the probability rests on; null: the bundle has too few"
+        description="Numbers of labelled tiles that the probability rests on; null if the bundle has too few."
     )
     conformal_set: list[LabelValue] | None = Field(
-        description="labels whose examples have such a score, at 90% coverage of each; both: either is possible; "
-        "empty: the score lies between those of both; null without a counted cell"
+        description="The labels whose examples have such a score, at 90% coverage of each label. Both mean that either "
+        "label is possible; an empty list means that the score lies between those of both. It is null if no cell was "
+        "counted."
     )
-    kmeans: LabelValue | None = Field(description="label of the nearest k-means centre; null without a counted cell")
-    reference: PlacementOut | None = Field(description="null without a counted cell")
-    basis: str = Field(description="what normal and abnormal mean here; says what was simulated")
-    reason: str = Field(description="in words, why this label, or why none")
+    kmeans: LabelValue | None = Field(description="Label of the nearest k-means centre; null if no cell was counted.")
+    reference: PlacementOut | None = Field(
+        description="The tile beside the reference tiles; null if no cell was counted."
+    )
+    basis: str = Field(description="What normal and abnormal mean in this bundle, and what was simulated.")
+    reason: str = Field(description="Why the tile has this label, or why it has none, in a sentence.")
 
 
 class BundleIdentity(_Answer):
-    """Which bundle, and where it computes."""
+    """Which bundle it is, and what computes its networks."""
 
-    name: str = Field(description="of the bundle")
-    version: str = Field(description="of the bundle")
-    sha256: str = Field(description="of its manifest.json, which has the checksum of every other file; hexadecimal")
-    backend: Literal["onnxruntime", "pytorch"] = Field(description="what computes the networks")
-    device: Literal["cpu", "cuda"] = Field(description="where")
+    name: str = Field(description="Name of the bundle.")
+    version: str = Field(description="Version of the bundle.")
+    sha256: str = Field(
+        description="SHA-256 of the bundle's manifest.json, which holds the checksum of every other file, in "
+        "hexadecimal."
+    )
+    backend: Literal["onnxruntime", "pytorch"] = Field(description="Library that computes the networks.")
+    device: Literal["cpu", "cuda"] = Field(description="Processor that computes them: the CPU, or a GPU with CUDA.")
 
 
 class BundleUsed(BundleIdentity):
-    """What computed the answer."""
+    """The bundle that computed the answer."""
 
     precision: Precision = Field(
-        description="of the network that sorted the cells. full: exact; fast: in 8-bit integers, nearly the same"
+        description="Precision of the network that sorted the cells. full is exact; fast uses 8-bit integers, and "
+        "gives nearly the same."
     )
 
 
 class ParametersOut(_Answer):
-    """Asked with these, the same bundle and code answer the same tile with the same result."""
+    """The parameters of the answer. With them, the same bundle and code give the same result for the same tile."""
 
-    bundle: str = Field(description="name of the bundle, the default one's too")
-    mpp: float | None = Field(description="µm per pixel; null: none was given")
-    precision: Precision = Field(description="that the answer has, which may be full where fast was asked")
-    prototypes: int = Field(description="per cluster; 0: none were asked for")
+    bundle: str = Field(description="Name of the bundle, also where the request named none.")
+    mpp: float | None = Field(description="Scale of the tile in µm per pixel, 0.05 to 4; null if none was given.")
+    precision: Precision = Field(
+        description="Precision that the answer has. It may be full where the request asked for fast."
+    )
+    prototypes: int = Field(description="Number of prototypes per cluster, 0 to 16; 0 if none were asked for.")
 
 
 class TimingOut(_Answer):
-    """Milliseconds per stage."""
+    """How long each stage took, in milliseconds."""
 
-    decode: float = Field(description="ms: bytes to pixels, at the bundle's scale")
-    segment: float = Field(description="ms: stains and nuclei")
-    quality: float = Field(description="ms: focus, stain, tissue and scale, while nuclei are sought")
-    encode: float = Field(description="ms: crops, and Q on them")
-    label: float = Field(description="ms: proportions and label")
-    total: float = Field(description="ms: all of it, but for the upload and the writing of the answer")
+    decode: Milliseconds = Field(description="Milliseconds to decode the upload and scale it to the bundle's scale.")
+    segment: Milliseconds = Field(description="Milliseconds to separate the stains and find the nuclei.")
+    quality: Milliseconds = Field(
+        description="Milliseconds to measure focus, stain, tissue and scale. This happens while nuclei are sought."
+    )
+    encode: Milliseconds = Field(description="Milliseconds to cut out the cells and run the network Q on them.")
+    label: Milliseconds = Field(description="Milliseconds to compute the proportions and the label.")
+    total: Milliseconds = Field(
+        description="Milliseconds of the whole analysis, without the upload and without the writing of the answer."
+    )
 
 
 class AnalysisOut(_Answer):
-    """POST /analyze."""
+    """The answer of POST /analyze."""
 
-    request_id: str = Field(description="also in the header X-Request-ID")
-    notice: str = Field(description="what the answer may be used for")
+    request_id: str = Field(description="Id of the request. The header X-Request-ID holds it, too.")
+    notice: str = Field(description="What the answer may be used for.")
     tile: TileOut
     quality: QualityOut
-    cells: list[CellOut] = Field(description="from top to bottom; empty: none was found")
+    cells: list[CellOut] = Field(description="The cells from top to bottom. The list is empty if none was found.")
     outliers: OutliersOut
-    clusters: list[ClusterOut] = Field(description="all of the bundle's, by number")
+    clusters: list[ClusterOut] = Field(description="All clusters of the bundle, in the order of their numbers.")
     label: LabelOut
     bundle: BundleUsed
     parameters: ParametersOut
     code_version: str = Field(
-        description="of the service: version, and first 12 digits of a SHA-256 of its source, as 0.1.0+5be1f0c2a9d3"
+        description="Version of the service, and the first 12 digits of a SHA-256 of its source, as in "
+        "0.1.0+5be1f0c2a9d3."
     )
     result_sha256: str = Field(
-        description="of this answer as canonical JSON without request_id, code_version, bundle.backend, bundle.device, "
-        "timing_ms and itself, hexadecimal: the same result has the same one. docs/decisions/0015-provenance.md says "
-        "how to compute it",
+        description="SHA-256 of this answer as canonical JSON without request_id, code_version, bundle.backend, "
+        "bundle.device, timing_ms and this field, in hexadecimal. The same result has the same hash. "
+        "docs/decisions/0015-provenance.md shows how to compute it.",
     )
     timing_ms: TimingOut
 
 
 class PrototypesOut(_Answer):
-    """GET /prototypes/{cluster}?format=json."""
+    """The answer of GET /prototypes/{cluster}?format=json."""
 
-    cluster: int = Field(description="from 0")
-    n: int = Field(description="cells drawn")
-    seed: int = Field(description="of the noise; the same seed gives the same cells")
-    cells: list[str] = Field(description="base64 PNG, 32×32 px")
+    cluster: int = Field(description="Number of the cluster, from 0 to K − 1.")
+    n: int = Field(description="Number of cells that were drawn, 1 to 64.")
+    seed: int = Field(description="Seed of the noise, 0 to 2³² − 1. The same seed gives the same cells.")
+    cells: list[str] = Field(description="The cells, each a base64 PNG of 32 × 32 px.")
     fidelity: Fraction = Field(
-        description="share of 400 generated cells that Q put back into the cluster when the bundle was made"
+        description="Share of 400 generated cells that the network Q put back into the cluster when the bundle was "
+        "made, 0 to 1."
     )
     diversity: float | None = Field(
-        description="mean L2 distance between 16 generated cells over that between 16 real ones of the cluster, "
-        "likewise; 1: as varied as real cells; null: there were fewer than 16"
+        description="Mean L2 distance between 16 generated cells over that between 16 real cells of the cluster, when "
+        "the bundle was made; without a unit. 1 means that they vary as much as real cells. It is null if there were "
+        "fewer than 16 real cells."
     )
 
 
 class PrototypeGridOut(_Answer):
-    """GET /prototypes?format=json."""
+    """The answer of GET /prototypes?format=json."""
 
-    clusters: list[PrototypesOut] = Field(description="all of the bundle's; cell i of each has the same noise")
+    clusters: list[PrototypesOut] = Field(
+        description="All clusters of the bundle. Cell i of each cluster is drawn from the same noise."
+    )
 
 
 class BundleSummary(BundleIdentity):
-    """One entry of GET /bundles."""
+    """What GET /bundles lists of a bundle."""
 
-    default: bool = Field(description="whether it answers when a request names none")
-    n_clusters: int = Field(description="K")
+    default: bool = Field(description="Whether this bundle answers when a request names none.")
+    n_clusters: int = Field(description="Number of clusters, K.")
     precisions: list[Precision] = Field(
-        description="that POST /analyze can answer with; only full: there is no fast network, or it is not used here"
+        description="Precisions that POST /analyze can answer with. If full is the only one, the bundle has no fast "
+        "network, or it is not used here."
     )
 
 
 class BundlesOut(_Answer):
-    """GET /bundles."""
+    """The answer of GET /bundles."""
 
-    bundles: list[BundleSummary] = Field(description="those that can be served")
-    batches: bool = Field(default=False, description="whether this service runs batches too: POST /batches")
+    bundles: list[BundleSummary] = Field(description="The bundles that can be served.")
+    batches: bool = Field(default=False, description="Whether this service also runs batches (POST /batches).")
 
 
 class BundleOut(BundleSummary):
-    """GET /bundles/{name}: model card, provenance, licence, metrics and checksums, as the manifest has them."""
+    """The answer of GET /bundles/{name}: model card, provenance, licence, metrics and checksums of a bundle."""
 
     manifest: Manifest
 
 
 class HealthOut(_Answer):
-    """GET /livez and /readyz."""
+    """The answer of GET /livez and GET /readyz."""
 
-    status: Literal["alive", "ready"] = Field(description="alive: /livez; ready: /readyz")
+    status: Literal["alive", "ready"] = Field(description="alive from /livez, ready from /readyz.")
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 problem details."""
+
+    type: str = Field(
+        default="about:blank", description="Kind of the problem; about:blank means that the status says it."
+    )
+    title: str = Field(description="Status of the response in words.")
+    status: int = Field(description="HTTP status of the response.")
+    detail: str = Field(description="What was wrong with this request, in a sentence.")
+    request_id: str = Field(description="Id of the request. The header X-Request-ID holds it, too.")

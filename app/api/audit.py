@@ -1,9 +1,8 @@
-"""Every request to POST /analyze is in the audit log before its answer goes out, or it gets none."""
+"""Write every request to POST /analyze to the audit log before its answer goes out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,23 +11,22 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.answer.code_version import environment
-from app.answer.schemas import AnalysisOut
+from app.answer.provenance import Record
 from app.api.problems import problem
 from app.audit.log import AuditLog, NotWritten
 
 ASKED = ("bundle", "mpp", "precision", "prototypes", "format")
-"""Parameters whose values are logged; what else a query may hold is nobody's business."""
+"""The query parameters whose values are logged. Nothing else of a query is."""
 MAX_SHOWN = 80
-"""Characters of a value as it was sent."""
+"""Characters of a parameter's value that are logged."""
 
 
 class AuditMiddleware:
     """Holds each response to POST /analyze back until its line is on the disk.
 
     Args:
-        app: the application, within the middleware that gives each request its id.
-        log: gets a line for each request that was answered or refused.
+        app: the application, inside the middleware that gives each request its id.
+        log: gets one line for each request, whether it was answered or refused.
     """
 
     def __init__(self, app: ASGIApp, log: AuditLog) -> None:
@@ -36,7 +34,7 @@ class AuditMiddleware:
         self.log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry point."""
+        """Handle one request; this is the entry point of ASGI."""
         if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/analyze"):
             await self.app(scope, receive, send)
             return
@@ -59,26 +57,26 @@ class AuditMiddleware:
         try:
             await self.app(scope, receive, send_logged)
         except Exception:
-            # It is answered further out, with nothing but its id.
+            # The handler outside all middleware answers it with a 500, which holds nothing but the request's id.
             if not is_begun:
                 with suppress(NotWritten):
                     await run_in_threadpool(self._write, scope, 500)
             raise
 
     def _write(self, scope: Scope, status: int) -> None:
-        self.log.append(entry(scope, status))
+        self.log.append(log_line(scope, status))
 
 
-def entry(scope: Scope, status: int) -> dict[str, Any]:
-    """What the log says about one request: no pixels, and no name of a file.
+def log_line(scope: Scope, status: int) -> dict[str, Any]:
+    """Return what the log says about one request. It holds no pixels and no name of a file.
 
     Args:
-        scope: of the request, with what `request.state` has learned of it.
-        status: of the response.
+        scope: scope of the request, whose state the route has filled.
+        status: status of the response.
     """
     state, client = scope["state"], scope.get("client")
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    answer = state.get("answer") if status == 200 else None
+    record: Record | None = state.get("record") if status == 200 else None
     return {
         "event": "analyze",
         "request_id": state["request_id"],
@@ -87,26 +85,11 @@ def entry(scope: Scope, status: int) -> dict[str, Any]:
         "status": status,
         "asked": {name: value[:MAX_SHOWN] for name, value in query if name in ASKED},
         "format": state.get("format"),
-        "tile_sha256": _tile_sha256(state, answer),
-        "answer": _told(answer) if answer else None,
+        "tile_sha256": state.get("tile_sha256") or _sha256(state.get("upload")),
+        "answer": record.model_dump() if record else None,
     }
 
 
-def _tile_sha256(state: Mapping[str, Any], answer: AnalysisOut | None) -> str | None:
-    if answer:
-        return answer.tile.sha256
-    upload = state.get("upload")
+def _sha256(upload: bytes | None) -> str | None:
+    """Return the checksum of an upload that was refused; None where none had arrived."""
     return None if upload is None else hashlib.sha256(upload).hexdigest()
-
-
-def _told(answer: AnalysisOut) -> dict[str, Any]:
-    return {
-        "parameters": answer.parameters.model_dump(),
-        "bundle": answer.bundle.model_dump(),
-        "code_version": answer.code_version,
-        "environment": environment(),
-        "result_sha256": answer.result_sha256,
-        "n_cells": len(answer.cells),
-        "label": answer.label.value,
-        "flags": [flag.code for flag in answer.quality.flags],
-    }

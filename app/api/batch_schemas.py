@@ -1,9 +1,8 @@
-"""What a batch is asked with, and what is told of it."""
+"""The JSON of the answers about batches."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,31 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.jobs.batch import Batch, Parameters, State
 from app.jobs.folder import ResultFile
 from app.jobs.progress import Progress
-from app.pipeline.inputs import MPP_RANGE
-from app.pipeline.networks.backend import Precision
-
-MAX_TILES = 1000
-"""Files of one upload; a folder that is named may hold more."""
-
-
-class BatchForm(BaseModel):
-    """Fields of the form that are not files."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    path: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1000,
-        description="file, folder or pattern of slides and tiles, below the root that the service was started with",
-    )
-    bundle: str | None = Field(
-        default=None, min_length=1, max_length=100, description="name of a bundle; default: the shipped one"
-    )
-    mpp: float | None = Field(
-        default=None, ge=MPP_RANGE[0], le=MPP_RANGE[1], description="µm per pixel where the files do not say it"
-    )
-    precision: Precision = Field(default="fast", description="of the network that sorts the cells, as in POST /analyze")
 
 
 class _Answer(BaseModel):
@@ -43,51 +17,81 @@ class _Answer(BaseModel):
 
 
 class BatchSummary(_Answer):
-    """A batch."""
+    """A batch, without its results."""
 
-    id: str = Field(description="names it in /batches/{id}")
-    state: State = Field(description="finished: its results are there, for all slides but those in `failures`")
-    cancelling: bool = Field(description="it was cancelled; while it runs, that takes some seconds")
-    created: datetime = Field(description="when it was asked for, UTC")
-    started: datetime | None = Field(description="when work on it began; null: it waits")
-    ended: datetime | None = Field(description="when it finished, failed or was cancelled")
-    by: str | None = Field(description="name of the key that it was started with; null: no key was asked for")
-    source: str = Field(description="the path, or how many tiles were sent")
+    id: str = Field(description="Id of the batch, which names it in /batches/{id}.")
+    state: State = Field(
+        description="State of the batch. finished means that there are results of every slide but those in "
+        "progress.failures."
+    )
+    cancelling: bool = Field(
+        description="Whether the batch was cancelled. A running batch takes some seconds until it ends."
+    )
+    created: datetime = Field(description="Time at which it was asked for, UTC.")
+    started: datetime | None = Field(description="Time at which its analysis began, UTC; null while it waits.")
+    ended: datetime | None = Field(
+        description="Time at which it finished, failed or was cancelled, UTC; null until then."
+    )
+    by: str | None = Field(
+        description="Name of the key that it was asked for with; null if the service asks for no key."
+    )
+    source: str = Field(description="The path that it was asked for, or how many files were uploaded.")
     parameters: Parameters
     progress: Progress
-    detail: str | None = Field(description="why it failed")
+    detail: str | None = Field(description="Why the batch failed, in a sentence; null if it did not.")
 
 
 class ResultOut(_Answer):
     """A file of results."""
 
-    name: str = Field(description="below the folder of the batch")
-    url: str = Field(description="where to get it")
-    bytes: int = Field(description="its length")
-    media_type: str = Field(description="what it is")
+    name: str = Field(description="Path of the file below the folder of the batch.")
+    url: str = Field(description="Path of the file on this service.")
+    bytes: int = Field(description="Length of the file in bytes.")
+    media_type: str = Field(description="Media type of the file.")
 
 
 class BatchOut(BatchSummary):
-    """A batch, and its results so far."""
+    """A batch, with its results so far."""
 
-    results: list[ResultOut] = Field(description="the report of all slides first; those of each slide when it is done")
+    results: list[ResultOut] = Field(
+        description="The files of results: first the report of all slides; those of a slide when it is finished."
+    )
 
 
 class BatchesOut(_Answer):
     """Batches, the newest first."""
 
-    batches: list[BatchSummary] = Field(description="without their results")
-    paths: bool = Field(description="whether a batch may name a `path`")
-    next: str | None = Field(description="what `after` gives the older ones; null: there are none")
+    batches: list[BatchSummary] = Field(description="The batches, without their results.")
+    paths: bool = Field(description="Whether a batch may name a `path`.")
+    next: str | None = Field(
+        description="Value of the parameter `after` that gives older batches; null if there are none."
+    )
 
 
 def batch_summary(batch: Batch) -> BatchSummary:
-    """What a list tells of a batch."""
-    return BatchSummary(**_told(batch))
+    """Return what a list of batches shows of one."""
+    return BatchSummary(
+        id=batch.id,
+        state=batch.state,
+        cancelling=batch.is_cancelling,
+        created=batch.created,
+        started=batch.started,
+        ended=batch.ended,
+        by=batch.by,
+        source=batch.order.source,
+        parameters=batch.order.parameters,
+        progress=batch.progress,
+        detail=batch.detail,
+    )
 
 
 def batch_out(batch: Batch, results: list[ResultFile]) -> BatchOut:
-    """All that is told of a batch."""
+    """Return everything that a client sees of a batch.
+
+    Args:
+        batch: the batch.
+        results: its files of results.
+    """
     files = [
         ResultOut(
             name=file.name,
@@ -97,14 +101,4 @@ def batch_out(batch: Batch, results: list[ResultFile]) -> BatchOut:
         )
         for file in results
     ]
-    return BatchOut(**_told(batch), results=files)
-
-
-def _told(batch: Batch) -> dict[str, Any]:
-    same = ("id", "state", "created", "started", "ended", "by", "progress", "detail")
-    return {
-        **{name: getattr(batch, name) for name in same},
-        "cancelling": batch.is_cancelling,
-        "source": batch.order.source,
-        "parameters": batch.order.parameters,
-    }
+    return BatchOut(**dict(batch_summary(batch)), results=files)

@@ -1,4 +1,4 @@
-"""The endpoints of batches."""
+"""The endpoints of batches: whole slides and cohorts, analysed in the background."""
 
 from __future__ import annotations
 
@@ -7,52 +7,40 @@ import logging
 import re
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import Depends, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
-from app.api.batch_files import RESULT_CONTENT, ResultResponse
-from app.api.batch_schemas import MAX_TILES, BatchesOut, BatchForm, BatchOut, batch_out, batch_summary
-from app.api.batch_uploads import read_batch_form
-from app.api.keys import KeyedRoute, api_key
-from app.api.problems import declare
+from app.api.batch_form import SCHEMA, BatchForm, read_batch_form
+from app.api.batch_schemas import BatchesOut, BatchOut, batch_out, batch_summary
+from app.api.bundles import AnalyzerDep
+from app.api.keys import keyed_router
+from app.api.problems import declare, problem
 from app.jobs.batch import Batch, Order, Parameters
 from app.jobs.batches import Batches
-from app.jobs.folder import PATIENTS, REGIONS, TILES, result_file, result_files
+from app.jobs.folder import ANY, MEDIA_TYPES, PATIENTS, REGIONS, TILES, media_type, result_file, result_files
 from app.jobs.slides_root import find_under
-from app.service import Analyzer
 
 log = logging.getLogger(__name__)
 
-FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
-FORM = {
-    "type": "object",
-    "properties": {
-        **BatchForm.model_json_schema()["properties"],
-        "tiles": {
-            **FILES,
-            "minItems": 1,
-            "maxItems": MAX_TILES,
-            "description": "slides and tiles, each a file; or `path`",
-        },
-        "regions": {
-            **FILES,
-            "maxItems": MAX_TILES,
-            "description": "GeoJSON of annotations: one file for one slide, or one named for each (a.svs: a.geojson)",
-        },
-        "patients": {"type": "string", "format": "binary", "description": "CSV with the columns slide and patient"},
-    },
-    "oneOf": [{"required": ["path"]}, {"required": ["tiles"]}],
-    "additionalProperties": False,
+RESULT_CONTENT: dict[str, Any] = {kind: {} for kind in sorted({*MEDIA_TYPES.values(), ANY})}
+REPORT_HEADERS = {
+    # A report holds its own style and pictures, and no script.
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 }
+RANGE_REFUSALS = {400: "The header Range is malformed.", 416: "The file is shorter than the header Range asks."}
 
 
 def get_batches(request: Request) -> Batches:
-    """Those of this service.
+    """Return the batches of this service.
 
     Raises:
-        HTTPException: 404, it runs none.
+        HTTPException: 404, the service runs no batches.
     """
     batches: Batches | None = request.app.state.batches
     if batches is None:
@@ -64,10 +52,10 @@ BatchesDep = Annotated[Batches, Depends(get_batches)]
 
 
 def get_batch(batches: BatchesDep, id: str) -> Batch:
-    """The batch that a path names.
+    """Return the batch that a path names.
 
     Raises:
-        HTTPException: 404, there is none.
+        HTTPException: 404, there is no such batch.
     """
     batch = batches.store.get(id) if re.fullmatch("[0-9a-f]{32}", id) else None
     if batch is None:
@@ -77,24 +65,17 @@ def get_batch(batches: BatchesDep, id: str) -> Batch:
 
 BatchDep = Annotated[Batch, Depends(get_batch)]
 
-batch_router = APIRouter(
-    prefix="/batches",
-    route_class=KeyedRoute,
-    dependencies=[Depends(api_key)],
-    responses=declare(401, 404, 405, 414, 422, 431, 500, 503),
-    tags=["batches"],
-)
+router = keyed_router(404, prefix="/batches", tags=["batches"])
 
 
-@batch_router.post(
+@router.post(
     "",
     status_code=202,
     responses=declare(400, 408, 413, 415),
-    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}},
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": SCHEMA}}}},
 )
-async def start_batch(request: Request, response: Response, batches: BatchesDep) -> BatchOut:
-    """Have slides and tiles analysed, however long it takes; the answer says where to ask how far it is."""
-    analyzer: Analyzer = request.app.state.analyzer
+async def start_batch(request: Request, response: Response, analyzer: AnalyzerDep, batches: BatchesDep) -> BatchOut:
+    """Start the analysis of slides and tiles in the background. The header Location shows how far it is."""
     folder = await run_in_threadpool(batches.arriving)
     try:
         form = await read_batch_form(request, folder)
@@ -103,7 +84,7 @@ async def start_batch(request: Request, response: Response, batches: BatchesDep)
     except OSError as error:
         raise _unwritable(error) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # Nothing is there but where it was refused.
+        shutil.rmtree(folder, ignore_errors=True)  # The folder is still there only if the batch was refused.
     response.headers["Location"] = f"/batches/{batch.id}"
     return batch_out(batch, [])
 
@@ -116,7 +97,19 @@ def _unwritable(error: OSError) -> HTTPException:
 
 
 def _add(batches: Batches, folder: Path, form: BatchForm, bundle: str, by: str | None) -> Batch:
-    """Keep what was asked for; `path` is looked for first."""
+    """Add the batch to the queue.
+
+    Args:
+        batches: the batches of this service.
+        folder: holds the files that were uploaded.
+        form: the fields of the form that are not files.
+        bundle: name of the bundle.
+        by: name of the key that the batch is asked for with; None if no key is asked for.
+
+    Raises:
+        HTTPException: 422, the service takes no `path`.
+        NotUnderRoot: the path is not below the root of slides.
+    """
     if form.path is None:
         n_tiles = len(list((folder / TILES).iterdir()))
         source, argument = (
@@ -137,13 +130,13 @@ def _add(batches: Batches, folder: Path, form: BatchForm, bundle: str, by: str |
     return batches.add(folder, Order(source=source, argument=argument, parameters=parameters), by)
 
 
-@batch_router.get("")
+@router.get("")
 def list_batches(
     batches: BatchesDep,
-    limit: Annotated[int, Query(ge=1, le=100, description="how many, at most")] = 20,
-    after: Annotated[str | None, Query(description="id of a batch: only older ones")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Largest number of batches, 1 to 100.")] = 20,
+    after: Annotated[str | None, Query(description="Id of a batch. Only older batches are listed.")] = None,
 ) -> BatchesOut:
-    """Batches, the newest first."""
+    """List batches, the newest first."""
     last = None if after is None else get_batch(batches, after)
     found = batches.store.newest(limit + 1, last)
     shown = found[:limit]
@@ -151,28 +144,38 @@ def list_batches(
     return BatchesOut(batches=[batch_summary(batch) for batch in shown], paths=batches.slides is not None, next=more)
 
 
-@batch_router.get("/{id}")
+@router.get("/{id}")
 def show_batch(batches: BatchesDep, batch: BatchDep) -> BatchOut:
-    """How far a batch is, and its results so far."""
+    """Show how far a batch is, and its results so far."""
     return batch_out(batch, result_files(batches.folder(batch)))
 
 
-@batch_router.get(
+@router.get(
     "/{id}/results/{path:path}",
     response_class=Response,
-    responses={200: {"content": RESULT_CONTENT}, 206: {"description": "A part of it"}, **declare(400, 416)},
+    responses={
+        200: {"content": RESULT_CONTENT},
+        206: {"description": "Part of the file, as the header Range asks."},
+        **declare(400, 416),
+    },
 )
 def result(batches: BatchesDep, batch: BatchDep, path: str) -> Response:
-    """A file of results; parts of it with the header Range."""
+    """Send a file of results, or parts of it if there is a header Range."""
     found = result_file(batches.folder(batch), path)
     if found is None:
         raise HTTPException(404, "The batch has no such file among its results.")
     return ResultResponse(found)
 
 
-@batch_router.delete("/{id}", responses={202: {"model": BatchOut, "description": "It ends soon"}, **declare(409)})
+@router.delete(
+    "/{id}",
+    responses={
+        202: {"model": BatchOut, "description": "The batch is running, and ends within seconds."},
+        **declare(409),
+    },
+)
 def cancel_batch(response: Response, batches: BatchesDep, batch: BatchDep) -> BatchOut:
-    """Cancel a batch that waits or runs; its results so far stay."""
+    """Cancel a batch that waits or runs. Its results so far remain."""
     if not batches.store.cancel(batch.id):
         raise HTTPException(409, f"The batch has ended already: it is {batch.state}.")
     cancelled = get_batch(batches, batch.id)
@@ -180,3 +183,36 @@ def cancel_batch(response: Response, batches: BatchesDep, batch: BatchDep) -> Ba
         response.status_code = 202
         response.headers["Location"] = f"/batches/{batch.id}"
     return batch_out(cancelled, result_files(batches.folder(batch)))
+
+
+class ResultResponse(FileResponse):
+    """A file of results, or parts of it. An error is answered with a problem, as every other error is.
+
+    Args:
+        path: a file that exists.
+
+    Raises:
+        OSError: the file does not exist any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        kind = media_type(path.name)
+        headers = REPORT_HEADERS if kind == "text/html" else None
+        super().__init__(path, headers=headers, media_type=kind, stat_result=path.stat())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file; this is the entry point of ASGI."""
+        refused: Message | None = None
+
+        async def send_file(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in RANGE_REFUSALS:
+                refused = message
+            if refused is None:
+                await send(message)
+
+        await super().__call__(scope, receive, send_file)
+        if refused is not None:
+            status, length = refused["status"], Headers(raw=refused["headers"]).get("content-range")
+            headers = {"Content-Range": length} if length else None
+            await problem(Request(scope), status, RANGE_REFUSALS[status], headers)(scope, receive, send)

@@ -1,6 +1,6 @@
-"""A connection whose client keeps its side: what it has to send or to take, it does in time.
+"""An HTTP/1.1 connection that ends when its client takes too long to send a request or to receive an answer.
 
-The server underneath waits for ever for a request that is never finished and for an answer that is never taken.
+The server underneath, uvicorn, would wait for such a client for ever.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 MAX_CONNECTIONS = 500
-"""Half of the 1,024 files that a process may usually open."""
+"""Largest number of open connections: half of the 1,024 files that a process may usually open."""
 END_OF_HEAD = b"\r\n\r\n"
-CRUMB_BYTES = 32
-"""Two line breaks belong to a chunk: one with fewer than 64 bytes in all is a crumb."""
-MIN_CRUMBS = 16 * 1024
-"""Bytes that are looked at, at least: a few small chunks do no harm."""
+MIN_BYTES_PER_BREAK = 32
+"""Smallest mean number of bytes per line break. A chunk has two line breaks, so its chunks have 64 bytes on average."""
+MIN_CHECKED_BYTES = 16 * 1024
+"""Length of data from which on the size of chunks is checked. A few small chunks do no harm."""
 
 
 class Turn(Enum):
-    """Whose turn it is on a connection."""
+    """What a connection waits for."""
 
     HEAD = auto()
-    """The client's, to send the head of a request."""
+    """The client is to send the head of a request."""
     REST = auto()
-    """The client's, to send the rest of a body that was answered without."""
+    """The client is to send the rest of a body that was answered before it was complete."""
     ANSWER = auto()
-    """The client's, to take what was written."""
+    """The client is to receive what was written."""
     SERVICE = auto()
-    """The application's; how long a body that it reads may take is the application's to say."""
+    """The application is to read the body or to answer. `app.api.limits` bounds how long a body may take."""
 
 
 LIMITS_S = {Turn.HEAD: 10.0, Turn.REST: 30.0, Turn.ANSWER: 120.0}
-"""Seconds that the client's turns may take."""
+"""Seconds that each turn of the client may take."""
 
 
 class Connection(H11Protocol):
-    """An HTTP/1.1 connection with limits on the client's time, and on how many there are.
+    """An HTTP/1.1 connection with a limit on the client's time and on the number of connections.
 
-    Where there are too many, the one that has waited for its client longest makes room.
+    If there are too many, the connection that has waited longest for its client is closed.
     """
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
@@ -53,44 +53,44 @@ class Connection(H11Protocol):
         self._turn: tuple[Turn, object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.since = self.loop.time()
-        """When the present turn began."""
+        """Time at which the present turn began, s of the event loop's clock."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Called by the event loop."""
+        """Begin the connection; the event loop calls this."""
         super().connection_made(transport)
         self._watch()
         self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop."""
+        """Take what the client sent; the event loop calls this."""
         head, end, body = data.partition(END_OF_HEAD) if self.conn.their_state is h11.IDLE else (b"", b"", data)
         if head or end:
             super().data_received(head + end)
-        # What follows the last request of a connection, such as a stray line break, must not cost it its answer.
+        # Data after the last request of a connection, such as a stray line break, must not cost the client its answer.
         if body and not self.transport.is_closing() and self.conn.their_state is not h11.MUST_CLOSE:
-            if self._is_chunked and _is_crumbs(body):
+            if self._is_chunked and _has_tiny_chunks(body):
                 self.transport.abort()
             else:
                 super().data_received(body)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Called by the server when the last byte of an answer is written."""
+        """Go on to the next turn; the server calls this when the last byte of an answer is written."""
         super().on_response_complete()
         self._watch()
 
     def pause_writing(self) -> None:
-        """Called by the event loop when the client is slow to take what is written."""
+        """Go on to the next turn; the event loop calls this when the client is slow to receive."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """Called by the event loop when it has taken most of it."""
+        """Go on to the next turn; the event loop calls this when the client has received most of what was written."""
         super().resume_writing()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the event loop."""
+        """End the connection; the event loop calls this."""
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
@@ -101,7 +101,7 @@ class Connection(H11Protocol):
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether the client has something to do, a body to send included."""
+        """Whether it is the client that has to do something, such as to send a body."""
         return self._whose_turn() is not Turn.SERVICE or self.conn.their_state is h11.SEND_BODY
 
     def _whose_turn(self) -> Turn:
@@ -113,7 +113,7 @@ class Connection(H11Protocol):
         return {h11.IDLE: Turn.HEAD, h11.SEND_BODY: Turn.REST}.get(self.conn.their_state, Turn.SERVICE)
 
     def _watch(self) -> None:
-        """Begin the time of a turn when the turn changes."""
+        """Start the clock again if the turn has changed."""
         turn = (self._whose_turn(), self.cycle)
         if turn == self._turn:
             return
@@ -124,20 +124,21 @@ class Connection(H11Protocol):
         self._timer = None if limit_s is None else self.loop.call_later(limit_s, self._end)
 
     def _end(self) -> None:
-        """End the connection, unless its turn has passed unseen: no event tells that all was taken."""
+        """Close the connection, unless its turn has changed: no event says that a client has received everything."""
         if self._turn is not None and self._turn[0] is not self._whose_turn():
             self._watch()
         else:
             self.transport.abort()
 
     def _make_room(self) -> None:
-        open_ones = [other for other in self.connections if not other.transport.is_closing()]
-        if len(open_ones) <= MAX_CONNECTIONS:
+        """Close the connection that has waited longest for its client, if there are too many."""
+        connections = [one for one in self.connections if not one.transport.is_closing()]
+        if len(connections) <= MAX_CONNECTIONS:
             return
-        waiting = [other for other in open_ones if isinstance(other, Connection) and other.waits_for_client]
-        min(waiting, key=lambda other: other.since).transport.abort()
+        waiting = [one for one in connections if isinstance(one, Connection) and one.waits_for_client]
+        min(waiting, key=lambda one: one.since).transport.abort()
 
 
-def _is_crumbs(data: bytes) -> bool:
-    """Whether part of a body comes in chunks of a few bytes, each of which costs the server as much as a large one."""
-    return len(data) > MIN_CRUMBS and data.count(b"\r\n") * CRUMB_BYTES > len(data)
+def _has_tiny_chunks(data: bytes) -> bool:
+    """Return whether a body comes in chunks of a few bytes, each of which costs the server as much as a large one."""
+    return len(data) > MIN_CHECKED_BYTES and data.count(b"\r\n") * MIN_BYTES_PER_BREAK > len(data)

@@ -1,35 +1,38 @@
-"""The key in a request's header."""
+"""The key in a request's header, and the routes that ask for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 
 from app.access.keyring import Keyring
+from app.api.problems import declare
 
 HEADER = "X-API-Key"
-api_key = APIKeyHeader(name=HEADER, auto_error=False, description="Only when the service has keys set")
-"""Says in openapi.json what `KeyedRoute` asks for."""
+api_key = APIKeyHeader(
+    name=HEADER, auto_error=False, description="Key of the client. It is needed only when the service has keys set."
+)
+"""Declares in openapi.json the key that `KeyedRoute` asks for."""
 
 
 def require_key(request: Request) -> None:
-    """Refuse a request without one of the keys, where keys are asked for.
+    """Refuse a request without a valid key, if the service has keys.
 
-    The name of its key, or None where no key is asked for, is `request.state.key_name` from then on.
+    From then on `request.state.key_name` is the name of the request's key, or None if the service has no keys.
 
     Raises:
-        HTTPException: 401, there is no key or it is none of them.
-        KeysUnreadable: nobody can be let in.
+        HTTPException: 401, the request has no key, or one that is not valid.
+        KeysUnreadable: the keys cannot be read, and nobody is let in.
     """
     keyring: Keyring = request.app.state.keyring
     request.state.key_name = None
     if not keyring.asks:
         return
-    # Header bytes arrive decoded as latin-1.
+    # The bytes of a header arrive decoded as latin-1.
     name = keyring.name_of(request.headers.get(HEADER, "").encode("latin-1"))
     if name is None:
         raise HTTPException(401, f"A valid key is needed in the header {HEADER}.", {"WWW-Authenticate": HEADER})
@@ -37,10 +40,10 @@ def require_key(request: Request) -> None:
 
 
 class KeyedRoute(APIRoute):
-    """A route that asks for a key before it reads the body: a dependency is only met when the upload is there."""
+    """A route that asks for a key before the body is read. FastAPI would run a dependency only after the upload."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, behind `require_key`."""
+        """Return FastAPI's own handler, behind `require_key`."""
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
@@ -48,3 +51,14 @@ class KeyedRoute(APIRoute):
             return await handle(request)
 
         return guarded
+
+
+def keyed_router(*statuses: int, **options: Any) -> APIRouter:
+    """Return a router whose routes ask for a key.
+
+    Args:
+        statuses: refusals that every route declares besides those of every keyed route.
+        options: other options of the router.
+    """
+    responses = declare(401, *statuses, 405, 414, 422, 431, 500, 503)
+    return APIRouter(route_class=KeyedRoute, dependencies=[Depends(api_key)], responses=responses, **options)

@@ -1,4 +1,4 @@
-"""What a request may ask of the service: length of its head, bytes of its body, time to send it."""
+"""Limits of a request: the length of its head, the bytes of its body, and the time that it may take to arrive."""
 
 from __future__ import annotations
 
@@ -16,43 +16,47 @@ from app.service import BUSY, Analyzer
 from app.settings import Settings
 
 MAX_TARGET_BYTES = 4096
-"""Of the path and the query together, as sent."""
+"""Largest length of path and query together, as sent."""
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
-"""Of all names and values together."""
+"""Largest length of the names and values of all headers together."""
 BATCHES = "/batches"
 MAX_FILES, MAX_FIELDS = 2, 1
-"""Of a multipart form; one more than is right, so that the usual mistakes get the answer that explains them."""
+"""Parts of a multipart form at which the parser stops.
+
+Each is one more than a right form has, so that the usual mistakes are refused by the route, which explains them.
+"""
 
 
 def keep_uploads_in_memory() -> None:
-    """Never write an upload to a temporary file: the service needs no disk, and no full disk breaks it.
+    """Never write an upload to a temporary file, so that the service needs no disk and a full disk does not break it.
 
-    The limits on bytes bound the memory instead. FastAPI leaves no other way than the class's own attribute.
+    The limits on bytes bound the memory instead. FastAPI offers no option for this, so the parser's class is changed.
     """
-    MultiPartParser.spool_max_size = 0  # no limit, as SpooledTemporaryFile has it
+    MultiPartParser.spool_max_size = 0  # To SpooledTemporaryFile, 0 means no limit.
 
 
 class LimitsMiddleware:
-    """Refuses a head that is too long, and lets the application read a body only within its limits.
+    """Refuses a request whose head is too long, or whose body is too large or too slow.
 
-    What a body may not do is said on the application's reading it, inside, so that the answer is one of its problems.
-    A body that nobody reads costs nothing: the server drops it as it comes.
+    The head is checked before the application is called. The body is checked while the application reads it: a body
+    that breaks a limit raises an exception in that read, so that the application answers it with a problem like any
+    other. A body that the application does not read costs nothing, because the server drops it as it arrives.
 
     Args:
         app: the application.
-        settings: the largest body, the time it may take, and how many may wait.
+        settings: hold the largest body, the time it may take, and how many requests may wait.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
         self.max_held = settings.max_bytes * (settings.workers + settings.queue)
-        """Bytes of all bodies that are in memory at once: enough for as many of the largest as may wait."""
+        """Largest number of bytes of all bodies in memory at once: enough for as many of the largest as may wait."""
         self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry point."""
+        """Handle one request; this is the entry point of ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -68,10 +72,10 @@ class LimitsMiddleware:
 
 
 class _Body:
-    """The body of one request, on its way in.
+    """The body of one request while it arrives.
 
-    What is sent with a batch has a limit of its own, is written to the disk as it comes, and is not held; as much of it
-    as another body may have, has the time of another body.
+    The body of a batch has its own limit of bytes, and is written to the disk instead of held in memory. It may be many
+    times as large as another body, so each piece of it that is as large as another body may be has the time of one.
     """
 
     def __init__(self, limits: LimitsMiddleware, scope: Scope, receive: Receive) -> None:
@@ -79,20 +83,21 @@ class _Body:
         self.headers = Headers(scope=scope)
         self.app: FastAPI = scope["app"]
         self._receive = receive
-        self.is_kept = (scope["method"], scope["path"]) == ("POST", BATCHES)
-        self.max_bytes = limits.settings.batch_max_bytes if self.is_kept else limits.settings.max_bytes
+        self.is_batch = (scope["method"], scope["path"]) == ("POST", BATCHES)
+        self.max_bytes = limits.settings.batch_max_bytes if self.is_batch else limits.settings.max_bytes
         self.n_bytes = self.n_held = 0
         self.deadline: float | None = None
         self.is_whole = False
 
     async def receive(self) -> Message:
-        """The next message of the server.
+        """Return the next message of the server.
 
         Raises:
-            HTTPException: 503, the queue is full or too much is held already; 413, too many bytes; 408, too slow.
+            HTTPException: 503, the queue is full or too many bytes are held already; 413, the body has too many bytes;
+                408, it takes too long.
         """
         if self.is_whole:
-            return await self._receive()  # only tells whether the client is still there
+            return await self._receive()  # It only shows whether the client is still there.
         if self.deadline is None:
             self._check_before()
             self.deadline = asyncio.get_running_loop().time() + self.limits.settings.body_timeout_s
@@ -101,28 +106,28 @@ class _Body:
                 message = await self._receive()
         except TimeoutError as error:
             limit = self.limits.settings.body_timeout_s
-            each = f", or each {self.limits.settings.max_bytes} bytes of it" if self.is_kept else ""
-            text = f"The request body{each} must arrive within {limit:g} s; {self.n_bytes} bytes came."
-            # Its rest would be taken for the next request.
+            each = f", or each {self.limits.settings.max_bytes} bytes of it" if self.is_batch else ""
+            text = f"The request body{each} must arrive within {limit:g} s; {self.n_bytes} bytes arrived."
+            # The connection ends, because the rest of the body would be taken for the next request.
             raise HTTPException(408, text, {"Connection": "close"}) from error
         self._count(len(message.get("body", b"")))
         self.is_whole = not message.get("more_body", False)
         return message
 
     def _check_before(self) -> None:
-        """Refuse without reading where the answer is known already."""
+        """Refuse a body without reading it if it is declared too large, or if the queue is full."""
         declared = self.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > self.max_bytes:
             raise self._too_large(f"{int(declared)} are declared")
         analyzer: Analyzer = self.app.state.analyzer
-        if analyzer.is_full and not self.is_kept:
+        if analyzer.is_full and not self.is_batch:
             raise HTTPException(503, BUSY)
 
     def _count(self, n_bytes: int) -> None:
         before, self.n_bytes = self.n_bytes, self.n_bytes + n_bytes
         if self.n_bytes > self.max_bytes:
-            raise self._too_large("more came")
-        if self.is_kept:
+            raise self._too_large("more arrived")
+        if self.is_batch:
             self._extend(before)
             return
         self.n_held += n_bytes
@@ -131,22 +136,22 @@ class _Body:
             raise HTTPException(503, "Too many uploads are under way; try again shortly.")
 
     def _extend(self, before: int) -> None:
-        """Give the next part of a large body its time.
+        """Set a new deadline each time another `max_bytes` of a batch have arrived.
 
         Args:
-            before: bytes that had come before the present ones.
+            before: number of bytes that had arrived before the last message.
         """
-        part = self.limits.settings.max_bytes
-        if self.n_bytes // part > before // part:
+        max_bytes = self.limits.settings.max_bytes
+        if self.n_bytes // max_bytes > before // max_bytes:
             self.deadline = asyncio.get_running_loop().time() + self.limits.settings.body_timeout_s
 
     def _too_large(self, found: str) -> HTTPException:
         return HTTPException(413, f"The request body may have at most {self.max_bytes} bytes, {found}.")
 
     def closing(self, send: Send) -> Send:
-        """`send`, but that it ends the connection of a client that still waits to be asked for its body.
+        """Return a `send` that ends the connection of a client that still waits to be asked for its body.
 
-        The server cannot know whether such a body follows the answer or not.
+        The server cannot know whether such a client sends the body after the answer or not.
         """
         waits = self.headers.get("expect", "").lower() == "100-continue"
 
@@ -159,7 +164,7 @@ class _Body:
 
 
 def _head_refusal(scope: Scope) -> tuple[int, str] | None:
-    """Status and detail, where the head of a request is too long."""
+    """Return status and detail if the head of a request is too long."""
     n_target = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if n_target > MAX_TARGET_BYTES:
         return 414, f"Path and query may have at most {MAX_TARGET_BYTES} bytes, found {n_target}."

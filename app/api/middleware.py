@@ -1,4 +1,4 @@
-"""What every request passes through: its id, safe response headers."""
+"""Give every request an id, and every response safe headers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from app.observe.logs import request_id as logged_request_id
 
 
 def safe_headers(request_id: str) -> dict[str, str]:
-    """Headers of every response, but for those that it brings itself: the page has its own policy."""
+    """Return the headers of every response. A response that has one of them already keeps its own, as the page does."""
     return {
         "X-Request-ID": request_id,
         "X-Content-Type-Options": "nosniff",
-        # An answer is about a patient's tile: no cache keeps it.
+        # An answer is about a patient's tile, so no cache may keep it.
         "Cache-Control": "no-store",
-        # Opened by itself, an answer runs nothing and loads nothing; no other site may frame or embed it.
+        # An answer that is opened by itself runs nothing and loads nothing, and no other site may frame or embed it.
         "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "X-Frame-Options": "DENY",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -37,7 +37,7 @@ class RequestMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry point."""
+        """Handle one request; this is the entry point of ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

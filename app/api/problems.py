@@ -1,4 +1,4 @@
-"""Errors → RFC 9457 problems: one table from exception to status."""
+"""Answer every error with an RFC 9457 problem, by one table from exception to status."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from app.access.keyring import KeysUnreadable
+from app.answer.schemas import Problem
 from app.api.middleware import safe_headers
 from app.audit.log import NotWritten
 from app.jobs.batch import StoreUnavailable
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "5"
 MAX_SHOWN = 80
-"""Characters of a wrong value that its problem repeats."""
+"""Characters of a wrong value that the problem repeats."""
 
 STATUS: Mapping[type[Exception], int] = {
     errors.UnreadableTile: 415,
@@ -45,43 +45,40 @@ STATUS: Mapping[type[Exception], int] = {
 }
 
 DESCRIPTIONS: Mapping[int, str] = {
-    400: "Malformed request: no multipart form, or not with the fields that it should have",
-    401: "Missing or wrong API key (only when keys are set)",
-    404: "No such path, cluster, bundle or batch; or the service runs no batches",
-    405: "Method not allowed",
-    406: "Nothing that Accept names can be given",
-    408: "The body took too long to arrive",
-    409: "The batch has ended already",
-    413: "Too many bytes or pixels",
-    414: "Path and query are too long",
-    415: "Not a readable 8-bit PNG, JPEG or TIFF image, or no multipart form",
-    416: "The file does not reach so far",
-    422: "A parameter is outside its range",
-    431: "Too many headers, or too long ones",
-    500: "Unexpected; the request id is all that is told",
-    503: "Busy or not ready; see Retry-After",
-    504: "Took too long",
+    400: "The request is malformed: it has no multipart form, or the form has other fields than it should have.",
+    401: "The API key is missing or wrong. This happens only when the service has keys set.",
+    404: "There is no such path, cluster, bundle or batch; or the service runs no batches.",
+    405: "The path does not have this method.",
+    406: "The answer has none of the media types that the header Accept names.",
+    408: "The body took too long to arrive.",
+    409: "The batch has ended already.",
+    413: "The body has too many bytes, or the tile too many pixels.",
+    414: "Path and query are too long.",
+    415: "The upload is not a readable 8-bit PNG, JPEG or TIFF image, or the body is not a multipart form.",
+    416: "The file is shorter than the header Range asks.",
+    422: "A parameter is outside its range.",
+    431: "The request has too many headers, or they are too long.",
+    500: "Something unexpected went wrong. The problem holds nothing but the id of the request.",
+    503: "The service is busy or not ready. The header Retry-After holds the seconds to wait.",
+    504: "The analysis took too long.",
 }
 
 
-class Problem(BaseModel):
-    """RFC 9457 problem details."""
-
-    type: str = Field(default="about:blank", description="the status says what kind of problem it is")
-    title: str = Field(description="the status in words")
-    status: int = Field(description="of the response")
-    detail: str = Field(description="what was wrong with this request")
-    request_id: str = Field(description="also in the header X-Request-ID")
-
-
 def declare(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """OpenAPI responses of a route for these statuses."""
+    """Return the OpenAPI responses of a route for these statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
 def problem(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """One problem response."""
+    """Return the response for a problem.
+
+    Args:
+        request: the request that is refused.
+        status: HTTP status.
+        detail: what is wrong, in a sentence.
+        headers: further headers; a 503 always has Retry-After.
+    """
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request.state.request_id)
     extra = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
     return JSONResponse(body.model_dump(), status, {**extra, **(headers or {})}, MEDIA_TYPE)
@@ -95,8 +92,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem(request, status, str(error))
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: it is registered for nothing else
-        if isinstance(error.__cause__, MemoryError):  # FastAPI takes it for a malformed form
+        assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: the handler is registered for it alone
+        if isinstance(error.__cause__, MemoryError):  # FastAPI reports it as a malformed form
             return await out_of_memory(request, error.__cause__)
         headers = {**(error.headers or {}), **_allow(request)} if error.status_code == 405 else error.headers
         return problem(request, error.status_code, str(error.detail), headers)
@@ -106,7 +103,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem(request, 503, "There is too little memory for this now; try again later.")
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - for mypy: the handler is registered for it alone
         first = error.errors()[0]
         if first["loc"][0] != "body":
             name = ".".join(str(part) for part in first["loc"][1:])
@@ -118,7 +115,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s failed", request.state.request_id, exc_info=error)
-        # This answer is given outside the middleware, so that its headers are set here.
+        # This answer is made outside all middleware, so its headers are set here.
         return problem(request, 500, "The request failed unexpectedly.", safe_headers(request.state.request_id))
 
     for kind in STATUS:
@@ -130,7 +127,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 def _allow(request: Request) -> dict[str, str]:
-    """The header Allow with every method of the path: the framework knows those of the first route that has it."""
+    """Return the header Allow with every method of the path. The framework knows only those of the first route."""
     path = getattr(request.scope.get("route"), "path_format", None)
     methods = request.app.openapi()["paths"].get(path, {})
     return {"Allow": ", ".join(sorted(method.upper() for method in methods))} if methods else {}

@@ -112,6 +112,6 @@ def replay(
     for difference in done.differences:
         typer.echo(f"Changed since then: {difference}")
     if not done.is_same:
-        typer.echo(f"DIFFERENT result: {done.answer.result_sha256}; the log has {done.logged.result_sha256}")
+        typer.echo(f"DIFFERENT result: {done.now.result_sha256}; the log has {done.logged.result_sha256}")
         raise typer.Exit(1)
-    typer.echo(f"The same result: {done.answer.result_sha256}")
+    typer.echo(f"The same result: {done.now.result_sha256}")

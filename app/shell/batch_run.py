@@ -16,7 +16,7 @@ from dask.system import CPU_COUNT
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.answer.code_version import code_version
+from app.answer.provenance import code_version
 from app.batch.folder import Run, RunFolder, SlideEntry
 from app.batch.plan.patients import PatientsError, patient_of, read_patients
 from app.batch.run import engine

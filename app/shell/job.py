@@ -6,13 +6,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.answer import present
 from app.answer.formats import FORMATS, Format
-from app.answer.schemas import NOTICE, AnalysisOut
+from app.answer.present import Result, png
+from app.answer.schemas import NOTICE
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Stages, analyse_stages
-from app.service import Result
 from app.shell.stages import Captions, draw_stages
 
 STAGES = "stages"
@@ -40,8 +39,8 @@ class Job:
     mpp: float | None
     precision: Precision
 
-    def answer(self, tile: Path) -> tuple[AnalysisOut, list[bytes]]:
-        """Analyse one tile once, and answer it in every format; the JSON answer comes along.
+    def answer(self, tile: Path) -> tuple[Result, list[bytes]]:
+        """Analyse one tile once, and answer it in every format; the result comes along.
 
         Raises:
             OSError, PipelineError: it cannot be read, analysed or answered.
@@ -49,20 +48,19 @@ class Job:
         analysis, stages = analyse_stages(
             tile.read_bytes(), self.bundle, max_pixels=self.max_pixels, mpp=self.mpp, precision=self.precision
         )
-        result = Result(analysis, self.bundle, [])
         # The id that POST /analyze would have given.
-        answer = present.analysis_out(result, uuid.uuid4().hex)
+        result = Result(analysis, self.bundle, uuid.uuid4().hex)
 
         def render(name: str) -> bytes:
             if name == STAGES:
                 return _figure(stages, _captions(tile.name, result, stages))
-            return _FORMATS[name].write(analysis, answer)
+            return _FORMATS[name].write(result)
 
-        return answer, [render(name) for name in self.formats]
+        return result, [render(name) for name in self.formats]
 
 
 def _figure(stages: Stages, captions: Captions) -> bytes:
-    return present.png(draw_stages(stages.pixels, stages.stains, stages.nuclei, stages.crops, captions))
+    return png(draw_stages(stages.pixels, stages.stains, stages.nuclei, stages.crops, captions))
 
 
 def _captions(name: str, result: Result, stages: Stages) -> Captions:

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from app.answer.code_version import environment
-from app.answer.present import analysis_out
-from app.answer.schemas import AnalysisOut, BundleUsed, ParametersOut
+from app.answer.present import Result
+from app.answer.provenance import Record
+from app.answer.schemas import BundleUsed, ParametersOut
 from app.audit.chain import decode
 from app.audit.verify import lines, verify
 from app.pipeline.bundle.load import Bundle, load_bundle, read_manifest
 from app.pipeline.errors import PipelineError
 from app.pipeline.run import analyse
-from app.service import Result, embedded_prototypes
 from app.settings import Settings
 
 
@@ -26,15 +25,10 @@ class CannotReplay(Exception):
     """The analysis cannot be repeated; the text says why."""
 
 
-class Logged(BaseModel):
-    """What the log records about an answer."""
+class Logged(Record):
+    """What the log records about an answer, and which tile it was about."""
 
     tile_sha256: str
-    parameters: ParametersOut
-    bundle: BundleUsed
-    code_version: str
-    environment: dict[str, str]
-    result_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +37,20 @@ class Replayed:
 
     Attributes:
         logged: what the log records about the answer.
-        answer: the answer of today.
+        now: what the log would record about the answer of today.
         differences: what else has changed since then, in words.
         is_log_intact: whether no line of the log was changed, removed or inserted.
     """
 
     logged: Logged
-    answer: AnalysisOut
+    now: Record
     differences: list[str]
     is_log_intact: bool
 
     @property
     def is_same(self) -> bool:
         """Whether the result is the same to the last digit."""
-        return self.answer.result_sha256 == self.logged.result_sha256
+        return self.now.result_sha256 == self.logged.result_sha256
 
 
 def replay(request_id: str, tile: Path, logs: Sequence[Path], settings: Settings) -> Replayed:
@@ -77,8 +71,8 @@ def replay(request_id: str, tile: Path, logs: Sequence[Path], settings: Settings
         found = hashlib.sha256(data).hexdigest()
         if found != logged.tile_sha256:
             raise CannotReplay(f"{tile} is a different tile: its SHA-256 is {found}, the log has {logged.tile_sha256}.")
-        answer = _answer(data, _open(logged.bundle, settings), logged.parameters, settings)
-        return Replayed(logged, answer, list(_differences(logged, answer)), verify(logs).is_intact)
+        now = _analyse(data, _open(logged.bundle, settings), logged.parameters, settings)
+        return Replayed(logged, now, list(_differences(logged, now)), verify(logs).is_intact)
     except (OSError, PipelineError) as error:
         raise CannotReplay(str(error)) from error
 
@@ -121,14 +115,16 @@ def _open(wanted: BundleUsed, settings: Settings) -> Bundle:
     return load_bundle(directory, settings.threads)
 
 
-def _answer(data: bytes, bundle: Bundle, asked: ParametersOut, settings: Settings) -> AnalysisOut:
+def _analyse(data: bytes, bundle: Bundle, asked: ParametersOut, settings: Settings) -> Record:
     analysis = analyse(data, bundle, max_pixels=settings.max_pixels, mpp=asked.mpp, precision=asked.precision)
-    return analysis_out(Result(analysis, bundle, embedded_prototypes(bundle, asked.prototypes)), "")
+    return Result(analysis, bundle, request_id="", n_prototypes=asked.prototypes).record()
 
 
-def _differences(logged: Logged, answer: AnalysisOut) -> Iterator[str]:
-    then = {"code version": logged.code_version, **_computed_by(logged.bundle), **logged.environment}
-    now = {"code version": answer.code_version, **_computed_by(answer.bundle), **environment()}
+def _differences(logged: Record, found: Record) -> Iterator[str]:
+    then, now = (
+        {"code version": record.code_version, **_computed_by(record.bundle), **record.environment}
+        for record in (logged, found)
+    )
     for name in dict.fromkeys([*then, *now]):
         if then.get(name) != now.get(name):
             yield f"{name}: {then.get(name, 'unknown')} then, {now.get(name, 'unknown')} now"

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.answer.schemas import AnalysisOut
+from app.answer.present import Result
 
 SUMMARY = "summary.csv"
 HEAD = ("tile", "status", "error", "width", "height", "mpp", "cells", "outliers", "cut_nuclei", "focus")
@@ -18,32 +18,32 @@ Row = Mapping[str, object]
 """Values by column; a column that is not there stays empty, as does None."""
 
 
-def answered(tile: Path, answer: AnalysisOut) -> Row:
+def answered(tile: Path, result: Result) -> Row:
     """The row of a tile, in the values of its JSON answer."""
-    label, bundle = answer.label, answer.bundle
+    label, bundle, cells = result.label, result.bundle_used, result.cells
     row: dict[str, object] = {
         "tile": tile,
         "status": "ok",
-        "width": answer.tile.width,
-        "height": answer.tile.height,
-        "mpp": answer.tile.mpp,
-        "cells": len(answer.cells),
-        "outliers": answer.outliers.count,
-        "cut_nuclei": answer.tile.cut_nuclei,
-        "focus": answer.quality.focus,
+        "width": result.tile.width,
+        "height": result.tile.height,
+        "mpp": result.tile.mpp,
+        "cells": len(cells),
+        "outliers": result.outliers.count,
+        "cut_nuclei": result.tile.cut_nuclei,
+        "focus": result.quality.focus,
         "label": label.value,
         "score": label.score,
         "probability": label.probability,
         "reason": label.reason,
-        "flags": " ".join(flag.code for flag in answer.quality.flags),
+        "flags": " ".join(flag.code for flag in result.quality.flags),
         "bundle": bundle.name,
         "bundle_version": bundle.version,
         "bundle_sha256": bundle.sha256,
         "precision": bundle.precision,
-        "tile_sha256": answer.tile.sha256,
-        "milliseconds": answer.timing_ms.total,
+        "tile_sha256": result.tile.sha256,
+        "milliseconds": result.timing.total,
     }
-    for cluster in answer.clusters:
+    for cluster in result.clusters:
         values = (cluster.count, cluster.proportion, *(cluster.interval or (None, None)))
         row.update(zip(_cluster_columns(cluster.cluster), values, strict=True))
     return row

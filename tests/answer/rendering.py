@@ -7,20 +7,19 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from app.answer import present
 from app.answer.formats import FORMATS
+from app.answer.present import Result
 from app.pipeline.manifest import ClusterName, ClusterNames
 from app.pipeline.run import analyse
-from app.service import Result
 from tests.api.answers import strict_json
 
 
 def analysed(data, bundle, **options) -> Result:
-    return Result(analyse(data, bundle, max_pixels=9_000_000, **options), bundle, [])
+    return Result(analyse(data, bundle, max_pixels=9_000_000, **options), bundle, "0" * 32)
 
 
 def render(result, form) -> bytes:
-    return FORMATS[form].write(result.analysis, present.analysis_out(result, "0" * 32))
+    return FORMATS[form].write(result)
 
 
 def as_json(result) -> dict:

@@ -2,7 +2,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from app.answer.formats import FORMATS
-from app.api.accept import wanted_format
+from app.api.analyze import wanted_format
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_prototypes_are_drawn_for_json_only(client, form, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("drawn for nothing")
 
-    monkeypatch.setattr("app.service.prototypes", refuse)
+    monkeypatch.setattr("app.answer.present.prototypes", refuse)
     assert ask(client, format="json", prototypes=2).status_code == 500
     assert ask(client, format=form, prototypes=2).status_code == 200
 

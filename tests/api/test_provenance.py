@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from app.answer import code_version as module
-from app.answer.code_version import code_version
+from app.answer import provenance as module
+from app.answer.provenance import code_version
 from tests.api.answers import post_tile, strict_json
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded

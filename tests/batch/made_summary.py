@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from app.answer import present
+from app.answer.present import Result
+from app.answer.schemas import NOTICE
 from app.batch.analyse.cells import SlideCells
 from app.batch.plan.plan import Region
 from app.batch.space.density import box_px, density_maps, density_png, density_top
@@ -19,7 +20,6 @@ from app.batch.write.overview_picture import overview_jpg
 from app.batch.write.report import Pictures
 from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.run import analyse_stages
-from app.service import Result
 
 MPP = 0.25
 PER_CLUSTER = 12
@@ -41,7 +41,7 @@ class Made:
 def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") -> Made:
     """Analyse a tile, and say of it what is said of a slide; its left half is a region."""
     analysis, stages = analyse_stages(data, bundle, max_pixels=9_000_000, mpp=mpp)
-    answer = present.analysis_out(Result(analysis, bundle, []), "0" * 32)
+    result = Result(analysis, bundle, "0" * 32)
     found, n_clusters = analysis.cells, bundle.manifest.n_clusters
     proportions, tile = analysis.proportions, analysis.tile
     cells = SlideCells(found.centroids, proportions.clusters, found.cluster_probs, proportions.outlier)
@@ -51,9 +51,9 @@ def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") ->
     counted = {
         "tissue_mm2": tile.width * tile.height * MPP**2 / 1e6,
         "cells": len(cells),
-        "outliers": answer.outliers,
-        "clusters": answer.clusters,
-        "label": answer.label,
+        "outliers": result.outliers,
+        "clusters": result.clusters,
+        "label": result.label,
     }
     summary = SlideSummary(
         **counted,
@@ -61,17 +61,17 @@ def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") ->
         file=f"{slide}.png",
         fingerprint=tile.sha256,
         patient="P-1",
-        notice=answer.notice,
+        notice=NOTICE,
         width=tile.width,
         height=tile.height,
         mpp=mpp,
         um_per_px=MPP,
         tiles=1,
-        quality=answer.quality,
+        quality=result.quality,
         regions=[RegionSummary(name=region.name, **counted)],
         neighbours=pair_summaries(cells, nearest, MPP, n_clusters),
         islands=island_summaries(cells, numbers, n_clusters),
-        bundle=answer.bundle,
+        bundle=result.bundle_used,
         code_version="0.1.0+000000000000",
     )
     outlines = [shapely.Polygon(outer, holes) for outer, *holes in polygons(analysis.cells.nuclei)]

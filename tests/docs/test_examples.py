@@ -10,11 +10,10 @@ import sys
 import pytest
 from ruamel.yaml import YAML
 
-from app.answer.present import analysis_out
+from app.answer.present import Result
 from app.batch.plan.patients import read_patients
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
-from app.service import Result
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.docs.pages import PAGES, blocks, name, read
@@ -58,7 +57,7 @@ def test_the_answer_is_that_of_the_sample(shipped_bundle):
     shown = json.loads(block)
     bundle = load_bundle(shipped_bundle)
     analysis = analyse((shipped_bundle / "sample.png").read_bytes(), bundle, max_pixels=10**6)
-    actual = analysis_out(Result(analysis, bundle, []), shown["request_id"]).model_dump(mode="json")
+    actual = json.loads(Result(analysis, bundle, shown["request_id"]).json())
     # The machine's speed, the state of the code, and a hash of digits that a processor may compute otherwise.
     shown |= {name: actual[name] for name in ("timing_ms", "code_version", "result_sha256") if name in shown}
     assert_shows(shown, actual)

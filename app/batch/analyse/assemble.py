@@ -9,7 +9,7 @@ import pyarrow as pa
 import shapely
 
 from app.answer import present
-from app.answer.schemas import QualityOut
+from app.answer.schemas import FlagOut, QualityOut
 from app.batch.analyse.cells import SlideCells
 from app.batch.analyse.seams import keep_once
 from app.batch.folder import RunFolder
@@ -97,5 +97,5 @@ def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: Qua
 
 def quality_with(quality: QualityOut, proportions: Proportions, manifest: Manifest) -> QualityOut:
     """What was measured on the slide, and what its cells say about it."""
-    flags = [present.flag_out(flag) for flag in cell_flags(proportions, manifest.outliers)]
+    flags = [FlagOut.model_validate(flag) for flag in cell_flags(proportions, manifest.outliers)]
     return quality.model_copy(update={"flags": [*quality.flags, *flags]})

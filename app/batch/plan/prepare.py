@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from app.answer import present
+from app.answer.schemas import QualityOut
 from app.batch.analyse.tile import stain_numbers
 from app.batch.folder import Run, SlideEntry
 from app.batch.plan.grid import MARGIN_PX, cores, tile_edge
@@ -68,7 +68,7 @@ def prepare(slide: Slide, entry: SlideEntry, run: Run, bundle: Bundle) -> tuple[
         tiles=_tiles(seen, edge, regions) if estimate else (),
         regions=regions,
         stain=stain_numbers(estimate) if estimate else None,
-        quality=present.quality_out(quality),
+        quality=QualityOut.model_validate(quality),
     )
     return plan, seen
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import dask
 from distributed import Client, LocalCluster
 
-from app.answer.code_version import code_version
+from app.answer.provenance import code_version
 from app.batch.folder import MANIFEST
 from app.pipeline.errors import PipelineError
 

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import cv2
 
-from app.answer.code_version import code_version
+from app.answer.provenance import code_version
 from app.batch.analyse.tile import analyse_tile
 from app.batch.folder import Run, RunFolder, read_run
 from app.batch.part_tables import write_part

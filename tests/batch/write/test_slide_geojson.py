@@ -9,13 +9,12 @@ import shapely
 from geojson_pydantic import FeatureCollection
 from shapely.geometry import shape
 
-from app.answer import present
 from app.answer.geojson import geojson
+from app.answer.present import Result
 from app.batch.plan.plan import Region
 from app.batch.write.cell_table import final_table
 from app.batch.write.slide_geojson import About, write_geojson
 from app.pipeline.run import analyse
-from app.service import Result
 
 NAMES = (None, "größer", None, None, None)
 HOLED = Region(name="with a hole", wkt="POLYGON((0 0, 0 99, 99 99, 99 0, 0 0), (9 9, 9 20.123, 20 20, 9 9))")
@@ -41,9 +40,8 @@ def written(made, tmp_path, *, compress=False, regions=(), told=None) -> bytes:
 
 def test_features_are_those_of_the_api(made, tmp_path, sample, bundle):
     """But for their ids, and one decimal of the coordinates."""
-    result = Result(analyse(sample, bundle, max_pixels=9_000_000, mpp=0.25), bundle, [])
-    answer = present.analysis_out(result, "0" * 32)
-    expected = json.loads(geojson(answer, result.analysis.cells))["features"]
+    result = Result(analyse(sample, bundle, max_pixels=9_000_000, mpp=0.25), bundle, "0" * 32)
+    expected = json.loads(geojson(result))["features"]
     found = json.loads(written(made, tmp_path, told=about(names=[None] * 5)))["features"]
     assert [feature["properties"] for feature in found] == [feature["properties"] for feature in expected]
     for one, other in zip(found, expected, strict=True):

@@ -9,6 +9,7 @@ import shapely
 import tifffile
 
 from app.answer import present
+from app.answer.schemas import QualityOut
 from app.batch.summary import SlideSummary
 from app.pipeline.run import analyse
 from tests.batch.made_run import MAX_PIXELS, begun, small_tiles
@@ -123,7 +124,7 @@ def test_slide_of_one_tile_is_told_as_an_upload_is(tmp_path, sample, bundle):
     analysis = analyse(sample, bundle, max_pixels=MAX_PIXELS, mpp=0.25)
     manifest = bundle.manifest
     assert summary.cells == len(analysis.cells.areas_px)
-    assert summary.quality == present.quality_out(analysis.quality)
+    assert summary.quality == QualityOut.model_validate(analysis.quality)
     assert summary.label == present.label_out(analysis.label, manifest.image_level)
     assert summary.clusters == present.clusters_out(analysis.proportions, analysis.label, manifest)
     assert summary.outliers == present.outliers_out(analysis.proportions)

@@ -1,4 +1,4 @@
-"""The form of POST /batches: its files go to the disk as they come, and never into memory."""
+"""The form of POST /batches, whose files are written to the disk as they arrive and never held in memory."""
 
 from __future__ import annotations
 
@@ -10,28 +10,87 @@ from itertools import chain, count
 from pathlib import Path
 
 from fastapi import HTTPException, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from app.api.batch_schemas import MAX_TILES, BatchForm
 from app.jobs.folder import PATIENTS, REGIONS, TILES
-from app.pipeline.inputs import TILE_SUFFIXES
+from app.pipeline.inputs import MPP_RANGE, TILE_SUFFIXES
+from app.pipeline.networks.backend import Precision
 
+MAX_TILES = 1000
+"""Largest number of files of one upload. A folder that is named by `path` may hold more."""
 SINGLE_FILE_SUFFIXES = (*TILE_SUFFIXES, ".svs", ".ndpi", ".scn", ".svslide", ".bif", ".czi")
-"""Slides and tiles that are one file each."""
+"""Suffixes of slides and tiles that are one file each."""
 ANSWERS = (".overlay.png", ".labels.png", ".stages.png")
-"""Pictures that `marrowscope analyze` made; a batch leaves them out."""
+"""Suffixes of pictures that `marrowscope analyze` wrote; a batch does not analyse them."""
 REGION_SUFFIXES = (".geojson", ".json", ".geojson.gz")
 FILE_FIELDS = ("tiles", "regions", "patients")
 MAX_NAME, MAX_SUFFIX = 60, 20
-"""Characters of a file's name that are kept: disks take 255 bytes, and a letter may have four."""
+"""Characters of a file's name that are kept. Disks take 255 bytes, and one character may have four."""
+
+
+class BatchForm(BaseModel):
+    """Fields of the form that are not files."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="File, folder or pattern of slides and tiles, below the root that the service was started with.",
+    )
+    bundle: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Name of a bundle. Without it, the service's default bundle is used.",
+    )
+    mpp: float | None = Field(
+        default=None,
+        ge=MPP_RANGE[0],
+        le=MPP_RANGE[1],
+        description="Scale in µm per pixel, 0.05 to 4, of the slides whose files do not state it.",
+    )
+    precision: Precision = Field(
+        default="fast", description="Precision of the network that sorts the cells, as in POST /analyze."
+    )
+
+
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        **BatchForm.model_json_schema()["properties"],
+        "tiles": {
+            **_FILES,
+            "minItems": 1,
+            "maxItems": MAX_TILES,
+            "description": "Slides and tiles, each a file. Either this field or `path` is needed.",
+        },
+        "regions": {
+            **_FILES,
+            "maxItems": MAX_TILES,
+            "description": "Annotations as GeoJSON: one file for one slide, or one file for each slide, named as the "
+            "slide is (a.geojson for a.svs).",
+        },
+        "patients": {
+            "type": "string",
+            "format": "binary",
+            "description": "Table of patients as CSV, with the columns slide and patient.",
+        },
+    },
+    "oneOf": [{"required": ["path"]}, {"required": ["tiles"]}],
+    "additionalProperties": False,
+}
+"""The form as openapi.json declares it, with its files."""
 
 
 class _FileOnDisk(UploadFile):
-    """A file of the form: opened for each piece, so that a thousand of them hold none open."""
+    """A file of the form. It is opened for each piece, so that a form of a thousand files holds none open."""
 
     def __init__(self, path: Path, filename: str, headers: Headers) -> None:
         super().__init__(io.BytesIO(), size=0, filename=filename, headers=headers)
@@ -39,7 +98,7 @@ class _FileOnDisk(UploadFile):
         path.touch(exist_ok=False)
 
     async def write(self, data: bytes) -> None:
-        """Add a piece."""
+        """Append a piece of the file."""
         await run_in_threadpool(self._append, data)
 
     def _append(self, data: bytes) -> None:
@@ -48,11 +107,11 @@ class _FileOnDisk(UploadFile):
 
 
 class _BatchParser(MultiPartParser):
-    """Starlette's parser, which writes to a folder.
+    """Starlette's parser of forms, made to write the files into a folder.
 
     Args:
-        request: whose body is read.
-        folder: gets the files, under numbers.
+        request: the request whose body is read.
+        folder: gets the files, each named by its number.
     """
 
     def __init__(self, request: Request, folder: Path) -> None:
@@ -66,7 +125,7 @@ class _BatchParser(MultiPartParser):
         self._folder = folder
 
     def on_headers_finished(self) -> None:
-        """Called when the head of a part is there."""
+        """Begin a part of the form; the parser calls this when the part's head has arrived."""
         super().on_headers_finished()
         held = self._current_part.file
         if held is not None:
@@ -79,15 +138,15 @@ async def read_batch_form(request: Request, folder: Path) -> BatchForm:
     """Read the body of POST /batches.
 
     Args:
-        request: whose body is not read yet.
-        folder: of the batch. It gets tiles/, regions/ and patients.csv, as far as they were sent; what is in it when
-            this raises is not to be used.
+        request: the request, whose body was not read yet.
+        folder: the folder of the batch. It gets tiles/, regions/ and patients.csv, if they were sent. If this raises,
+            the folder holds an unfinished upload.
 
     Returns:
-        The other fields.
+        The fields of the form that are not files.
 
     Raises:
-        HTTPException: 400, 408, 413, 415, 422, 503.
+        HTTPException: the form is refused with 400, 408, 413, 415, 422 or 503.
         OSError: the disk is full, or cannot be written.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -97,11 +156,11 @@ async def read_batch_form(request: Request, folder: Path) -> BatchForm:
     except MultiPartException as error:
         raise HTTPException(400, error.message) from error
     except ClientDisconnect as error:
-        raise HTTPException(400, "The body ended before it was whole.") from error
+        raise HTTPException(400, "The body ended before it was complete.") from error
     fields = _fields(form)
     files = {name: _files(form, name) for name in FILE_FIELDS}
     if (fields.path is None) == (not files["tiles"]):
-        raise HTTPException(422, "Either the field `path` or files in the field `tiles` are needed, and not both.")
+        raise HTTPException(422, "The form needs either the field `path` or files in the field `tiles`, and not both.")
     await run_in_threadpool(_sort, folder, files)
     return fields
 
@@ -115,7 +174,7 @@ def _fields(form: FormData) -> BatchForm:
             raise HTTPException(400, f"The field `{name[:80]}` may not be {kind}; {known}.")
     given = {name: value for name, value in items if not isinstance(value, UploadFile)}
     if len(given) != sum(not isinstance(value, UploadFile) for _, value in items):
-        raise HTTPException(400, "A field that is no file may be given once.")
+        raise HTTPException(400, "A field that is not a file may be given only once.")
     try:
         return BatchForm.model_validate(given)
     except ValidationError as error:
@@ -124,7 +183,7 @@ def _fields(form: FormData) -> BatchForm:
 
 
 def _files(form: FormData, name: str) -> list[_FileOnDisk]:
-    """Those of one field; a browser sends an empty one without a name where none was chosen."""
+    """Return the files of one field. A browser sends an empty file without a name if none was chosen."""
     found = [value for value in form.getlist(name) if isinstance(value, _FileOnDisk) and value.filename]
     most = 1 if name == "patients" else MAX_TILES
     if len(found) > most:
@@ -133,7 +192,7 @@ def _files(form: FormData, name: str) -> list[_FileOnDisk]:
 
 
 def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> None:
-    """Give each file its place and name."""
+    """Move each file to its place in the folder, under its own name."""
     places = {"tiles": (TILES, SINGLE_FILE_SUFFIXES), "regions": (REGIONS, REGION_SUFFIXES)}
     for field, (place, suffixes) in places.items():
         if files[field]:
@@ -147,18 +206,18 @@ def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> None:
     for file in files["patients"]:
         file.path.rename(folder / PATIENTS)
     for left in folder.iterdir():
-        if left.name.isdecimal():  # without a name
+        if left.name.isdecimal():  # It is an empty file without a name.
             left.unlink()
 
 
 def safe_names(given: Sequence[str]) -> list[str]:
-    """Names for files that are safe on every disk, and differ even where upper and lower case do not.
+    """Return names of files that are safe on every disk, and differ even where the disk ignores case.
 
     Args:
-        given: as a client says, folders and all.
+        given: the names that a client gave, which may hold folders.
 
     Returns:
-        One for each: letters, digits and ._- of its last part; a number is added where it was given before.
+        One name for each: the letters, digits and ._- of its last part, with a number added if it was used before.
     """
     names: list[str] = []
     used: set[str] = set()
@@ -171,7 +230,7 @@ def safe_names(given: Sequence[str]) -> list[str]:
 
 
 def _cleaned(name: str) -> tuple[str, str]:
-    """Stem and suffix, the dot with the suffix."""
+    """Return the safe stem and suffix of a name; the dot belongs to the suffix."""
     last = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
     kept = re.sub(r"[^\w.-]", "_", last).lstrip(".-")
     at = re.search(r"\.geojson\.gz$|\.[^.]*$", kept, re.IGNORECASE)

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from app.api.page import WEB
+from app.api.pages import WEB
 from tests.keys_file import write_keys
 
 

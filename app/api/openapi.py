@@ -1,4 +1,4 @@
-"""openapi.json: what FastAPI says of the routes, and what it cannot know of them."""
+"""The OpenAPI document: what FastAPI knows of the routes, and what it cannot know of them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api.problems import Problem
+from app.answer.schemas import Problem
 
 Json = dict[str, Any]
 
 
 def install_document(app: FastAPI) -> None:
-    """Let the application serve and write `document`."""
+    """Let the application serve `document` as its openapi.json."""
     app.openapi = partial(document, app)  # type: ignore[method-assign]
 
 
 def document(app: FastAPI) -> Json:
-    """The application's OpenAPI document, made once.
+    """Return the application's OpenAPI document, which is made once.
 
-    The schema of problems is added here: given to FastAPI as a response model, it would be declared as application/json
-    besides.
+    The schema of problems is added here. If it were given to FastAPI as a response model, it would be declared as
+    application/json as well.
     """
     if app.openapi_schema is None:
         schema = FastAPI.openapi(app)
@@ -37,7 +37,7 @@ def document(app: FastAPI) -> Json:
 
 
 def _complete(operation: Json, allowed: str) -> None:
-    """Declare the headers of each answer, and that a service without keys asks for none."""
+    """Declare the headers of each response, and that no key is needed if the service has none set."""
     if "security" in operation:
         operation["security"].append({})
     for status, response in operation["responses"].items():
@@ -45,16 +45,16 @@ def _complete(operation: Json, allowed: str) -> None:
 
 
 def _headers(status: str, allowed: str) -> Json:
-    """Headers that every answer of this status has, by name."""
-    found = {"X-Request-ID": _header("of this request; an answer's request_id", "[0-9a-f]{32}")}
+    """Return the headers that every response of this status has, by name."""
+    found = {"X-Request-ID": _header("Id of the request; request_id in the answer is the same.", "[0-9a-f]{32}")}
     if status == "202":
-        found["Location"] = _header("where to ask how far the batch is", "/batches/[0-9a-f]{32}")
+        found["Location"] = _header("Path that shows how far the batch is.", "/batches/[0-9a-f]{32}")
     if status == "401":
-        found["WWW-Authenticate"] = _header("the header that must hold a key", "X-API-Key")
+        found["WWW-Authenticate"] = _header("Name of the header that must hold a key.", "X-API-Key")
     if status == "405":
-        found["Allow"] = _header("the methods that this path has", allowed)
+        found["Allow"] = _header("The methods that this path has.", allowed)
     if status == "503":
-        found["Retry-After"] = _header("seconds to wait before the next attempt", "[0-9]+")
+        found["Retry-After"] = _header("Seconds to wait before the next attempt.", "[0-9]+")
     return found
 
 
@@ -63,7 +63,7 @@ def _header(description: str, pattern: str) -> Json:
 
 
 def _forms(schema: Json) -> Iterator[Json]:
-    """Schemas of the multipart forms that a body may be: a field that is not declared is refused."""
+    """Yield the schemas of multipart forms, which are to refuse fields that they do not declare."""
     for path in schema["paths"].values():
         for operation in path.values():
             for body in operation.get("requestBody", {}).get("content", {}).values():

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api import batch_uploads
-from app.api.batch_uploads import MAX_TILES, safe_names
+from app.api import batch_form
+from app.api.batch_form import MAX_TILES, safe_names
 from app.pipeline.inputs import TILE_SUFFIXES
 from app.shell.slide_sources import SLIDES
 from app.shell.sources import OWN
@@ -185,7 +185,7 @@ def test_full_disk_is_503_and_leaves_nothing_behind(lab, folders, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(batch_uploads._FileOnDisk, "_append", full)
+    monkeypatch.setattr(batch_form._FileOnDisk, "_append", full)
     assert_problem(post_tiles(lab, "a.png"), 503, "full")
     assert kept(folders) == []
 
@@ -205,5 +205,5 @@ def test_safe_names_are_safe_and_differ(given):
 
 
 def test_what_may_be_sent_is_what_the_command_takes():
-    assert set(batch_uploads.SINGLE_FILE_SUFFIXES) <= {*TILE_SUFFIXES, *SLIDES}
-    assert batch_uploads.ANSWERS == OWN
+    assert set(batch_form.SINGLE_FILE_SUFFIXES) <= {*TILE_SUFFIXES, *SLIDES}
+    assert batch_form.ANSWERS == OWN

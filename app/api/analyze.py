@@ -1,0 +1,142 @@
+"""POST /analyze: the form of a request in, one form of the answer out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import mimeparse
+from fastapi import File, HTTPException, Query, Request, Response, UploadFile
+
+from app.answer.formats import FORMATS, PNG, FormatName
+from app.answer.present import Result
+from app.answer.schemas import AnalysisOut
+from app.api.bundles import AnalyzerDep, BundleQuery
+from app.api.keys import keyed_router
+from app.api.problems import declare
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.inputs import FORMATS as UPLOADS
+from app.pipeline.inputs import MPP_RANGE
+from app.pipeline.networks.backend import Precision
+from app.pipeline.run import Analysis
+
+CONTENT = {
+    FORMATS["geojson"].media_type: {"schema": {"type": "object"}},
+    FORMATS["csv"].media_type: {"schema": {"type": "string"}},
+    PNG: {"schema": {"type": "string", "format": "binary"}},
+}
+UPLOAD_TYPES = ", ".join(f"image/{name.lower()}" for name in UPLOADS)
+UPLOAD = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"tile": {"contentType": UPLOAD_TYPES}}}}}}
+
+_LEAST_WANTED_FIRST: tuple[FormatName, ...] = ("overlay", "csv", "geojson", "json")
+"""One format for each media type. Of those that a request wants equally, the last one is given."""
+_BY_TYPE = {FORMATS[name].media_type: name for name in _LEAST_WANTED_FIRST}
+MAX_SHOWN = 80
+"""Characters of the header Accept that a problem repeats."""
+
+router = keyed_router(tags=["analysis"])
+
+
+@router.post(
+    "/analyze",
+    response_class=Response,
+    responses={200: {"model": AnalysisOut, "content": CONTENT}, **declare(400, 404, 406, 408, 413, 415, 504)},
+    openapi_extra=UPLOAD,
+)
+async def analyze(
+    request: Request,
+    analyzer: AnalyzerDep,
+    tile: Annotated[UploadFile, File(description="The tile as PNG, JPEG or TIFF, with 8 bits per channel.")],
+    bundle: BundleQuery = None,
+    mpp: Annotated[
+        float | None,
+        Query(
+            ge=MPP_RANGE[0],
+            le=MPP_RANGE[1],
+            description="Scale of the tile in µm per pixel, 0.05 to 4. Without it, the tile is taken to be at the "
+            "bundle's scale.",
+        ),
+    ] = None,
+    prototypes: Annotated[
+        int, Query(ge=0, le=16, description="Number of prototype cells per cluster to embed, 0 to 16, in JSON only.")
+    ] = 0,
+    precision: Annotated[
+        Precision,
+        Query(
+            description="Precision of the network that sorts the cells. full is exact. fast uses 8-bit integers where "
+            "the bundle has such a network, and is full elsewhere. GET /bundles/{name} shows the bundle's precisions, "
+            "and in manifest.fast.agreement how far both agree."
+        ),
+    ] = "fast",
+    format: Annotated[
+        FormatName | None,
+        Query(
+            description="Form of the answer; it overrides the header Accept. json, the default, holds everything; "
+            "geojson holds detections for QuPath; csv a row for each cell; overlay is the tile with outlines as PNG; "
+            "labels a 16-bit PNG, where 0 is background and i + 1 is cell i; tile is the tile as it was read, as PNG."
+        ),
+    ] = None,
+) -> Response:
+    """Find the cells of a tile, their clusters and proportions, and the tile's label."""
+    state = request.state
+    wanted = wanted_format(format, ", ".join(request.headers.getlist("accept")))
+    data = await read_tile(request, tile)
+    n_prototypes = prototypes if wanted == "json" else 0
+    state.format, is_audited = wanted, request.app.state.audit_log is not None
+    if is_audited:
+        state.upload = data  # The log also names the checksum of an upload that is refused.
+
+    def answer(analysis: Analysis, used: Bundle) -> bytes:
+        result = Result(analysis, used, state.request_id, n_prototypes)
+        state.n_cells = len(analysis.cells)
+        if is_audited:
+            state.tile_sha256, state.record = analysis.tile.sha256, result.record()
+        return FORMATS[wanted].write(result)
+
+    body = await analyzer.analyse(data, bundle, mpp, precision, answer)
+    return Response(body, media_type=FORMATS[wanted].media_type)
+
+
+async def read_tile(request: Request, tile: UploadFile) -> bytes:
+    """Return the bytes of the one file that a form may hold, and close the form.
+
+    FastAPI has parsed the form into memory (`limits.keep_uploads_in_memory`). From here on these bytes are the only
+    copy of the upload; they are freed when the request ends.
+
+    Args:
+        request: the request, whose form was parsed.
+        tile: the form's field `tile`.
+
+    Raises:
+        HTTPException: 400, the form holds anything else.
+    """
+    form = await request.form()
+    if len(form.multi_items()) != 1:
+        raise HTTPException(400, "The multipart form must hold exactly one file, in the field `tile`.")
+    data = await tile.read()
+    await form.close()
+    return data
+
+
+def wanted_format(format: FormatName | None, accept: str | None) -> FormatName:
+    """Return the form of the answer that a request wants (RFC 9110 §12.5.1).
+
+    Args:
+        format: the query parameter, which overrides `accept`.
+        accept: the header Accept; JSON is given where there is none.
+
+    Raises:
+        HTTPException: 406, the answer has none of the accepted media types.
+    """
+    if format is not None:
+        return format
+    if not accept:
+        return "json"
+    try:
+        # Media types are compared without regard to case, and mimeparse leaves that to its caller.
+        best = mimeparse.best_match(_BY_TYPE, accept.lower())
+    except mimeparse.MimeTypeParseException:
+        best = ""
+    if not best:
+        known = ", ".join(reversed(_BY_TYPE))
+        raise HTTPException(406, f"The answer can be {known}; found Accept: {accept[:MAX_SHOWN]}")
+    return _BY_TYPE[best]

@@ -1,0 +1,51 @@
+"""GET /livez, /readyz and /metrics, for whoever runs the service; none of them asks for a key."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.answer.schemas import HealthOut
+from app.api.bundles import AnalyzerDep
+from app.api.problems import STATUS, declare
+from app.audit.log import AuditLog
+from app.observe.metrics import CONTENT_TYPE, Metrics
+
+router = APIRouter(tags=["health"], responses=declare(405, 414, 431, 500))
+
+
+@router.get("/livez")
+async def livez() -> HealthOut:
+    """Answer while the process is alive."""
+    return HealthOut(status="alive")
+
+
+@router.get("/readyz", responses=declare(503))
+async def readyz(request: Request, analyzer: AnalyzerDep) -> HealthOut:
+    """Answer 200 when tiles can be analysed.
+
+    The default bundle has then reproduced its golden pair; and if keys or an audit log are set, the keys can be read
+    and the log can be written.
+    """
+    request.app.state.keyring.check()
+    audit_log: AuditLog | None = request.app.state.audit_log
+    if audit_log:
+        await run_in_threadpool(audit_log.retry)
+    analyzer.bundle()
+    return HealthOut(status="ready")
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request, analyzer: AnalyzerDep) -> Response:
+    """Show counts and times in Prometheus' text format. They hold nothing of a tile, and no key is needed."""
+    measured: Metrics = request.app.state.metrics
+    try:
+        await readyz(request, analyzer)
+        measured.ready.set(1)
+    except tuple(STATUS):
+        measured.ready.set(0)
+    return Response(await run_in_threadpool(measured.text), media_type=CONTENT_TYPE)
