@@ -1,4 +1,4 @@
-"""Marrowscope from Python: ask a running service about tiles.
+"""Marrowscope's Python client, which sends tiles to a running service.
 
 For Research Use Only. Not for use in diagnostic procedures.
 
@@ -11,7 +11,6 @@ Example:
 """
 
 from app import __version__
-from app.client import Client
-from app.client_answers import ServiceProblem
+from app.client import Client, ServiceProblem
 
 __all__ = ["Client", "ServiceProblem", "__version__"]

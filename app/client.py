@@ -1,4 +1,4 @@
-"""The service from Python: tiles in, typed answers out. Made for notebooks."""
+"""The Python client: it sends tiles to a running service and returns typed answers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ValidationError
 
-from app.answer.schemas import AnalysisOut, BundleOut, BundlesOut, PrototypesOut
-from app.client_answers import ServiceProblem, no_answer, problem_of, read_answer, stranger
+from app import __version__
+from app.answer.schemas import AnalysisOut, BundleOut, BundlesOut, Problem, PrototypesOut
 from app.pipeline.networks.backend import Precision
 from app.pipeline.types import UInt8Array
 
+Answer = TypeVar("Answer", bound=BaseModel)
 TileSource = str | os.PathLike[str] | bytes | UInt8Array | Image.Image
 ExportFormat = Literal["geojson", "csv", "overlay", "labels"]
 
-# The table of the formats is `app.answer.formats.FORMATS`, but with it comes the whole pipeline.
+# `app.answer.formats` has the table of formats, but would import the whole pipeline with it.
 MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "geojson": "application/geo+json",
     "csv": "text/csv",
@@ -32,30 +34,59 @@ MEDIA_TYPES: Mapping[ExportFormat, str] = {
 }
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 KEEP_ALIVE_S = 2.0
-"""Less than the 5 s after which the server closes a silent connection, lest one be used just as it is closed."""
+"""Seconds to keep a silent connection. The server closes it after 5 s, and it must not be used just then."""
 MIN_PAUSE_S = 1
-"""Between two attempts, whatever Retry-After says."""
+"""Least number of seconds between two attempts, even if Retry-After says fewer."""
 PNG_LEVEL = 3
-"""Of compression: 6, Pillow's own, takes five times as long for 6% fewer bytes."""
+"""Compression level of PNG: Pillow's own, 6, takes five times as long for 6% fewer bytes."""
+
+
+class ServiceProblem(Exception):
+    """The service refused a request, or could not be reached. The text of the exception is the detail.
+
+    Attributes:
+        detail: what was wrong, in a sentence.
+        status: HTTP status; None if there was no answer.
+        title: the status in words; None if there was no answer.
+        request_id: id of the request in the service's log; None if the answer did not come from the service.
+        retry_after_s: seconds after which to try again; None if the answer did not say.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        title: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+        self.title = title
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
 
 
 class Client:
-    """A running service. Safe to share between threads; close it, or use it in a `with` block.
+    """A client of a running service. Threads may share it; close it, or use it in a `with` block.
 
-    A tile is a path, the bytes of a PNG, JPEG or TIFF file, a (H, W, 3) uint8 array, or a PIL image; the latter two
-    are sent as PNG. The name of a file is not sent.
+    A tile is a path, the bytes of a PNG, JPEG or TIFF file, a (H, W, 3) uint8 RGB array, or a PIL image; arrays and PIL
+    images are sent as PNG. The name of a file is not sent.
 
-    When the service is busy, its Retry-After is waited for and the tile sent again, for `timeout_s` at most.
+    If the service is busy, the client waits as long as Retry-After says and sends the tile again, for at most
+    `timeout_s`.
 
-    Every method raises ServiceProblem when the service refuses or cannot be reached.
+    Every method but `is_ready` raises ServiceProblem if the service refuses the request or cannot be reached.
 
     Args:
-        url: where the service is.
-        api_key: one of the service's keys, when it has any.
-        timeout_s: s to wait for an answer, and at most as many more while the service is busy.
+        url: address of the service.
+        api_key: a key of the service, if it asks for one.
+        timeout_s: seconds to wait for an answer, and at most as many again while the service is busy.
 
     Raises:
-        ValueError: `url` is no http address, or `timeout_s` is not above 0.
+        ValueError: `url` is not an http address, or `timeout_s` is not above 0.
 
     Example:
         >>> from marrowscope import Client
@@ -75,11 +106,11 @@ class Client:
         self._timeout_s = timeout_s
         self._http = httpx.Client(
             base_url=url,
-            # As bytes, since a key need not be ASCII; a line break at its end is that of the file it was read from.
+            # The key is sent as bytes, because it need not be ASCII. A line break at its end comes from a file.
             headers={} if api_key is None else {b"X-API-Key": api_key.strip().encode()},
             timeout=timeout_s,
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
-            # A tile for this machine must not go to the proxy that the environment may name.
+            # The environment may name a proxy. A tile for this machine must not go there.
             mounts={f"all://{host}": None for host in LOOPBACK},
         )
 
@@ -92,7 +123,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; the client cannot be used again."""
+        """Close the connections. The client cannot be used after that."""
         self._http.close()
 
     def analyze(
@@ -107,19 +138,20 @@ class Client:
         """Find the cells of a tile, their clusters and proportions, and the tile's label.
 
         Args:
-            tile: see the class.
-            mpp: µm per pixel of the tile, 0.05 to 4; None: that of the bundle.
-            bundle: its name; None: the service's default.
-            prototypes: prototype cells per cluster to embed, 0 to 16.
-            precision: of the network that sorts the cells. full: exact; fast: in 8-bit integers, nearly the same.
+            tile: a path, bytes, an array or a PIL image, as the class describes.
+            mpp: µm per pixel of the tile, 0.05 to 4; None takes the tile to be at the bundle's scale.
+            bundle: name of the bundle; None for the service's default.
+            prototypes: number of prototype cells per cluster to embed, 0 to 16.
+            precision: precision of the network that sorts the cells. full is exact; fast uses 8-bit integers and gives
+                nearly the same.
 
         Raises:
             ServiceProblem: the service refuses the tile or a parameter, or cannot be reached.
             OSError: the tile cannot be read.
-            TypeError, ValueError: it is no tile.
+            TypeError, ValueError: `tile` is not a tile.
         """
         query = {"mpp": mpp, "bundle": bundle, "prototypes": prototypes, "precision": precision}
-        return read_answer(AnalysisOut, self._post(tile, query))
+        return _read_answer(AnalysisOut, self._post(tile, query))
 
     def export(
         self,
@@ -130,20 +162,20 @@ class Client:
         bundle: str | None = None,
         precision: Precision = "fast",
     ) -> bytes:
-        """The analysis as the bytes of a file.
+        """Analyse a tile, and return the bytes of a file.
 
         Args:
-            tile: see the class.
-            format: geojson: detections for QuPath; csv: a row per cell; overlay: PNG of the tile with outlines;
-                labels: 16-bit PNG, 0 is background, i + 1 is cell i.
-            mpp: as for `analyze`, like what follows.
-            bundle: likewise.
-            precision: likewise.
+            tile: a path, bytes, an array or a PIL image, as the class describes.
+            format: geojson holds detections for QuPath; csv a row for each cell; overlay is a PNG of the tile with
+                outlines; labels a 16-bit PNG, where 0 is background and i + 1 is cell i.
+            mpp: µm per pixel of the tile, as for `analyze`.
+            bundle: name of the bundle, as for `analyze`.
+            precision: precision of the network, as for `analyze`.
 
         Raises:
             ServiceProblem: the service refuses the tile or a parameter, or cannot be reached.
             OSError: the tile cannot be read.
-            TypeError, ValueError: it is no tile, or there is no such format.
+            TypeError, ValueError: `tile` is not a tile, or there is no such format.
 
         Example:
             >>> Path("cells.csv").write_bytes(service.export("tile.png", "csv", mpp=0.25))
@@ -153,34 +185,34 @@ class Client:
         query = {"mpp": mpp, "bundle": bundle, "precision": precision, "format": format}
         response = self._post(tile, query)
         if response.headers.get("Content-Type", "").partition(";")[0] != MEDIA_TYPES[format]:
-            raise stranger(response)
+            raise _unexpected(response)
         return response.content
 
     def prototypes(self, cluster: int, n: int = 16, seed: int = 0, bundle: str | None = None) -> PrototypesOut:
-        """Cells of one cluster, drawn by the generator.
+        """Draw cells of one cluster with the bundle's generator.
 
         Args:
-            cluster: from 0.
-            n: how many cells, 1 to 64.
-            seed: 0 to 2³² − 1; the same seed gives the same cells.
-            bundle: its name; None: the service's default.
+            cluster: number of the cluster, from 0.
+            n: number of cells, 1 to 64.
+            seed: seed of the noise, 0 to 2³² − 1; the same seed gives the same cells.
+            bundle: name of the bundle; None for the service's default.
         """
         query = {"n": n, "seed": seed, "bundle": bundle, "format": "json"}
-        return read_answer(PrototypesOut, self._ask_patiently("GET", f"/prototypes/{cluster}", query))
+        return _read_answer(PrototypesOut, self._ask_patiently("GET", f"/prototypes/{cluster}", query))
 
     def bundles(self) -> BundlesOut:
-        """Every bundle that can be served."""
-        return read_answer(BundlesOut, self._ask("GET", "/bundles"))
+        """List the bundles that the service can use."""
+        return _read_answer(BundlesOut, self._ask("GET", "/bundles"))
 
     def bundle(self, name: str) -> BundleOut:
-        """Model card, provenance, licence, metrics and checksums of one bundle."""
-        return read_answer(BundleOut, self._ask("GET", f"/bundles/{quote(name, safe='')}"))
+        """Return the model card, provenance, licence, metrics and checksums of one bundle."""
+        return _read_answer(BundleOut, self._ask("GET", f"/bundles/{quote(name, safe='')}"))
 
     def is_ready(self, bundle: str | None = None) -> bool:
-        """Whether the service is there and can analyse with this bundle; raises nothing.
+        """Return whether the service can be reached and can analyse with this bundle. It raises nothing.
 
         Args:
-            bundle: its name; None: the service's default.
+            bundle: name of the bundle; None for the service's default.
         """
         try:
             self._ask("GET", "/readyz" if bundle is None else f"/bundles/{quote(bundle, safe='')}")
@@ -198,7 +230,7 @@ class Client:
         query: Mapping[str, object],
         files: Mapping[str, tuple[str, bytes]] | None = None,
     ) -> httpx.Response:
-        """Ask for what takes a worker: again and again while all are busy."""
+        """Send a request that needs a worker, again and again while all workers are busy."""
         given = {name: str(value) for name, value in query.items() if value is not None}
         deadline = time.monotonic() + self._timeout_s
         while True:
@@ -208,7 +240,7 @@ class Client:
                 if problem.status != 503 or problem.retry_after_s is None:
                     raise
                 pause = max(problem.retry_after_s, MIN_PAUSE_S)
-                # A bundle that cannot be served is a 503 too, which no waiting ends.
+                # A bundle that cannot be served is a 503, too, and waiting does not help then.
                 if time.monotonic() + pause > deadline or not self.is_ready(given.get("bundle")):
                     raise
             time.sleep(pause)
@@ -220,27 +252,27 @@ class Client:
         query: Mapping[str, str] | None = None,
         files: Mapping[str, tuple[str, bytes]] | None = None,
     ) -> httpx.Response:
-        """One request.
+        """Send one request.
 
         Raises:
-            ServiceProblem: the answer is not a success, or there is none.
+            ServiceProblem: the response is not a success, or there is none.
         """
         try:
             response = self._http.request(method, path, params=query, files=files)
         except httpx.RequestError as error:
-            # The chain would show pages of the connection's inner workings; the text says what went wrong.
-            raise no_answer(error, self._http.base_url, self._timeout_s) from None
+            # The exception is not chained: its traceback would show pages of the connection's inner workings.
+            raise _no_answer(error, self._http.base_url, self._timeout_s) from None
         if not response.is_success:
-            raise problem_of(response)
+            raise _problem_of(response)
         return response
 
 
 def _file(tile: TileSource) -> bytes:
-    """What to upload: the file as it is, or pixels as a PNG.
+    """Return the bytes to upload: a file as it is, or pixels as a PNG.
 
     Raises:
-        OSError: it cannot be read.
-        TypeError, ValueError: it is no tile.
+        OSError: the file cannot be read.
+        TypeError, ValueError: `tile` is not a tile.
     """
     if isinstance(tile, bytes):
         return tile
@@ -255,3 +287,76 @@ def _file(tile: TileSource) -> bytes:
     buffer = io.BytesIO()
     tile.save(buffer, "PNG", compress_level=PNG_LEVEL)
     return buffer.getvalue()
+
+
+def _read_answer(model: type[Answer], response: httpx.Response) -> Answer:
+    """Read an answer. Fields that this version does not know are left out, because a newer service may have more.
+
+    Args:
+        model: schema of the answer.
+        response: a response with a success status.
+
+    Raises:
+        ServiceProblem: the response is not such an answer.
+    """
+    try:
+        return model.model_validate_json(response.content, extra="ignore")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        # The exception is not chained: its traceback would show a page about every field.
+        raise _unexpected(response, f"{where}: {first['msg']}" if where else first["msg"]) from None
+
+
+def _problem_of(response: httpx.Response) -> ServiceProblem:
+    """Return the problem that a response without a success status reports."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return _unexpected(response)
+    after = response.headers.get("Retry-After", "")
+    return ServiceProblem(
+        problem.detail,
+        status=problem.status,
+        title=problem.title,
+        request_id=problem.request_id,
+        retry_after_s=int(after) if after.isdecimal() else None,
+    )
+
+
+def _unexpected(response: httpx.Response, reason: str = "") -> ServiceProblem:
+    """Return the problem of a response that this version of the service does not give.
+
+    Args:
+        response: the response.
+        reason: what is wrong with it; without it, its content type is named.
+    """
+    found = reason or response.headers.get("Content-Type", "no content type")
+    return ServiceProblem(
+        f"{response.url.copy_with(userinfo=b'')} answered {response.status_code} {response.reason_phrase}, but not as "
+        f"Marrowscope {__version__} does ({found}). Is a proxy, another program or another version at this address?",
+        status=response.status_code,
+        title=response.reason_phrase,
+        request_id=response.headers.get("X-Request-ID"),
+    )
+
+
+def _no_answer(error: httpx.RequestError, address: httpx.URL, timeout_s: float) -> ServiceProblem:
+    """Return the problem of a request that got no response.
+
+    Args:
+        error: what went wrong.
+        address: address of the service.
+        timeout_s: how long the client waited, s.
+    """
+    # The address may hold a password, which is left out.
+    shown = address.copy_with(userinfo=b"")
+    reason = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return ServiceProblem(
+            f"No service can be reached at {shown} ({reason}). Start it with `make run` in its repository or with "
+            "`marrowscope serve`, or give Client the url of one that runs."
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return ServiceProblem(f"{shown} gave no answer within {timeout_s:g} s; a larger timeout_s waits longer.")
+    return ServiceProblem(f"The connection to {shown} broke off ({reason}); try again.")
