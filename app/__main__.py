@@ -11,9 +11,7 @@ import typer
 
 from app import __version__
 from app.shell import audit, batch, keys
-from app.shell.entry import BundleOption, PrecisionOption
-from app.shell.entry import read_settings as _settings
-from app.shell.entry import said as _said
+from app.shell.options import BundleOption, PrecisionOption, read_settings, report_errors
 
 # Each command imports what it needs when it runs, so that --help and the other commands start at once.
 Format = StrEnum("Format", ["json", "geojson", "csv", "overlay", "labels", "stages"])  # Typer has no list of literals.
@@ -116,9 +114,9 @@ def analyze(
     from app.shell.analyze import analyze_tiles
 
     keep_buffers()
-    with _said():
+    with report_errors():
         is_complete = analyze_tiles(
-            tiles, _settings(), format or [Format.json], out=out, bundle=bundle, mpp=mpp, precision=precision
+            tiles, read_settings(), format or [Format.json], out=out, bundle=bundle, mpp=mpp, precision=precision
         )
     if not is_complete:
         raise typer.Exit(1)
@@ -169,8 +167,8 @@ def prototypes(
     """
     from app.shell.prototypes import write_prototypes
 
-    with _said():
-        typer.echo(write_prototypes(_settings(), cluster, n=n, seed=seed, bundle=bundle, out=out))
+    with report_errors():
+        typer.echo(write_prototypes(read_settings(), cluster, n=n, seed=seed, bundle=bundle, out=out))
 
 
 @cli.command()
@@ -205,8 +203,8 @@ def serve(
     from app.jobs.batches import check_batches
 
     given = {"host": host, "port": port, "without_keys": without_keys or None}
-    settings = _settings(**{name: value for name, value in given.items() if value is not None})
-    with _said():
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    with report_errors():
         check_access(settings)
         check_batches(settings)
     server.serve(settings, processes)
@@ -261,8 +259,8 @@ def unname_cluster(cluster: Cluster, bundle: BundleOption = None) -> None:
 
 def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
     """Change the names of a bundle, and print what was done or why it failed."""
-    settings = _settings()
-    with _said():
+    settings = read_settings()
+    with report_errors():
         typer.echo(change(settings.bundles_dir / (settings.bundle if bundle is None else bundle)))
 
 

@@ -17,15 +17,19 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from app.jobs.folder import PATIENTS, REGIONS, TILES
-from app.pipeline.inputs import MPP_RANGE, TILE_SUFFIXES
+from app.pipeline.inputs import (
+    MPP_RANGE,
+    PICTURE_SUFFIXES,
+    SEVERAL_FILES_SUFFIXES,
+    SLIDE_SUFFIXES,
+    TILE_SUFFIXES,
+)
 from app.pipeline.networks.backend import Precision
 
 MAX_TILES = 1000
 """Largest number of files of one upload. A folder that is named by `path` may hold more."""
-SINGLE_FILE_SUFFIXES = (*TILE_SUFFIXES, ".svs", ".ndpi", ".scn", ".svslide", ".bif", ".czi")
+SINGLE_FILE_SUFFIXES = (*TILE_SUFFIXES, *(each for each in SLIDE_SUFFIXES if each not in SEVERAL_FILES_SUFFIXES))
 """Suffixes of slides and tiles that are one file each."""
-ANSWERS = (".overlay.png", ".labels.png", ".stages.png")
-"""Suffixes of pictures that `marrowscope analyze` wrote; a batch does not analyse them."""
 REGION_SUFFIXES = (".geojson", ".json", ".geojson.gz")
 FILE_FIELDS = ("tiles", "regions", "patients")
 MAX_NAME, MAX_SUFFIX = 60, 20
@@ -199,7 +203,7 @@ def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> None:
             (folder / place).mkdir()
         names = safe_names([file.filename or "" for file in files[field]])
         for file, name in zip(files[field], names, strict=True):
-            if not name.lower().endswith(suffixes) or name.lower().endswith(ANSWERS):
+            if not name.lower().endswith(suffixes) or name.lower().endswith(PICTURE_SUFFIXES):
                 wanted = ", ".join(suffixes)
                 raise HTTPException(422, f"A file in `{field}` must be one of {wanted}, found {file.filename!r:.80}.")
             file.path.rename(folder / place / name)

@@ -10,6 +10,12 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 """Formats of a tile, by the names that Pillow gives them."""
 TILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Suffixes of the files of tiles, in lower case."""
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".svslide", ".bif", ".czi", ".dcm")
+"""Suffixes of the files of whole slides other than TIFF, in lower case."""
+SEVERAL_FILES_SUFFIXES = (".mrxs", ".vms", ".vmu", ".dcm")
+"""Those of SLIDE_SUFFIXES whose slides consist of several files."""
+PICTURE_SUFFIXES = (".overlay.png", ".labels.png", ".stages.png")
+"""Endings of the pictures that `marrowscope analyze` writes. They may lie beside tiles, and are not tiles."""
 MPP_RANGE = (0.05, 4.0)
 """Lowest and highest µm per pixel that a tile may have: a microscope's pixels are neither smaller nor larger."""
 

@@ -1,1 +1,1 @@
-"""Tiles on disk → answers on disk: what `marrowscope analyze` and `marrowscope prototypes` do."""
+"""The commands of `marrowscope`: what they take, what they do, and the files that they write."""

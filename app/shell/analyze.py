@@ -1,25 +1,40 @@
-"""Tiles on disk → answers on disk: what `marrowscope analyze` does. Knows no HTTP but the form of its answers."""
+"""Tiles on disk → answers on disk: what `marrowscope analyze` does."""
 
 from __future__ import annotations
 
+import os
 import sys
+import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
-from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
+from app.answer.formats import FORMATS, Format
+from app.answer.present import Result, png
+from app.answer.schemas import NOTICE
+from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidParameter, PipelineError
 from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
+from app.pipeline.run import Stages, analyse_stages
 from app.settings import Settings
-from app.shell.answers import answer_tiles, reason_of
-from app.shell.job import SUFFIXES, Job
-from app.shell.sources import find_tiles
-from app.shell.targets import plan
+from app.shell.options import open_bundle
+from app.shell.outputs import SUMMARY, CannotWrite, Row, answered_row, failed_row, plan_outputs, summary_table, write
+from app.shell.sources import Source, find_tiles
+from app.shell.stages import Captions, draw_stages
 
+STAGES = "stages"
+# `tile` would be a copy of a file that is there already.
+_FORMATS: dict[str, Format] = {name: form for name, form in FORMATS.items() if name != "tile"}
+SUFFIXES = {**{name: form.suffix for name, form in _FORMATS.items()}, STAGES: ".stages.png"}
+"""The ending of each format's files, in place of the tile's suffix."""
 TEXT = ("json", "geojson", "csv")
-"""Formats that a terminal or a pipe can take."""
+"""The formats that a terminal or a pipe can show."""
 
 
 def analyze_tiles(
@@ -32,24 +47,24 @@ def analyze_tiles(
     mpp: float | None,
     precision: Precision,
 ) -> bool:
-    """Answer every tile in files, or on stdout when one tile is named, its answer is one text, and no folder is.
+    """Answer every tile in files. A single tile that is named itself, in one text format and without `out`, is printed.
 
     Args:
         given: files, folders and patterns.
-        settings: where the bundles are, and the largest tile.
-        formats: keys of SUFFIXES, one or more.
-        out: folder for the answers, made when it is not there; None for the current one.
-        bundle: None for the default one.
-        mpp: µm per pixel of the tiles, if known.
-        precision: of Q.
+        settings: the folder of bundles, and the largest tile.
+        formats: keys of SUFFIXES, at least one.
+        out: folder for the answers, made if it does not exist; None for the current folder.
+        bundle: name of the bundle; None for the default one.
+        mpp: µm per pixel of the tiles; None if it is not known.
+        precision: precision of Q.
 
     Returns:
         Whether every tile was answered.
 
     Raises:
-        typer.BadParameter: it makes no sense, and nothing was done.
-        InvalidBundle: the bundle cannot be used.
-        OSError: a folder cannot be read or made; nothing was done.
+        typer.BadParameter: the arguments do not fit together; no tile was analysed.
+        InvalidBundle: the bundle cannot be used; no tile was analysed.
+        OSError: a folder cannot be read or made; no tile was analysed.
         CannotWrite: the summary cannot be written.
     """
     try:
@@ -60,35 +75,177 @@ def analyze_tiles(
     wanted = list(dict.fromkeys(formats))
     folder = out or Path()
     to_stdout = len(tiles) == 1 and tiles[0].is_named and len(wanted) == 1 and wanted[0] in TEXT and out is None
-    targets = [] if to_stdout else plan(tiles, folder, [SUFFIXES[name] for name in wanted])
-    job = Job(wanted, open_bundle(settings, bundle), settings.max_pixels, mpp, precision)
+    outputs = [] if to_stdout else plan_outputs(tiles, folder, [SUFFIXES[name] for name in wanted])
+    request = TileRequest(wanted, open_bundle(settings, bundle), settings.max_pixels, mpp, precision)
     if to_stdout:
-        return print_answer(job, tiles[0].path)
+        return _print_answer(request, tiles[0].path)
     folder.mkdir(parents=True, exist_ok=True)
-    return answer_tiles(job, tiles, targets, folder)
+    return _write_answers(request, tiles, outputs, folder)
 
 
-def open_bundle(settings: Settings, name: str | None) -> Bundle:
-    """The named bundle, or the default one; only this one is loaded.
+@dataclass(frozen=True, slots=True)
+class TileRequest:
+    """What is asked about every tile.
 
-    Raises:
-        typer.BadParameter: there is no such bundle.
-        InvalidBundle: it cannot be used.
+    Attributes:
+        formats: keys of SUFFIXES.
+        bundle: the bundle that analyses.
+        max_pixels: pixels of the largest tile.
+        mpp: µm per pixel of the tiles; None if it is not known.
+        precision: precision of Q.
     """
-    wanted = settings.bundle if name is None else name
-    found = sorted(path.parent.name for path in settings.bundles_dir.glob(f"*/{MANIFEST}"))
-    if wanted not in found:
-        known = ", ".join(found) or "none"
-        raise typer.BadParameter(f"there is no '{wanted}' in {settings.bundles_dir}; the bundles are: {known}.")
-    return load_bundle(settings.bundles_dir / wanted, settings.threads)
+
+    formats: list[str]
+    bundle: Bundle
+    max_pixels: int
+    mpp: float | None
+    precision: Precision
+
+    def answer(self, tile: Path) -> tuple[Result, list[bytes]]:
+        """Analyse one tile once, and return the result and its bytes in every format.
+
+        Raises:
+            OSError: the tile cannot be read.
+            PipelineError: the tile cannot be analysed, or not be answered in one of the formats.
+        """
+        analysis, stages = analyse_stages(
+            tile.read_bytes(), self.bundle, max_pixels=self.max_pixels, mpp=self.mpp, precision=self.precision
+        )
+        # POST /analyze would have given such an id, too.
+        result = Result(analysis, self.bundle, uuid.uuid4().hex)
+        return result, [
+            _stages_png(tile.name, result, stages) if name == STAGES else _FORMATS[name].write(result)
+            for name in self.formats
+        ]
 
 
-def print_answer(job: Job, tile: Path) -> bool:
-    """Answer one tile on stdout, in the very bytes of the service; whether that could be done."""
+def _stages_png(name: str, result: Result, stages: Stages) -> bytes:
+    height, width = stages.pixels.shape[:2]
+    analysis, manifest, n = result.analysis, result.bundle.manifest, len(stages.nuclei)
+    is_scaled = (width, height) != (analysis.tile.width, analysis.tile.height)
+    scaled = f", at {manifest.mpp:g} µm per pixel" if is_scaled else ""
+    captions = Captions(
+        title=f"{name} · bundle {manifest.name}, version {manifest.version} · {n} {'nucleus' if n == 1 else 'nuclei'}",
+        warnings=tuple(f"{flag.code}: {flag.message}" for flag in analysis.quality.flags),
+        tile=f"Tile as uploaded{scaled}, {width} × {height} px",
+        notice=NOTICE,
+    )
+    return png(draw_stages(stages.pixels, stages.stains, stages.nuclei, stages.crops, captions))
+
+
+def _print_answer(request: TileRequest, tile: Path) -> bool:
+    """Print the answer of one tile, in the very bytes of the service; return whether there is one."""
     try:
-        _, (content,) = job.answer(tile)
+        _, (content,) = request.answer(tile)
     except (OSError, PipelineError) as error:
-        typer.echo(f"{tile}: {reason_of(error)}", err=True)
+        typer.echo(f"{tile}: {_reason(error)}", err=True)
         return False
     typer.echo(content, nl=sys.stdout.isatty())
     return True
+
+
+def _write_answers(
+    request: TileRequest, tiles: Sequence[Source], outputs: Sequence[Sequence[Path]], folder: Path
+) -> bool:
+    """Analyse tiles one after the other. Written files are named on stdout, and failures on stderr.
+
+    The summary holds what is done, also if the command is interrupted.
+
+    Args:
+        request: what is asked about each tile.
+        tiles: the tiles.
+        outputs: the files of each tile, one for each format.
+        folder: gets the summary.
+
+    Returns:
+        Whether every tile was answered. After an answer that cannot be written, no further tile is analysed.
+
+    Raises:
+        CannotWrite: the summary cannot be written.
+    """
+    report = _Report(request, Console(stderr=True))
+    try:
+        with _progress(report.console) as bar:
+            task = bar.add_task("", total=len(tiles))
+            for tile, files in zip(tiles, outputs, strict=True):
+                bar.update(task, description=tile.path.name)
+                report.answer(tile.path, files)
+                bar.advance(task)
+    except CannotWrite:
+        pass  # The report has named it, and the next answer could not be written either.
+    finally:
+        report.close(folder, len(tiles))
+    return report.n_answered == len(tiles)
+
+
+@dataclass(slots=True)
+class _Report:
+    """What was done of the tiles so far, for the summary and for the terminal."""
+
+    request: TileRequest
+    console: Console
+    rows: list[Row] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+    n_answered: int = 0
+
+    def answer(self, tile: Path, files: Sequence[Path]) -> None:
+        """Answer one tile, or report why it cannot be answered.
+
+        Raises:
+            CannotWrite: one of its files cannot be written; that was reported.
+        """
+        try:
+            result, contents = self.request.answer(tile)
+            for content, file in zip(contents, files, strict=True):
+                write(content, file)
+                self.written.append(file)
+        except (OSError, PipelineError) as error:
+            reason = _reason(error)
+            self.console.out(f"{tile}: {reason}", highlight=False)
+            self.rows.append(failed_row(tile, reason))
+            if isinstance(error, CannotWrite):
+                raise
+            return
+        self.rows.append(answered_row(tile, result))
+        self.n_answered += 1
+
+    def close(self, folder: Path, n_tiles: int) -> None:
+        """Write the summary, and print what was written and how many tiles failed.
+
+        Raises:
+            CannotWrite: the summary cannot be written.
+        """
+        if not self.rows and not self.written:
+            return
+        try:
+            # The summary comes first, because the program that reads stdout may have ended.
+            write(summary_table(self.rows, self.request.bundle.manifest.n_clusters), folder / SUMMARY)
+        finally:
+            for file in self.written:
+                typer.echo(os.fsencode(file))
+        n_failed = len(self.rows) - self.n_answered
+        of_them = "" if len(self.rows) == n_tiles else f" of {n_tiles}"
+        noun = "tile" if n_tiles == 1 else "tiles"
+        self.console.out(
+            f"{self.n_answered}{of_them} {noun} analysed, {n_failed} failed; see {folder / SUMMARY}", highlight=False
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return why a tile has no answer, in words."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _progress(console: Console) -> Progress:
+    """Return a progress bar, which is shown on a terminal only: n of m, the time left, and the name of the tile."""
+    return Progress(
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(separator=" of "),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=console,
+        transient=True,
+        # rich would otherwise send what is meant for stdout, even for a file, to the terminal that is stderr.
+        redirect_stdout=False,
+        disable=not sys.stderr.isatty(),
+    )

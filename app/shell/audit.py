@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.shell.entry import read_settings, said
+from app.shell.options import read_settings, report_errors
 
 HELP = """Check the audit log, or begin a new file of it.
 
@@ -37,7 +37,7 @@ def verify_log(
     """
     from app.audit.verify import verify
 
-    with said():
+    with report_errors():
         report = verify(files)
     for finding in report.findings:
         typer.echo(f"{finding}{'.' if finding.is_fault else ' (no fault).'}", err=finding.is_fault)
@@ -64,7 +64,7 @@ def rotate_log(
     from app.audit.rotate import rotate
     from app.pipeline.errors import InvalidParameter
 
-    with said():
+    with report_errors():
         log = file or read_settings().audit_log
         if log is None:
             raise InvalidParameter("No audit log is named. Name the file, or set MARROWSCOPE_AUDIT_LOG.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.shell.entry import BundleOption, PrecisionOption, needs_extra, read_settings, said
+from app.shell.options import BundleOption, PrecisionOption, needs_extra, read_settings, report_errors
 
 HELP = """Analyse whole slides and cohorts, on all cores or on a cluster.
 
@@ -73,7 +73,7 @@ def batch(
     gzip: Gzip = False,
 ) -> None:
     """Analyse whole slides and cohorts."""
-    with said(), needs_extra("batch"):
+    with report_errors(), needs_extra("batch"):
         from app.batch.run.engine import SchedulerLost
         from app.jobs.command import TRY_AGAIN
         from app.shell.batch_run import Wanted, run_batch

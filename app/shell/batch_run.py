@@ -27,8 +27,8 @@ from app.pipeline.errors import InvalidParameter
 from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
-from app.shell.analyze import open_bundle
-from app.shell.slide_sources import Found, find_slides
+from app.shell.options import open_bundle
+from app.shell.sources import Found, find_slides
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.shell.entry import read_settings, said
+from app.shell.options import read_settings, report_errors
 
 HELP = """Make, list and remove API keys.
 
@@ -30,7 +30,7 @@ def add(name: Name) -> None:
     """
     from app.access.keys import add_key
 
-    with said():
+    with report_errors():
         path = _file()
         token = add_key(path, name)
         typer.echo(f"The key of {name!r} follows, for the header X-API-Key. It is not shown again:", err=True)
@@ -42,7 +42,7 @@ def list_keys() -> None:
     """List the keys: when each was made, and its name."""
     from app.access.keys import read_keys
 
-    with said():
+    with report_errors():
         for key in read_keys(_file()):
             typer.echo(f"{key.created.isoformat()}  {key.name}")
 
@@ -55,7 +55,7 @@ def remove(name: Name) -> None:
     """
     from app.access.keys import remove_key
 
-    with said():
+    with report_errors():
         remove_key(_file(), name)
         typer.echo(f"The key of {name!r} is no longer valid.", err=True)
 

@@ -1,4 +1,4 @@
-"""Prototypes → a PNG: what `marrowscope prototypes` does."""
+"""Generated cells → a PNG: what `marrowscope prototypes` does."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidParameter, UnknownCluster
 from app.pipeline.prototypes import prototype_grid, prototypes, square_grid, tile_grid
 from app.settings import Settings
-from app.shell.analyze import open_bundle
-from app.shell.answers import write
+from app.shell.options import open_bundle
+from app.shell.outputs import write
 
 ROWS, CELLS = 8, 16
-"""How many there are unless a number is given, as in GET /prototypes and GET /prototypes/{cluster}."""
+"""Rows of the grid and cells of a cluster where no number is given, as GET /prototypes and its cluster have them."""
 
 
 def write_prototypes(
     settings: Settings, cluster: int | None, *, n: int | None, seed: int, bundle: str | None, out: Path | None
 ) -> Path:
-    """Draw the grid of all clusters, or cells of one, as the service does, byte for byte.
+    """Draw the grid of all clusters, or cells of one cluster, with the same bytes as the service.
 
     Args:
-        settings: where the bundles are.
+        settings: the folder of bundles.
         cluster: 0 … K − 1; None for the grid.
-        n: 1 … MAX_PROTOTYPES cells of the cluster, or rows of the grid; None for CELLS or ROWS.
+        n: number of cells of the cluster, or rows of the grid, 1 … MAX_PROTOTYPES; None for CELLS or ROWS.
         seed: 0 … 2³² − 1; the same seed gives the same cells.
-        bundle: None for the default one.
-        out: the file; None for prototypes.png or cluster-K.png in the current folder.
+        bundle: name of the bundle; None for the default one.
+        out: file to write; None for prototypes.png or cluster-K.png in the current folder.
 
     Returns:
-        The file.
+        The file that was written.
 
     Raises:
         typer.BadParameter: there is no such bundle or cluster, or a number is outside its range.
         InvalidBundle: the bundle cannot be used.
-        CannotWrite: the file.
+        CannotWrite: the file cannot be written.
     """
     try:
         picture = _draw(open_bundle(settings, bundle), cluster, n, seed)

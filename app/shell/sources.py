@@ -1,31 +1,33 @@
-"""What is named on the command line → tiles: files, folders and glob patterns."""
+"""What the command line names → tiles and slides: files, folders and glob patterns."""
 
 from __future__ import annotations
 
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import typer
 
-from app.pipeline.inputs import TILE_SUFFIXES
+from app.pipeline.inputs import PICTURE_SUFFIXES, SLIDE_SUFFIXES, TILE_SUFFIXES
 
-OWN = (".overlay.png", ".labels.png", ".stages.png")
-"""Pictures that are answers: a folder may hold them beside its tiles, and is analysed again."""
+DICOM = ".dcm"
 KINDS = "PNG, JPEG or TIFF"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One tile on disk.
+    """One tile or slide on disk.
 
     Attributes:
-        path: where it lies, as given or found.
-        stem: of its answers, without suffix, below the folder for answers: its sub-folders when a folder was named.
-        is_named: it was named itself, not by a folder or pattern.
+        path: its file, as it was named or found.
+        stem: path of its answers without a suffix, below the folder for answers. It keeps the sub-folders of a folder
+            that was named.
+        is_named: whether the file itself was named, instead of a folder or pattern.
     """
 
     path: Path
@@ -34,13 +36,13 @@ class Source:
 
 
 def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = TILE_SUFFIXES, kinds: str = KINDS) -> list[Source]:
-    """Every tile that the command line stands for, each once, in the order of first mention.
+    """Return every tile that the command line names, each once, in the order of first mention.
 
     Args:
-        given: files, which need not be there; folders, which stand for every picture beneath them; glob patterns,
-            where no file has such a name: a shell may not have expanded them.
-        suffixes: of what folders and patterns stand for, in lower case.
-        kinds: the same in words.
+        given: files, which need not exist; folders, for every picture below them; and glob patterns that no file has as
+            its name, because a shell may not have expanded them.
+        suffixes: suffixes of the files that folders and patterns stand for, in lower case.
+        kinds: the same in words, for messages.
 
     Raises:
         typer.BadParameter: a folder or pattern stands for no tile, or a name is empty.
@@ -76,7 +78,7 @@ def _sources(name: str, suffixes: tuple[str, ...], kinds: str) -> list[Source]:
 
 
 def _walk(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Tiles beneath a folder in natural order; links are followed, but not in a circle."""
+    """Return the tiles below a folder in natural order. Links are followed, but not in a circle."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -96,14 +98,69 @@ def _walk(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 def _is_tile(name: str, suffixes: tuple[str, ...]) -> bool:
     lower = name.lower()
-    return lower.endswith(suffixes) and not lower.endswith(OWN) and not lower.startswith(".")
+    return lower.endswith(suffixes) and not lower.endswith(PICTURE_SUFFIXES) and not lower.startswith(".")
 
 
 def natural_order(path: Path) -> tuple[list[list[str | int]], str]:
-    """Sort key of a path, in which 2 comes before 10; its spelling tells a from A, and 1 from 01."""
-    return [_parts(part) for part in path.parts], str(path)
+    """Return a sort key of a path: 2 comes before 10, and the spelling decides between a and A, and 1 and 01."""
+    return [_text_and_numbers(name) for name in path.parts], str(path)
 
 
-def _parts(text: str) -> list[str | int]:
-    # Every second part is a number, so that like is compared with like.
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split(r"(\d+)", text))]
+def _text_and_numbers(name: str) -> list[str | int]:
+    # Every second piece is a number, so that text is compared with text and number with number.
+    return [int(piece) if i % 2 else piece.casefold() for i, piece in enumerate(re.split(r"(\d+)", name))]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One slide on disk.
+
+    Attributes:
+        slide: id of the slide in this run.
+        path: its file, as an absolute path.
+    """
+
+    slide: str
+    path: Path
+
+
+def find_slides(given: Sequence[str]) -> list[Found]:
+    """Return every slide that the command line names, each once, in the order of first mention.
+
+    A slide in DICOM has one file for each level. The first .dcm file of a folder stands for all of them.
+
+    Args:
+        given: files; folders, for every slide below them; and glob patterns.
+
+    Raises:
+        typer.BadParameter: a folder or pattern stands for no slide.
+        OSError: a folder cannot be read.
+    """
+    sources = _one_per_series(find_tiles(given, (*TILE_SUFFIXES, *SLIDE_SUFFIXES), "slide or tile"))
+    stems = [source.stem.as_posix().replace("/", "--") for source in sources]
+    # Many file systems take A and a for one name.
+    often = Counter(stem.casefold() for stem in stems)
+    found, used = [], {stem.casefold() for stem in stems if often[stem.casefold()] == 1}
+    for source, stem in zip(sources, stems, strict=True):
+        if often[stem.casefold()] == 1:
+            slide = stem
+        else:
+            name = f"{stem}{source.path.suffix}"
+            numbered = chain([name], (f"{name}-{i}" for i in count(2)))
+            slide = next(one for one in numbered if one.casefold() not in used)
+            used.add(slide.casefold())
+        found.append(Found(slide, source.path.resolve()))
+    return found
+
+
+def _one_per_series(sources: Sequence[Source]) -> list[Source]:
+    """Return the sources with one .dcm file for each folder, unless a file was named itself."""
+    folders: set[Path] = set()
+    kept = []
+    for source in sources:
+        if source.path.suffix.lower() == DICOM and not source.is_named:
+            if source.path.parent in folders:
+                continue
+            folders.add(source.path.parent)
+        kept.append(source)
+    return kept

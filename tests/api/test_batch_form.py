@@ -8,9 +8,6 @@ from hypothesis import strategies as st
 
 from app.api import batch_form
 from app.api.batch_form import MAX_TILES, safe_names
-from app.pipeline.inputs import TILE_SUFFIXES
-from app.shell.slide_sources import SLIDES
-from app.shell.sources import OWN
 from tests.api.answers import assert_problem
 from tests.api.batch_client import post_path, post_tiles
 from tests.api.conftest import open_client
@@ -202,8 +199,3 @@ def test_safe_names_are_safe_and_differ(given):
     assert safe_names(["a.png", "A.PNG", "x/y\\a.png", "..png", "", "a", ".geojson.gz", "r.geojson.gz"]) == [
         "a.png", "A-2.PNG", "a-3.png", "png", "file", "a", "geojson.gz", "r.geojson.gz",
     ]  # fmt: skip
-
-
-def test_what_may_be_sent_is_what_the_command_takes():
-    assert set(batch_form.SINGLE_FILE_SUFFIXES) <= {*TILE_SUFFIXES, *SLIDES}
-    assert batch_form.ANSWERS == OWN

@@ -6,8 +6,8 @@ import sys
 import pytest
 from PIL import Image
 
-from app.shell.figure import WIDTH_PX
-from app.shell.job import SUFFIXES
+from app.shell.analyze import SUFFIXES
+from app.shell.stages import WIDTH_PX
 from tests.api.answers import strict_json
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, grid_of_centres

@@ -3,7 +3,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.shell.slide_sources import find_slides
+from app.shell.sources import find_slides
 
 
 @pytest.fixture

@@ -9,8 +9,21 @@ from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER
 from app.pipeline.stain.unmix import unmix
-from app.shell.figure import DARK, GAP_PX, LIGHT, MARGIN_PX, PANEL_PX, WARNING, WIDTH_PX, drawable
-from app.shell.stages import BORDER, INNER, Captions, colour_nuclei, draw_stages
+from app.shell.stages import (
+    BORDER,
+    DARK,
+    GAP_PX,
+    INNER,
+    LIGHT,
+    MARGIN_PX,
+    PANEL_PX,
+    WARNING,
+    WIDTH_PX,
+    Captions,
+    colour_nuclei,
+    draw_stages,
+    drawable,
+)
 from tests.drawing import disc, draw_tile, grid_of_centres
 
 CAPTIONS = Captions("tile.png · 1 nucleus", (), "Tile as uploaded", "Not for diagnosis.")

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from app.shell.summary import failed, summary_table
+from app.shell.outputs import failed_row, summary_table
 from tests.api.answers import strict_json
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.shell.runs import analyze, summary_of
@@ -80,7 +80,7 @@ def test_summary_is_replaced_by_that_of_the_next_run(here, tiles):
 
 def test_any_name_and_reason_can_be_read_back(tmp_path):
     names = ['comma, "quoted".png', "line\nbreak.png", "Zürich µm.png", "not text \udcff.png"]
-    table = summary_table([failed(tmp_path / name, "because;") for name in names], n_clusters=2).decode("utf-8")
+    table = summary_table([failed_row(tmp_path / name, "because;") for name in names], n_clusters=2).decode("utf-8")
     rows = list(csv.DictReader(io.StringIO(table, newline="")))
     assert [row["tile"] for row in rows[:3]] == [str(tmp_path / name) for name in names[:3]]
     assert rows[3]["tile"].endswith("not text \\udcff.png")

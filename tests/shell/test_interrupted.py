@@ -6,9 +6,8 @@ import sys
 import pytest
 
 from app.settings import Settings
-from app.shell import answers
-from app.shell.analyze import analyze_tiles
-from app.shell.job import Job
+from app.shell import outputs
+from app.shell.analyze import TileRequest, analyze_tiles
 from tests.shell.runs import analyze, listing, summary_of
 
 
@@ -35,15 +34,15 @@ def test_progress_is_shown_on_a_terminal_only(here, tiles, monkeypatch):
 @pytest.fixture
 def interrupted(monkeypatch):
     """Ctrl-C while the second tile is analysed."""
-    answer, seen = Job.answer, []
+    answer, seen = TileRequest.answer, []
 
-    def interrupt(job, tile):
+    def interrupt(request, tile):
         seen.append(tile)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return answer(job, tile)
+        return answer(request, tile)
 
-    monkeypatch.setattr(Job, "answer", interrupt)
+    monkeypatch.setattr(TileRequest, "answer", interrupt)
 
 
 def test_interrupted_run_keeps_what_is_done_and_its_summary(here, tiles, interrupted):
@@ -73,7 +72,7 @@ def test_full_disk_is_named_for_the_answer_and_for_the_summary(here, tiles, monk
     def full(data, target):
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr(answers, "write_whole", full)
+    monkeypatch.setattr(outputs, "write_whole", full)
     result = analyze(tiles / "one.png", tiles / "two.v2.tif", status=1)
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
