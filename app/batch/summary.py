@@ -1,6 +1,9 @@
-"""What is told of a slide: summary.json, and from it the reports and the cohort's table."""
+"""The summary of a slide: the content of summary.json, from which the reports and the table of the cohort are made."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,65 +12,101 @@ from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, Outli
 SUMMARY = "summary.json"
 
 
-class _Part(BaseModel):
+class _Summary(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Counted(_Part):
-    """The cells of a slide, or of one of its regions."""
+class Counted(_Summary):
+    """The cells of a slide or of one of its regions, counted by cluster."""
 
-    cells: int = Field(description="all of them, outliers too")
-    tissue_mm2: float = Field(description="area of tissue that they were sought in")
+    cells: int = Field(description="The number of cells, outliers included.")
+    tissue_mm2: float = Field(description="The area of the tissue in which the cells were found, in mm².")
     outliers: OutliersOut
-    clusters: list[ClusterOut] = Field(description="all of the bundle's, by number")
+    clusters: list[ClusterOut] = Field(description="Every cluster of the bundle, in the order of their numbers.")
     label: LabelOut
 
 
 class RegionSummary(Counted):
-    """The cells whose centroid lies within a region; regions may overlap."""
+    """The cells with their centroid in a region; a cell may be in several regions, because regions may overlap."""
 
-    name: str = Field(description="as it was drawn")
+    name: str = Field(description="The name of the region, as it was drawn.")
 
 
-class PairSummary(_Part):
-    """How near the cells of one cluster have those of another (or the next of their own)."""
+class PairSummary(_Summary):
+    """The distance from the cells of one cluster to the nearest cells of another cluster, or of their own."""
 
-    cluster: int = Field(description="whose cells look round")
-    other: int = Field(description="what they look for")
-    cells: int = Field(description="of `cluster`, outliers left out")
-    median_um: float | None = Field(description="median distance to the nearest of `other`, µm; null: there is none")
+    cluster: int = Field(description="The cluster of the cells from which the distance is measured.")
+    other: int = Field(description="The cluster of the cells to which it is measured; it may be the same cluster.")
+    cells: int = Field(description="The number of cells of `cluster`, outliers excluded.")
+    median_um: float | None = Field(
+        description="The median distance from a cell of `cluster` to the nearest other cell of `other`, in µm; null if "
+        "there is no such cell."
+    )
     ratio: float | None = Field(
-        description="mean distance over the mean of it when the clusters are dealt out to the same places at random; "
-        "below 1: nearer than by chance; null: too few cells"
+        description="The mean distance divided by the mean distance that the same cells would have if their clusters "
+        "were assigned at random. Below 1 the cells are nearer than by chance. Null if there are too few cells."
     )
 
 
-class IslandSummary(_Part):
-    """Dense groups of cells of one cluster."""
+class IslandSummary(_Summary):
+    """The islands of a cluster: dense groups of its cells."""
 
-    cluster: int = Field(description="whose")
-    islands: int = Field(description="how many")
-    cells: int = Field(description="in them")
-    share: Fraction | None = Field(description="of the cluster's cells; null: it has none")
-    median_cells: float | None = Field(description="of an island; null: there is none")
+    cluster: int = Field(description="The cluster that the islands consist of.")
+    islands: int = Field(description="The number of islands.")
+    cells: int = Field(description="The number of cells in all islands together.")
+    share: Fraction | None = Field(
+        description="The share of the cluster's cells that are in an island, 0–1; null if the cluster has no cells."
+    )
+    median_cells: float | None = Field(
+        description="The median number of cells in an island; null if there is no island."
+    )
 
 
 class SlideSummary(Counted):
-    """summary.json of one slide."""
+    """The content of summary.json: everything that was found on one slide, apart from the single cells."""
 
-    slide: str = Field(description="its id in this run")
-    file: str = Field(description="name of its file, without folders")
-    fingerprint: str = Field(description="of the file; see the plan")
-    patient: str | None = Field(description="as the table of patients says; null: it does not")
-    notice: str = Field(description="what the results may be used for")
-    width: int = Field(description="px of level 0")
-    height: int = Field(description="px of level 0")
-    mpp: float | None = Field(description="µm per px of level 0; null: not known, the bundle's was taken")
-    um_per_px: float = Field(description="that distances and areas were computed with")
-    tiles: int = Field(description="that were analysed")
+    slide: str = Field(description="The id of the slide in the batch.")
+    file: str = Field(description="The name of the slide's file, without folders.")
+    fingerprint: str = Field(description="A checksum of the slide's file, the `fingerprint` of its plan.")
+    patient: str | None = Field(description="The patient, from the table of patients; null if it has no such slide.")
+    notice: str = Field(description="What the results may be used for.")
+    width: int = Field(description="The width of the slide at full resolution (level 0), in px.")
+    height: int = Field(description="The height of the slide at full resolution (level 0), in px.")
+    mpp: float | None = Field(
+        description="µm per px of level 0; null if it is not known and that of the bundle was assumed."
+    )
+    um_per_px: float = Field(description="µm per px of level 0 with which distances and areas were computed.")
+    tiles: int = Field(description="The number of tiles that were analysed.")
     quality: QualityOut
-    regions: list[RegionSummary] = Field(description="empty: the whole slide")
-    neighbours: list[PairSummary] = Field(description="each pair of clusters, in order")
-    islands: list[IslandSummary] = Field(description="each cluster")
+    regions: list[RegionSummary] = Field(description="The regions; empty if the whole slide was analysed.")
+    neighbours: list[PairSummary] = Field(description="Every ordered pair of clusters.")
+    islands: list[IslandSummary] = Field(description="Every cluster, in the order of their numbers.")
     bundle: BundleUsed
-    code_version: str = Field(description="of the program")
+    code_version: str = Field(description="The version of the program.")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSlide:
+    """A slide that could not be analysed and so has no summary.
+
+    Attributes:
+        slide: its id in the batch.
+        file: the name of its file, without folders.
+        patient: its patient, from the table of patients; None if it has no such slide.
+        reason: why it could not be analysed.
+    """
+
+    slide: str
+    file: str
+    patient: str | None
+    reason: str
+
+
+def read_summary(path: Path) -> SlideSummary:
+    """Read the summary of a slide.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+        ValueError: the file is damaged, as a power cut may leave it.
+    """
+    return SlideSummary.model_validate_json(path.read_bytes())

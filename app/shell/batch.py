@@ -1,4 +1,4 @@
-"""`marrowscope batch`: what is asked on the command line."""
+"""`marrowscope batch`: its arguments, options and help."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import typer
 
 from app.shell.options import BundleOption, PrecisionOption, needs_extra, read_settings, report_errors
 
-HELP = """Analyse whole slides and cohorts, on all cores or on a cluster.
+HELP = """Analyse whole slides and cohorts, on all cores of this machine or on a
+cluster.
 
 SRC is a slide (SVS, NDPI, MRXS, DICOM, pyramidal or plain TIFF), a tile,
 a folder of them, or a pattern. Each slide gets a folder of results: its
-cells as Parquet and as GeoJSON for QuPath, proportions with intervals,
-where the cells of each cluster lie, density maps and a report. All
-together get one table, a plot and index.html.
+cells as Parquet and as GeoJSON for QuPath, its proportions with
+intervals, distances between clusters, islands, density maps and a report.
+The slides together get a table, a plot and index.html.
 
 Examples:
   marrowscope batch slides --out results
@@ -23,21 +24,25 @@ Examples:
   marrowscope batch "study/*.tif" --out results --patients patients.csv
   marrowscope batch slides --out results --scheduler tcp://10.0.0.5:8786
 
-Stop it at any point and give the same command again: only what is missing
-is done, and the results are the same to the byte. A slide that cannot be
-read is named with its reason, and the others go on; the exit status is
-then 1. It is 2 where nothing was begun, and 75 where the scheduler went
-away: give the same command again when it is back.
+You can stop the command at any time. Give it again, and it does only what
+is missing; the results are the same to the byte. A slide that cannot be
+analysed is reported with its reason, and the other slides go on.
+
+Exit status: 0 if every slide has results, 1 if a slide failed or the
+batch cannot be run, 2 if the command itself is wrong, and 75 if the
+scheduler went away: give the command again when it is back.
 """
 Sources = Annotated[
-    list[str], typer.Argument(metavar="SRC", help="Slides, tiles, folders or patterns.", show_default=False)
+    list[str],
+    typer.Argument(metavar="SRC", help="Slides, tiles, folders of them, or patterns.", show_default=False),
 ]
-RunOut = Annotated[Path, typer.Option(file_okay=False, help="Folder of the run, for its results.", show_default=False)]
+OutFolder = Annotated[Path, typer.Option(file_okay=False, help="Folder for the results.", show_default=False)]
 Regions = Annotated[
     Path | None,
     typer.Option(
         exists=True,
-        help="Only there: GeoJSON of annotations from QuPath; or a folder with SLIDE.geojson for each slide.",
+        help="Analyse only these regions: GeoJSON of annotations from QuPath, or a folder with SLIDE.geojson for each "
+        "slide.",
         show_default=False,
     ),
 ]
@@ -47,22 +52,24 @@ Patients = Annotated[
 ]
 SlideMpp = Annotated[
     float | None,
-    typer.Option(help="µm per pixel of slides whose files do not say it, 0.05 to 4.", show_default=False),
+    typer.Option(help="µm per pixel of slides whose files do not say it, from 0.05 to 4.", show_default=False),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, max=256, help="Processes on this machine. Default: one per core.", show_default=False),
+    typer.Option(
+        min=1, max=256, help="Number of processes on this machine. Default: one per core.", show_default=False
+    ),
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers are to do it.", show_default=False),
+    typer.Option(metavar="ADDRESS", help="Use the workers of the Dask scheduler at this address.", show_default=False),
 ]
-Gzip = Annotated[bool, typer.Option("--gzip", help="Compress GeoJSON.")]
+Gzip = Annotated[bool, typer.Option("--gzip", help="Compress the GeoJSON files.")]
 
 
 def batch(
     sources: Sources,
-    out: RunOut,
+    out: OutFolder,
     regions: Regions = None,
     patients: Patients = None,
     mpp: SlideMpp = None,
@@ -76,9 +83,9 @@ def batch(
     with report_errors(), needs_extra("batch"):
         from app.batch.run.engine import SchedulerLost
         from app.jobs.command import TRY_AGAIN
-        from app.shell.batch_run import Wanted, run_batch
+        from app.shell.batch_run import BatchOptions, run_batch
 
-        wanted = Wanted(
+        options = BatchOptions(
             sources=sources,
             out=out,
             regions=regions,
@@ -91,7 +98,7 @@ def batch(
             gzip=gzip,
         )
         try:
-            is_complete = run_batch(wanted, read_settings())
+            is_complete = run_batch(options, read_settings())
         except SchedulerLost as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(TRY_AGAIN) from error

@@ -1,4 +1,4 @@
-"""Slides and tiles on disk → a folder of results: what `marrowscope batch` does."""
+"""What `marrowscope batch` does: it turns its options into a batch, runs it, and shows how far it is."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from types import FrameType
 
 import typer
 from dask.system import CPU_COUNT
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.answer.provenance import code_version
-from app.batch.folder import Run, RunFolder, SlideEntry
+from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.plan.patients import PatientsError, patient_of, read_patients
-from app.batch.run import engine
-from app.batch.run.cluster import connected
+from app.batch.run.cluster import connect_workers
+from app.batch.run.engine import Engine
+from app.batch.run.resume import begin_or_resume
+from app.jobs.progress import Progress
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidParameter
@@ -28,23 +30,23 @@ from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.options import open_bundle
-from app.shell.sources import Found, find_slides
+from app.shell.sources import SlideSource, find_slides
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was asked on the command line.
+class BatchOptions:
+    """The arguments and options of the command.
 
     Attributes:
         sources: files, folders and patterns.
-        out: folder of the run.
-        regions: GeoJSON of the one slide, or a folder with one for each.
-        patients: CSV with the columns slide and patient.
-        mpp: µm per px of the slides that do not say theirs.
-        bundle: None for the default one.
-        precision: of Q.
-        workers: processes on this machine; None for one per core.
-        scheduler: address of a Dask scheduler; None for this machine.
+        out: the folder of the batch.
+        regions: GeoJSON for the only slide, or a folder with a file for each slide; None for whole slides.
+        patients: a CSV file with the columns slide and patient; None if there is none.
+        mpp: µm per px of the slides whose files do not say it; None if it is not given.
+        bundle: the name of the bundle; None for the default one.
+        precision: the precision of the network that sorts the cells.
+        workers: the number of processes on this machine; None for one per core.
+        scheduler: the address of a Dask scheduler; None for this machine.
         gzip: whether to compress GeoJSON.
     """
 
@@ -60,74 +62,76 @@ class Wanted:
     gzip: bool
 
 
-def run_batch(wanted: Wanted, settings: Settings) -> bool:
-    """Do a run, or what is missing of it.
+def run_batch(options: BatchOptions, settings: Settings) -> bool:
+    """Run a batch, or what is missing of it.
 
     Args:
-        wanted: what was asked.
-        settings: where the bundles are, and the largest PNG or JPEG.
+        options: the options of the command.
+        settings: the folder of the bundles, and the largest PNG or JPEG.
 
     Returns:
         Whether every slide has results.
 
     Raises:
-        typer.BadParameter: it makes no sense, and nothing was done.
+        typer.BadParameter: the options make no sense, and nothing was done.
         PipelineError: the bundle, the folder or the scheduler cannot be used.
         OSError: a file cannot be read or written.
     """
     try:
-        check_mpp(wanted.mpp)
+        check_mpp(options.mpp)
     except InvalidParameter as error:
         raise typer.BadParameter(str(error)) from error
-    at = RunFolder(wanted.out.resolve())
-    slides = [found for found in find_slides(wanted.sources) if at.path not in found.path.parents]
+    folder = BatchFolder(options.out.resolve())
+    slides = [source for source in find_slides(options.sources) if folder.path not in source.path.parents]
     if not slides:
-        raise typer.BadParameter(f"there is no slide but what lies in {wanted.out}.")
-    bundle = open_bundle(settings, wanted.bundle)
-    run = _run(wanted, slides, bundle, settings)
-    with lock_folder(at.path):
-        at.begin(run)
+        raise typer.BadParameter(f"there is no slide outside {options.out}, the folder for the results.")
+    bundle = open_bundle(settings, options.bundle)
+    batch = _manifest(options, slides, bundle, settings)
+    with lock_folder(folder.path):
+        begin_or_resume(folder, batch)
         with (
-            _stoppable(),
-            connected(wanted.scheduler, wanted.workers or CPU_COUNT, at.path) as client,
-            _shown(at, run) as shown,
+            _ended_by_sigterm(),
+            connect_workers(options.scheduler, options.workers or CPU_COUNT, folder.path) as client,
+            _progress_bar() as bar,
         ):
-            work = engine.Engine(client, at, run, shown)
-            work.work()
-        # What draws the plot takes half a second to import, which the workers need not wait for.
-        from app.batch.write.cohort_results import write_cohort
+            engine = Engine(client, folder, batch, bar)
+            engine.run()
+        # The library of the plot takes half a second to import, and the workers need not wait for it.
+        from app.batch.write.cohort import write_cohort
 
-        write_cohort(at, run, bundle, {failure.slide: failure.reason for failure in work.progress.failures})
-        work.progress.write(at.path, "finished")
-    _tell(at, run, work.progress)
-    return not work.progress.failures
+        write_cohort(folder, batch, bundle, {failure.slide: failure.reason for failure in engine.progress.failures})
+        engine.write_progress("finished")
+    _print_outcome(folder, batch, engine.progress)
+    return not engine.progress.failures
 
 
-def _run(wanted: Wanted, slides: Sequence[Found], bundle: Bundle, settings: Settings) -> Run:
-    patients = _patients(wanted.patients)
-    regions = _regions(wanted.regions, slides)
-    return Run(
+def _manifest(
+    options: BatchOptions, slides: Sequence[SlideSource], bundle: Bundle, settings: Settings
+) -> BatchManifest:
+    patients = _patients(options.patients)
+    regions = _regions(options.regions, slides)
+    return BatchManifest(
         bundle=bundle.manifest.name,
         bundle_sha256=bundle.sha256,
         bundles_dir=str(settings.bundles_dir.resolve()),
         code_version=code_version(),
-        precision=wanted.precision,
-        mpp=wanted.mpp,
+        precision=options.precision,
+        mpp=options.mpp,
         max_pixels=settings.max_pixels,
-        gzip=wanted.gzip,
+        gzip=options.gzip,
         slides=tuple(
-            SlideEntry(
-                slide=found.slide,
-                path=str(found.path),
+            BatchSlide(
+                slide=source.slide,
+                path=str(source.path),
                 regions=regions,
-                patient=patient_of(patients, found.slide, found.path.name),
+                patient=patient_of(patients, source.slide, source.path.name),
             )
-            for found in slides
+            for source in slides
         ),
     )
 
 
-def _regions(regions: Path | None, slides: Sequence[Found]) -> str | None:
+def _regions(regions: Path | None, slides: Sequence[SlideSource]) -> str | None:
     if regions is None:
         return None
     if not regions.exists():
@@ -147,8 +151,8 @@ def _patients(table: Path | None) -> dict[str, str]:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """End as on Ctrl-C when told to by a signal: workers are stopped, and nothing half-written stays."""
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that workers are stopped and no unfinished file stays."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -161,39 +165,40 @@ def _stoppable() -> Iterator[None]:
 
 
 class _Bar:
-    """A bar on a terminal, nothing elsewhere: tiles, and slides."""
+    """Shows tiles and slides in a progress bar; it is called with the progress of the batch."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=None)
+    def __init__(self, bar: bars.Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None)
 
-    def __call__(self, done: engine.Progress) -> None:
-        """Show how far the run is."""
-        failed = f", {len(done.failures)} failed" if done.failures else ""
-        text = f"tiles; {done.slides_done} of {done.slides} slides{failed}"
-        self._progress.update(self._task, completed=done.tiles_done, total=done.tiles or None, description=text)
+    def __call__(self, progress: Progress) -> None:
+        """Show the progress."""
+        failed = f", {progress.slides_failed} failed" if progress.slides_failed else ""
+        text = f"tiles; {progress.slides_done} of {progress.slides} slides{failed}"
+        self._bar.update(self._task, completed=progress.tiles_done, total=progress.tiles or None, description=text)
 
 
 @contextmanager
-def _shown(at: RunFolder, run: Run) -> Iterator[_Bar]:
-    with Progress(
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(separator=" of "),
-        TextColumn("{task.description}", markup=False),
-        TimeRemainingColumn(compact=True),
+def _progress_bar() -> Iterator[_Bar]:
+    """Show a progress bar while the block runs, if stderr is a terminal."""
+    with bars.Progress(
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(separator=" of "),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,
         disable=not sys.stderr.isatty(),
-    ) as progress:
-        yield _Bar(progress)
+    ) as bar:
+        yield _Bar(bar)
 
 
-def _tell(at: RunFolder, run: Run, done: engine.Progress) -> None:
-    """Failures, each with its reason, and where the results are."""
-    paths = {entry.slide: entry.path for entry in run.slides}
-    for failure in done.failures:
+def _print_outcome(folder: BatchFolder, batch: BatchManifest, progress: Progress) -> None:
+    """Print each failure with its reason to stderr, and the path of the report to stdout."""
+    paths = {source.slide: source.path for source in batch.slides}
+    for failure in progress.failures:
         typer.echo(f"{paths[failure.slide]}: {failure.reason}", err=True)
-    noun = "slide" if done.slides == 1 else "slides"
-    typer.echo(f"{done.slides_done} of {done.slides} {noun} done, {len(done.failures)} failed", err=True)
-    typer.echo(os.fsencode(at.path / "index.html"))
+    noun = "slide" if progress.slides == 1 else "slides"
+    typer.echo(f"{progress.slides_done} of {progress.slides} {noun} done, {progress.slides_failed} failed", err=True)
+    typer.echo(os.fsencode(folder.path / "index.html"))

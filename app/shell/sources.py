@@ -112,11 +112,11 @@ def _text_and_numbers(name: str) -> list[str | int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SlideSource:
     """One slide on disk.
 
     Attributes:
-        slide: id of the slide in this run.
+        slide: id of the slide in the batch, which names its folder of results.
         path: its file, as an absolute path.
     """
 
@@ -124,7 +124,7 @@ class Found:
     path: Path
 
 
-def find_slides(given: Sequence[str]) -> list[Found]:
+def find_slides(given: Sequence[str]) -> list[SlideSource]:
     """Return every slide that the command line names, each once, in the order of first mention.
 
     A slide in DICOM has one file for each level. The first .dcm file of a folder stands for all of them.
@@ -149,7 +149,7 @@ def find_slides(given: Sequence[str]) -> list[Found]:
             numbered = chain([name], (f"{name}-{i}" for i in count(2)))
             slide = next(one for one in numbered if one.casefold() not in used)
             used.add(slide.casefold())
-        found.append(Found(slide, source.path.resolve()))
+        found.append(SlideSource(slide, source.path.resolve()))
     return found
 
 

@@ -1,9 +1,9 @@
-"""Results that several tests of the batch read."""
+"""What several tests of batches read: the shipped bundle, and the results of a slide."""
 
 import pytest
 
 from app.pipeline.bundle.load import load_bundle
-from tests.batch.made_summary import make
+from tests.batch.sample_slide import analysed_sample
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +12,6 @@ def bundle(shipped_bundle):
 
 
 @pytest.fixture(scope="session")
-def made(sample, bundle):
-    """What is told of the sample tile."""
-    return make(sample, bundle)
+def example(sample, bundle):
+    """The sample tile, taken for a slide."""
+    return analysed_sample(sample, bundle)

@@ -1,1 +1,1 @@
-"""From the tiles of a slide to its cells, each counted once."""
+"""Find the cells of a slide, tile by tile, and count each of them once."""

@@ -1,21 +1,38 @@
-"""The cells of a slide, as arrays."""
+"""The cells of a slide: put together from the tables of its tiles, and counted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.answer import present
+from app.answer.schemas import FlagOut, QualityOut
+from app.batch.analyse.seams import keep_once
+from app.batch.folder import BatchFolder
+from app.batch.plan.plan import Plan
+from app.batch.summary import Counted
+from app.files import whole_file
+from app.pipeline.label.decide import decide_label
+from app.pipeline.manifest import Manifest
+from app.pipeline.proportions import Proportions, summarise
+from app.pipeline.quality.assess import cell_flags
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 
 @dataclass(frozen=True, slots=True)
 class SlideCells:
-    """All cells of a slide; row i of every array is the cell with id i. Outlines are not here: they stay on disk.
+    """The cells of a slide; row i of every array is the cell with id i. Their outlines stay on disk.
 
     Attributes:
-        centroids: (N, 2) float64 x, y in px of level 0.
-        clusters: (N,) int64, the most probable one.
-        cluster_probs: (N, K) float32.
-        outlier: (N,) bool, which cells no cluster counts.
+        centroids: (N, 2) float64 x, y in px of level 0, pixels named by their centres.
+        clusters: (N,) int64, the most probable cluster.
+        cluster_probs: (N, K) float32, the probability of each cluster.
+        outlier: (N,) bool, whether the cell is counted in no cluster.
     """
 
     centroids: Float64Array
@@ -26,3 +43,109 @@ class SlideCells:
     def __len__(self) -> int:
         """Number of cells."""
         return len(self.centroids)
+
+
+def write_tile(cells: pa.Table, target: Path) -> None:
+    """Write the table of one tile's cells, whole or not at all; the same cells give the same bytes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with whole_file(target) as temporary:
+        pq.write_table(cells, temporary, compression="zstd")
+
+
+def is_complete_tile(path: Path) -> bool:
+    """Whether the table of one tile's cells exists, up to the end of the file."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def kept_rows(folder: BatchFolder, plan: Plan) -> list[BoolArray]:
+    """Decide which cells of each tile to keep, so that every cell at a seam is counted exactly once.
+
+    Returns:
+        For each tile (n,) bool.
+
+    Raises:
+        OSError: the table of a tile cannot be read.
+    """
+    tables = [_read_tile(folder.tile(plan.slide, i), ["x", "y", "depth"]) for i in range(len(plan.tiles))]
+    centroids = [np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()]) for table in tables]
+    return keep_once(centroids, [table["depth"].to_numpy() for table in tables], plan.downsample)
+
+
+def kept_cells(
+    folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yield the cells of the slide, one tile at a time, so that all outlines are never in memory at once.
+
+    Args:
+        folder: the folder of the batch.
+        plan: the plan of the slide.
+        kept: the result of `kept_rows`.
+        columns: the columns to read; None for all.
+
+    Raises:
+        OSError: the table of a tile cannot be read.
+    """
+    for number, rows in enumerate(kept):
+        yield _read_tile(folder.tile(plan.slide, number), columns).filter(pa.array(rows))
+
+
+def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_clusters: int) -> SlideCells:
+    """Read all cells of the slide, without their outlines, in the order of its tiles.
+
+    Args:
+        folder: the folder of the batch.
+        plan: the plan of the slide.
+        kept: the result of `kept_rows`.
+        n_clusters: K.
+
+    Raises:
+        OSError: the table of a tile cannot be read.
+    """
+    names = [f"p{k}" for k in range(n_clusters)]
+    tables = list(kept_cells(folder, plan, kept, ["x", "y", "outlier", *names]))
+    if not tables:
+        no_probs = np.zeros((0, n_clusters), np.float32)
+        return SlideCells(np.zeros((0, 2)), np.zeros(0, np.int64), no_probs, np.zeros(0, bool))
+    every = pa.concat_tables(tables)
+    probs = np.column_stack([every[name].to_numpy() for name in names])
+    centroids = np.column_stack([every["x"].to_numpy(), every["y"].to_numpy()])
+    return SlideCells(centroids, probs.argmax(axis=1).astype(np.int64), probs, every["outlier"].to_numpy())
+
+
+def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: QualityOut, manifest: Manifest) -> Counted:
+    """Count some of the cells of a slide by cluster, and label them.
+
+    Args:
+        cells: the cells of the slide.
+        members: (N,) bool, which of them are counted.
+        tissue_mm2: the area of the tissue in which they were found, in mm².
+        quality: the quality of the slide; a serious flaw prevents a label.
+        manifest: the manifest of the bundle.
+    """
+    proportions = summarise(cells.cluster_probs[members], cells.outlier[members])
+    doubts = [flag.message for flag in quality_with(quality, proportions, manifest).flags if flag.prevents_label]
+    label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
+    return Counted(
+        cells=int(members.sum()),
+        tissue_mm2=tissue_mm2,
+        outliers=present.outliers_out(proportions),
+        clusters=present.clusters_out(proportions, label, manifest),
+        label=present.label_out(label, manifest.image_level),
+    )
+
+
+def quality_with(quality: QualityOut, proportions: Proportions, manifest: Manifest) -> QualityOut:
+    """Return the quality of a slide, with the flags that its cells give cause for."""
+    flags = [FlagOut.model_validate(flag) for flag in cell_flags(proportions, manifest.outliers)]
+    return quality.model_copy(update={"flags": [*quality.flags, *flags]})
+
+
+def _read_tile(path: Path, columns: list[str] | None) -> pa.Table:
+    return pq.read_table(path, columns=columns, partitioning=None)

@@ -1,1 +1,1 @@
-"""What is decided about a slide before its tiles are analysed: tissue, grid, regions, patient, stain."""
+"""Decide what is analysed of a slide: its tissue, regions and tiles, its stain, and the patient it belongs to."""

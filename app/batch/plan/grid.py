@@ -1,4 +1,4 @@
-"""A slide in tiles: squares that lie side by side, each with a margin to see its border's nuclei whole."""
+"""The tiles of a slide: squares side by side (the cores), each with a margin in which nuclei at its edge are whole."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterator
 from app.batch.read.slide import Window
 
 TILE_PX = 1536
-"""Edge of a tile's core at the analysed scale. Larger ones have less margin, and take a tenth longer all the same:
-their buffers do not fit into a processor's cache."""
+"""The edge of a core at the analysed scale. Larger tiles have less margin and still take a tenth longer, because their
+buffers do not fit into the cache of a processor."""
 MARGIN_PX = 64
-"""At the analysed scale: longer than a nucleus and what filters see. From 48 on nuclei are the same to the pixel."""
+"""The margin at the analysed scale: longer than a nucleus and than the reach of the filters. From 48 px on nuclei are
+the same to the pixel."""
 ONE_TILE_PX = (TILE_PX + 2 * MARGIN_PX) ** 2
-"""Largest slide, at the analysed scale, that is one tile."""
+"""The largest slide that is analysed as one tile, in px² at the analysed scale."""
 
 
 def tile_edge(width: int, height: int, downsample: float) -> int:
-    """Edge of a core in px of level 0, for a slide of this size; all of it where it fits into one tile.
+    """Return the edge of a core for a slide of this size, in px of level 0; a small slide is one core.
 
     Args:
-        width: of the slide, px of level 0.
-        height: of the slide, px of level 0.
-        downsample: level-0 px per px at which the bundle looks.
+        width: the width of the slide, in px of level 0.
+        height: the height of the slide, in px of level 0.
+        downsample: px of level 0 per px of the scale at which the bundle analyses.
     """
     if width * height <= ONE_TILE_PX * downsample**2:
         return max(width, height)
@@ -29,17 +30,17 @@ def tile_edge(width: int, height: int, downsample: float) -> int:
 
 
 def squares(width: int, height: int, edge: int) -> Iterator[Window]:
-    """All of a slide in reading order; those at its right and lower border may be narrower."""
+    """Divide a slide into squares, in reading order; those at its right and lower border may be smaller."""
     for y in range(0, height, edge):
         for x in range(0, width, edge):
             yield Window(y, x, min(edge, width - x), min(edge, height - y))
 
 
-def cores(width: int, height: int, edge: int, wanted: Callable[[Window], bool]) -> tuple[tuple[int, int], ...]:
-    """x, y of the cores that are wanted, in reading order."""
-    return tuple((core.x, core.y) for core in squares(width, height, edge) if wanted(core))
+def cores(width: int, height: int, edge: int, is_wanted: Callable[[Window], bool]) -> tuple[tuple[int, int], ...]:
+    """Return x, y of the cores that are wanted, in reading order."""
+    return tuple((core.x, core.y) for core in squares(width, height, edge) if is_wanted(core))
 
 
 def core_of(x: int, y: int, width: int, height: int, edge: int) -> Window:
-    """The core at x, y of a slide of this size."""
+    """Return the core at x, y of a slide of this size."""
     return Window(y, x, min(edge, width - x), min(edge, height - y))

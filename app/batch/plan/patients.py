@@ -1,4 +1,4 @@
-"""Which slide is of which patient: a CSV table that somebody made."""
+"""The table of patients: a CSV file, made by hand, that says which slide belongs to which patient."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def read_patients(path: Path) -> dict[str, str]:
     """Read the table.
 
     Args:
-        path: CSV in UTF-8 with the columns slide (id in the run, file name, or that without its ending) and patient;
-            others are passed over.
+        path: a CSV file in UTF-8 with the columns `slide` and `patient`; other columns are ignored. A slide is named by
+            its id in the batch, or by its file name with or without the ending.
 
     Returns:
-        Patient by slide, as they stand there.
+        The patient of each slide, by the name of the slide as the table has it.
 
     Raises:
-        PatientsError: the file cannot be read, is no such table, or gives one slide to two patients.
+        PatientsError: the file cannot be read, is not such a table, or gives one slide to two patients.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -33,7 +33,7 @@ def read_patients(path: Path) -> dict[str, str]:
         raise PatientsError(f"{path.name} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise PatientsError(f"{path.name} must be a table (CSV) in UTF-8.") from error
-    # A field may hold line breaks of its own.
+    # A field may contain line breaks.
     reader = csv.DictReader(io.StringIO(text, newline=""))
     found = [name.strip() for name in reader.fieldnames or ()]
     missing = [name for name in COLUMNS if name not in found]
@@ -59,14 +59,11 @@ def read_patients(path: Path) -> dict[str, str]:
 
 
 def patient_of(patients: Mapping[str, str], slide: str, file: str) -> str | None:
-    """Whose a slide is.
+    """Return the patient of a slide; None if the table does not have the slide.
 
     Args:
-        patients: `read_patients`.
-        slide: id in the run.
-        file: name of its file.
-
-    Returns:
-        By its id, else its file's name, else that without its ending; None: the table does not say.
+        patients: the result of `read_patients`.
+        slide: the id of the slide in the batch, which is looked up first.
+        file: the name of its file, which is looked up next, and then without its ending.
     """
     return next((patients[name] for name in (slide, file, Path(file).stem) if name in patients), None)

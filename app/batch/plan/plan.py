@@ -1,18 +1,22 @@
-"""What is known of a slide before its tiles are analysed: written once, read by every worker."""
+"""The plan of a slide: everything that is known before its tiles are analysed, for every worker that analyses them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import QualityOut
+from app.pipeline.types import LabStatistics, StainEstimate
 
 
-class _Part(BaseModel):
+class _Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class StainNumbers(_Part):
-    """A `StainEstimate` as plain numbers."""
+class StainNumbers(_Plan):
+    """A `StainEstimate` as plain numbers, so that it can be written as JSON; the fields are those of the estimate."""
 
     lab_mean: tuple[float, float, float]
     lab_sd: tuple[float, float, float]
@@ -20,35 +24,64 @@ class StainNumbers(_Part):
     eosin: tuple[float, float, float]
     nuclear_density: float
 
+    @classmethod
+    def of(cls, estimate: StainEstimate) -> StainNumbers:
+        """Return the numbers of an estimate."""
+        return cls(
+            lab_mean=tuple(estimate.lab.mean.tolist()),
+            lab_sd=tuple(estimate.lab.sd.tolist()),
+            haematoxylin=tuple(estimate.stain_matrix[:, 0].tolist()),
+            eosin=tuple(estimate.stain_matrix[:, 1].tolist()),
+            nuclear_density=estimate.nuclear_density,
+        )
 
-class Region(_Part):
+    def estimate(self) -> StainEstimate:
+        """Return the estimate that has these numbers."""
+        lab = LabStatistics(np.array(self.lab_mean), np.array(self.lab_sd))
+        return StainEstimate(lab, np.column_stack([self.haematoxylin, self.eosin]), self.nuclear_density)
+
+
+class Region(_Plan):
     """A part of the slide that somebody drew."""
 
-    name: str = Field(description="as it was drawn; made unique with a number")
-    wkt: str = Field(description="polygon or multipolygon in px of level 0, after what is to be ignored was cut out")
+    name: str = Field(description="The name that was drawn with it; a number makes it unique.")
+    wkt: str = Field(
+        description="A polygon or multipolygon without the areas to ignore, in px of level 0, where the corner of the "
+        "first pixel is 0, 0."
+    )
 
 
-class Plan(_Part):
-    """One slide, and what is to be done with it."""
+class Plan(_Plan):
+    """The content of plan.json."""
 
-    slide: str = Field(description="its id in this run: the name of its folder of results")
-    file: str = Field(description="name of its file, without folders")
-    bytes: int = Field(description="of the file")
+    slide: str = Field(description="The id of the slide, which names its folder of results.")
+    file: str = Field(description="The name of the slide's file, without folders.")
+    bytes: int = Field(description="The size of the slide's files.")
     fingerprint: str = Field(
-        description="SHA-256 of the file; of its size, first and last MiB where it is larger than 64 MiB"
+        description="A SHA-256 of the file; of a file larger than 64 MiB, that of its size, first MiB and last MiB."
     )
-    width: int = Field(description="px of level 0")
-    height: int = Field(description="px of level 0")
-    mpp: float | None = Field(description="µm per px of level 0; null: neither the file nor the command says")
-    um_per_px: float = Field(description="the same; the bundle's where nobody says")
-    downsample: float = Field(description="level-0 px per px at which the bundle looks")
-    overview_px: int = Field(description="edge, in level-0 px, of one px of the overview")
-    tissue_mm2: float = Field(description="area of the tissue, within the regions if there are any")
-    tile_px: int = Field(description="edge of a tile's core, level-0 px")
-    margin_px: int = Field(description="what a tile sees beyond its core, level-0 px")
+    width: int = Field(description="The width of the slide at full resolution (level 0), in px.")
+    height: int = Field(description="The height of the slide at full resolution (level 0), in px.")
+    mpp: float | None = Field(description="µm per px of level 0; null if neither the file nor the command says it.")
+    um_per_px: float = Field(description="µm per px of level 0; that of the bundle if it is not known.")
+    downsample: float = Field(description="px of level 0 per px of the scale at which the bundle analyses.")
+    overview_px: int = Field(description="The edge of one px of the overview, in px of level 0.")
+    tissue_mm2: float = Field(description="The area of the tissue, or of the tissue in the regions, in mm².")
+    tile_px: int = Field(description="The edge of a tile's core, in px of level 0.")
+    margin_px: int = Field(description="The margin that is analysed with a tile on each side, in px of level 0.")
     tiles: tuple[tuple[int, int], ...] = Field(
-        description="x, y of the cores with tissue, level-0 px, in reading order"
+        description="x, y of each core that has tissue, in px of level 0 and in reading order."
     )
-    regions: tuple[Region, ...] = Field(description="empty: the whole slide")
-    stain: StainNumbers | None = Field(description="null: no two stains can be told apart")
-    quality: QualityOut = Field(description="measured once, on a sample of the tissue")
+    regions: tuple[Region, ...] = Field(description="The regions; empty if the whole slide is analysed.")
+    stain: StainNumbers | None = Field(description="The stain; null if no two stains can be told apart.")
+    quality: QualityOut = Field(description="The quality of the slide, measured once on a sample of its tissue.")
+
+
+def read_plan(path: Path) -> Plan:
+    """Read the plan of a slide.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+        ValueError: the file is damaged, as a power cut may leave it.
+    """
+    return Plan.model_validate_json(path.read_bytes())

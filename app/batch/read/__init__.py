@@ -1,1 +1,1 @@
-"""Slides of any format, read window by window, with their scale."""
+"""Open slides of any format, read parts of them at any scale, and identify their files."""

@@ -1,4 +1,4 @@
-"""What tells a slide's content from another's: a checksum that takes no minutes for gigabytes."""
+"""The fingerprint of a slide: a checksum that identifies its content without reading gigabytes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WHOLE_BYTES = 64 * 2**20
+"""The size up to which a file is read as a whole."""
 END_BYTES = 2**20
 CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Identity of a slide.
+    """The identity of a slide.
 
     Attributes:
-        n_bytes: of all its files.
-        sha256: hex digest; of a file of up to 64 MiB its SHA-256, of a larger one that of its size, first and last
-            MiB, of several files that of their names and fingerprints.
+        n_bytes: the size of all its files together.
+        sha256: a hexadecimal SHA-256. Of one file up to 64 MiB it is that of the file; of a larger file it is that of
+            its size, its first MiB and its last MiB; of several files it is that of their names and fingerprints.
     """
 
     n_bytes: int
@@ -26,7 +27,11 @@ class Fingerprint:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """The fingerprint of a slide: of its file, of all files of a folder, of an .mrxs with the folder beside it.
+    """Compute the fingerprint of a slide.
+
+    Args:
+        path: a file; a folder, which counts with all its files; or an .mrxs file, which counts with the folder beside
+            it.
 
     Raises:
         OSError: a file cannot be read.
@@ -34,13 +39,13 @@ def fingerprint(path: Path) -> Fingerprint:
     files = _files_of(path)
     if files == [path]:
         return _of_file(path)
-    parts = [(file.relative_to(path.parent).as_posix(), _of_file(file)) for file in files]
-    text = "".join(f"{name}\0{part.n_bytes}\0{part.sha256}\n" for name, part in parts)
-    return Fingerprint(sum(part.n_bytes for _, part in parts), hashlib.sha256(text.encode()).hexdigest())
+    named = [(file.relative_to(path.parent).as_posix(), _of_file(file)) for file in files]
+    text = "".join(f"{name}\0{one.n_bytes}\0{one.sha256}\n" for name, one in named)
+    return Fingerprint(sum(one.n_bytes for _, one in named), hashlib.sha256(text.encode()).hexdigest())
 
 
 def _files_of(path: Path) -> list[Path]:
-    """All regular files, by name; none that is hidden."""
+    """Return all regular files of a slide, sorted by name, without hidden ones."""
     if path.is_dir():
         return sorted(file for file in path.rglob("[!.]*") if file.is_file())
     beside = path.with_suffix("")

@@ -1,4 +1,4 @@
-"""A tile as a slide: decoded once, as an upload would be."""
+"""A PNG, JPEG or small TIFF as a slide: all of it is decoded at once, as an upload would be."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from app.pipeline.errors import PipelineError
 from app.pipeline.types import UInt8Array
 
 HEADERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
+"""The first bytes of a file, and the reader of its header."""
 
 
 class ImageSlide:
-    """All pixels of a picture, in memory; as for an upload, nothing is asked of the file about its scale."""
+    """A picture whose pixels are all in memory. Its scale is not known: as for an upload, the file is not asked."""
 
     def __init__(self, pixels: UInt8Array) -> None:
         self.height, self.width = (int(side) for side in pixels.shape[:2])
@@ -25,30 +26,30 @@ class ImageSlide:
         self._pixels = pixels
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
-        """As `app.batch.read.slide.Slide` says."""
+        """Read a part of the picture, as `app.batch.read.slide.Slide` describes."""
         pixels = self._pixels[window.y : window.y + window.height, window.x : window.x + window.width]
         width, height = (max(1, round(side / downsample)) for side in (window.width, window.height))
         return resized(pixels, width, height)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because no file is open."""
 
 
 def open_image(path: Path, max_pixels: int) -> ImageSlide:
-    """A PNG or JPEG.
+    """Open a PNG or JPEG.
 
     Raises:
-        SlideError: it is neither, is damaged, or has more than `max_pixels`.
-        OSError: it cannot be read.
+        SlideError: the file is neither, is damaged, or has more than `max_pixels` pixels.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         start = file.read(8)
         kind = next((kind for header, kind in HEADERS.items() if start.startswith(header)), None)
         if kind is None:
-            raise SlideError("It is no slide that OpenSlide reads, and no TIFF, PNG or JPEG.")
+            raise SlideError("It is not a slide that OpenSlide can read, and not a TIFF, PNG or JPEG.")
         file.seek(0)
         try:
-            # Image.open would refuse a large one without its size.
+            # Image.open would refuse a large picture without giving its size.
             width, height = kind(file).size
         except Exception as error:  # Pillow reports damage with exceptions of many kinds
             raise SlideError("The image is damaged or truncated and cannot be decoded.") from error
@@ -57,15 +58,15 @@ def open_image(path: Path, max_pixels: int) -> ImageSlide:
             f"A PNG or JPEG may have at most {max_pixels} pixels, found {width} x {height}; "
             "larger slides must be TIFF or a format of OpenSlide."
         )
-    return decoded(path, max_pixels)
+    return decode_image(path, max_pixels)
 
 
-def decoded(path: Path, max_pixels: int) -> ImageSlide:
-    """A file that `decode` takes, with the very pixels that it gives.
+def decode_image(path: Path, max_pixels: int) -> ImageSlide:
+    """Decode a file as `app.pipeline.decode` decodes an upload, to the very same pixels.
 
     Raises:
-        SlideError: `decode` refuses it.
-        OSError: it cannot be read.
+        SlideError: the file is one that an upload may not be.
+        OSError: the file cannot be read.
     """
     try:
         return ImageSlide(decode(path.read_bytes(), max_pixels=max_pixels).pixels)

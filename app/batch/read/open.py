@@ -1,4 +1,4 @@
-"""Open any slide: what it is, its content decides."""
+"""Open a slide of any format. The content of the file decides how it is read, not its name."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from pathlib import Path
 from PIL.TiffImagePlugin import COMPRESSION_INFO
 from tifffile import TiffFile, TiffPage
 
-from app.batch.read.image_slide import decoded, open_image
+from app.batch.read.image_slide import decode_image, open_image
 from app.batch.read.openslide_slide import OpenSlideSlide, dicom_file, vendor_of
 from app.batch.read.slide import Slide, SlideError
-from app.batch.read.tiff_facts import check_pixels, check_whole, levels_of
-from app.batch.read.tiff_slide import TiffSlide
+from app.batch.read.tiff_slide import TiffSlide, check_complete, check_pixels, levels_of
 from app.pipeline.decode import MAX_SIDE_PX
 
 GENERIC = "generic-tiff"
-"""Of no vendor. OpenSlide gives the same pixels more slowly, and knows neither OME's levels nor its scale."""
+"""OpenSlide's name for a TIFF of no vendor. It would give the same pixels more slowly, and without OME's levels and
+scale."""
 TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_slide(path: Path, max_pixels: int) -> Slide:
-    """Open a slide, or a tile as one.
+    """Open a slide, or a tile as if it were one.
 
-    What a vendor's scanner wrote goes to OpenSlide. A TIFF without smaller levels, a PNG or a JPEG of at most
-    `max_pixels` is decoded as an upload would be, to the very same pixels. Pyramids and larger TIFFs are read
-    window by window.
+    OpenSlide reads what the scanner of a vendor wrote. A PNG, a JPEG, or a TIFF of one level with at most `max_pixels`
+    pixels is decoded as an upload would be, to the very same pixels. Of a pyramid or a larger TIFF only the wanted
+    parts are read.
 
     Args:
         path: a file, or a folder that holds one DICOM slide.
-        max_pixels: largest tile that is decoded whole.
+        max_pixels: the largest tile that is decoded as a whole.
 
     Raises:
-        SlideError: it cannot be read, or is none; the text names no path.
+        SlideError: the file cannot be read, or is not a slide. The text does not name the path.
     """
     try:
         file = dicom_file(path) if path.is_dir() else path
@@ -42,7 +42,7 @@ def open_slide(path: Path, max_pixels: int) -> Slide:
             raise SlideError("The file is empty (0 bytes).")
         if vendor_of(file) not in (None, GENERIC):
             return OpenSlideSlide(file)
-        if file.suffix.lower() == ".mrxs":  # by itself it is a small JPEG, which must not pass for the slide
+        if file.suffix.lower() == ".mrxs":  # without its folder it is a small JPEG, which must not pass for the slide
             raise SlideError("An .mrxs file needs its folder of the same name beside it, which is missing or damaged.")
         if start in TIFF_HEADERS:
             return _open_tiff(file, max_pixels)
@@ -59,19 +59,19 @@ def _open_tiff(path: Path, max_pixels: int) -> Slide:
             if not _is_tile(levels, max_pixels):
                 for page in levels:
                     check_pixels(page)
-                check_whole(tiff, levels)
+                check_complete(tiff, levels)
                 slide = TiffSlide(path, tiff)
-                stack.pop_all()  # the slide closes it
+                stack.pop_all()  # from now on the slide closes the file
                 return slide
         except (SlideError, OSError, MemoryError):
             raise
         except Exception as error:  # the parser reports damage with exceptions of many kinds
             raise SlideError("The TIFF is damaged or truncated.") from error
-    return decoded(path, max_pixels)
+    return decode_image(path, max_pixels)
 
 
 def _is_tile(levels: list[TiffPage], max_pixels: int) -> bool:
-    """Whether it is a plain TIFF that `decode` takes, or refuses with good reason."""
+    """Whether it is a plain TIFF that `decode` can read, or refuses with a better reason than `check_pixels`."""
     page = levels[0]
     fits = page.imagewidth * page.imagelength <= max_pixels and max(page.imagewidth, page.imagelength) <= MAX_SIDE_PX
     is_common = page.bitspersample <= 8 and page.samplesperpixel <= 4 and page.compression in COMPRESSION_INFO

@@ -1,4 +1,4 @@
-"""A window of a pyramid at any scale: from the level that suits, in blocks where that is large."""
+"""Read a window of a pyramid at any scale: from the level that fits best, and block by block where that is large."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from app.batch.read.slide import Window
 from app.pipeline.types import UInt8Array
 
 BLOCK_PX = 4096
-"""Edge of the square that is held at once while a large part of a level is shrunk: 16 Mpx, 48 MB."""
+"""The edge of the square that is in memory at once while a large part of a level is shrunk: 16 Mpx, 48 MB."""
 JITTER = 1.005
-"""Levels of odd sizes are "4.0003 times" smaller; one that is so near is taken."""
+"""Levels of odd sizes are "4.0003 times" smaller than level 0; a level that is so near to the wanted scale is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A part of one level, in px of that level; the ends are exclusive."""
+    """A part of one level, in px of that level; x1 and y1 are exclusive."""
 
     x0: int
     y0: int
@@ -28,14 +28,14 @@ class Box:
 
 
 def best_level(widths: Sequence[int], downsample: float) -> int:
-    """The smallest level that is not smaller than what is wanted.
+    """Return the number of the smallest level that still has the wanted resolution.
 
     Args:
-        widths: of the levels in px, the largest first.
-        downsample: wanted, level-0 px per px.
+        widths: the width of each level in px, the largest level first.
+        downsample: the wanted scale, px of level 0 per px.
     """
-    fit = [i for i, width in enumerate(widths) if widths[0] / width <= downsample * JITTER]
-    return max(fit, default=0)
+    sufficient = [i for i, width in enumerate(widths) if widths[0] / width <= downsample * JITTER]
+    return max(sufficient, default=0)
 
 
 def read_window(
@@ -45,27 +45,28 @@ def read_window(
     read: Callable[[int, Box], UInt8Array],
     in_strips: bool = False,
 ) -> UInt8Array:
-    """The pixels of a window at the wanted scale.
+    """Read the pixels of a window at the wanted scale.
 
-    Windows that meet at a multiple of the level's downsample meet without a seam; others are off by at most half a
-    px of the level.
+    Windows that share an edge meet without a seam where the edge is a multiple of the level's downsample. Elsewhere
+    they are off by at most half a px of the level.
 
     Args:
-        sizes: width and height in px of each level, level 0 first.
-        window: in px of level 0.
-        downsample: level-0 px per px of the result, > 0.
-        read: gives the (h, w, 3) uint8 pixels of a box of a level.
-        in_strips: the file has its pixels in strips from edge to edge, so that what is held at once is one as well.
+        sizes: the width and height in px of each level, level 0 first.
+        window: the part to read, in px of level 0.
+        downsample: px of level 0 per px of the result, > 0.
+        read: returns the pixels, (h, w, 3) uint8, of a box of a level.
+        in_strips: whether the file stores its pixels in strips over the full width, so that blocks should be as wide.
 
     Returns:
-        (H, W, 3) uint8, H and W the window's over `downsample`, rounded, at least 1.
+        (H, W, 3) uint8. H and W are those of the window divided by `downsample`, rounded, and at least 1.
     """
     level = best_level([width for width, _ in sizes], downsample)
-    x0, x1 = _along(window.x, window.width, sizes[0][0], sizes[level][0])
-    y0, y1 = _along(window.y, window.height, sizes[0][1], sizes[level][1])
+    x0, x1 = _on_level(window.x, window.width, sizes[0][0], sizes[level][0])
+    y0, y1 = _on_level(window.y, window.height, sizes[0][1], sizes[level][1])
     width, height = (max(1, round(side / downsample)) for side in (window.width, window.height))
     pixels = (x1 - x0) * (y1 - y0)
-    # Below 2 x 2 px per px the cut between blocks, rounded to whole px, would show; and little would be saved.
+    # When less than 2 x 2 px become one, the cuts between blocks, which are rounded to whole px, would be visible; and
+    # blocks would save little memory.
     if pixels <= BLOCK_PX**2 or pixels < 4 * width * height:
         return resized(read(level, Box(x0, y0, x1, y1)), width, height)
     shrunk = np.empty((height, width, 3), np.uint8)
@@ -78,25 +79,38 @@ def read_window(
 
 
 def resized(pixels: UInt8Array, width: int, height: int) -> UInt8Array:
-    """(height, width, 3) uint8: averaged when shrunk, cubic when enlarged, untouched when neither, as tiles are."""
+    """Resize a picture as uploaded tiles are resized: averaged when it shrinks, cubic when it grows.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        width: of the result.
+        height: of the result.
+
+    Returns:
+        (height, width, 3) uint8; the same array if it has this size already.
+    """
     if pixels.shape[:2] == (height, width):
         return pixels
-    # Area averaging does not alias when shrinking; cubic keeps edges when enlarging.
+    # Area averaging does not alias when a picture shrinks; cubic interpolation keeps edges when it grows.
     is_shrunk = height <= pixels.shape[0] and width <= pixels.shape[1]
     method = cv2.INTER_AREA if is_shrunk else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)
 
 
-def _along(start: int, length: int, full: int, level: int) -> tuple[int, int]:
-    """Begin and end on one axis of a level that is `level` px long where level 0 is `full`; at least 1 px apart."""
+def _on_level(start: int, length: int, full: int, level: int) -> tuple[int, int]:
+    """Return begin and end on one axis of a level of `level` px where level 0 has `full` px; at least 1 px apart."""
     begin = min(round(start * level / full), level - 1)
     end = min(round((start + length) * level / full), level)
     return begin, max(end, begin + 1)
 
 
 def _blocks(length: int, start: int, end: int, longest: int) -> list[tuple[int, int, int, int]]:
-    """Begin and end of each block in the result, and in the level, where none is much longer than `longest` px."""
+    """Divide `start`–`end` of a level, which becomes `length` px, into blocks of about `longest` px of the level.
+
+    Returns:
+        Begin and end of each block in the result, then its begin and end on the level.
+    """
     n = min(length, -(-(end - start) // max(1, longest)))
     cuts = [round(length * i / n) for i in range(n + 1)]
-    places = [start + round((end - start) * cut / length) for cut in cuts]
-    return list(zip(cuts, cuts[1:], places, places[1:], strict=False))
+    on_level = [start + round((end - start) * cut / length) for cut in cuts]
+    return list(zip(cuts, cuts[1:], on_level, on_level[1:], strict=False))

@@ -1,27 +1,32 @@
-"""A slide: any picture that is read window by window, from one tile to gigapixels."""
+"""What a slide is: a picture of any size, from one tile to gigapixels, that is read in rectangular parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.pipeline.errors import PipelineError
+from app.pipeline.inputs import is_possible_mpp
 from app.pipeline.types import UInt8Array
+
+MAX_BLOCK_PIXELS = 64_000_000
+"""The largest strip or tile of a slide file, in px: it is decoded as a whole, however small the wanted part is."""
 
 
 class SlideError(PipelineError):
-    """The slide cannot be read or analysed; the text says why. Its name is added where that is told."""
+    """The slide cannot be read or analysed; the text says why, and the caller adds which slide it is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """A rectangle of a slide, in px of its level 0.
+    """A rectangle of a slide, in px of level 0, its full resolution.
 
     Attributes:
-        y: row of its first pixel.
-        x: column of its first pixel.
-        width: px, ≥ 1.
-        height: px, ≥ 1.
+        y: the row of its first pixel.
+        x: the column of its first pixel.
+        width: ≥ 1.
+        height: ≥ 1.
     """
 
     y: int
@@ -30,19 +35,25 @@ class Window:
     height: int
 
     def grown(self, by: int, width: int, height: int) -> Window:
-        """`by` px more on each side, as far as a slide of `width` x `height` px goes."""
+        """Return the window with a margin on each side, cut off at the border of the slide.
+
+        Args:
+            by: the width of the margin, in px of level 0.
+            width: the width of the slide, in px of level 0.
+            height: the height of the slide, in px of level 0.
+        """
         x0, y0 = max(0, self.x - by), max(0, self.y - by)
         x1, y1 = min(width, self.x + self.width + by), min(height, self.y + self.height + by)
         return Window(y0, x0, x1 - x0, y1 - y0)
 
 
 class Slide(Protocol):
-    """An open slide; to be used from one thread.
+    """An open slide, to be used from one thread only.
 
     Attributes:
-        width: px of level 0, ≥ 1.
-        height: px of level 0, ≥ 1.
-        mpp: µm per pixel of level 0 (the mean of both directions); None where the file does not say.
+        width: in px of level 0, ≥ 1.
+        height: in px of level 0, ≥ 1.
+        mpp: µm per px of level 0, the mean of both directions; None if the file does not say it.
     """
 
     width: int
@@ -50,20 +61,35 @@ class Slide(Protocol):
     mpp: float | None
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
-        """The pixels of a window, from the level that suits; transparent ones are white, as glass is.
+        """Read a part of the slide, from the level that fits the wanted scale best.
+
+        Transparent pixels become white, the colour of glass.
 
         Args:
-            window: within the slide.
-            downsample: level-0 px per px of the result, > 0; below 1 the pixels are enlarged.
+            window: the part; it must lie within the slide.
+            downsample: px of level 0 per px of the result, > 0; below 1 the pixels are enlarged.
 
         Returns:
-            (H, W, 3) uint8 RGB, H and W the window's over `downsample`, rounded, at least 1.
+            (H, W, 3) uint8 RGB. H and W are those of the window divided by `downsample`, rounded, and at least 1.
 
         Raises:
-            SlideError: that part of the file is damaged.
+            SlideError: this part of the file is damaged.
         """
         ...
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         ...
+
+
+def mean_mpp(directions: Iterable[float | None]) -> float | None:
+    """Return the mean µm per px of both directions, without values that no microscope has.
+
+    Args:
+        directions: µm per px along x and y; None if the file does not say it.
+
+    Returns:
+        The mean of the possible values; None if there is none. A printer's 72 dpi, for example, are 353 µm per px.
+    """
+    possible = [mpp for mpp in directions if mpp is not None and is_possible_mpp(mpp)]
+    return sum(possible) / len(possible) if possible else None

@@ -1,1 +1,1 @@
-"""The work of a run, given out to the workers of Dask."""
+"""Run a batch: resume what an earlier run began, and distribute the tasks over the workers of Dask."""

@@ -1,7 +1,7 @@
-"""Slides → results, on the workers of Dask: what is missing is done, what fails is named, the rest goes on.
+"""The engine of a batch: it gives the workers one task after the other until every slide has results or has failed.
 
-The client gives out work piece by piece and keeps no results: they are files, which every worker sees. So it does not
-matter when it ends, how, or which worker did what.
+The results are files that every worker sees, so the engine keeps none. Therefore it does not matter when it is stopped,
+or which worker did which task. A slide that fails is reported with its reason, and the other slides go on.
 """
 
 from __future__ import annotations
@@ -10,204 +10,190 @@ import json
 import shutil
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from distributed import Client, Future, KilledWorker, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
 
-from app.batch.folder import Run, RunFolder
-from app.batch.run import tasks as work
+from app.batch.folder import BatchFolder, BatchManifest
+from app.batch.plan.plan import read_plan
+from app.batch.run import tasks
+from app.batch.run.resume import finished_slide
 from app.files import write_whole
+from app.jobs.progress import PROGRESS, Failure, Progress
 from app.pipeline.errors import PipelineError
 
 AHEAD = 3
-"""Pieces of work that wait for each worker, so that none has to wait for the client."""
-RESULTS = (work.tell_slide, work.outline_slide)
-"""What follows when all tiles of a slide are analysed; each can be done beside the other."""
-LOOK_S = 1.0
-"""How often progress is told, at least."""
+"""The number of tasks that each worker is given in advance, so that none waits for the engine."""
+RESULTS = (tasks.write_results, tasks.write_outlines)
+"""The tasks that follow when all tiles of a slide are analysed; they can be done at the same time."""
+REPORT_S = 1.0
+"""The longest time between two reports of progress."""
 LOST = "The scheduler went away; run the same command again to go on."
 
 
 class SchedulerLost(PipelineError):
-    """The connection to the scheduler broke; what is done stays."""
+    """The connection to the scheduler broke; what is finished stays on disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A slide without results, and why."""
-
-    slide: str
-    reason: str
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run is.
+class _Task:
+    """One task of one slide.
 
     Attributes:
-        slides: all of them.
-        slides_done: with results.
-        tiles: of the slides that were begun.
-        tiles_done: of those.
-        failures: slides without results.
+        function: one of the functions of `tasks`.
+        index: the place of the slide in the manifest of the batch.
+        tile: the number of the tile; None if the task is about the whole slide.
     """
 
-    slides: int
-    slides_done: int = 0
-    tiles: int = 0
-    tiles_done: int = 0
-    failures: list[Failure] = field(default_factory=list)
-
-    def write(self, folder: Path, state: str) -> None:
-        """Tell it in progress.json."""
-        content = {
-            "state": state,
-            "slides": self.slides,
-            "slides_done": self.slides_done,
-            "slides_failed": len(self.failures),
-            "tiles": self.tiles,
-            "tiles_done": self.tiles_done,
-            "failures": [{"slide": failure.slide, "reason": failure.reason} for failure in self.failures],
-        }
-        write_whole((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), folder / "progress.json")
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """One piece of work: what a worker is to do for which slide.
-
-    Attributes:
-        does: one of the functions of `work`.
-        index: of the slide.
-        tile: its number, if it is about one.
-    """
-
-    does: Callable[..., Any]
+    function: Callable[..., Any]
     index: int
     tile: int | None = None
 
 
 class Engine:
-    """Does a run.
+    """Runs a batch.
 
     Args:
-        client: of Dask, with workers.
-        at: folder of the run, which all workers see.
-        run: what is to be done.
-        tell: called with the progress whenever it has changed.
+        client: a client of Dask that has workers.
+        folder: the folder of the batch, which all workers see.
+        batch: what the batch is to do.
+        show: is called with the progress whenever it may have changed.
+
+    Attributes:
+        progress: how far the batch is.
     """
 
-    def __init__(self, client: Client, at: RunFolder, run: Run, tell: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, client: Client, folder: BatchFolder, batch: BatchManifest, show: Callable[[Progress], None]
+    ) -> None:
         self._client = client
-        self._at, self._run, self._tell = at, run, tell
-        self.progress = Progress(len(run.slides))
+        self._folder, self._batch, self._show = folder, batch, show
+        self.progress = Progress(slides=len(batch.slides))
         self._waiting: deque[int] = deque()
-        self._ready: deque[_Piece] = deque()
-        self._left: dict[int, int] = {}
-        """Pieces of work that are still to be done, by slide."""
-        self._running: dict[Future[Any], _Piece] = {}
+        """Slides that are not begun."""
+        self._ready: deque[_Task] = deque()
+        self._running: dict[Future[Any], _Task] = {}
+        self._remaining: dict[int, int] = {}
+        """The number of tasks that each begun slide still needs."""
         self._failed: dict[int, Failure] = {}
 
-    def work(self) -> None:
-        """Do what is missing.
+    def run(self) -> None:
+        """Do all tasks whose results are missing.
 
         Raises:
             SchedulerLost: the scheduler went away.
-            OSError: progress cannot be told.
+            OSError: progress.json cannot be written.
         """
-        for index, entry in enumerate(self._run.slides):
-            if summary := self._at.done(entry.slide, self._run):
-                # It may have been killed before it could remove this.
-                shutil.rmtree(self._at.work(entry.slide), ignore_errors=True)
-                self.progress.slides_done += 1
-                self.progress.tiles += summary.tiles
-                self.progress.tiles_done += summary.tiles
-            else:
-                self._waiting.append(index)
-        self._told()
-        while self._give_out():
+        self._skip_finished()
+        self._report()
+        while self._submit_ready():
             try:
-                wait(list(self._running), timeout=LOOK_S, return_when="FIRST_COMPLETED")
+                wait(list(self._running), timeout=REPORT_S, return_when="FIRST_COMPLETED")
             except TimeoutError:
                 pass
             except (FutureCancelledError, FuturesCancelledError) as error:
                 raise SchedulerLost(LOST) from error
             for future in [future for future in self._running if future.done()]:
-                self._ended(future, self._running.pop(future))
-            self._told()
+                self._take(future, self._running.pop(future))
+            self._report()
 
-    def _told(self) -> None:
-        self.progress.write(self._at.path, "running")
-        self._tell(self.progress)
+    def write_progress(self, state: Literal["running", "finished"]) -> None:
+        """Write progress.json.
 
-    def _give_out(self) -> bool:
-        """Keep every worker busy; whether anything is under way."""
+        Raises:
+            OSError: the file cannot be written.
+        """
+        content = {"state": state, **self.progress.model_dump(mode="json")}
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_whole(text.encode(), self._folder.path / PROGRESS)
+
+    def _report(self) -> None:
+        self.write_progress("running")
+        self._show(self.progress)
+
+    def _skip_finished(self) -> None:
+        """Count the slides that an earlier run finished, and let the others wait."""
+        for index, source in enumerate(self._batch.slides):
+            if summary := finished_slide(self._folder, source.slide, self._batch):
+                # The earlier run may have been killed before it removed these files.
+                shutil.rmtree(self._folder.unfinished(source.slide), ignore_errors=True)
+                self._advance(slides_done=1, tiles=summary.tiles, tiles_done=summary.tiles)
+            else:
+                self._waiting.append(index)
+
+    def _submit_ready(self) -> bool:
+        """Give every worker enough tasks; return whether any task is running."""
         if self._client.status != "running":
             raise SchedulerLost(LOST)
         room = AHEAD * max(1, len(self._client.nthreads()))
         while len(self._running) < room:
             if self._ready:
-                piece = self._ready.popleft()
+                task = self._ready.popleft()
             elif self._waiting:
-                piece = _Piece(work.prepare_slide, self._waiting.popleft())
+                task = _Task(tasks.prepare_slide, self._waiting.popleft())
             else:
                 break
-            self._running[self._submit(piece)] = piece
+            self._running[self._submit(task)] = task
         return bool(self._running)
 
-    def _submit(self, piece: _Piece) -> Future[Any]:
-        arguments = (self._at.path, piece.index, *(() if piece.tile is None else (piece.tile,)))
-        # What the first slides need comes first: their results are there sooner, and fewer are open.
-        return self._client.submit(piece.does, *arguments, pure=False, priority=-piece.index, retries=0)
+    def _submit(self, task: _Task) -> Future[Any]:
+        arguments = (self._folder.path, task.index, *(() if task.tile is None else (task.tile,)))
+        # The first slides have priority: so fewer slides are unfinished at a time, and the first results come sooner.
+        return self._client.submit(task.function, *arguments, pure=False, priority=-task.index, retries=0)
 
-    def _ended(self, future: Future[Any], piece: _Piece) -> None:
+    def _take(self, future: Future[Any], task: _Task) -> None:
+        """Take the result of a task that has ended, and see what follows from it."""
         if future.cancelled():
             raise SchedulerLost(LOST)
         error = future.exception()
         if error is not None:
-            self._fail(piece.index, reason_of(error))
-        elif piece.does is work.prepare_slide:
-            self._prepared(piece.index, future.result())
+            self._fail(task.index, reason_of(error))
+        elif task.function is tasks.prepare_slide:
+            self._begin_slide(task.index, future.result())
         else:
-            self.progress.tiles_done += piece.tile is not None
-            if piece.index in self._left:
-                self._left[piece.index] -= 1
-                self._go_on(piece.index)
+            self._advance(tiles_done=int(task.tile is not None))
+            if task.index in self._remaining:
+                self._remaining[task.index] -= 1
+                self._continue_slide(task.index)
         future.release()
 
-    def _prepared(self, index: int, missing: list[int]) -> None:
-        tiles = len(self._at.read_plan(self._run.slides[index].slide).tiles)
-        self.progress.tiles += tiles
-        self.progress.tiles_done += tiles - len(missing)
-        self._left[index] = len(missing) + len(RESULTS)
-        self._ready.extend(_Piece(work.analyse, index, number) for number in missing)
-        self._go_on(index)
+    def _begin_slide(self, index: int, missing: list[int]) -> None:
+        n_tiles = len(read_plan(self._folder.plan(self._batch.slides[index].slide)).tiles)
+        self._advance(tiles=n_tiles, tiles_done=n_tiles - len(missing))
+        self._remaining[index] = len(missing) + len(RESULTS)
+        self._ready.extend(_Task(tasks.analyse_slide_tile, index, number) for number in missing)
+        self._continue_slide(index)
 
-    def _go_on(self, index: int) -> None:
-        """Begin the results of a slide once its tiles are done, and end with it once they are."""
-        if self._left[index] == len(RESULTS):
-            self._ready.extendleft(_Piece(does, index) for does in RESULTS)
-        elif self._left[index] == 0:
-            del self._left[index]
-            shutil.rmtree(self._at.work(self._run.slides[index].slide))
-            self.progress.slides_done += 1
+    def _continue_slide(self, index: int) -> None:
+        """Let the results of a slide be written once its tiles are analysed, and finish the slide once they are."""
+        if self._remaining[index] == len(RESULTS):
+            self._ready.extendleft(_Task(function, index) for function in RESULTS)
+        elif self._remaining[index] == 0:
+            del self._remaining[index]
+            shutil.rmtree(self._folder.unfinished(self._batch.slides[index].slide))
+            self._advance(slides_done=1)
 
     def _fail(self, index: int, reason: str) -> None:
-        """Give a slide up, once; what of it is done stays for the next time."""
-        self._failed.setdefault(index, Failure(self._run.slides[index].slide, reason))
-        # In the run's order: that in which they come differs from one run to the next.
-        self.progress.failures = [self._failed[index] for index in sorted(self._failed)]
-        self._left.pop(index, None)
-        self._ready = deque(piece for piece in self._ready if piece.index != index)
+        """Give up a slide; what of it is finished stays for the next run. Only its first failure counts."""
+        self._failed.setdefault(index, Failure(slide=self._batch.slides[index].slide, reason=reason))
+        # The order in which slides fail differs between runs, so they are sorted.
+        failures = tuple(self._failed[index] for index in sorted(self._failed))
+        self.progress = self.progress.model_copy(update={"slides_failed": len(failures), "failures": failures})
+        self._remaining.pop(index, None)
+        self._ready = deque(task for task in self._ready if task.index != index)
+
+    def _advance(self, **added: int) -> None:
+        """Add to counts of the progress."""
+        counts = {name: getattr(self.progress, name) + more for name, more in added.items()}
+        self.progress = self.progress.model_copy(update=counts)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a slide has no results, in words."""
+    """Return in words why a slide has no results."""
     if isinstance(error, KilledWorker):
-        return "The workers that were at it died: most likely there is too little memory for so many of them."
+        return "The workers that analysed it died: most likely there is too little memory for so many of them."
     if isinstance(error, MemoryError):
         return "There is too little memory for it."
     if isinstance(error, PipelineError):

@@ -1,4 +1,4 @@
-"""The kinds of work that a worker is given. Each reads files and leaves whole ones; none returns much."""
+"""The tasks of a worker. Each reads files and writes whole files, so any worker can do it, and it can be repeated."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from zipfile import BadZipFile
 import cv2
 
 from app.answer.provenance import code_version
+from app.batch.analyse.cells import write_tile
 from app.batch.analyse.tile import analyse_tile
-from app.batch.folder import Run, RunFolder, read_run
-from app.batch.part_tables import write_part
-from app.batch.plan.plan import Plan
-from app.batch.plan.prepare import overview_bytes, prepare, read_overview
+from app.batch.folder import BatchFolder, BatchManifest, read_manifest
+from app.batch.plan.plan import Plan, read_plan
+from app.batch.plan.prepare import prepare
+from app.batch.plan.tissue import read_overview, write_overview
 from app.batch.read.open import open_slide
 from app.batch.read.slide import Slide
-from app.batch.write.slide_outlines import write_outlines
+from app.batch.run.resume import existing_summary, missing_tiles
+from app.batch.write.geojson import write_slide_geojson
 from app.batch.write.slide_results import write_slide
 from app.files import remove_unfinished, write_whole
 from app.pipeline.bundle.load import Bundle, load_bundle
@@ -26,80 +28,104 @@ from app.pipeline.errors import InvalidBundle
 from app.pipeline.memory import keep_buffers
 
 
-def prepare_slide(folder: Path, index: int) -> list[int]:
-    """Write the plan of a slide, unless it is there.
+def prepare_slide(path: Path, index: int) -> list[int]:
+    """Write the plan of a slide, unless it exists.
 
     Args:
-        folder: of the run.
-        index: of the slide in its manifest.
+        path: the folder of the batch.
+        index: the place of the slide in the manifest of the batch.
 
     Returns:
-        Numbers of the tiles that are still to be analysed.
+        The numbers of the tiles that are still to be analysed.
 
     Raises:
-        PipelineError, OSError, MemoryError: that cannot be done.
+        PipelineError, OSError, MemoryError: the slide cannot be prepared.
     """
-    run, at = read_run(folder), RunFolder(folder)
-    entry = run.slides[index]
-    remove_unfinished(at.slide(entry.slide))
-    with suppress(OSError, ValueError, BadZipFile):  # there is none, or a power cut left a file without its end
-        read_overview(at.overview(entry.slide))
-        return at.missing(entry.slide, at.read_plan(entry.slide))
-    plan, seen = prepare(_slide(entry.path, run.max_pixels), entry, run, _bundle(run))
-    at.work(entry.slide).mkdir(parents=True, exist_ok=True)
-    write_whole(overview_bytes(seen), at.overview(entry.slide))
-    write_whole(plan.model_dump_json().encode(), at.plan(entry.slide))
-    return at.missing(entry.slide, plan)
+    batch, folder = read_manifest(path), BatchFolder(path)
+    source = batch.slides[index]
+    remove_unfinished(folder.results(source.slide))
+    with suppress(OSError, ValueError, BadZipFile):  # the files are missing, or a power cut left one without its end
+        read_overview(folder.overview(source.slide))
+        return missing_tiles(folder, read_plan(folder.plan(source.slide)))
+    plan, overview = prepare(_slide(source.path, batch.max_pixels), source, batch, _bundle(batch))
+    write_overview(overview, folder.overview(source.slide))
+    write_whole(plan.model_dump_json().encode(), folder.plan(source.slide))
+    return missing_tiles(folder, plan)
 
 
-def analyse(folder: Path, index: int, number: int) -> None:
-    """Write the cells of a tile of a slide; raises as `prepare_slide` does."""
-    run, at = read_run(folder), RunFolder(folder)
-    entry = run.slides[index]
-    plan = _plan(at.plan(entry.slide))
-    cells = analyse_tile(_slide(entry.path, run.max_pixels), plan, number, _bundle(run), run.precision)
-    write_part(cells, at.part(entry.slide, number))
+def analyse_slide_tile(path: Path, index: int, number: int) -> None:
+    """Find the cells of one tile of a slide, and write them.
+
+    Args:
+        path: the folder of the batch.
+        index: the place of the slide in the manifest of the batch.
+        number: the number of the tile.
+
+    Raises:
+        PipelineError, OSError, MemoryError: the tile cannot be analysed.
+    """
+    batch, folder = read_manifest(path), BatchFolder(path)
+    source = batch.slides[index]
+    plan = _plan(folder.plan(source.slide))
+    cells = analyse_tile(_slide(source.path, batch.max_pixels), plan, number, _bundle(batch), batch.precision)
+    write_tile(cells, folder.tile(source.slide, number))
 
 
-def tell_slide(folder: Path, index: int) -> None:
-    """Write the results of a slide from those of its tiles, but for its GeoJSON; raises as `prepare_slide` does."""
-    run, at = read_run(folder), RunFolder(folder)
-    entry = run.slides[index]
-    if at.told(entry.slide) is None:
-        write_slide(_slide(entry.path, run.max_pixels), entry, at, _bundle(run), run)
+def write_results(path: Path, index: int) -> None:
+    """Write the results of a slide from the cells of its tiles, apart from the GeoJSON, unless they exist.
+
+    Args:
+        path: the folder of the batch.
+        index: the place of the slide in the manifest of the batch.
+
+    Raises:
+        PipelineError, OSError, MemoryError: the results cannot be written.
+    """
+    batch, folder = read_manifest(path), BatchFolder(path)
+    source = batch.slides[index]
+    if existing_summary(folder, source.slide) is None:
+        write_slide(_slide(source.path, batch.max_pixels), source, folder, _bundle(batch), batch)
 
 
-def outline_slide(folder: Path, index: int) -> None:
-    """Write the GeoJSON of a slide from the cells of its tiles; raises as `prepare_slide` does."""
-    run, at = read_run(folder), RunFolder(folder)
-    entry = run.slides[index]
-    if not at.geojson(entry.slide, run).exists():
-        write_outlines(entry.slide, at, _bundle(run), run)
+def write_outlines(path: Path, index: int) -> None:
+    """Write the GeoJSON of a slide from the cells of its tiles, unless it exists.
+
+    Args:
+        path: the folder of the batch.
+        index: the place of the slide in the manifest of the batch.
+
+    Raises:
+        PipelineError, OSError, MemoryError: the file cannot be written.
+    """
+    batch, folder = read_manifest(path), BatchFolder(path)
+    slide = batch.slides[index].slide
+    if not folder.geojson(slide, batch).exists():
+        write_slide_geojson(slide, folder, _bundle(batch), batch)
 
 
 @lru_cache(maxsize=2)
 def _slide(path: str, max_pixels: int) -> Slide:
-    """Kept open between the tiles of one slide; a worker does one thing at a time."""
+    """Open a slide, which stays open for its next tile; a worker does one task at a time."""
     return open_slide(Path(path), max_pixels)
 
 
 @lru_cache(maxsize=2)
 def _plan(path: Path) -> Plan:
-    return Plan.model_validate_json(path.read_bytes())
+    return read_plan(path)
 
 
 @lru_cache(maxsize=1)
-def _bundle(run: Run) -> Bundle:
-    """The bundle of a run, on one thread: there is a worker for each core.
+def _bundle(batch: BatchManifest) -> Bundle:
+    """Load the bundle of a batch, for one thread, because there is a worker on each core.
 
     Raises:
-        InvalidBundle: it cannot be used here, or is another one than where the run was begun.
+        InvalidBundle: the bundle cannot be used here, or it or the program is another than that of the batch.
     """
     keep_buffers()
     cv2.setNumThreads(1)
-    if run.code_version != code_version():
-        raise InvalidBundle(f"Worker {platform.node()} runs {code_version()}, and the run was begun with another.")
-    bundle = load_bundle(Path(run.bundles_dir) / run.bundle, threads=1)
-    if bundle.sha256 != run.bundle_sha256:
-        raise InvalidBundle(f"The bundle {run.bundle} on worker {platform.node()} is not that of the run.")
+    if batch.code_version != code_version():
+        raise InvalidBundle(f"Worker {platform.node()} runs {code_version()}, and the batch was begun with another.")
+    bundle = load_bundle(Path(batch.bundles_dir) / batch.bundle, threads=1)
+    if bundle.sha256 != batch.bundle_sha256:
+        raise InvalidBundle(f"The bundle {batch.bundle} on worker {platform.node()} is not that of the batch.")
     return bundle

@@ -1,4 +1,4 @@
-"""Where the cells of each cluster lie: counts on a coarse grid, as numbers and as pictures."""
+"""The density of each cluster's cells over the slide: counts on a coarse grid, as numbers and as pictures."""
 
 from __future__ import annotations
 
@@ -15,59 +15,60 @@ from app.batch.analyse.cells import SlideCells
 from app.pipeline.types import Float32Array, Float64Array, UInt8Array
 
 BOX_UM = 100.0
-"""Edge of a box, about: some thirty cells of marrow are in it, so that a share can be seen, and a marrow space is
-several boxes wide."""
+"""The approximate edge of a box of the grid. Marrow has about thirty cells in it, so that shares are visible, and a
+marrow space is several boxes wide."""
 UM2_PER_MM2 = 1e6
 UM_PER_CM = 1e4
 PALENESS = 0.3
-"""What is left of the overview's contrast under a map."""
+"""The share of the overview's contrast that is left under a map."""
 OPACITY = 0.8
-"""Of a map's colours on the overview."""
+"""The opacity of a map's colours over the overview."""
 TOP_PERCENTILE = 99
 COLORS, GREYS = 31, 8
-"""Steps of a map and of the slide under it: with the bare slide's, 256 colours, so that a picture is a byte a px."""
+"""Steps of a map's colours and of the greys under it. With the greys alone they make 256 colours, one byte per px."""
 
 
-def box_px(um_per_px: float) -> int:
-    """Edge of a box in whole px of level 0, at least 1."""
+def box_edge(um_per_px: float) -> int:
+    """Return the edge of a box in whole px of level 0, at least 1."""
     return max(1, round(BOX_UM / um_per_px))
 
 
 def density_maps(
-    cells: SlideCells, width: int, height: int, cell_px: int, um_per_px: float, n_clusters: int
+    cells: SlideCells, width: int, height: int, box_px: int, um_per_px: float, n_clusters: int
 ) -> Float32Array:
-    """Cells per mm² of the slide, box by box, not smoothed; outliers left out.
+    """Count the cells of each cluster per mm² of the slide, box by box, without smoothing; outliers are not counted.
 
-    Boxes at the right and lower edge are cut off by the slide; theirs is the density in what is left of them. Glass
-    within a box counts as area.
+    The border of the slide cuts off boxes at the right and at the bottom; their density is that of the part that is
+    left. Glass in a box counts as area.
 
     Args:
-        cells: of the slide.
-        width: of the slide, px of level 0.
-        height: likewise.
-        cell_px: edge of a box, px of level 0.
-        um_per_px: of level 0.
+        cells: the cells of the slide.
+        width: the width of the slide, in px of level 0.
+        height: the height of the slide, in px of level 0.
+        box_px: the edge of a box, in px of level 0.
+        um_per_px: µm per px of level 0.
         n_clusters: K.
 
     Returns:
-        (K, ⌈height / cell_px⌉, ⌈width / cell_px⌉) float32.
+        (K, ⌈height / box_px⌉, ⌈width / box_px⌉) float32.
     """
-    rows, columns = -(-height // cell_px), -(-width // cell_px)
+    rows, columns = -(-height // box_px), -(-width // box_px)
     counted = ~cells.outlier
-    # Centroids are of pixels' centres: the first pixel's is at 0.
-    at = ((cells.centroids[counted] + 0.5) / cell_px).astype(np.int64).clip(0, [columns - 1, rows - 1])
+    # A centroid names a pixel by its centre, and the edge of a box is the edge of a pixel.
+    at = ((cells.centroids[counted] + 0.5) / box_px).astype(np.int64).clip(0, [columns - 1, rows - 1])
     index = (cells.clusters[counted] * rows + at[:, 1]) * columns + at[:, 0]
     counts = np.bincount(index, minlength=n_clusters * rows * columns).reshape(n_clusters, rows, columns)
-    heights = np.minimum(cell_px, height - cell_px * np.arange(rows))
-    widths = np.minimum(cell_px, width - cell_px * np.arange(columns))
+    heights = np.minimum(box_px, height - box_px * np.arange(rows))
+    widths = np.minimum(box_px, width - box_px * np.arange(columns))
     area_mm2 = np.outer(heights, widths) * um_per_px**2 / UM2_PER_MM2
     return (counts / area_mm2).astype(np.float32)
 
 
 def density_top(maps: Float32Array) -> float:
-    """Density of the brightest colour, cells per mm²; 0 without a cell.
+    """Return the density that gets the brightest colour, in cells per mm²; 0 if there are no cells.
 
-    One box in a hundred with cells may have more: else a sliver at the slide's edge would make all others dark.
+    One in a hundred of the boxes with cells may be denser. Otherwise a narrow box at the border of the slide, with one
+    cell in it, would make all other boxes dark.
 
     Args:
         maps: (K, h, w) float32.
@@ -77,11 +78,11 @@ def density_top(maps: Float32Array) -> float:
 
 
 def density_tif(maps: Float32Array, um_per_box: float) -> bytes:
-    """The maps as a TIFF: K pages float32, each with what it is, and with its scale in the resolution tags.
+    """Write the maps as a TIFF of K float32 pages, each with a description, and the scale in the resolution tags.
 
     Args:
         maps: (K, h, w) float32, cells per mm².
-        um_per_box: edge of a box, µm.
+        um_per_box: the edge of a box, µm.
     """
     buffer = io.BytesIO()
     per_cm = UM_PER_CM / um_per_box
@@ -102,16 +103,16 @@ def density_tif(maps: Float32Array, um_per_box: float) -> bytes:
 
 
 def density_png(density: Float32Array, overview: UInt8Array, top: float, px_per_box: float) -> bytes:
-    """One map over the pale overview; boxes without a cell show the overview alone.
+    """Draw one map over the pale overview; boxes without a cell show the overview alone.
 
     Args:
-        density: (h, w) float32 cells per mm².
+        density: (h, w) float32, cells per mm².
         overview: (H, W, 3) uint8 RGB of the whole slide.
-        top: density of the brightest colour, the same for all clusters of a slide so that they can be compared.
-        px_per_box: edge of a box in px of the overview.
+        top: the density of the brightest colour, the same for all clusters of a slide so that they can be compared.
+        px_per_box: the edge of a box, in px of the overview.
 
     Returns:
-        PNG, W x H px.
+        A PNG of W x H px.
     """
     rows, columns = (
         np.minimum(((np.arange(size) + 0.5) / px_per_box).astype(int), boxes - 1)
@@ -129,7 +130,7 @@ def density_png(density: Float32Array, overview: UInt8Array, top: float, px_per_
 
 @cache
 def _palette() -> UInt8Array:
-    """((1 + COLORS) · GREYS, 3) uint8 RGB: every grey of the pale slide bare, then under each colour of the map."""
+    """((1 + COLORS) · GREYS, 3) uint8 RGB: every pale grey by itself, then under each colour of the map."""
     greys = (np.arange(GREYS) + 0.5) * 256 / GREYS
     pale = np.repeat(255 - PALENESS * (255 - greys)[:, None], 3, axis=1)
     blended = OPACITY * _colors(COLORS)[:, None] + (1 - OPACITY) * pale
@@ -137,11 +138,11 @@ def _palette() -> UInt8Array:
 
 
 def _colors(n: int) -> Float64Array:
-    """(n, 3) float64 RGB 0–255 from density 0 to the top, evenly spaced."""
+    """(n, 3) float64 RGB, 0–255, at even steps from density 0 to the top."""
     levels = np.linspace(0, 255, n).astype(np.uint8)[None]
     return cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[0, :, ::-1].astype(np.float64)
 
 
 def scale_colors(n: int = 9) -> list[str]:
-    """#rrggbb from density 0 to the top, evenly spaced, for a legend."""
+    """Return n colours #rrggbb at even steps from density 0 to the top, for a legend."""
     return ["#{:02x}{:02x}{:02x}".format(*color) for color in _colors(n).astype(int).tolist()]

@@ -1,7 +1,7 @@
-"""Islands: places where the cells of one cluster lie close together, and closer than its share would make them.
+"""Islands: groups of cells of one cluster that lie closer together than the share of that cluster would explain.
 
-DBSCAN (Ester et al. 1996) with a core condition of its own, as Sander et al. (1998) allow: a plain number of neighbours
-would turn a cluster into one island merely for being common, and where all cells are dense.
+This is DBSCAN (Ester et al. 1996) with another condition for core cells, as Sander et al. (1998) allow. A fixed number
+of neighbours of the same cluster would turn a common cluster, or any dense part of the tissue, into one island.
 """
 
 from __future__ import annotations
@@ -17,52 +17,54 @@ from app.batch.summary import IslandSummary
 from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array
 
 RADIUS_UM = 25.0
-"""How far a cell looks: two to three cells. Erythroblasts of an island lie 8–12 µm apart, their nuclei touching or
-nearly so; marrow has 5–10 cells of all kinds within this radius."""
+"""The radius in which a cell's neighbours are counted: two to three cells. Erythroblasts of an island lie 8–12 µm
+apart, so that their nuclei nearly touch; marrow has 5–10 cells of all kinds within this radius."""
 MIN_CELLS = 8
-"""Of the cluster within that radius, the one in the middle counted: fewer are no island, whatever the odds."""
+"""The smallest number of cells of the cluster within the radius round a core cell, that cell included. Fewer are not an
+island, however improbable they are."""
 CHANCE = 1e-4
-"""Probability, were the clusters dealt out at random, that as many of its neighbours are of its own cluster. Of
-100,000 cells mixed at random it makes up to four islands, none at the density of marrow; thrice this made ten."""
+"""The largest probability that, with clusters assigned at random, as many neighbours of a core cell would be of its own
+cluster. Among 100,000 cells mixed at random this makes at most four islands, and none at the density of marrow; three
+times this value made ten."""
 
 
 def islands(cells: SlideCells, um_per_px: float) -> Int32Array:
-    """Which island each cell is in.
+    """Find the island that each cell belongs to.
 
-    A cell is in the heart of an island where at least `MIN_CELLS` of its cluster, and more than chance would bring, lie
-    within `RADIUS_UM`. Hearts within that distance of each other are of one island, and so are the other cells of the
-    cluster that are so near to one.
+    A cell is a core cell if at least `MIN_CELLS` cells of its cluster, and more than chance would bring, lie within
+    `RADIUS_UM` of it. Core cells within that distance of each other belong to one island, and so do all other cells of
+    the cluster within that distance of a core cell.
 
     Args:
-        cells: of the slide; outliers are in none and count nowhere.
-        um_per_px: of level 0.
+        cells: the cells of the slide; outliers are ignored.
+        um_per_px: µm per px of level 0.
 
     Returns:
-        (N,) int32; −1: in none. Islands of all clusters are numbered together, from 0, from top to bottom by their
-        topmost cell.
+        (N,) int32, the number of the island; −1 for a cell in none. The islands of all clusters are numbered together,
+        from 0, in the order of their topmost cells.
     """
     counted = np.flatnonzero(~cells.outlier)
     places, clusters = cells.centroids[counted] * um_per_px, cells.clusters[counted]
-    found = np.full(len(cells), -1, np.int32)
+    numbers = np.full(len(cells), -1, np.int32)
     if not counted.size:
-        return found
-    everyone = cKDTree(places)
+        return numbers
+    all_cells = cKDTree(places)
     next_number = 0
     for cluster in np.unique(clusters):
         members = np.flatnonzero(clusters == cluster)
-        numbers = _of_one_cluster(places[members], everyone, len(counted))
-        is_in = numbers >= 0
-        found[counted[members[is_in]]] = numbers[is_in] + next_number
-        next_number += int(numbers.max(initial=-1)) + 1
-    return _in_reading_order(found, cells.centroids)
+        of_members = _of_one_cluster(places[members], all_cells, len(counted))
+        is_in = of_members >= 0
+        numbers[counted[members[is_in]]] = of_members[is_in] + next_number
+        next_number += int(of_members.max(initial=-1)) + 1
+    return _from_top_to_bottom(numbers, cells.centroids)
 
 
 def island_summaries(cells: SlideCells, numbers: Int32Array, n_clusters: int) -> list[IslandSummary]:
-    """What there is of islands, for each of K clusters.
+    """Summarise the islands of each cluster.
 
     Args:
-        cells: of the slide.
-        numbers: `islands` of them.
+        cells: the cells of the slide.
+        numbers: the result of `islands`.
         n_clusters: K.
     """
     summaries = []
@@ -81,32 +83,43 @@ def island_summaries(cells: SlideCells, numbers: Int32Array, n_clusters: int) ->
     return summaries
 
 
-def _of_one_cluster(members: Float64Array, everyone: cKDTree, n_counted: int) -> Int64Array:
-    """(M, 2) places of a cluster's cells, µm → (M,) number of each one's island, −1: none."""
+def _of_one_cluster(members: Float64Array, all_cells: cKDTree, n_cells: int) -> Int64Array:
+    """Find the islands of one cluster.
+
+    Args:
+        members: (M, 2) places of the cluster's cells, µm.
+        all_cells: the places of the cells of all clusters, µm.
+        n_cells: the number of all cells.
+
+    Returns:
+        (M,) int64, the number of each member's island; −1 for a member in none.
+    """
     tree = cKDTree(members)
-    is_heart = _are_hearts(members, tree, everyone, (len(members) - 1) / max(n_counted - 1, 1))
+    is_core = _are_core(members, tree, all_cells, (len(members) - 1) / max(n_cells - 1, 1))
     numbers = np.full(len(members), -1, np.int64)
-    if not is_heart.any():
+    if not is_core.any():
         return numbers
-    hearts = cKDTree(members[is_heart])
-    pairs = hearts.query_pairs(RADIUS_UM, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(hearts.n, hearts.n))
-    island_of_heart = connected_components(links, directed=False)[1]
-    distance, nearest_heart = hearts.query(members, distance_upper_bound=RADIUS_UM)
+    cores = cKDTree(members[is_core])
+    pairs = cores.query_pairs(RADIUS_UM, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(cores.n, cores.n))
+    island_of_core = connected_components(links, directed=False)[1]
+    distance, nearest_core = cores.query(members, distance_upper_bound=RADIUS_UM)
     is_in = np.isfinite(distance)
-    numbers[is_in] = island_of_heart[nearest_heart[is_in]]
+    numbers[is_in] = island_of_core[nearest_core[is_in]]
     return numbers
 
 
-def _are_hearts(members: Float64Array, tree: cKDTree, everyone: cKDTree, share: float) -> BoolArray:
-    # Whoever looks is of the cluster for certain, and no evidence for it.
+def _are_core(members: Float64Array, tree: cKDTree, all_cells: cKDTree, share: float) -> BoolArray:
+    """(M,) bool, which members are core cells, if `share` of all other cells belong to their cluster."""
+    # The cell in the middle is of the cluster by definition, so it is not counted as evidence: hence the − 1.
     own = tree.query_ball_point(members, RADIUS_UM, return_length=True) - 1
-    all_kinds = everyone.query_ball_point(members, RADIUS_UM, return_length=True) - 1
-    by_chance = bdtrc(own - 1, all_kinds, share)
+    of_all_clusters = all_cells.query_ball_point(members, RADIUS_UM, return_length=True) - 1
+    by_chance = bdtrc(own - 1, of_all_clusters, share)
     return np.asarray((own + 1 >= MIN_CELLS) & (by_chance <= CHANCE))
 
 
-def _in_reading_order(numbers: Int32Array, centroids: Float64Array) -> Int32Array:
+def _from_top_to_bottom(numbers: Int32Array, centroids: Float64Array) -> Int32Array:
+    """Number the islands anew, in the order of their topmost cells."""
     order = np.lexsort((centroids[:, 0], centroids[:, 1]))
     seen, first = np.unique(numbers[order], return_index=True)
     is_island = seen >= 0

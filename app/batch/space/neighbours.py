@@ -1,4 +1,4 @@
-"""How near the cells of one cluster lie to those of another, and how near they would lie by chance."""
+"""How near the cells of one cluster lie to those of another, compared with how near they would lie by chance."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from app.batch.summary import PairSummary
 from app.pipeline.types import Float32Array, Float64Array, Int64Array
 
 MIN_CELLS = 10
-"""Of each of both clusters: a mean over fewer distances says little."""
-DIGITS = 4
-"""Of what is told in the summary."""
-LOOKS = 5_000
-"""Cells that look round in one draw: of more, their mean hardly changes."""
-DRAWN, DRAWS = 100_000, (4, 100)
-"""Cells of a cluster in all draws together, and fewest and most draws: where few are drawn, each draw is another. Means
-by chance are then known to about 1%, far better than the observed ones."""
+"""The smallest number of cells of either cluster: a mean over fewer distances says little."""
+DECIMALS = 4
+"""Decimals of the distances and ratios in a summary."""
+STARTS = 5_000
+"""The largest number of cells from which distances are measured in one random draw; with more, their mean hardly
+changes."""
+DRAWN = 100_000
+"""The number of a cluster's cells in all draws together. Means by chance are then known to about 1%, far better than
+the observed means are."""
+MIN_DRAWS, MAX_DRAWS = 4, 100
+"""A small cluster is drawn more often, because its draws differ more from each other."""
 
 
 def nearest_um(cells: SlideCells, um_per_px: float, n_clusters: int) -> Float32Array:
-    """Distance from each cell to the nearest other one of each cluster, centroid to centroid.
+    """Measure the distance from each cell to the nearest other cell of each cluster, between centroids.
 
-    Outliers are of no cluster: nobody finds them, and they do not look.
+    Outliers belong to no cluster: no distance is measured from them or to them.
 
     Args:
-        cells: of the slide.
-        um_per_px: of level 0.
+        cells: the cells of the slide.
+        um_per_px: µm per px of level 0.
         n_clusters: K.
 
     Returns:
@@ -41,80 +44,82 @@ def nearest_um(cells: SlideCells, um_per_px: float, n_clusters: int) -> Float32A
 
 
 def pair_summaries(cells: SlideCells, nearest: Float32Array, um_per_px: float, n_clusters: int) -> list[PairSummary]:
-    """Median distance of each pair of clusters, and the mean one over that by chance.
+    """Summarise the distances of each pair of clusters: their median, and their mean compared with that by chance.
 
-    By chance means: the same places, the same number of cells of each cluster, dealt out at random. So what the
-    tissue's shape and the density of all cells together do to distances is in both, and falls out of the ratio.
+    By chance means that the clusters are assigned to the same places at random, each to as many cells as it has. The
+    shape of the tissue and the density of all cells change both means alike, so they cancel out of the ratio.
 
     Args:
-        cells: of the slide.
-        nearest: `nearest_um` of them.
-        um_per_px: of level 0.
+        cells: the cells of the slide.
+        nearest: the result of `nearest_um`.
+        um_per_px: µm per px of level 0.
         n_clusters: K.
 
     Returns:
-        K² of them: each cluster that looks, with each that it looks for.
+        K² summaries: from each cluster to each cluster.
     """
     places, clusters = _counted(cells)
     sizes = np.bincount(clusters, minlength=n_clusters)
-    others, own = _by_chance(places, sizes)
+    to_another, to_own = _mean_by_chance(places, sizes)
     summaries = []
     for cluster in range(n_clusters):
-        looking = nearest[~cells.outlier][clusters == cluster].astype(np.float64)
+        of_cluster = nearest[~cells.outlier][clusters == cluster].astype(np.float64)
         for other in range(n_clusters):
-            found = looking[:, other][np.isfinite(looking[:, other])]
-            expected = um_per_px * (own if other == cluster else others)[other]
+            distances = of_cluster[:, other][np.isfinite(of_cluster[:, other])]
+            expected = um_per_px * (to_own if other == cluster else to_another)[other]
             is_enough = min(sizes[cluster], sizes[other]) >= MIN_CELLS and expected > 0
             summaries.append(
                 PairSummary(
                     cluster=cluster,
                     other=other,
                     cells=int(sizes[cluster]),
-                    median_um=round(float(np.median(found)), DIGITS) if found.size else None,
-                    ratio=round(float(found.mean() / expected), DIGITS) if is_enough else None,
+                    median_um=round(float(np.median(distances)), DECIMALS) if distances.size else None,
+                    ratio=round(float(distances.mean() / expected), DECIMALS) if is_enough else None,
                 )
             )
     return summaries
 
 
 def _counted(cells: SlideCells) -> tuple[Float64Array, Int64Array]:
+    """Return the places and clusters of the cells that are not outliers."""
     return cells.centroids[~cells.outlier], cells.clusters[~cells.outlier]
 
 
 def _nearest(places: Float64Array, clusters: Int64Array, cluster: int) -> Float64Array:
-    """Distance in px from each place to the nearest other one of a cluster; NaN where there is none."""
-    among = clusters == cluster
+    """Return the distance in px from each place to the nearest other place of a cluster; NaN where there is none."""
+    is_member = clusters == cluster
     distances = np.full(len(places), np.inf)
-    if among.any():
-        tree = cKDTree(places[among])
-        distances[~among] = tree.query(places[~among])[0]
-        # A member finds itself first.
-        distances[among] = tree.query(places[among], k=2)[0][:, 1]
+    if is_member.any():
+        tree = cKDTree(places[is_member])
+        distances[~is_member] = tree.query(places[~is_member])[0]
+        # The nearest place of a member is its own, so the second nearest is taken.
+        distances[is_member] = tree.query(places[is_member], k=2)[0][:, 1]
     return np.where(np.isfinite(distances), distances, np.nan)
 
 
-def _by_chance(places: Float64Array, sizes: Int64Array) -> tuple[Float64Array, Float64Array]:
-    """Mean distance in px to the nearest cell of each cluster, when clusters are dealt out at random.
+def _mean_by_chance(places: Float64Array, sizes: Int64Array) -> tuple[Float64Array, Float64Array]:
+    """Compute the mean distance to the nearest cell of each cluster if clusters are assigned to the places at random.
 
-    Whoever looks stands anywhere. A cell that looks for its own cluster finds one cell fewer there; that is all that
-    makes a difference, so others may look in its stead.
+    Then the distance does not depend on the cluster of the cell from which it is measured. Only a cell of the same
+    cluster makes a difference, because the cluster has one other cell fewer for it. So distances are measured from
+    places that are not drawn for the cluster: to all of its places, and to all but one of them.
 
     Args:
         places: (N, 2) px.
-        sizes: (K,) cells of each cluster, N together.
+        sizes: (K,) the number of cells of each cluster, N together.
 
     Returns:
-        (K,) float64 for those of another cluster, and (K,) for those of their own; 0 where nobody looks or is there.
+        (K,) float64 px from a cell of another cluster, and (K,) from one of the same; 0 if there is no such distance.
     """
-    means, (fewest, most) = np.zeros((2, len(sizes))), DRAWS
-    # Always the same lots, so that a slide has one result.
+    means = np.zeros((2, len(sizes)))
+    # The seed is fixed, so that a slide always has the same result.
     rng = np.random.default_rng(0)
     for cluster, size in enumerate(sizes.tolist()):
-        draws = min(most, max(fewest, DRAWN // max(size, 1)))
+        draws = min(MAX_DRAWS, max(MIN_DRAWS, DRAWN // max(size, 1)))
         for _ in range(draws):
-            drawn = rng.choice(len(places), min(len(places), size + LOOKS), replace=False)
-            members, others = drawn[:size], drawn[size:]
-            for side, found in enumerate((members, members[1:])):
-                if len(found) and len(others):
-                    means[side, cluster] += cKDTree(places[found]).query(places[others])[0].mean() / draws
+            drawn = rng.choice(len(places), min(len(places), size + STARTS), replace=False)
+            members, starts = drawn[:size], drawn[size:]
+            for row, targets in enumerate((members, members[1:])):
+                if len(targets) and len(starts):
+                    means[row, cluster] += cKDTree(places[targets]).query(places[starts])[0].mean() / draws
     return means[0], means[1]

@@ -1,1 +1,1 @@
-"""Results of slides and cohorts: tables, GeoJSON, pictures and pages."""
+"""Write the results of a slide, and those of all slides of a batch together."""

@@ -1,4 +1,4 @@
-"""Cells of a slide → GeoParquet 1.1: one row a cell, one row group a part."""
+"""The table of a slide's cells, cells.parquet: GeoParquet 1.1 with one row per cell and one row group per tile."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ from app.pipeline.types import Float32Array, Int32Array
 GEO = {
     "version": "1.1.0",
     "primary_column": "geometry",
-    # Pixels of a slide are no place on Earth.
+    # Pixels of a slide are not places on Earth, so there is no reference system.
     "columns": {"geometry": {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}},
 }
-AREA_DIGITS = 4
-"""Of µm²."""
+AREA_DECIMALS = 4
+"""Decimals of an area in µm²."""
 
 
 def table_schema(n_clusters: int) -> pa.Schema:
-    """Columns of a slide's cells.
+    """Return the columns of the table for K clusters.
 
-    x, y: centroid, px of level 0; area_um2 is null where the scale is not known; p0…: Q's probability of each cluster;
-    nearest_um_0…: distance to the nearest other cell of each cluster, null where there is none and for outliers; island
-    and regions are null for cells in none.
+    - id: the number of the cell on the slide, from 0.
+    - x, y: the centroid in px of level 0; the centre of the first pixel is 0, 0.
+    - area_px, area_um2: the area of the nucleus; area_um2 is null if the scale is not known.
+    - cluster: the most probable cluster.
+    - p0 … p(K−1): the probability of each cluster, 0–1.
+    - outlier: whether the cell is unlike all training cells and counted in no cluster.
+    - touches_border: whether the border of the slide cuts the nucleus, or may do so.
+    - nearest_um_0 … nearest_um_(K−1): the distance to the nearest other cell of each cluster, in µm; null if there is
+      none, and for outliers.
+    - island: the number of the cell's island; null if it is in none.
+    - regions: the names of the cell's regions, joined with "; "; null if it is in none.
+    - geometry: the outline of the nucleus, WKB, in px of level 0; the corner of the first pixel is 0, 0.
     """
     clusters = range(n_clusters)
     return pa.schema(
@@ -53,31 +62,31 @@ def table_schema(n_clusters: int) -> pa.Schema:
 
 
 def final_table(
-    part: pa.Table,
+    tile: pa.Table,
     first_id: int,
     nearest: Float32Array,
     islands: Int32Array,
     regions: Sequence[str | None],
     mpp: float | None,
 ) -> pa.Table:
-    """The rows of one part, with what only the whole slide can tell.
+    """Complete the rows of one tile with what is known only once all cells of the slide are together.
 
     Args:
-        part: n cells of one tile: x, y, area_px, touches_border, outlier, p0… and geometry (WKB, px of level 0).
-        first_id: id of its first cell.
-        nearest: (n, K) float32 µm, NaN where there is none.
-        islands: (n,) int32, −1: in none.
-        regions: n names of the region that each is in, or several in one text; None: in none.
-        mpp: µm per px of level 0; None: not known.
+        tile: n cells in the columns of `analyse_tile`.
+        first_id: the id of the first of them.
+        nearest: (n, K) float32 µm, NaN where there is no distance.
+        islands: (n,) int32, −1 for a cell in none.
+        regions: n times the names of a cell's regions; None for a cell in none.
+        mpp: µm per px of level 0; None if it is not known.
 
     Returns:
         n rows in the columns of `table_schema`.
     """
     n, n_clusters = nearest.shape
-    probabilities = np.stack([part[f"p{k}"].to_numpy() for k in range(n_clusters)], axis=1)
-    areas_px = part["area_px"].to_numpy()
-    areas_um2 = pa.nulls(n) if mpp is None else pa.array((areas_px * mpp**2).round(AREA_DIGITS))
-    given = {name: part[name] for name in part.column_names}
+    probabilities = np.stack([tile[f"p{k}"].to_numpy() for k in range(n_clusters)], axis=1)
+    areas_px = tile["area_px"].to_numpy()
+    areas_um2 = pa.nulls(n) if mpp is None else pa.array((areas_px * mpp**2).round(AREA_DECIMALS))
+    given = {name: tile[name] for name in tile.column_names}
     computed = {
         "id": pa.array(np.arange(first_id, first_id + n)),
         "area_um2": areas_um2,
@@ -92,15 +101,15 @@ def final_table(
 
 
 class CellTableWriter:
-    """Writes cells.parquet part by part; to be used with `with`. After an error in the block there is no file.
+    """Writes the table tile by tile. It is a context manager; if the block raises, no file is written.
 
     Args:
-        target: its place.
+        target: the path of the file.
         n_clusters: K.
-        about: what is told of the file, under the key `marrowscope`: notice, slide, checksum of the bundle.
+        about: the origin of the cells, kept in the metadata under the key `marrowscope`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
 
     def __init__(self, target: Path, n_clusters: int, about: Mapping[str, str]) -> None:
@@ -117,12 +126,12 @@ class CellTableWriter:
         return self
 
     def write(self, table: pa.Table) -> None:
-        """Add the rows of one `final_table`."""
+        """Add the rows of one `final_table` as a row group; a table without rows adds nothing."""
         if len(table):
             self._writer.write_table(table.replace_schema_metadata(self._schema.metadata), row_group_size=len(table))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the file, and put it in its place."""
+        """Finish the file and put it in its place."""
         self._stack.__exit__(kind, error, trace)

@@ -1,18 +1,24 @@
-"""Summaries of slides → the cohort's tables: one row a slide, and one a region."""
+"""The results of all slides of a batch together: one table row per slide and per region, a plot, and index.html."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from app.batch.summary import Counted, SlideSummary
+from app.batch.folder import BatchFolder, BatchManifest
+from app.batch.summary import Counted, FailedSlide, SlideSummary, read_summary
+from app.batch.write.cohort_plot import cohort_plot
+from app.batch.write.report import cohort_report
+from app.files import whole_file, write_whole
+from app.pipeline.bundle.load import Bundle
 
 Row = Mapping[str, str | int | float | None]
-"""Values by column; a column that is not there stays empty, as does None."""
+"""Values by column; a missing column is empty, and so is None."""
 
 SLIDE = {"slide": pa.string(), "file": pa.string(), "patient": pa.string()}
 STATUS = {"status": pa.string(), "error": pa.string()}
@@ -23,39 +29,58 @@ ORIGIN = dict.fromkeys(
     ("bundle", "bundle_version", "bundle_sha256", "precision", "code_version", "fingerprint"), pa.string()
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A text that begins so is a formula to spreadsheets."""
+"""Beginnings of a text that a spreadsheet would take for a formula."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A slide without a result.
-
-    Attributes:
-        slide: its id in this run.
-        file: name of its file, without folders.
-        patient: as the table of patients says; None: it does not.
-        reason: in words.
-    """
-
-    slide: str
-    file: str
-    patient: str | None
-    reason: str
-
-
-def slides_table(summaries: Sequence[SlideSummary], failures: Sequence[Failure], n_clusters: int) -> pa.Table:
-    """slides.parquet: a row a slide, those that failed too, by id.
-
-    For each cluster k: count_k, proportion_k with low_k and high_k of its interval, density_k (cells per mm² of
-    tissue), islands_k and island_share_k (share of its cells in them); for each pair: nearest_i_j (median distance in
-    µm from a cell of i to the nearest other one of j) and nearest_ratio_i_j (the mean one over that by chance).
+def write_cohort(folder: BatchFolder, batch: BatchManifest, bundle: Bundle, failures: Mapping[str, str]) -> None:
+    """Write the tables, the plot and index.html from the summaries of all slides that have results.
 
     Args:
-        summaries: of those that are done.
-        failures: those that are not.
+        folder: the folder of the batch.
+        batch: what the batch was to do.
+        bundle: the bundle that analysed the slides.
+        failures: for the id of each slide without results, why it has none.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    n_clusters = bundle.manifest.n_clusters
+    summaries = [read_summary(folder.summary(one.slide)) for one in batch.slides if one.slide not in failures]
+    failed = [
+        FailedSlide(one.slide, Path(one.path).name, one.patient, failures[one.slide])
+        for one in batch.slides
+        if one.slide in failures
+    ]
+    slides = slides_table(summaries, failed, n_clusters)
+    with whole_file(folder.path / "slides.parquet") as temporary:
+        pq.write_table(slides, temporary, compression="zstd")
+    plot = cohort_plot(summaries, bundle.manifest.image_level.reference)
+    files = {
+        "slides.csv": table_csv(slides),
+        "regions.csv": table_csv(regions_table(summaries, n_clusters)),
+        "failures.csv": table_csv(failures_table(failed)),
+        "proportions.png": plot,
+    }
+    links = ["slides.csv", "slides.parquet", "regions.csv", "failures.csv", "proportions.png"]
+    files["index.html"] = cohort_report(summaries, failed, plot, links)
+    for name, content in files.items():
+        write_whole(content, folder.path / name)
+
+
+def slides_table(summaries: Sequence[SlideSummary], failures: Sequence[FailedSlide], n_clusters: int) -> pa.Table:
+    """Make the table of slides: one row per slide, also for those that failed, in the order of their ids.
+
+    For each cluster k the columns are count_k, proportion_k, low_k and high_k (its interval), density_k (cells per mm²
+    of tissue), islands_k and island_share_k (the share of its cells in islands). For each pair of clusters they are
+    nearest_i_j (the median distance in µm from a cell of i to the nearest other cell of j) and nearest_ratio_i_j (the
+    mean distance divided by that by chance).
+
+    Args:
+        summaries: the slides that have results.
+        failures: the slides that have none.
         n_clusters: K.
     """
-    rows = [*map(_done, summaries), *map(_failed, failures)]
+    rows = [*map(_slide_row, summaries), *map(_failed_row, failures)]
     columns = {
         **SLIDE,
         **STATUS,
@@ -71,7 +96,7 @@ def slides_table(summaries: Sequence[SlideSummary], failures: Sequence[Failure],
 
 
 def regions_table(summaries: Sequence[SlideSummary], n_clusters: int) -> pa.Table:
-    """A row a region, in the order of slides and regions; columns as those of `slides_table` of the same name."""
+    """Make the table of regions, in the order of slides and regions; its columns mean the same as in `slides_table`."""
     rows = [
         {**_identity(summary), "region": region.name, **_counted(region), **_origin(summary)}
         for summary in sorted(summaries, key=lambda summary: summary.slide)
@@ -80,17 +105,17 @@ def regions_table(summaries: Sequence[SlideSummary], n_clusters: int) -> pa.Tabl
     return _table(rows, {**SLIDE, "region": pa.string(), **_counted_columns(n_clusters), **ORIGIN})
 
 
-def failures_table(failures: Sequence[Failure]) -> pa.Table:
-    """A row a slide without a result, by id."""
-    rows = [_failed(failure) for failure in sorted(failures, key=lambda failure: failure.slide)]
+def failures_table(failures: Sequence[FailedSlide]) -> pa.Table:
+    """Make the table of slides without results, in the order of their ids."""
+    rows = [_failed_row(failed) for failed in sorted(failures, key=lambda failed: failed.slide)]
     return _table(rows, {**SLIDE, "error": pa.string()})
 
 
 def table_csv(table: pa.Table) -> bytes:
-    """CSV (RFC 4180), UTF-8; null is an empty field.
+    """Write a table as CSV (RFC 4180) in UTF-8; null is an empty field.
 
-    Names of files and patients come from outside: one that a spreadsheet would take for a formula gets an apostrophe
-    before it.
+    The names of files and patients come from outside. A name that a spreadsheet would take for a formula gets an
+    apostrophe before it.
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
@@ -109,7 +134,7 @@ def _table(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
 
 
 def _text(value: str | int | float | None) -> str | int | float | None:
-    # The name of a file need not be text.
+    # The name of a file may hold bytes that are not text.
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
@@ -130,27 +155,17 @@ def _pair_columns(i: int, j: int) -> tuple[str, str]:
     return f"nearest_{i}_{j}", f"nearest_ratio_{i}_{j}"
 
 
-def _failed(failure: Failure) -> Row:
+def _failed_row(failed: FailedSlide) -> Row:
     return {
-        "slide": failure.slide,
-        "file": failure.file,
-        "patient": failure.patient,
+        "slide": failed.slide,
+        "file": failed.file,
+        "patient": failed.patient,
         "status": "failed",
-        "error": failure.reason,
+        "error": failed.reason,
     }
 
 
-def _identity(summary: SlideSummary) -> Row:
-    return {"slide": summary.slide, "file": summary.file, "patient": summary.patient}
-
-
-def _origin(summary: SlideSummary) -> Row:
-    bundle = summary.bundle
-    values = (bundle.name, bundle.version, bundle.sha256, bundle.precision, summary.code_version, summary.fingerprint)
-    return dict(zip(ORIGIN, values, strict=True))
-
-
-def _done(summary: SlideSummary) -> Row:
+def _slide_row(summary: SlideSummary) -> Row:
     row: dict[str, str | int | float | None] = {
         **_identity(summary),
         "status": "ok",
@@ -167,6 +182,16 @@ def _done(summary: SlideSummary) -> Row:
     for pair in summary.neighbours:
         row.update(zip(_pair_columns(pair.cluster, pair.other), (pair.median_um, pair.ratio), strict=True))
     return row
+
+
+def _identity(summary: SlideSummary) -> Row:
+    return {"slide": summary.slide, "file": summary.file, "patient": summary.patient}
+
+
+def _origin(summary: SlideSummary) -> Row:
+    bundle = summary.bundle
+    values = (bundle.name, bundle.version, bundle.sha256, bundle.precision, summary.code_version, summary.fingerprint)
+    return dict(zip(ORIGIN, values, strict=True))
 
 
 def _counted(counted: Counted) -> Row:

@@ -1,4 +1,4 @@
-"""The slides of a cohort among the bundle's reference tiles, as a picture."""
+"""The plot of a cohort: its slides among the reference tiles of the bundle."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from app.pipeline.manifest import Reference
 
 SIZE_IN, DPI = (9.0, 5.5), 120
 MAX_NAMED = 30
-"""Slides whose ids can be read beside each other."""
+"""The largest number of slides whose ids are written beside them; more would overlap."""
 LABELS = {
     "normal": hex_color(cluster_color(5)),
     "abnormal": hex_color(cluster_color(4)),
     "indeterminate": hex_color(OUTLIER),
 }
-"""Colours of labels: blue and vermillion, which the colour-blind can tell apart, and grey."""
+"""The colour of each label: blue and vermillion, which the colour-blind can tell apart, and grey."""
 MARKS = {"normal": "o", "abnormal": "^", "indeterminate": "s"}
 GROUP_MARKS = (".", "x", "+", "1")
 PALE = "#c9c2d3"
 
 
 class _Place(NamedTuple):
-    """Where a slide stands, on the principal components."""
+    """The place of a slide on the principal components."""
 
     slide: str
     label: str
@@ -39,46 +39,50 @@ class _Place(NamedTuple):
 
 
 def cohort_plot(summaries: Sequence[SlideSummary], reference: Reference) -> bytes:
-    """Slides on the first two principal components of the reference tiles' proportions.
+    """Draw slides and reference tiles on the first two principal components of the reference tiles' proportions.
 
     Args:
-        summaries: of the slides; those without a counted cell have no place.
-        reference: of the bundle.
+        summaries: the slides; one without a counted cell has no proportions and is left out.
+        reference: the reference tiles of the bundle.
 
     Returns:
-        PNG.
+        A PNG.
     """
     figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    mean, components = np.array(reference.mean), np.array(reference.axes)
+    _draw_reference(axes, reference)
     placed = [(summary, summary.label.reference) for summary in summaries]
-    places = [_Place(summary.slide, summary.label.value, *here.position) for summary, here in placed if here]
-    for i, group in enumerate(reference.groups):
-        x, y = ((np.array(group.proportions) - mean) @ components.T).T
-        says_so = not group.is_simulated or "simulated" in group.name.casefold()
-        name = f"{group.name}{'' if says_so else ', simulated'} ({len(x)})"
-        axes.scatter(x, y, s=22, marker=GROUP_MARKS[i % len(GROUP_MARKS)], color=PALE, label=name, zorder=1)
+    places = [_Place(summary.slide, summary.label.value, *where.position) for summary, where in placed if where]
     for label, color in LABELS.items():
-        _mark(axes, [place for place in places if place.label == label], label, color)
+        _draw_slides(axes, [place for place in places if place.label == label], label, color)
     if len(places) <= MAX_NAMED:
         for place in places:
-            # Dollar signs would begin a formula.
+            # A dollar sign would begin a formula.
             text = place.slide.replace("$", r"\$")
             axes.annotate(text, (place.x, place.y), xytext=(5, 4), textcoords="offset points", fontsize=7, zorder=3)
     for axis, number, share in zip((axes.xaxis, axes.yaxis), (1, 2), reference.explained, strict=True):
         axis.set_label_text(f"principal component {number} ({share:.0%} of variance)")
-    # Distances in the plot are then distances between proportions.
+    # With equal axes, distances in the plot are distances between proportions.
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     buffer = io.BytesIO()
-    # The version of the library would be in the file.
+    # Otherwise the version of the library would be in the file.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _mark(axes: Axes, places: Sequence[_Place], label: str, color: str) -> None:
+def _draw_reference(axes: Axes, reference: Reference) -> None:
+    mean, components = np.array(reference.mean), np.array(reference.axes)
+    for i, group in enumerate(reference.groups):
+        x, y = ((np.array(group.proportions) - mean) @ components.T).T
+        is_clear = not group.is_simulated or "simulated" in group.name.casefold()
+        name = f"{group.name}{'' if is_clear else ', simulated'} ({len(x)})"
+        axes.scatter(x, y, s=22, marker=GROUP_MARKS[i % len(GROUP_MARKS)], color=PALE, label=name, zorder=1)
+
+
+def _draw_slides(axes: Axes, places: Sequence[_Place], label: str, color: str) -> None:
     if places:
         axes.scatter(
             [place.x for place in places],

@@ -1,11 +1,10 @@
-"""Results → pages that need nothing but themselves: one a slide, and one of the cohort."""
+"""The reports: a page for each slide and a page for the cohort, each one file that needs no other file."""
 
 from __future__ import annotations
 
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,53 +13,36 @@ from app.answer.present import base64_pngs
 from app.answer.schemas import NOTICE
 from app.batch.space.density import scale_colors
 from app.batch.space.islands import MIN_CELLS, RADIUS_UM
-from app.batch.summary import Counted, PairSummary, SlideSummary
-from app.batch.write.cohort import Failure
-from app.pipeline.types import UInt8Array
+from app.batch.summary import Counted, FailedSlide, PairSummary, SlideSummary
+from app.batch.write.pictures import Pictures
 
 SMALLEST_SCALE = 0.1
-"""Where bars of proportions end at the least."""
+"""The smallest proportion at which the scale of the bars may end."""
 NEAR, FAR = 0.8, 1.25
-"""Distances over those by chance that are shown in colour."""
+"""Ratios of a distance to that by chance from which on a pair of clusters is coloured."""
 MANY_CELLS = 100
-"""Of each of both clusters, for a colour: of so many, a mean distance is known to about 5%."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """What a slide's report shows.
-
-    Attributes:
-        overview: JPEG.
-        density: PNG of each of K clusters.
-        density_top: cells per mm² of the brightest colour of all of them.
-        cells: of each of K clusters some real cells, (n, h, w, 3) uint8 each.
-    """
-
-    overview: bytes
-    density: Sequence[bytes]
-    density_top: float
-    cells: Sequence[UInt8Array]
+"""The smallest number of cells in both clusters of a coloured pair: a mean distance is then known to about 5%."""
 
 
 def slide_report(summary: SlideSummary, pictures: Pictures, files: Sequence[str]) -> bytes:
-    """report.html of one slide.
+    """Write the report of one slide, report.html.
 
     Args:
-        summary: of the slide.
-        pictures: of the slide.
-        files: names of what else is in its folder, to link to.
+        summary: the summary of the slide.
+        pictures: the pictures of the slide.
+        files: the names of the other files in its folder, to which the page links.
     """
-    sizes = {cluster.cluster: cluster.count for cluster in summary.clusters}
+    counts = {cluster.cluster: cluster.count for cluster in summary.clusters}
 
-    def strangeness(pair: PairSummary) -> str:
-        if pair.ratio is None or min(sizes[pair.cluster], sizes[pair.other]) < MANY_CELLS:
+    def nearness(pair: PairSummary) -> str:
+        """Return the style class of a pair of clusters: near, far, or neither."""
+        if pair.ratio is None or min(counts[pair.cluster], counts[pair.other]) < MANY_CELLS:
             return ""
         return "near" if pair.ratio <= NEAR else "far" if pair.ratio >= FAR else ""
 
     return _render(
         "slide.html",
-        strangeness=strangeness,
+        nearness=nearness,
         slide=summary,
         pairs={(pair.cluster, pair.other): pair for pair in summary.neighbours},
         many_cells=MANY_CELLS,
@@ -78,15 +60,15 @@ def slide_report(summary: SlideSummary, pictures: Pictures, files: Sequence[str]
 
 
 def cohort_report(
-    summaries: Sequence[SlideSummary], failures: Sequence[Failure], plot: bytes, files: Sequence[str]
+    summaries: Sequence[SlideSummary], failures: Sequence[FailedSlide], plot: bytes, files: Sequence[str]
 ) -> bytes:
-    """index.html of a run.
+    """Write the report of all slides of a batch, index.html.
 
     Args:
-        summaries: of the slides that are done.
-        failures: of those that are not.
-        plot: PNG of `cohort_plot`.
-        files: names of what else is beside it, to link to.
+        summaries: the slides that have results.
+        failures: the slides that have none.
+        plot: a PNG, the result of `cohort_plot`.
+        files: the names of the other files beside it, to which the page links.
     """
     return _render(
         "cohort.html",
@@ -99,7 +81,7 @@ def cohort_report(
 
 
 def _render(template: str, **values: object) -> bytes:
-    # The name of a file need not be text.
+    # The name of a file may hold bytes that are not text.
     return _environment().get_template(template).render(values).encode(errors="backslashreplace")
 
 
@@ -113,7 +95,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=_number, percent=_percent, whole=_whole, words=_words, top=_top)
+    environment.filters.update(number=_number, percent=_percent, whole=_whole, words=_words, scale_end=_scale_end)
     return environment
 
 
@@ -129,8 +111,8 @@ def _percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f}%"
 
 
-def _top(counted: Counted) -> float:
-    """Share at the right end of the bars: what holds all intervals, up to the next tenth."""
+def _scale_end(counted: Counted) -> float:
+    """Return the proportion at the right end of the bars: the next tenth above all intervals."""
     highest = max((cluster.interval[1] for cluster in counted.clusters if cluster.interval), default=1.0)
     return min(1.0, max(SMALLEST_SCALE, math.ceil(10 * highest) / 10))
 

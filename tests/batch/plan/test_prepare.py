@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 import shapely
 
-from app.batch.plan.plan import Region
-from app.batch.plan.prepare import overview_bytes, prepare, read_overview, tissue_mm2
-from app.batch.plan.tissue import Overview
+from app.batch.plan.prepare import prepare
 from app.batch.read.image_slide import ImageSlide
 from app.batch.read.slide import SlideError
-from tests.batch.made_run import MAX_PIXELS, entry_and_run, small_tiles
-from tests.batch.made_slides import drawn_pixels
+from tests.batch.one_slide import MAX_PIXELS, small_tiles, source_and_batch
+from tests.batch.read.drawn_slides import drawn_pixels
 
 
 class Scanned(ImageSlide):
@@ -32,26 +30,22 @@ def pixels():
 
 @pytest.fixture
 def prepared(tmp_path, bundle):
-    def prepared(pixels, mpp=None, regions=None, said=None):
+    def prepared(pixels, mpp_of_file=None, regions=None, mpp_of_command=None):
         path = tmp_path / "a.png"
         path.write_bytes(b"what the slide is")
         if regions is not None:
             (tmp_path / "r.json").write_text(
                 json.dumps([{"type": "Feature", "geometry": shapely.geometry.mapping(area)} for area in regions])
             )
-        entry, run = entry_and_run(path, bundle, mpp=said, regions=regions and tmp_path / "r.json")
-        return prepare(Scanned(pixels, mpp), entry, run, bundle)
+        source, batch = source_and_batch(path, bundle, mpp=mpp_of_command, regions=regions and tmp_path / "r.json")
+        return prepare(Scanned(pixels, mpp_of_file), source, batch, bundle)
 
     return prepared
 
 
-def region(area, name="r"):
-    return Region(name=name, wkt=area.wkt)
-
-
 def test_plan_says_what_the_slide_is_and_what_is_done_with_it(prepared, pixels, bundle, monkeypatch):
     small_tiles(monkeypatch)
-    plan, seen = prepared(pixels, 0.25)
+    plan, overview = prepared(pixels, 0.25)
     assert (plan.slide, plan.file, plan.bytes) == ("a", "a.png", 17)
     assert plan.fingerprint == hashlib.sha256(b"what the slide is").hexdigest()
     assert (plan.width, plan.height, plan.mpp, plan.um_per_px) == (960, 640, 0.25, 0.25)
@@ -59,16 +53,16 @@ def test_plan_says_what_the_slide_is_and_what_is_done_with_it(prepared, pixels, 
     # The outline of the tissue, at x = 320, lies in the second column.
     assert plan.tiles == ((0, 0), (300, 0), (0, 300), (300, 300), (0, 600), (300, 600))
     assert plan.tissue_mm2 == pytest.approx(320 * 640 * 0.25**2 / 1e6)
-    assert seen.tissue[:, :10].all()
+    assert overview.tissue[:, :10].all()
     assert plan.stain is not None
 
 
 @pytest.mark.parametrize(
-    ("said", "of_file", "mpp", "um_per_px"),
+    ("of_command", "of_file", "mpp", "um_per_px"),
     [(None, None, None, 0.25), (0.5, None, 0.5, 0.5), (0.5, 0.3, 0.3, 0.3), (None, 0.3, 0.3, 0.3)],
 )
-def test_scale_is_the_files_else_the_commands_else_the_bundles(prepared, pixels, said, of_file, mpp, um_per_px):
-    plan, _ = prepared(pixels, of_file, said=said)
+def test_scale_is_the_files_else_the_commands_else_the_bundles(prepared, pixels, of_command, of_file, mpp, um_per_px):
+    plan, _ = prepared(pixels, of_file, mpp_of_command=of_command)
     assert (plan.mpp, plan.um_per_px) == (mpp, um_per_px)
     assert ("mpp_unknown" in [flag.code for flag in plan.quality.flags]) == (mpp is None)
 
@@ -99,45 +93,3 @@ def test_only_tiles_with_tissue_within_the_regions_are_analysed(prepared, pixels
     plan, _ = prepared(pixels, 0.25, regions=[shapely.box(10, 10, 100, 100), shapely.box(700, 310, 800, 350)])
     assert plan.tiles == ((0, 0),)
     assert len(plan.regions) == 2
-
-
-@pytest.fixture
-def half():
-    """A slide of 100 x 64 px whose left half is tissue; the border cuts its last column of px."""
-    tissue = np.zeros((2, 4), bool)
-    tissue[:, :2] = True
-    return Overview(np.zeros((2, 4, 3), np.uint8), tissue, 32, 100, 64)
-
-
-@pytest.mark.parametrize(
-    ("areas", "px"),
-    [
-        ([], 64 * 64),
-        ([shapely.box(0, 0, 64, 64)], 64 * 64),
-        ([shapely.box(0, 0, 100, 32)], 64 * 32),
-        ([shapely.box(0, 0, 64, 64), shapely.box(32, 0, 100, 64)], 64 * 64),
-        ([shapely.box(64, 0, 100, 64)], 0),
-        ([shapely.box(3, 3, 8, 8)], 25),
-        ([shapely.box(13, 13, 18, 18)], 25),
-        ([shapely.box(70, 3, 75, 8)], 0),
-    ],
-)
-def test_area_of_tissue_within_regions(half, areas, px):
-    assert tissue_mm2(half, 0.5, tuple(map(region, areas))) == pytest.approx(px * 0.25e-6)
-
-
-def test_area_ends_at_the_slides_border(half):
-    half.tissue[:] = True
-    assert tissue_mm2(half, 1.0, ()) == pytest.approx(100 * 64 * 1e-6)
-    assert tissue_mm2(half, 1.0, (region(shapely.box(97, 0, 100, 64)),)) == pytest.approx(3 * 64 * 1e-6)
-    assert tissue_mm2(half, 1.0, (region(shapely.box(50, 0, 100, 64)),)) == pytest.approx(36 * 64 * 1e-6)
-
-
-def test_overview_is_read_as_it_was_written(tmp_path, half):
-    path = tmp_path / "overview.npz"
-    path.write_bytes(overview_bytes(half))
-    again = read_overview(path)
-    np.testing.assert_array_equal(again.tissue, half.tissue)
-    np.testing.assert_array_equal(again.pixels, half.pixels)
-    assert (again.cell_px, again.width, again.height) == (32, 100, 64)
-    assert overview_bytes(again) == overview_bytes(half)

@@ -6,7 +6,8 @@ import pytest
 import shapely
 
 from app.batch.plan import regions
-from app.batch.plan.regions import read_regions, regions_file
+from app.batch.plan.plan import Region
+from app.batch.plan.regions import read_regions, region_members, region_names, regions_file
 from app.batch.read.slide import SlideError
 
 WIDTH, HEIGHT = 1000, 800
@@ -124,17 +125,17 @@ def test_spike_of_an_outline_is_no_area_and_does_no_harm(read):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (b"", "drawn.geojson is no GeoJSON."),
-        (b"x,y\n1,2\n", "drawn.geojson is no GeoJSON."),
-        (b"\xff\xfe\x00", "drawn.geojson is no GeoJSON."),
-        (b"\x1f\x8b garbage", "drawn.geojson is no GeoJSON."),
-        (gzip.compress(json.dumps(BOX).encode(), mtime=0)[:40], "drawn.geojson is no GeoJSON."),
-        (b"[" * 200_000, "drawn.geojson is no GeoJSON."),
-        (b"3", "drawn.geojson is no GeoJSON."),
-        (b'{"features": 3}', "drawn.geojson is no GeoJSON."),
-        (b"[[1, 2]]", "drawn.geojson is no GeoJSON."),
+        (b"", "drawn.geojson is not GeoJSON."),
+        (b"x,y\n1,2\n", "drawn.geojson is not GeoJSON."),
+        (b"\xff\xfe\x00", "drawn.geojson is not GeoJSON."),
+        (b"\x1f\x8b garbage", "drawn.geojson is not GeoJSON."),
+        (gzip.compress(json.dumps(BOX).encode(), mtime=0)[:40], "drawn.geojson is not GeoJSON."),
+        (b"[" * 200_000, "drawn.geojson is not GeoJSON."),
+        (b"3", "drawn.geojson is not GeoJSON."),
+        (b'{"features": 3}', "drawn.geojson is not GeoJSON."),
+        (b"[[1, 2]]", "drawn.geojson is not GeoJSON."),
         (b"{}", "drawn.geojson holds no area within the slide (1000 x 800 px)"),
         (collection(), "holds no area within the slide"),
         (collection(drawn(polygon(5000, 0, 10))), "holds no area within the slide"),
@@ -147,10 +148,10 @@ def test_spike_of_an_outline_is_no_area_and_does_no_harm(read):
         (b'{"geometry": {"type": "Polygon", "coordinates": [[[0,0],[1e999,5],[5,5],[0,0]]]}}', "region 'Region'"),
     ],
 )
-def test_what_holds_no_region_is_refused_in_words(read, content, said):
+def test_what_holds_no_region_is_refused_in_words(read, content, message):
     with pytest.raises(SlideError) as refused:
         read(content)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_file_that_would_fill_the_memory_is_refused(read, monkeypatch):
@@ -184,3 +185,38 @@ def test_many_regions_are_read_as_they_are(read):
     found = read([drawn(polygon(*box), name) for name, box in boxes.items()])
     assert list(found) == list(boxes)
     assert set(areas(found).values()) == {100.0**2}
+
+
+LEFT = Region(name="left", wkt=shapely.box(0, 0, 50, 100).wkt)
+TOP = Region(name="top", wkt=shapely.box(0, 0, 100, 50).wkt)
+RING = Region(name="ring", wkt=(shapely.Point(50, 50).buffer(30) - shapely.Point(50, 50).buffer(10)).wkt)
+
+
+def test_members_of_a_region_are_the_cells_whose_outlines_have_their_centre_in_it():
+    pixels = np.random.default_rng(0).integers(0, 100, (300, 2))
+    outlines = shapely.box(*pixels.T, *(pixels.T + 1))  # of cells of one pixel
+    members = region_members(pixels.astype(float), (LEFT, TOP, RING))
+    for region, inside in zip((LEFT, TOP, RING), members, strict=True):
+        assert 0 < inside.sum() < 300
+        np.testing.assert_array_equal(
+            inside, shapely.contains(shapely.from_wkt(region.wkt), shapely.centroid(outlines))
+        )
+
+
+def test_cell_at_the_edge_of_a_region_lies_on_the_side_that_its_outline_shows():
+    """A cell of the pixels 14 and 15 has its outline from 14 to 16, and so its centre at 15, not at 14.5."""
+    centroid = np.array([[14.5, 10.0]])
+    for end, is_inside in {14.8: False, 15.2: True}.items():
+        region = Region(name="r", wkt=shapely.box(0, 0, end, 100).wkt)
+        assert region_members(centroid, (region,)).tolist() == [[is_inside]]
+
+
+def test_no_regions_and_no_cells_have_no_members():
+    assert region_members(np.zeros((300, 2)), ()).shape == (0, 300)
+    assert region_members(np.zeros((0, 2)), (LEFT, TOP, RING)).shape == (3, 0)
+
+
+def test_cell_in_several_regions_names_them_all():
+    centroids, regions = np.array([(10.0, 10), (10, 90), (90, 10), (90, 90)]), (LEFT, TOP)
+    assert region_names(region_members(centroids, regions), regions) == ["left; top", "left", "top", None]
+    assert region_names(region_members(centroids, ()), ()) == [None] * 4

@@ -2,25 +2,25 @@ import numpy as np
 import pytest
 
 from app.batch.plan import stain_sample
-from app.batch.plan.stain_sample import PIECE_PX, PIECES, chosen, evenly, measure_stain, with_tissue
-from app.batch.plan.tissue import CELL_PX, Overview, overview
+from app.batch.plan.stain_sample import PIECE_PX, PIECES, evenly, measure_stain, sample_windows, with_tissue
+from app.batch.plan.tissue import OVERVIEW_PX, Overview, overview_of
 from app.batch.read.image_slide import ImageSlide
 from app.batch.read.slide import Window
 from app.pipeline.quality.assess import assess
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Tile
-from tests.batch.made_slides import drawn_pixels
+from tests.batch.read.drawn_slides import drawn_pixels
 
 SIDE = 15 * PIECE_PX
 """Of a slide of 225 pieces."""
 
 
-def seen_with(tissue):
+def overview_with(tissue):
     """The overview of a slide with tissue where a piece's number, 15 in a row, is in `tissue`."""
-    per_piece = PIECE_PX // CELL_PX
+    per_piece = PIECE_PX // OVERVIEW_PX
     blocks = np.isin(np.arange(225).reshape(15, 15), list(tissue))
     mask = np.kron(blocks, np.ones((per_piece, per_piece), bool)).astype(bool)
-    return Overview(np.zeros((*mask.shape, 3), np.uint8), mask, CELL_PX, SIDE, SIDE)
+    return Overview(np.zeros((*mask.shape, 3), np.uint8), mask, OVERVIEW_PX, SIDE, SIDE)
 
 
 def numbers(windows):
@@ -34,8 +34,8 @@ def pixels():
 
 def measured(pixels, bundle, mpp=0.25, downsample=1.0):
     slide = ImageSlide(pixels)
-    seen = overview(slide, downsample, bundle.manifest.segmentation.stain.min_magnitude)
-    return measure_stain(slide, seen, downsample, bundle.manifest, mpp)
+    overview = overview_of(slide, downsample, bundle.manifest.segmentation.stain.min_magnitude)
+    return measure_stain(slide, overview, downsample, bundle.manifest, mpp)
 
 
 def assert_near(estimate, other, rtol):
@@ -89,42 +89,43 @@ def test_quality_of_a_large_slide_is_that_of_its_tissue(pixels, bundle, monkeypa
 
 
 def test_every_piece_of_a_slide_of_few_is_chosen():
-    assert len(chosen(PIECE_PX * 8, PIECE_PX * 12, seen_with(range(225)), 1.0)) == PIECES
+    assert len(sample_windows(PIECE_PX * 8, PIECE_PX * 12, overview_with(range(225)), 1.0)) == PIECES
 
 
 def test_pieces_are_spread_evenly_over_the_tissue_and_always_the_same():
     tissue = range(20, 220)
-    found = chosen(SIDE, SIDE, seen_with(tissue), 1.0)
+    found = sample_windows(SIDE, SIDE, overview_with(tissue), 1.0)
     steps = np.diff(numbers(found))
     assert (len(found), set(numbers(found)) <= set(tissue)) == (PIECES, True)
     assert set(steps.tolist()) <= {2, 3}
     assert (numbers(found)[0], numbers(found)[-1]) == (20, 219)
-    assert found == chosen(SIDE, SIDE, seen_with(tissue), 1.0)
+    assert found == sample_windows(SIDE, SIDE, overview_with(tissue), 1.0)
 
 
 def test_of_little_tissue_all_is_chosen_and_no_glass():
     tissue = {3, 17, 100, 224}
-    assert set(numbers(chosen(SIDE, SIDE, seen_with(tissue), 1.0))) == tissue
+    assert set(numbers(sample_windows(SIDE, SIDE, overview_with(tissue), 1.0))) == tissue
 
 
 def test_pieces_that_have_most_tissue_are_chosen_before_those_that_have_a_trace():
     tissue = set(range(PIECES - 6))
-    seen = seen_with(tissue)
-    seen.tissue[::16, ::16] = True  # a trace in every piece
-    assert tissue < set(numbers(chosen(SIDE, SIDE, seen, 1.0)))
+    overview = overview_with(tissue)
+    overview.tissue[::16, ::16] = True  # a trace in every piece
+    assert tissue < set(numbers(sample_windows(SIDE, SIDE, overview, 1.0)))
 
 
 def test_scale_of_a_slide_does_not_change_which_pieces_are_chosen():
-    seen = seen_with(range(20, 220))
-    twice = Overview(seen.pixels, seen.tissue, 2 * CELL_PX, 2 * SIDE, 2 * SIDE)
-    found = chosen(2 * SIDE, 2 * SIDE, twice, 2.0)
-    assert [Window(w.y // 2, w.x // 2, w.width // 2, w.height // 2) for w in found] == chosen(SIDE, SIDE, seen, 1.0)
+    overview = overview_with(range(20, 220))
+    twice = Overview(overview.pixels, overview.tissue, 2 * OVERVIEW_PX, 2 * SIDE, 2 * SIDE)
+    windows = sample_windows(2 * SIDE, 2 * SIDE, twice, 2.0)
+    halved = [Window(one.y // 2, one.x // 2, one.width // 2, one.height // 2) for one in windows]
+    assert halved == sample_windows(SIDE, SIDE, overview, 1.0)
 
 
 def test_no_window_without_tissue_is_taken():
     windows = [Window(0, x, PIECE_PX, PIECE_PX) for x in range(0, SIDE, PIECE_PX)]
-    assert with_tissue(windows, seen_with(set()), 5) == []
-    assert numbers(with_tissue(windows, seen_with({4, 9}), 5)) == [4, 9]
+    assert with_tissue(windows, overview_with(set()), 5) == []
+    assert numbers(with_tissue(windows, overview_with({4, 9}), 5)) == [4, 9]
 
 
 def test_even_steps_have_both_ends():

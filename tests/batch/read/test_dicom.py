@@ -5,8 +5,8 @@ import pytest
 
 from app.batch.read.open import open_slide
 from app.batch.read.slide import SlideError, Window
-from tests.batch.made_dicom import write_dicom
-from tests.batch.made_slides import drawn_pixels, halves
+from tests.batch.read.dicom import write_dicom
+from tests.batch.read.drawn_slides import drawn_pixels, halves
 
 PIXELS = drawn_pixels(300, 260)
 WHOLE = Window(0, 0, 300, 260)

@@ -4,8 +4,8 @@ import pytest
 
 from app.batch.read import fingerprint as module
 from app.batch.read.fingerprint import fingerprint
-from tests.batch.made_dicom import write_dicom
-from tests.batch.made_slides import drawn_pixels, halves
+from tests.batch.read.dicom import write_dicom
+from tests.batch.read.drawn_slides import drawn_pixels, halves
 
 
 def test_of_a_small_file_it_is_its_sha256(tmp_path):

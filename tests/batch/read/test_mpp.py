@@ -6,8 +6,8 @@ import tifffile
 
 from app.batch.read.open import open_slide
 from app.batch.read.slide import Window
-from tests.batch.made_dicom import write_dicom
-from tests.batch.made_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped
+from tests.batch.read.dicom import write_dicom
+from tests.batch.read.drawn_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped
 
 PIXELS = drawn_pixels(300, 260)
 INCH = {"resolutionunit": "INCH"}

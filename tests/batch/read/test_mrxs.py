@@ -5,8 +5,8 @@ import pytest
 
 from app.batch.read.open import open_slide
 from app.batch.read.slide import SlideError, Window
-from tests.batch.made_mrxs import write_mrxs
-from tests.batch.made_slides import drawn_pixels, halves
+from tests.batch.read.drawn_slides import drawn_pixels, halves
+from tests.batch.read.mrxs import write_mrxs
 
 PIXELS = drawn_pixels(400, 400)
 WHOLE = Window(0, 0, 400, 400)

@@ -12,9 +12,9 @@ from app.batch.read.slide import Window
 from app.batch.read.tiff_slide import TiffSlide
 from app.pipeline.decode import decode
 from app.pipeline.geometry import rescale
-from tests.batch.made_dicom import write_dicom
-from tests.batch.made_mrxs import write_mrxs
-from tests.batch.made_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped
+from tests.batch.read.dicom import write_dicom
+from tests.batch.read.drawn_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped
+from tests.batch.read.mrxs import write_mrxs
 from tests.drawing import encoded
 
 PIXELS = drawn_pixels()

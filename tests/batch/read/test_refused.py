@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from app.batch.read.open import open_slide
 from app.batch.read.slide import SlideError, Window
 from app.pipeline.errors import PipelineError
-from tests.batch.made_dicom import write_dicom
-from tests.batch.made_slides import drawn_pixels, write_aperio, write_pyramid, write_striped
+from tests.batch.read.dicom import write_dicom
+from tests.batch.read.drawn_slides import drawn_pixels, write_aperio, write_pyramid, write_striped
 from tests.drawing import encoded
 
 PIXELS = drawn_pixels(300, 260)
@@ -46,7 +46,7 @@ def test_what_may_not_be_read_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["slide.svs", "slide.tif", "slide.png", "slide.dcm", "slide"])
 def test_text_is_refused_whatever_it_is_called(tmp_path, name):
     (tmp_path / name).write_text("sample,label\n" * 100, encoding="utf-8")
-    assert refusal(tmp_path / name) == "It is no slide that OpenSlide reads, and no TIFF, PNG or JPEG."
+    assert refusal(tmp_path / name) == "It is not a slide that OpenSlide can read, and not a TIFF, PNG or JPEG."
 
 
 @pytest.mark.parametrize("max_pixels", [1, 10**7])
@@ -93,7 +93,7 @@ def test_palettes_and_cmyk_are_for_tiles_only(tmp_path):
 
 
 def test_one_huge_strip_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("app.batch.read.tiff_facts.MAX_BLOCK_PIXELS", 50_000)
+    monkeypatch.setattr("app.batch.read.tiff_slide.MAX_BLOCK_PIXELS", 50_000)
     assert "at most 50000 pixels, found 78000" in refusal(write_striped(tmp_path / "a.tif", PIXELS, rows=260))
     open_slide(write_striped(tmp_path / "b.tif", PIXELS, rows=260, compression=None), 1).close()
     open_slide(write_striped(tmp_path / "c.tif", PIXELS, rows=160), 1).close()
@@ -135,7 +135,7 @@ def test_a_cut_off_slide_is_refused_when_it_is_opened_or_read(tmp_path, write, c
     whole = path.read_bytes()
     for share in (0.02, 0.3, 0.6, 0.9):
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(SlideError, match=r"damaged|OpenSlide cannot open it|no slide that OpenSlide reads"):
+        with pytest.raises(SlideError, match=r"damaged|OpenSlide cannot open it|not a slide that OpenSlide can read"):
             read_all(path)
 
 

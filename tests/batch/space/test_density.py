@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from app.batch.space.density import OPACITY, box_px, density_maps, density_png, density_tif, density_top, scale_colors
-from tests.batch.made_cells import cells_at, mixed_cells
+from app.batch.space.density import OPACITY, box_edge, density_maps, density_png, density_tif, density_top, scale_colors
+from tests.batch.cells import cells_at, mixed_cells
 
 
 def decoded(png) -> np.ndarray:
@@ -27,7 +27,7 @@ def test_counts_are_over_the_area_of_each_box():
 def test_maps_hold_every_counted_cell_once():
     cells = mixed_cells(3000, 0.25)
     width, height = (np.ceil(cells.centroids.max(axis=0)) + 1).astype(int).tolist()
-    edge = box_px(0.25)
+    edge = box_edge(0.25)
     maps = density_maps(cells, width, height, edge, 0.25, 5)
     heights = np.minimum(edge, height - edge * np.arange(maps.shape[1]))
     widths = np.minimum(edge, width - edge * np.arange(maps.shape[2]))
@@ -37,7 +37,7 @@ def test_maps_hold_every_counted_cell_once():
 
 @pytest.mark.parametrize(("um_per_px", "edge"), [(0.25, 400), (0.5, 200), (1000.0, 1)])
 def test_a_box_is_about_100_um(um_per_px, edge):
-    assert box_px(um_per_px) == edge
+    assert box_edge(um_per_px) == edge
 
 
 def test_tiff_says_what_each_page_is_and_how_large_its_pixels_are():

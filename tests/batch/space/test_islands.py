@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.batch.space.islands import MIN_CELLS, RADIUS_UM, island_summaries, islands
-from tests.batch.made_cells import MARROW_PER_UM2, cells_at, mixed_cells
+from tests.batch.cells import MARROW_PER_UM2, cells_at, mixed_cells
 
 UM_PER_PX = 0.25
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.batch.space.neighbours import MIN_CELLS, nearest_um, pair_summaries
-from tests.batch.made_cells import cells_at, mixed_cells
+from tests.batch.cells import cells_at, mixed_cells
 
 NONE = np.nan
 
@@ -51,8 +51,8 @@ def test_distances_do_not_depend_on_where_the_slide_lies(turn, shift, um_per_px,
 
 def test_renaming_clusters_renames_columns():
     cells, order = mixed_cells(80), np.array([3, 0, 4, 2, 1])
-    renamed = cells_at(cells.centroids, order[cells.clusters])
-    np.testing.assert_array_equal(nearest_um(renamed, 1.0, 5)[:, order], nearest_um(cells, 1.0, 5))
+    summary_of = cells_at(cells.centroids, order[cells.clusters])
+    np.testing.assert_array_equal(nearest_um(summary_of, 1.0, 5)[:, order], nearest_um(cells, 1.0, 5))
 
 
 def test_medians_are_of_the_cells_of_the_row_cluster():

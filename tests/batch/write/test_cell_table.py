@@ -11,10 +11,10 @@ from app.batch.write.cell_table import CellTableWriter, final_table, table_schem
 ABOUT = {"notice": "for tests", "slide": "größe", "bundle_sha256": "0" * 64}
 
 
-def table_of(made, rows=slice(None), mpp=0.25):
-    part = made.part.slice(rows.start or 0, len(range(len(made.cells))[rows]))
+def table_of(example, rows=slice(None), mpp=0.25):
+    part = example.tile_cells.slice(rows.start or 0, len(range(len(example.cells))[rows]))
     regions = ["left" if x < 256 else None for x in part["x"].to_pylist()]
-    return final_table(part, rows.start or 0, made.nearest[rows], made.islands[rows], regions, mpp)
+    return final_table(part, rows.start or 0, example.nearest[rows], example.islands[rows], regions, mpp)
 
 
 def write(target, tables, n_clusters=5):
@@ -24,36 +24,36 @@ def write(target, tables, n_clusters=5):
     return target
 
 
-def test_table_has_every_cell_as_it_was_found(made, tmp_path):
-    rows = pq.read_table(write(tmp_path / "cells.parquet", [table_of(made)]))
+def test_table_has_every_cell_as_it_was_found(example, tmp_path):
+    rows = pq.read_table(write(tmp_path / "cells.parquet", [table_of(example)]))
     assert rows.schema.equals(table_schema(5))
-    assert rows["id"].to_pylist() == list(range(len(made.cells)))
-    np.testing.assert_array_equal(np.column_stack([rows["x"], rows["y"]]), made.cells.centroids)
-    np.testing.assert_array_equal(rows["cluster"], made.cells.clusters)
-    np.testing.assert_array_equal(np.column_stack([rows[f"p{k}"] for k in range(5)]), made.cells.cluster_probs)
+    assert rows["id"].to_pylist() == list(range(len(example.cells)))
+    np.testing.assert_array_equal(np.column_stack([rows["x"], rows["y"]]), example.cells.centroids)
+    np.testing.assert_array_equal(rows["cluster"], example.cells.clusters)
+    np.testing.assert_array_equal(np.column_stack([rows[f"p{k}"] for k in range(5)]), example.cells.cluster_probs)
     np.testing.assert_allclose(rows["area_um2"], rows["area_px"].to_numpy() / 16, atol=1e-4)
     nearest = np.column_stack([rows[f"nearest_um_{k}"].to_numpy() for k in range(5)])
-    np.testing.assert_array_equal(nearest, made.nearest)
+    np.testing.assert_array_equal(nearest, example.nearest)
     assert set(rows["regions"].to_pylist()) == {"left", None}
     areas = shapely.area(shapely.from_wkb(rows["geometry"].to_numpy(zero_copy_only=False)))
     np.testing.assert_allclose(areas, rows["area_px"].to_numpy() - 0.5)
 
 
-def test_what_there_is_not_is_null_and_not_a_number(made):
-    nearest, islands = np.full_like(made.nearest, np.nan), np.full(len(made.cells), -1, np.int32)
+def test_what_there_is_not_is_null_and_not_a_number(example):
+    nearest, islands = np.full_like(example.nearest, np.nan), np.full(len(example.cells), -1, np.int32)
     nearest[0], islands[0] = 7.5, 3
-    rows = final_table(made.part, 10, nearest, islands, [None] * len(made.cells), None)
+    rows = final_table(example.tile_cells, 10, nearest, islands, [None] * len(example.cells), None)
     assert rows["area_um2"].null_count == len(rows)
     assert [rows[name].null_count for name in ("nearest_um_4", "island")] == [len(rows) - 1] * 2
     assert (rows["nearest_um_4"][0].as_py(), rows["island"][0].as_py(), rows["id"][0].as_py()) == (7.5, 3, 10)
 
 
-def test_parts_are_row_groups_and_those_without_cells_are_none(made, tmp_path):
-    tables = [table_of(made, slice(0, 40)), table_of(made, slice(40, 40)), table_of(made, slice(40, None))]
+def test_parts_are_row_groups_and_those_without_cells_are_none(example, tmp_path):
+    tables = [table_of(example, slice(0, 40)), table_of(example, slice(40, 40)), table_of(example, slice(40, None))]
     with pq.ParquetFile(write(tmp_path / "cells.parquet", tables)) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        assert sizes == [40, len(made.cells) - 40]
-        assert file.read().equals(table_of(made))
+        assert sizes == [40, len(example.cells) - 40]
+        assert file.read().equals(table_of(example))
 
 
 def test_slide_without_cells_has_a_table_without_rows(tmp_path):
@@ -62,8 +62,8 @@ def test_slide_without_cells_has_a_table_without_rows(tmp_path):
     assert rows.schema.equals(table_schema(5))
 
 
-def test_metadata_are_those_of_geoparquet(made, tmp_path):
-    metadata = pq.read_schema(write(tmp_path / "cells.parquet", [table_of(made)])).metadata
+def test_metadata_are_those_of_geoparquet(example, tmp_path):
+    metadata = pq.read_schema(write(tmp_path / "cells.parquet", [table_of(example)])).metadata
     assert json.loads(metadata[b"geo"]) == {
         "version": "1.1.0",
         "primary_column": "geometry",
@@ -72,23 +72,23 @@ def test_metadata_are_those_of_geoparquet(made, tmp_path):
     assert json.loads(metadata[b"marrowscope"]) == ABOUT
 
 
-def test_the_same_cells_are_the_same_bytes(made, tmp_path):
-    files = [write(tmp_path / name, [table_of(made)]).read_bytes() for name in ("a.parquet", "b.parquet")]
+def test_the_same_cells_are_the_same_bytes(example, tmp_path):
+    files = [write(tmp_path / name, [table_of(example)]).read_bytes() for name in ("a.parquet", "b.parquet")]
     assert files[0] == files[1]
 
 
 @pytest.mark.parametrize("before", [None, b"what was there"])
-def test_after_an_error_there_is_no_new_file(made, tmp_path, before):
+def test_after_an_error_there_is_no_new_file(example, tmp_path, before):
     target = tmp_path / "cells.parquet"
     if before:
         target.write_bytes(before)
     with pytest.raises(KeyError), CellTableWriter(target, 5, ABOUT) as writer:
-        writer.write(table_of(made))
+        writer.write(table_of(example))
         raise KeyError
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([before] if before else [])
 
 
-def test_rows_of_other_columns_are_refused(made, tmp_path):
+def test_rows_of_other_columns_are_refused(example, tmp_path):
     with pytest.raises(ValueError, match="schema"), CellTableWriter(tmp_path / "a", 5, ABOUT) as writer:
         writer.write(pa.table({"id": [1]}))
     assert not list(tmp_path.iterdir())

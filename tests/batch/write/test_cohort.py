@@ -1,21 +1,25 @@
 import csv
 import io
 
+import pyarrow.parquet as pq
 import pytest
 
-from app.batch.write.cohort import Failure, failures_table, regions_table, slides_table, table_csv
-from tests.batch.made_summary import renamed
+from app.batch.folder import BatchFolder, BatchSlide
+from app.batch.summary import FailedSlide
+from app.batch.write.cohort import failures_table, regions_table, slides_table, table_csv, write_cohort
+from tests.batch.one_slide import source_and_batch
+from tests.batch.sample_slide import summary_of
 
-FAILED = Failure("m", "m.svs", None, "The file is damaged.")
+FAILED = FailedSlide("m", "m.svs", None, "The file is damaged.")
 
 
 def rows_of(table) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(table_csv(table).decode(), newline="")))
 
 
-def test_slide_has_one_row_with_the_values_of_its_summary(made):
-    (row,) = slides_table([made.summary], [], 5).to_pylist()
-    summary = made.summary
+def test_slide_has_one_row_with_the_values_of_its_summary(example):
+    (row,) = slides_table([example.summary], [], 5).to_pylist()
+    summary = example.summary
     for name in ("slide", "file", "patient", "width", "height", "mpp", "tissue_mm2", "tiles", "cells", "fingerprint"):
         assert row[name] == getattr(summary, name)
     assert (row["status"], row["error"], row["outliers"]) == ("ok", None, summary.outliers.count)
@@ -34,22 +38,22 @@ def test_slide_has_one_row_with_the_values_of_its_summary(made):
     assert (row["bundle"], row["bundle_sha256"]) == (summary.bundle.name, summary.bundle.sha256)
 
 
-def test_failed_slides_have_their_rows_among_the_others(made):
-    rows = rows_of(slides_table([renamed(made, "z"), renamed(made, "a")], [FAILED], 5))
+def test_failed_slides_have_their_rows_among_the_others(example):
+    rows = rows_of(slides_table([summary_of(example, "z"), summary_of(example, "a")], [FAILED], 5))
     assert [(row["slide"], row["status"]) for row in rows] == [("a", "ok"), ("m", "failed"), ("z", "ok")]
     assert rows[1]["error"] == FAILED.reason
     assert {value for name, value in rows[1].items() if name not in ("slide", "file", "status", "error")} == {""}
 
 
-def test_table_has_the_same_columns_whether_a_slide_was_done_or_not(made):
-    assert slides_table([], [FAILED], 5).schema.equals(slides_table([made.summary], [], 5).schema)
+def test_table_has_the_same_columns_whether_a_slide_was_done_or_not(example):
+    assert slides_table([], [FAILED], 5).schema.equals(slides_table([example.summary], [], 5).schema)
 
 
-def test_every_region_has_a_row_of_its_own_cells(made):
-    table = regions_table([renamed(made, "z"), made.summary], 5)
+def test_every_region_has_a_row_of_its_own_cells(example):
+    table = regions_table([summary_of(example, "z"), example.summary], 5)
     assert table["slide"].to_pylist() == ["sample", "z"]
     row = table.to_pylist()[0]
-    (region,) = made.summary.regions
+    (region,) = example.summary.regions
     assert (row["region"], row["cells"], row["label"]) == (region.name, region.cells, region.label.value)
     assert [row[f"count_{k}"] for k in range(5)] == [cluster.count for cluster in region.clusters]
     assert row["patient"] == "P-1"
@@ -62,14 +66,66 @@ def test_failures_have_their_reasons():
 
 
 @pytest.mark.parametrize("name", ["=HYPERLINK(0)", "+1", "-2", "@SUM(A1)", "\tx"])
-def test_spreadsheets_see_no_formula_in_a_name(made, name):
-    (row,) = rows_of(slides_table([renamed(made, name, patient=name)], [], 5))
+def test_spreadsheets_see_no_formula_in_a_name(example, name):
+    (row,) = rows_of(slides_table([summary_of(example, name, patient=name)], [], 5))
     assert row["slide"] == row["patient"] == f"'{name}"
     # Numbers below 0 stay numbers.
-    assert float(row["score"]) == made.summary.label.score
+    assert float(row["score"]) == example.summary.label.score
 
 
 @pytest.mark.parametrize("name", ['Müller, "A"', "two\nlines", "\udcff.svs"])
 def test_any_name_can_stand_in_a_table(name):
-    (row,) = rows_of(failures_table([Failure("a", name, None, "b")]))
+    (row,) = rows_of(failures_table([FailedSlide("a", name, None, "b")]))
     assert row["file"] == name.replace("\udcff", "\\udcff")
+
+
+def rows_of_file(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def written(folder, example, bundle, failures):
+    batch_folder = BatchFolder(folder)
+    _, batch = source_and_batch(folder / "b.svs", bundle)
+    sources = [BatchSlide(slide=name, path=f"/s/{name}.svs", regions=None, patient="P-1") for name in ("b", "a", "c")]
+    for source in sources:
+        if source.slide not in failures:
+            batch_folder.results(source.slide).mkdir(parents=True, exist_ok=True)
+            batch_folder.summary(source.slide).write_text(summary_of(example, source.slide).model_dump_json())
+    write_cohort(batch_folder, batch.model_copy(update={"slides": tuple(sources)}), bundle, failures)
+    return folder
+
+
+def test_tables_and_page_hold_every_slide_with_results_or_a_reason(tmp_path, example, bundle):
+    folder = written(tmp_path, example, bundle, {"a": "No tissue was found."})
+    assert contents(folder).keys() == {
+        "slides.csv",
+        "slides.parquet",
+        "regions.csv",
+        "failures.csv",
+        "proportions.png",
+        "index.html",
+    }
+    slides = rows_of_file(folder / "slides.csv")
+    assert {row["slide"] for row in slides} == {"a", "b", "c"}
+    assert len(slides) == pq.read_table(folder / "slides.parquet").num_rows
+    assert [(row["slide"], row["error"]) for row in rows_of_file(folder / "failures.csv")] == [
+        ("a", "No tissue was found.")
+    ]
+    assert {row["slide"] for row in rows_of_file(folder / "regions.csv")} == {"b", "c"}
+    assert "No tissue was found." in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_same_summaries_are_the_same_bytes(tmp_path, example, bundle):
+    first = contents(written(tmp_path, example, bundle, {"a": "It is not a slide."}))
+    assert contents(written(tmp_path, example, bundle, {"a": "It is not a slide."})) == first
+
+
+def test_batch_in_which_every_slide_failed_has_its_reasons(tmp_path, example, bundle):
+    folder = written(tmp_path, example, bundle, dict.fromkeys("abc", "It is not a slide."))
+    assert len(rows_of_file(folder / "failures.csv")) == 3
+    assert rows_of_file(folder / "regions.csv") == []

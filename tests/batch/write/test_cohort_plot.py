@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from app.batch.write.cohort_plot import LABELS, MAX_NAMED, cohort_plot
-from tests.batch.made_summary import renamed
+from tests.batch.sample_slide import summary_of
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,11 @@ def pixels(png) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def at(made, slide, x, y, label="normal"):
-    here = made.summary.label.reference.model_copy(update={"position": (x, y)})
-    return renamed(made, slide, label=made.summary.label.model_copy(update={"reference": here, "value": label}))
+def at(example, slide, x, y, label="normal"):
+    here = example.summary.label.reference.model_copy(update={"position": (x, y)})
+    return summary_of(
+        example, slide, label=example.summary.label.model_copy(update={"reference": here, "value": label})
+    )
 
 
 def places_of(shown, label) -> np.ndarray:
@@ -32,11 +34,11 @@ def places_of(shown, label) -> np.ndarray:
     return np.column_stack([x, y])[y < 0.85 * len(shown)]
 
 
-def test_slides_stand_where_their_proportions_place_them(made, reference):
+def test_slides_stand_where_their_proportions_place_them(example, reference):
     summaries = [
-        at(made, "a", -0.2, 0.1),
-        at(made, "b", 0.2, 0.1, "abnormal"),
-        at(made, "c", 0.0, -0.1, "indeterminate"),
+        at(example, "a", -0.2, 0.1),
+        at(example, "b", 0.2, 0.1, "abnormal"),
+        at(example, "c", 0.0, -0.1, "indeterminate"),
     ]
     shown = pixels(cohort_plot(summaries, reference))
     normal, abnormal, grey = (np.median(places_of(shown, label), axis=0) for label in LABELS)
@@ -47,19 +49,21 @@ def test_slides_stand_where_their_proportions_place_them(made, reference):
     assert abnormal[0] - normal[0] == pytest.approx(2 * (grey[1] - normal[1]), rel=0.05)
 
 
-def test_ids_are_written_beside_few_slides_only(made, reference):
+def test_ids_are_written_beside_few_slides_only(example, reference):
     def ink(n, name):
-        return (pixels(cohort_plot([at(made, f"{name}{i}", 0, 0) for i in range(n)], reference)) < 60).all(axis=2).sum()
+        return (
+            (pixels(cohort_plot([at(example, f"{name}{i}", 0, 0) for i in range(n)], reference)) < 60).all(axis=2).sum()
+        )
 
     assert ink(1, "a rather long name of a slide") > ink(1, "") + 100
     assert ink(MAX_NAMED + 1, "a rather long name of a slide") == ink(MAX_NAMED + 1, "")
 
 
 @pytest.mark.parametrize("slide", ["$x^$", "a_b^c", "100%", "größe {0}"])
-def test_any_id_can_be_written(made, reference, slide):
-    pixels(cohort_plot([at(made, slide, 0, 0)], reference))
+def test_any_id_can_be_written(example, reference, slide):
+    pixels(cohort_plot([at(example, slide, 0, 0)], reference))
 
 
-def test_slide_without_a_counted_cell_has_no_place(made, reference):
-    nowhere = renamed(made, "a", label=made.summary.label.model_copy(update={"reference": None}))
+def test_slide_without_a_counted_cell_has_no_place(example, reference):
+    nowhere = summary_of(example, "a", label=example.summary.label.model_copy(update={"reference": None}))
     assert cohort_plot([nowhere], reference) == cohort_plot([], reference)

@@ -5,10 +5,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from app.batch.write.cohort import Failure
+from app.batch.summary import FailedSlide
 from app.batch.write.cohort_plot import cohort_plot
 from app.batch.write.report import cohort_report, slide_report
-from tests.batch.made_summary import renamed
+from tests.batch.sample_slide import summary_of
 
 FILES = ["cells.parquet", "a file & more.json"]
 VOID = {"meta", "img", "br"}
@@ -45,8 +45,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(made):
-    return Page(slide_report(made.summary, made.pictures, FILES))
+def page(example):
+    return Page(slide_report(example.summary, example.pictures, FILES))
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +54,21 @@ def reference(bundle):
     return bundle.manifest.image_level.reference
 
 
-def test_report_says_what_it_may_be_used_for_and_that_abnormal_is_simulated(page, made):
-    assert made.summary.notice in page.text
-    assert made.summary.label.basis in page.text
+def test_report_says_what_it_may_be_used_for_and_that_abnormal_is_simulated(page, example):
+    assert example.summary.notice in page.text
+    assert example.summary.label.basis in page.text
     assert "simulated" in page.text
 
 
-def test_report_has_the_label_and_its_reason_and_every_flag(page, made):
-    assert made.summary.label.reason in page.text
-    assert made.summary.quality.flags
-    for flag in made.summary.quality.flags:
+def test_report_has_the_label_and_its_reason_and_every_flag(page, example):
+    assert example.summary.label.reason in page.text
+    assert example.summary.quality.flags
+    for flag in example.summary.quality.flags:
         assert flag.message in page.text
 
 
-def test_report_has_each_cluster_with_its_proportion(page, made):
-    for cluster in made.summary.clusters:
+def test_report_has_each_cluster_with_its_proportion(page, example):
+    for cluster in example.summary.clusters:
         low, high = cluster.interval
         row = (
             f"Cluster {cluster.cluster}{cluster.count}{100 * cluster.proportion:.1f}%{100 * low:.1f}–{100 * high:.1f}%"
@@ -76,8 +76,8 @@ def test_report_has_each_cluster_with_its_proportion(page, made):
         assert row in re.sub(r"\s", "", page.text).replace(f"Cluster{cluster.cluster}", f"Cluster {cluster.cluster}")
 
 
-def test_report_has_all_distances(page, made):
-    for pair in made.summary.neighbours:
+def test_report_has_all_distances(page, example):
+    for pair in example.summary.neighbours:
         assert f"{pair.median_um:.1f}" in page.text
         assert pair.ratio is None or f"({pair.ratio:.2f})" in page.text
 
@@ -88,67 +88,75 @@ def test_report_needs_nothing_but_itself(page):
     assert page.links == ["cells.parquet", "a%20file%20%26%20more.json"]
 
 
-def test_report_shows_overview_maps_and_cells(page, made):
-    shown = sum(map(len, made.pictures.cells))
+def test_report_shows_overview_maps_and_cells(page, example):
+    shown = sum(map(len, example.pictures.cells))
     assert len(page.sources) == 1 + 5 + shown
 
 
-def test_names_from_outside_are_text(made):
+def test_names_from_outside_are_text(example):
     evil = "<script>alert(1)</script>"
-    summary = renamed(made, evil, patient=evil, file=evil)
-    assert Page(slide_report(summary, made.pictures, [])).text.count(evil) >= 3
-    assert evil in Page(cohort_report([summary], [Failure(evil, evil, evil, evil)], b"", [])).text
+    summary = summary_of(example, evil, patient=evil, file=evil)
+    assert Page(slide_report(summary, example.pictures, [])).text.count(evil) >= 3
+    assert evil in Page(cohort_report([summary], [FailedSlide(evil, evil, evil, evil)], b"", [])).text
 
 
-def test_scale_that_was_assumed_is_told(made):
-    assert "assumed" in Page(slide_report(renamed(made, "a", mpp=None), made.pictures, [])).text
-    assert "assumed" not in Page(slide_report(made.summary, made.pictures, [])).text
+def test_scale_that_was_assumed_is_marked(example):
+    assert "assumed" in Page(slide_report(summary_of(example, "a", mpp=None), example.pictures, [])).text
+    assert "assumed" not in Page(slide_report(example.summary, example.pictures, [])).text
 
 
-def test_slide_without_cells_has_a_report(made):
+def test_slide_without_cells_has_a_report(example):
     nothing = {"count": 0, "proportion": None, "interval": None, "contribution": None}
     nowhere = {"score": None, "conformal_set": None, "kmeans": None, "reference": None, "value": "indeterminate"}
-    summary = renamed(
-        made,
+    summary = summary_of(
+        example,
         "empty",
         cells=0,
         tissue_mm2=0.0,
-        clusters=[cluster.model_copy(update=nothing) for cluster in made.summary.clusters],
-        outliers=made.summary.outliers.model_copy(update={"count": 0, "share": None}),
-        label=made.summary.label.model_copy(update=nowhere),
-        neighbours=[pair.model_copy(update={"median_um": None, "ratio": None}) for pair in made.summary.neighbours],
-        islands=[entry.model_copy(update={"share": None}) for entry in made.summary.islands],
+        clusters=[cluster.model_copy(update=nothing) for cluster in example.summary.clusters],
+        outliers=example.summary.outliers.model_copy(update={"count": 0, "share": None}),
+        label=example.summary.label.model_copy(update=nowhere),
+        neighbours=[pair.model_copy(update={"median_um": None, "ratio": None}) for pair in example.summary.neighbours],
+        islands=[island.model_copy(update={"share": None}) for island in example.summary.islands],
     )
-    pictures = replace(made.pictures, cells=[np.zeros((0, 48, 48, 3), np.uint8)] * 5, density_top=0.0)
+    pictures = replace(example.pictures, cells=[np.zeros((0, 48, 48, 3), np.uint8)] * 5, density_top=0.0)
     assert "indeterminate" in Page(slide_report(summary, pictures, [])).text
 
 
-def test_colour_is_for_distances_of_many_cells_only(made):
-    pairs = [pair.model_copy(update={"ratio": 0.5}) for pair in made.summary.neighbours]
-    many = [cluster.model_copy(update={"count": 100}) for cluster in made.summary.clusters]
-    few = [cluster.model_copy(update={"count": 99}) for cluster in made.summary.clusters]
+def test_colour_is_for_distances_of_many_cells_only(example):
+    pairs = [pair.model_copy(update={"ratio": 0.5}) for pair in example.summary.neighbours]
+    many = [cluster.model_copy(update={"count": 100}) for cluster in example.summary.clusters]
+    few = [cluster.model_copy(update={"count": 99}) for cluster in example.summary.clusters]
     near = [
-        slide_report(renamed(made, "a", neighbours=pairs, clusters=clusters), made.pictures, []).count(b'"value near"')
+        slide_report(summary_of(example, "a", neighbours=pairs, clusters=clusters), example.pictures, []).count(
+            b'"value near"'
+        )
         for clusters in (many, few)
     ]
     assert near == [25, 0]
 
 
-def test_index_links_to_every_slide_and_tells_why_others_failed(made, reference):
-    summaries = [renamed(made, "a b"), renamed(made, "c")]
+def test_index_links_to_every_slide_and_gives_the_reason_of_failures(example, reference):
+    summaries = [summary_of(example, "a b"), summary_of(example, "c")]
     plot = cohort_plot(summaries, reference)
-    page = Page(cohort_report(summaries, [Failure("d", "d.svs", "P", "It is no picture.")], plot, ["slides.csv"]))
+    page = Page(
+        cohort_report(summaries, [FailedSlide("d", "d.svs", "P", "It is not a picture.")], plot, ["slides.csv"])
+    )
     assert page.links == ["slides/a%20b/report.html", "slides/c/report.html", "slides.csv"]
-    assert "It is no picture." in page.text
-    assert made.summary.notice in page.text
-    assert made.summary.label.basis in page.text
+    assert "It is not a picture." in page.text
+    assert example.summary.notice in page.text
+    assert example.summary.label.basis in page.text
 
 
 def test_index_of_failures_alone_has_no_table_of_slides(reference):
-    page = Page(cohort_report([], [Failure("d", "d.svs", None, "It is no picture.")], cohort_plot([], reference), []))
+    page = Page(
+        cohort_report([], [FailedSlide("d", "d.svs", None, "It is not a picture.")], cohort_plot([], reference), [])
+    )
     assert "0 slides" in page.text
 
 
-def test_the_same_results_are_the_same_pages(made, reference):
-    assert slide_report(made.summary, made.pictures, FILES) == slide_report(made.summary, made.pictures, FILES)
-    assert cohort_plot([made.summary], reference) == cohort_plot([made.summary], reference)
+def test_the_same_results_are_the_same_pages(example, reference):
+    assert slide_report(example.summary, example.pictures, FILES) == slide_report(
+        example.summary, example.pictures, FILES
+    )
+    assert cohort_plot([example.summary], reference) == cohort_plot([example.summary], reference)

@@ -12,8 +12,8 @@ from app.answer import present
 from app.answer.schemas import QualityOut
 from app.batch.summary import SlideSummary
 from app.pipeline.run import analyse
-from tests.batch.made_run import MAX_PIXELS, begun, small_tiles
-from tests.batch.made_slides import drawn_pixels, write_striped
+from tests.batch.one_slide import MAX_PIXELS, prepared, small_tiles
+from tests.batch.read.drawn_slides import drawn_pixels, write_striped
 from tests.drawing import encoded
 
 REGIONS = {"left": shapely.box(0, 0, 300, 500), "middle": shapely.box(200, 150, 400, 350)}
@@ -30,7 +30,7 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory, bundle):
-    """A slide of four tiles and two regions that overlap; what lies in neither was not sought."""
+    """A slide of four tiles and two regions that overlap; only these are analysed."""
     folder = tmp_path_factory.mktemp("slide")
     pixels = np.tile(drawn_pixels(300, 250), (2, 2, 1))
     features = [
@@ -41,7 +41,7 @@ def slide(tmp_path_factory, bundle):
     path = write_striped(folder / "a.tif", pixels, 0.25)
     with pytest.MonkeyPatch.context() as patch:
         small_tiles(patch)
-        return begun(folder / "run", path, bundle, regions=folder / "r.geojson").analyse()
+        return prepared(folder / "run", path, bundle, regions=folder / "r.geojson").analyse()
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,8 @@ def test_outlines_of_both_files_are_the_same(written):
 
 def test_cells_of_a_region_are_those_that_it_contains(written):
     table, summary = pq.read_table(written / "cells.parquet"), summary_of(written)
-    x, y = table["x"].to_numpy(), table["y"].to_numpy()
+    # A centroid names a pixel by its centre, and the corner of the first pixel is 0, 0 for a region.
+    x, y = (table[name].to_numpy() + 0.5 for name in "xy")
     names = table["regions"].to_pylist()
     inside = {name: shapely.contains_xy(area, x, y) for name, area in REGIONS.items()}
     for region in summary.regions:
@@ -112,15 +113,15 @@ def test_gzipped_geojson_is_the_same(tmp_path, slide, written, bundle, monkeypat
     small_tiles(monkeypatch)
     (tmp_path / "r.geojson").write_bytes((written.parents[2] / "r.geojson").read_bytes())
     path = written.parents[2] / "a.tif"
-    packed = begun(tmp_path / "run", path, bundle, regions=tmp_path / "r.geojson", gzip=True).analyse().write()
+    packed = prepared(tmp_path / "run", path, bundle, regions=tmp_path / "r.geojson", gzip=True).analyse().write()
     assert gzip.decompress((packed / "cells.geojson.gz").read_bytes()) == (written / "cells.geojson").read_bytes()
     assert not (packed / "cells.geojson").exists()
     assert "cells.geojson.gz" in (packed / "report.html").read_text(encoding="utf-8")
 
 
-def test_slide_of_one_tile_is_told_as_an_upload_is(tmp_path, sample, bundle):
+def test_slide_of_one_tile_has_the_results_of_an_upload(tmp_path, sample, bundle):
     (tmp_path / "sample.png").write_bytes(sample)
-    summary = summary_of(begun(tmp_path / "run", tmp_path / "sample.png", bundle, mpp=0.25).analyse().write())
+    summary = summary_of(prepared(tmp_path / "run", tmp_path / "sample.png", bundle, mpp=0.25).analyse().write())
     analysis = analyse(sample, bundle, max_pixels=MAX_PIXELS, mpp=0.25)
     manifest = bundle.manifest
     assert summary.cells == len(analysis.cells.areas_px)
@@ -133,7 +134,7 @@ def test_slide_of_one_tile_is_told_as_an_upload_is(tmp_path, sample, bundle):
 
 def nothing_found(folder, bundle, pixels, **options):
     (folder / "a.png").write_bytes(encoded(pixels))
-    written = begun(folder / "run", folder / "a.png", bundle, **options).analyse().write()
+    written = prepared(folder / "run", folder / "a.png", bundle, **options).analyse().write()
     assert pq.read_table(written / "cells.parquet").num_rows == 0
     features = json.loads((written / "cells.geojson").read_bytes())["features"]
     assert all(feature["properties"]["objectType"] == "annotation" for feature in features)
@@ -145,13 +146,13 @@ def nothing_found(folder, bundle, pixels, **options):
     return summary
 
 
-def test_grey_slide_is_told_with_its_reason(tmp_path, bundle):
+def test_grey_slide_has_no_cells_for_a_reason(tmp_path, bundle):
     summary = nothing_found(tmp_path, bundle, np.full((300, 400, 3), 120, np.uint8))
     assert summary.tiles == 0
     assert "Haematoxylin and eosin cannot be told apart" in summary.label.reason
 
 
-def test_region_without_a_nucleus_is_told_with_its_reason(tmp_path, bundle):
+def test_region_without_a_nucleus_has_no_label_for_a_reason(tmp_path, bundle):
     between = {"type": "Polygon", "coordinates": [[[0, 0], [8, 0], [8, 8], [0, 8], [0, 0]]]}
     (tmp_path / "r.json").write_text(json.dumps({"type": "Feature", "geometry": between, "properties": {}}))
     summary = nothing_found(tmp_path, bundle, drawn_pixels(300, 200), regions=tmp_path / "r.json")
@@ -159,9 +160,9 @@ def test_region_without_a_nucleus_is_told_with_its_reason(tmp_path, bundle):
     assert summary.label.reason.startswith("No cell was counted")
 
 
-def test_cluster_without_cells_is_told_as_such(tmp_path, bundle):
+def test_cluster_without_cells_has_null_where_there_is_nothing(tmp_path, bundle):
     (tmp_path / "a.png").write_bytes(encoded(drawn_pixels(240, 200)))
-    written = begun(tmp_path / "run", tmp_path / "a.png", bundle).analyse().write()
+    written = prepared(tmp_path / "run", tmp_path / "a.png", bundle).analyse().write()
     summary = summary_of(written)
     empty = [cluster.cluster for cluster in summary.clusters if cluster.count == 0]
     assert empty

@@ -1,7 +1,6 @@
-"""A slide's results as the run has them, of the sample tile: every number is the pipeline's."""
+"""The results of a slide, made from the sample tile: the pipeline has computed every number."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,12 +11,11 @@ from app.answer.present import Result
 from app.answer.schemas import NOTICE
 from app.batch.analyse.cells import SlideCells
 from app.batch.plan.plan import Region
-from app.batch.space.density import box_px, density_maps, density_png, density_top
+from app.batch.space.density import box_edge, density_maps, density_png, density_top
 from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import RegionSummary, SlideSummary
-from app.batch.write.overview_picture import overview_jpg
-from app.batch.write.report import Pictures
+from app.batch.write.pictures import Pictures, overview_jpg
 from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.run import analyse_stages
 
@@ -26,20 +24,20 @@ PER_CLUSTER = 12
 
 
 @dataclass(frozen=True)
-class Made:
-    """All that is known of the sample tile, taken for a slide."""
+class SampleSlide:
+    """The sample tile, taken for a slide."""
 
     summary: SlideSummary
     cells: SlideCells
     nearest: np.ndarray
     islands: np.ndarray
-    part: pa.Table
+    tile_cells: pa.Table
     pictures: Pictures
     regions: tuple[Region, ...]
 
 
-def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") -> Made:
-    """Analyse a tile, and say of it what is said of a slide; its left half is a region."""
+def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") -> SampleSlide:
+    """Analyse a tile as if it were a slide; its left half is a region."""
     analysis, stages = analyse_stages(data, bundle, max_pixels=9_000_000, mpp=mpp)
     result = Result(analysis, bundle, "0" * 32)
     found, n_clusters = analysis.cells, bundle.manifest.n_clusters
@@ -75,7 +73,7 @@ def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") ->
         code_version="0.1.0+000000000000",
     )
     outlines = [shapely.Polygon(outer, holes) for outer, *holes in polygons(analysis.cells.nuclei)]
-    part = pa.table(
+    tile_cells = pa.table(
         {
             "x": found.centroids[:, 0],
             "y": found.centroids[:, 1],
@@ -87,12 +85,12 @@ def make(data: bytes, bundle, mpp: float | None = MPP, slide: str = "sample") ->
         }
     )
     pictures = _pictures(cells, tile.pixels, stages, n_clusters, region)
-    return Made(summary, cells, nearest, numbers, part, pictures, (region,))
+    return SampleSlide(summary, cells, nearest, numbers, tile_cells, pictures, (region,))
 
 
 def _pictures(cells, pixels, stages, n_clusters, region) -> Pictures:
     height, width = pixels.shape[:2]
-    edge = box_px(MPP)
+    edge = box_edge(MPP)
     maps = density_maps(cells, width, height, edge, MPP, n_clusters)
     large = cv2.resize(pixels, (768, 768))
     tissue = cv2.resize(stages.stains.tissue.astype(np.uint8), (24, 24), interpolation=cv2.INTER_AREA) > 0
@@ -106,14 +104,6 @@ def _pictures(cells, pixels, stages, n_clusters, region) -> Pictures:
     )
 
 
-def renamed(made: Made, slide: str, **changes) -> SlideSummary:
-    """The summary as that of another slide."""
-    return made.summary.model_copy(update={"slide": slide, "file": f"{slide}.png", **changes})
-
-
-def with_cells(made: Made, **changes) -> SlideCells:
-    return replace(made.cells, **changes)
-
-
-def sample_bytes(shipped_bundle: Path) -> bytes:
-    return (shipped_bundle / "sample.png").read_bytes()
+def summary_of(example: SampleSlide, slide: str, **changes) -> SlideSummary:
+    """Return the summary, changed to that of another slide."""
+    return example.summary.model_copy(update={"slide": slide, "file": f"{slide}.png", **changes})

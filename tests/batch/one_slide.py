@@ -1,4 +1,4 @@
-"""Slides, taken as far as a run would take them, in this process."""
+"""A batch of one slide, run step by step in this process."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ import pyarrow as pa
 import shapely
 
 from app.answer.schemas import QualityOut
-from app.batch.analyse.assemble import kept_parts, kept_rows
-from app.batch.analyse.tile import analyse_tile, stain_estimate
-from app.batch.folder import Run, RunFolder, SlideEntry
-from app.batch.part_tables import write_part
+from app.batch.analyse.cells import kept_cells, kept_rows, write_tile
+from app.batch.analyse.tile import analyse_tile
+from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.plan import grid
 from app.batch.plan.plan import Plan
-from app.batch.plan.prepare import overview_bytes, prepare
+from app.batch.plan.prepare import prepare
+from app.batch.plan.tissue import write_overview
 from app.batch.read.open import open_slide
-from app.batch.write.slide_outlines import write_outlines
+from app.batch.run.resume import begin_or_resume
+from app.batch.write.geojson import write_slide_geojson
 from app.batch.write.slide_results import write_slide
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
@@ -47,37 +48,37 @@ PLAN = Plan(
     stain=None,
     quality=QualityOut(focus=1, stain_distance=None, tissue_fraction=1, flags=[]),
 )
-"""Of a slide of three tiles that nobody looks at."""
+"""The plan of a slide of three tiles that does not exist."""
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A run of one slide."""
+class OneSlide:
+    """A batch of one slide that has its plan."""
 
-    at: RunFolder
-    run: Run
-    entry: SlideEntry
+    folder: BatchFolder
+    batch: BatchManifest
+    source: BatchSlide
     bundle: Bundle
     plan: Plan
 
-    def analyse(self) -> "Begun":
-        """Write the parts of all tiles."""
-        with closing(open_slide(Path(self.entry.path), MAX_PIXELS)) as slide:
+    def analyse(self) -> "OneSlide":
+        """Write the cells of all tiles."""
+        with closing(open_slide(Path(self.source.path), MAX_PIXELS)) as slide:
             for number in range(len(self.plan.tiles)):
-                cells = analyse_tile(slide, self.plan, number, self.bundle, self.run.precision)
-                write_part(cells, self.at.part(self.entry.slide, number))
+                cells = analyse_tile(slide, self.plan, number, self.bundle, self.batch.precision)
+                write_tile(cells, self.folder.tile(self.source.slide, number))
         return self
 
     def write(self) -> Path:
-        """Write the results; their folder."""
-        with closing(open_slide(Path(self.entry.path), MAX_PIXELS)) as slide:
-            write_slide(slide, self.entry, self.at, self.bundle, self.run)
-        write_outlines(self.entry.slide, self.at, self.bundle, self.run)
-        return self.at.slide(self.entry.slide)
+        """Write the results, and return their folder."""
+        with closing(open_slide(Path(self.source.path), MAX_PIXELS)) as slide:
+            write_slide(slide, self.source, self.folder, self.bundle, self.batch)
+        write_slide_geojson(self.source.slide, self.folder, self.bundle, self.batch)
+        return self.folder.results(self.source.slide)
 
     def cells(self) -> dict[str, np.ndarray]:
-        """Columns of the cells that are kept, in reading order of their centres."""
-        every = pa.concat_tables(kept_parts(self.at, self.plan, kept_rows(self.at, self.plan)))
+        """Return the columns of the cells that are kept, in reading order of their centroids."""
+        every = pa.concat_tables(kept_cells(self.folder, self.plan, kept_rows(self.folder, self.plan)))
         columns = {name: every[name].to_numpy() for name in every.column_names}
         order = np.lexsort([columns["x"], columns["y"]])
         return {name: column[order] for name, column in columns.items()}
@@ -89,9 +90,10 @@ def small_tiles(monkeypatch) -> None:
     monkeypatch.setattr(grid, "ONE_TILE_PX", 1)
 
 
-def entry_and_run(path, bundle, *, mpp=None, regions=None, gzip=False) -> tuple[SlideEntry, Run]:
-    entry = SlideEntry(slide=path.stem, path=str(path), regions=regions and str(regions), patient="P-1")
-    run = Run(
+def source_and_batch(path, bundle, *, mpp=None, regions=None, gzip=False) -> tuple[BatchSlide, BatchManifest]:
+    """Return a slide and the manifest of a batch that has no other slide."""
+    source = BatchSlide(slide=path.stem, path=str(path), regions=regions and str(regions), patient="P-1")
+    batch = BatchManifest(
         bundle=bundle.manifest.name,
         bundle_sha256=bundle.sha256,
         bundles_dir="/models",
@@ -100,28 +102,27 @@ def entry_and_run(path, bundle, *, mpp=None, regions=None, gzip=False) -> tuple[
         mpp=mpp,
         max_pixels=MAX_PIXELS,
         gzip=gzip,
-        slides=(entry,),
+        slides=(source,),
     )
-    return entry, run
+    return source, batch
 
 
-def begun(folder, path, bundle, **options) -> Begun:
-    """Prepare a slide in the folder of a run."""
-    entry, run = entry_and_run(path, bundle, **options)
-    at = RunFolder(folder)
-    at.begin(run)
-    at.work(entry.slide).mkdir(parents=True)
+def prepared(path_of_batch, path, bundle, **options) -> OneSlide:
+    """Begin a batch of one slide, and write the plan of the slide."""
+    source, batch = source_and_batch(path, bundle, **options)
+    folder = BatchFolder(path_of_batch)
+    begin_or_resume(folder, batch)
     with closing(open_slide(path, MAX_PIXELS)) as slide:
-        plan, seen = prepare(slide, entry, run, bundle)
-    at.overview(entry.slide).write_bytes(overview_bytes(seen))
-    at.plan(entry.slide).write_text(plan.model_dump_json())
-    return Begun(at, run, entry, bundle, plan)
+        plan, overview = prepare(slide, source, batch, bundle)
+    write_overview(overview, folder.overview(source.slide))
+    folder.plan(source.slide).write_text(plan.model_dump_json())
+    return OneSlide(folder, batch, source, bundle, plan)
 
 
 def analysed_whole(pixels, plan: Plan, bundle: Bundle) -> dict[str, np.ndarray]:
-    """The cells of a picture at the bundle's scale that is not cut into tiles, with the slide's stain."""
+    """Return the cells of a picture at the bundle's scale that is not cut into tiles, with the stain of the plan."""
     params = bundle.manifest.segmentation
-    stains = unmix(pixels, params.stain, params.engine, stain_estimate(plan.stain))
+    stains = unmix(pixels, params.stain, params.engine, plan.stain.estimate())
     nuclei = drop_cut_nuclei(segment(stains, params))
     encoded = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, bundle.manifest.n_clusters, "fast")
     centroids = nuclei.centroids.round(3)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.batch.made_slides import halves
+from tests.batch.read.drawn_slides import halves
 from tests.drawing import encoded
 
 VERSION, IDENTITY = b"01.02", b"0123456789ABCDEF0123456789ABCDEF"

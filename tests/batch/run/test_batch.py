@@ -3,22 +3,23 @@ import io
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from distributed import Client
 from PIL import Image
 
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
 from bench.process import descendants
-from tests.batch.command import results, run, running, start, wait_for, with_pid
-from tests.batch.made_slides import write_pyramid
+from tests.batch.read.drawn_slides import write_pyramid
+from tests.batch.run.command import LIMIT_S, results, run, running
 from tests.conftest import REPOSITORY
+from tests.processes import ended, send, started, wait_until_gone, workers_of
+from tests.waiting import PATIENCE_S, until
 
 SAMPLE = REPOSITORY / "models" / "marrow" / "sample.png"
 
@@ -51,10 +52,10 @@ def slides(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_worker(slides, tmp_path_factory):
-    """Results of an uninterrupted run on one worker; and what was said."""
+    """The folder of an uninterrupted batch on one worker, and what the command printed."""
     out = tmp_path_factory.mktemp("runs") / "one"
-    said = run(slides, "--out", out, "--workers", 1, "--patients", slides / "patients.csv", expected=1)
-    return out, said
+    printed = run(slides, "--out", out, "--workers", 1, "--patients", slides / "patients.csv", expected=1)
+    return out, printed
 
 
 def test_good_slides_have_results_and_bad_ones_their_reason(one_worker):
@@ -104,52 +105,40 @@ def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(slides, one
     )
     for moment in moments:
         with running(*command) as process:
-            wait_for(moment)
-            with_pid(process.pid, signal.SIGKILL)
+            until(moment)
+            send(process.pid, signal.SIGKILL)
             process.wait()
-    parts = {path: path.stat().st_mtime_ns for path in out.glob("slides/*/work/tile-*.parquet")}
     run(*command, expected=1)
     assert results(out) == results(one_worker[0])
-    # What was done before was not done again: it was there till the end.
-    assert parts or (out / "slides/p1--slide/summary.json").exists()
 
 
 def test_killed_worker_is_replaced_and_nothing_is_lost(slides, one_worker, tmp_path):
     out = tmp_path / "worker"
     with running(slides, "--out", out, "--workers", 2, "--patients", slides / "patients.csv") as process:
-        wait_for(lambda: list(out.glob("slides/p1--slide/work/tile-*.parquet")))
-        workers = [
-            pid for pid in descendants(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        with_pid(workers[0], signal.SIGKILL)
-        process.communicate(timeout=240)
-        assert process.returncode == 1
+        until(lambda: list(out.glob("slides/p1--slide/work/tile-*.parquet")))
+        send(workers_of(process.pid)[0], signal.SIGKILL)
+        assert ended(process, LIMIT_S).returncode == 1
     assert results(out) == results(one_worker[0])
 
 
-def _is_worker(pid):
-    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def test_same_command_again_does_nothing_but_say_the_same(slides, one_worker):
-    out, said = one_worker
+def test_same_command_again_changes_nothing_and_prints_the_same(slides, one_worker):
+    out, printed = one_worker
     before = {path: path.stat().st_mtime_ns for path in out.glob("slides/*/*")}
     again = run(slides, "--out", out, "--workers", 1, "--patients", slides / "patients.csv", expected=1)
-    assert again == said
+    assert again == printed
     assert {path: path.stat().st_mtime_ns for path in out.glob("slides/*/*")} == before
 
 
-def test_another_run_into_the_same_folder_is_refused(slides, one_worker):
+def test_another_batch_into_the_same_folder_is_refused(slides, one_worker):
     out, _ = one_worker
     _, stderr = run(slides, "--out", out, "--precision", "full", expected=1)
-    assert "other patients" not in stderr
-    assert "precision" in stderr
+    assert "differs in precision, slides:" in stderr
 
 
 def test_two_at_once_in_one_folder_are_refused(slides, tmp_path):
     out = tmp_path / "both"
     with running(slides, "--out", out, "--workers", 1):
-        wait_for(lambda: (out / "progress.json").exists())
+        until(lambda: (out / "progress.json").exists())
         _, stderr = run(slides, "--out", out, "--workers", 1, expected=1)
         assert "Another process is at work" in stderr
 
@@ -157,20 +146,12 @@ def test_two_at_once_in_one_folder_are_refused(slides, tmp_path):
 def test_termination_leaves_no_process_and_no_half_file(slides, tmp_path):
     out = tmp_path / "stopped"
     with running(slides, "--out", out, "--workers", 1) as process:
-        wait_for(lambda: list(out.glob("slides/p1--slide/work/tile-*.parquet")))
+        until(lambda: list(out.glob("slides/p1--slide/work/tile-*.parquet")))
         begun = descendants(process.pid)
-        with_pid(process.pid, signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM
-        wait_for(lambda: not set(begun) & {pid for pid in begun if _is_alive(pid)}, limit_s=20)
-
-
-def _is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+        send(process.pid, signal.SIGTERM)
+        assert ended(process).returncode == 128 + signal.SIGTERM
+        wait_until_gone(begun)
+    assert not list(out.rglob(".unfinished-*"))
 
 
 def test_scheduler_that_is_away_is_named(tmp_path):
@@ -179,35 +160,26 @@ def test_scheduler_that_is_away_is_named(tmp_path):
 
 
 def test_workers_of_a_scheduler_give_the_same_bytes(slides, one_worker, tmp_path):
-    dask = [sys.executable, "-m", "dask"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    address = f"tcp://127.0.0.1:{port}"
-    scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
-    worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard"]
-    command = (slides, "--out", tmp_path / "cluster", "--scheduler", address, "--patients", slides / "patients.csv")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(scheduler, **quiet) as first:
-        try:
+    dask, quiet = [sys.executable, "-m", "dask"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    where = tmp_path / "scheduler.json"
+    scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", where]
+    with started(scheduler, **quiet):
+        address = until(lambda: json.loads(where.read_bytes())["address"], ignoring=(OSError, ValueError))
+        command = (slides, "--out", tmp_path / "cluster", "--scheduler", address, "--patients", slides / "patients.csv")
+        _, stderr = run(*command, expected=1)
+        assert "has no worker" in stderr
+        with started([*dask, "worker", address, "--nthreads", "1", "--no-dashboard"], cwd=tmp_path, **quiet):
+            with Client(address) as client:
+                client.wait_for_workers(1, timeout=PATIENCE_S)
             _, stderr = run(*command, expected=1)
-            assert "has no worker" in stderr
-            with subprocess.Popen(worker, cwd=tmp_path, **quiet) as second:
-                try:
-                    run(*command, expected=1)
-                finally:
-                    second.terminate()
-        finally:
-            first.terminate()
+            assert "2 of 4 slides done, 2 failed" in stderr
     assert results(tmp_path / "cluster") == results(one_worker[0])
 
 
-def test_full_disk_is_named_and_the_run_goes_on_when_there_is_room(slides, one_worker, tmp_path):
+def test_full_disk_is_named_and_the_batch_goes_on_when_there_is_room(slides, one_worker, tmp_path):
     out = tmp_path / "full"
     command = (slides, "--out", out, "--workers", 1, "--patients", slides / "patients.csv")
-    process = start(*command, preexec_fn=_largest_file)
-    _, stderr = process.communicate(timeout=240)
-    assert process.returncode == 1
+    _, stderr = run(*command, expected=1, preexec_fn=_largest_file)
     assert "slide.tif: " in stderr
     assert "too large" in stderr
     run(*command, expected=1)

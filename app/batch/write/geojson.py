@@ -1,0 +1,178 @@
+"""The GeoJSON (RFC 7946) of a slide, which QuPath imports: regions as annotations and cells as detections.
+
+Its features are those of the answer's GeoJSON, but they are written tile by tile, one line per feature. Coordinates are
+px of level 0 with the origin at the top left corner of the first pixel.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from app.answer import present
+from app.answer.geojson import classification, detection, measurements
+from app.answer.schemas import NOTICE
+from app.batch.analyse.cells import count, kept_cells, kept_rows, slide_cells
+from app.batch.folder import BatchFolder, BatchManifest
+from app.batch.plan.plan import Region, read_plan
+from app.files import whole_file
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.types import Int64Array
+
+FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "mpp"}
+"""Fields of the plan that become members of the collection."""
+DECIMALS = 2
+"""Decimals of coordinates, px of level 0."""
+PROBABILITY_DECIMALS = 6
+GZIP_LEVEL = 6
+NO_OUTLINE = '{"type":"Polygon","coordinates":[]}'
+"""The geometry of a feature before its outline is put in place of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What the features of a slide have in common.
+
+    Attributes:
+        members: members of the collection beside its features; QuPath ignores them.
+        source: what the cells were found in and with; features of another source get other ids.
+        names: the name of each of K clusters; None for a cluster without one.
+        mpp: µm per px of level 0; None if it is not known.
+    """
+
+    members: Mapping[str, object]
+    source: str
+    names: Sequence[str | None]
+    mpp: float | None
+
+
+def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: BatchManifest) -> None:
+    """Write the GeoJSON of a slide from the tables of its tiles, all of which must exist.
+
+    Args:
+        slide: the id of the slide.
+        folder: the folder of the batch.
+        bundle: the bundle that analysed the slide.
+        batch: what the batch is to do.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    plan, manifest = read_plan(folder.plan(slide)), bundle.manifest
+    kept = kept_rows(folder, plan)
+    cells = slide_cells(folder, plan, kept, manifest.n_clusters)
+    counted = count(cells, np.ones(len(cells), bool), plan.tissue_mm2, plan.quality, manifest)
+    used = present.bundle_used(bundle, batch.precision)
+    members = {
+        **plan.model_dump(mode="json", include=FROM_PLAN),
+        "notice": NOTICE,
+        "label": counted.label.model_dump(mode="json"),
+        "bundle": used.model_dump(mode="json"),
+    }
+    source = f"{plan.fingerprint}/{used.sha256}/{plan.mpp}/{used.precision}"
+    collection = Collection(members, source, [cluster.name for cluster in counted.clusters], plan.mpp)
+    tables = _numbered(kept_cells(folder, plan, kept), cells.clusters)
+    write_geojson(folder.geojson(slide, batch), collection, plan.regions, tables, compress=batch.gzip)
+
+
+def write_geojson(
+    target: Path, collection: Collection, regions: Sequence[Region], tables: Iterable[pa.Table], *, compress: bool
+) -> None:
+    """Write a collection, whole or not at all: first the regions, then every cell.
+
+    Args:
+        target: the path of the file.
+        collection: what all features have in common.
+        regions: the regions of the plan.
+        tables: the cells in tables of any length, with the columns of `analyse_tile` and also `id` and `cluster`.
+        compress: whether to compress the file with gzip; that does not change its name.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with ExitStack() as stack:
+        raw = stack.enter_context(stack.enter_context(whole_file(target)).open("wb"))
+        # Without a name and a time in the gzip header, the same cells give the same bytes.
+        packed = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if compress else raw
+        file = stack.enter_context(packed)
+        file.write(b'{"type":"FeatureCollection",')
+        file.writelines(f"{_json(name)}:{_json(value)},".encode() for name, value in collection.members.items())
+        file.write(b'"features":[')
+        separator = b"\n"
+        for feature in _features(collection, regions, tables):
+            file.write(separator + feature.encode())
+            separator = b",\n"
+        file.write(b"\n]}\n")
+
+
+def _numbered(tables: Iterable[pa.Table], clusters: Int64Array) -> Iterator[pa.Table]:
+    """Yield the tables with the columns `id` and `cluster`, the latter from (N,) clusters of all cells."""
+    first = 0
+    for table in tables:
+        end = first + len(table)
+        yield table.append_column("id", pa.array(range(first, end))).append_column(
+            "cluster", pa.array(clusters[first:end])
+        )
+        first = end
+
+
+def _json(value: object) -> str:
+    # Not every reader takes the file for UTF-8, so everything that is not ASCII is escaped.
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _features(collection: Collection, regions: Sequence[Region], tables: Iterable[pa.Table]) -> Iterator[str]:
+    for region in regions:
+        yield _json(_annotation(collection, region))
+    for table in tables:
+        yield from _detections(collection, table)
+
+
+def _annotation(collection: Collection, region: Region) -> dict[str, Any]:
+    rounded = shapely.transform(shapely.from_wkt(region.wkt), lambda points: points.round(DECIMALS))
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{collection.source}/region/{region.name}")),
+        "geometry": shapely.geometry.mapping(shapely.orient_polygons(rounded)),
+        "properties": {"objectType": "annotation", "name": region.name},
+    }
+
+
+def _detections(collection: Collection, table: pa.Table) -> Iterator[str]:
+    columns = [f"p{k}" for k in range(len(collection.names))]
+    probabilities = np.stack([table[name].to_numpy() for name in columns], axis=1).astype(np.float64)
+    # As in the answer: float32 may slightly exceed 1, and a nucleus has at least one pixel.
+    probabilities = probabilities.round(PROBABILITY_DECIMALS).clip(0, 1)
+    areas_px = np.maximum(np.rint(table["area_px"].to_numpy()), 1).astype(int)
+    facts = (table[name].to_pylist() for name in ("id", "cluster", "outlier", "touches_border"))
+    rows = zip(*facts, probabilities.tolist(), areas_px.tolist(), _outlines(table), strict=True)
+    for cell, cluster, outlier, touches_border, cell_probabilities, area_px, outline in rows:
+        measured = measurements(
+            cell,
+            cluster,
+            cell_probabilities,
+            area_px=area_px,
+            mpp=collection.mpp,
+            outlier=outlier,
+            touches_border=touches_border,
+        )
+        feature = detection(collection.source, cell, [], classification(cluster, outlier, collection.names), measured)
+        yield _json(feature).replace(NO_OUTLINE, outline, 1)
+
+
+def _outlines(table: pa.Table) -> list[str]:
+    """Return the outlines of the cells as GeoJSON; GEOS writes it, because Python's encoder would double the time."""
+    polygons = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    rounded = shapely.transform(polygons, lambda points: points.round(DECIMALS))
+    outlines: list[str] = np.atleast_1d(shapely.to_geojson(rounded)).tolist()
+    return outlines

@@ -1,0 +1,144 @@
+"""The pictures of a slide's report: an overview with tissue and regions, a density map per cluster, and some cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import shapely
+
+from app.batch.analyse.cells import SlideCells
+from app.batch.plan.plan import Plan, Region
+from app.batch.plan.stain_sample import evenly
+from app.batch.plan.tissue import Overview
+from app.batch.read.slide import Slide, Window
+from app.batch.space.density import box_edge, density_png, density_top
+from app.pipeline.types import BoolArray, Float32Array, UInt8Array
+
+VIEW_PX = 800
+"""The longer edge of the picture of a slide is at least this, unless the slide itself is smaller."""
+SHOWN_CELLS = 12
+"""The largest number of cells of each cluster in a report."""
+SHOWN_PX = 48
+"""The edge of the picture of a cell, at the analysed scale: a nucleus and its surroundings."""
+TISSUE_COLOR, REGION_COLOR = (93, 47, 142), (213, 94, 0)
+"""RGB: the accent colour of the page, and a colour that stands out from H&E."""
+JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures of a slide's report.
+
+    Attributes:
+        overview: a JPEG of the slide.
+        density: for each of K clusters a PNG.
+        density_top: the density of the brightest colour in all of them, in cells per mm².
+        cells: for each of K clusters some cells, (n, h, w, 3) uint8.
+    """
+
+    overview: bytes
+    density: Sequence[bytes]
+    density_top: float
+    cells: Sequence[UInt8Array]
+
+
+def slide_pictures(slide: Slide, plan: Plan, overview: Overview, cells: SlideCells, maps: Float32Array) -> Pictures:
+    """Make the pictures of a slide's report.
+
+    Args:
+        slide: the open slide.
+        plan: its plan.
+        overview: its overview.
+        cells: its cells.
+        maps: (K, h, w) float32, the result of `density_maps`.
+
+    Raises:
+        SlideError: a part of the slide is damaged.
+    """
+    view, top = _view(slide, overview), density_top(maps)
+    view_px = max(plan.width, plan.height) / max(view.shape)
+    return Pictures(
+        overview=overview_jpg(view, overview.tissue, plan.regions, view_px),
+        density=[density_png(one, view, top, box_edge(plan.um_per_px) / view_px) for one in maps],
+        density_top=top,
+        cells=[cell_pictures(slide, plan, cells, k) for k in range(len(maps))],
+    )
+
+
+def overview_jpg(pixels: UInt8Array, tissue: BoolArray, regions: Sequence[Region], downsample: float) -> bytes:
+    """Draw the outlines of tissue and regions on the slide, with the number of each region, from 1.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB of the whole slide.
+        tissue: (h, w) bool of the whole slide, at any scale.
+        regions: the regions of the plan.
+        downsample: px of level 0 per px of `pixels`.
+
+    Returns:
+        A JPEG of W x H px.
+    """
+    height, width = pixels.shape[:2]
+    line = max(1, round(max(width, height) / 500))
+    drawn = np.ascontiguousarray(pixels[:, :, ::-1])
+    mask = cv2.resize(tissue.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    outlines = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
+    cv2.drawContours(drawn, outlines, -1, TISSUE_COLOR[::-1], line)
+    for number, region in enumerate(regions, start=1):
+        _draw_region(drawn, shapely.from_wkt(region.wkt), str(number), downsample, line)
+    return cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def cell_pictures(slide: Slide, plan: Plan, cells: SlideCells, cluster: int) -> UInt8Array:
+    """Cut some cells of a cluster out of the slide, evenly chosen from all of them.
+
+    Args:
+        slide: the open slide.
+        plan: its plan.
+        cells: its cells.
+        cluster: the number of the cluster.
+
+    Returns:
+        (n, 48, 48, 3) uint8 with n ≤ 12; beyond the border of the slide it is white.
+    """
+    of_cluster = np.flatnonzero((cells.clusters == cluster) & ~cells.outlier).tolist()
+    pictures = [_cut_out(slide, plan, *cells.centroids[i].tolist()) for i in evenly(of_cluster, SHOWN_CELLS)]
+    return np.array(pictures, np.uint8).reshape(-1, SHOWN_PX, SHOWN_PX, 3)
+
+
+def _view(slide: Slide, overview: Overview) -> UInt8Array:
+    """Return the overview, or a larger picture of the slide if the overview is too small to show anything."""
+    if max(overview.pixels.shape) >= VIEW_PX:
+        return overview.pixels
+    whole = Window(0, 0, slide.width, slide.height)
+    return slide.read(whole, max(1.0, max(slide.width, slide.height) / VIEW_PX))
+
+
+def _draw_region(drawn: UInt8Array, area: shapely.Geometry, text: str, downsample: float, line: int) -> None:
+    for polygon in shapely.get_parts(area):
+        rings = [
+            np.rint(shapely.get_coordinates(ring) / downsample).astype(np.int32) for ring in shapely.get_rings(polygon)
+        ]
+        cv2.polylines(drawn, rings, True, REGION_COLOR[::-1], 2 * line, cv2.LINE_AA)
+    place = np.rint(shapely.get_coordinates(shapely.point_on_surface(area))[0] / downsample).astype(int)
+    for color, thickness in (((255, 255, 255), 6 * line), (REGION_COLOR[::-1], 2 * line)):
+        cv2.putText(
+            drawn, text, place.tolist(), cv2.FONT_HERSHEY_SIMPLEX, 0.5 + 0.5 * line, color, thickness, cv2.LINE_AA
+        )
+
+
+def _cut_out(slide: Slide, plan: Plan, x: float, y: float) -> UInt8Array:
+    """Return (48, 48, 3) uint8 round a place of the slide."""
+    edge = max(1, round(SHOWN_PX * plan.downsample))
+    left, top = round(x - edge / 2), round(y - edge / 2)
+    x0, y0 = max(0, left), max(0, top)
+    window = Window(y0, x0, min(plan.width, left + edge) - x0, min(plan.height, top + edge) - y0)
+    pixels = slide.read(window, plan.downsample)[:SHOWN_PX, :SHOWN_PX]
+    height, width = pixels.shape[:2]
+    row = min(round((y0 - top) / plan.downsample), SHOWN_PX - height)
+    column = min(round((x0 - left) / plan.downsample), SHOWN_PX - width)
+    picture = np.full((SHOWN_PX, SHOWN_PX, 3), 255, np.uint8)
+    picture[row : row + height, column : column + width] = pixels
+    return picture
