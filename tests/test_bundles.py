@@ -9,7 +9,8 @@ from app.pipeline.prototypes import prototypes
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
 from training.bundle.gates import GATES, failed_gates
-from training.cells.extract import extract_cells, tile_paths
+from training.cells.extract import extract_cells
+from training.cells.tile_files import tile_paths
 from training.gan.checks import diversity
 
 MAX_BYTES = 12_000_000

@@ -1,51 +1,32 @@
-"""`python -m training`: cells · labelled · train · fit · evaluate · export · report."""
+"""`python -m training`: cells · labelled · train · fit · evaluate · export · report.
+
+Each command imports what it needs when it runs, so that `--help` and a wrong argument are answered at once, and a
+command that trains nothing does not load PyTorch.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from PIL import Image
-from safetensors import SafetensorError
 
-from app.pipeline.bundle.load import load_bundle
-from app.pipeline.crops import to_network
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS, Engine
-from training.bundle.export import ExportError, FinishedRun, export_bundle
-from training.bundle.outliers import fit_outliers
-from training.cells import extract as data
-from training.cells.labelled import LABELLED, cut_labelled
-from training.cells.quality_reference import TilesError
-from training.cells.tile_labels import LABELS_CSV, LabelsError, TileLabels, read_labels
-from training.config import Config, ConfigError, load_config, read_config, write_config
+from training.config import load_config, read_config, write_config
 from training.console import bar, write_text
-from training.gan.checkpoint import CheckpointError
-from training.gan.checks import assign, check_model
-from training.gan.loop import DivergedError, restore_trainer, training_loop
-from training.gan.trainer import Trainer
-from training.label import image_level
+from training.errors import ConfigError, DataError, TrainingError
 from training.study.commands import evaluate
-from training.study.report import SECTIONS, prototype_figure, render
 
-EXPECTED = (
-    CheckpointError,
-    ConfigError,
-    data.DataError,
-    DivergedError,
-    ExportError,
-    LabelsError,
-    OSError,
-    PipelineError,
-    SafetensorError,
-    TilesError,
-)
+if TYPE_CHECKING:
+    from training.cells.extract import Cells
+    from training.cells.tile_labels import TileLabels
+    from training.config import Config
+    from training.gan.trainer import Trainer
 
 BENCH = {"speed": "bench.json", "slides": "slides.json"}
-"""What `make bench` and `python -m bench.slides` wrote, beside the results of `evaluate`."""
+"""The files that `make bench` and `python -m bench.slides` write, beside the results of `evaluate`."""
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -62,31 +43,36 @@ def cells(
     tiles: Annotated[Path, typer.Argument(help="directory of PNG, JPEG or TIFF tiles")],
     out: Annotated[Path, typer.Argument(help="directory to write cells.npz into")],
     preset: Annotated[str, typer.Option(help=f"segmentation preset: {', '.join(PRESETS)}")] = "default",
-    engine: Annotated[Engine, typer.Option(help="who computes the stains; the bundle will use the same")] = "native",
+    engine: Annotated[Engine, typer.Option(help="computes the stains; the bundle will use the same engine")] = "native",
     labels: Annotated[
-        Path | None, typer.Option(help=f"tile,label[,patient] of each tile  [default: TILES/{LABELS_CSV}, if there]")
+        Path | None, typer.Option(help="CSV of tile,label[,patient]  [default: TILES/labels.csv, if it exists]")
     ] = None,
 ) -> None:
-    """Cut the cells out of every tile, with the pipeline that serves; the labels of the tiles go with them."""
+    """Cut the cells out of every tile, with the pipeline that serves, and keep the labels of the tiles with them."""
     if preset not in PRESETS:
         raise ConfigError(f"There is no preset '{preset}'; the presets are: {', '.join(PRESETS)}.")
+    from training.cells.extract import CELLS, extract_cells
+    from training.cells.tile_files import tile_paths
+
+    paths = tile_paths(tiles)
+    tile_labels = _find_labels(labels, tiles, paths)
     params = PRESETS[preset].model_copy(update={"engine": engine})
-    paths = data.tile_paths(tiles)
-    known = _find_labels(labels, tiles, paths)
-    found = data.extract_cells(paths, params, bar("tiles"), known)
+    found = extract_cells(paths, params, bar("tiles"), tile_labels)
     found.save(out)
     if found.empty_tiles:
         typer.echo(f"Left out, since no cell was found in them: {', '.join(found.empty_tiles)}", err=True)
-    typer.echo(f"{len(found)} cells of {len(found.tiles)} tiles in {out / data.CELLS}; {_said_of(known)}")
+    typer.echo(f"{len(found)} cells of {len(found.tiles)} tiles in {out / CELLS}; {_describe(tile_labels)}")
 
 
 @cli.command()
 def labelled(
     directory: Annotated[Path, typer.Argument(metavar="DATA", help="the data set crchisto or consep")],
-    out: Annotated[Path, typer.Argument(help=f"directory to write {LABELLED} into")],
+    out: Annotated[Path, typer.Argument(help="directory to write labelled.npz into")],
 ) -> None:
-    """Cut the typed cells of crchisto or consep, to score clusters with."""
-    found = cut_labelled(directory, bar("tiles"))
+    """Cut out the cells of crchisto or consep whose type is known, to score clusters with."""
+    from training.study.typed_cells import LABELLED, cut_typed_cells
+
+    found = cut_typed_cells(directory, bar("tiles"))
     found.save(out)
     typer.echo(f"{len(found.types)} typed cells of {len(found.tiles)} tiles in {out / LABELLED}")
 
@@ -96,27 +82,35 @@ def train(
     cells: Annotated[Path, typer.Argument(help="directory that `cells` wrote")],
     run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished run is resumed")],
     config: Annotated[Path, typer.Option(help="full, cpu, smoke, or a TOML file")] = Path("cpu"),
-    seed: Annotated[int | None, typer.Option(help="replaces the configuration's seed")] = None,
+    seed: Annotated[int | None, typer.Option(help="replaces the seed of the configuration")] = None,
     stop_after: Annotated[int | None, typer.Option(min=1, help="pause at this iteration; run again to go on")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
 ) -> None:
-    """Train the GAN on CUDA, or else on the CPU: checkpoint.pt, metrics.jsonl and samples/ in the run.
+    """Train the GAN, on CUDA if there is a GPU, else on the CPU: checkpoint.pt, metrics.jsonl and samples/ in the run.
 
-    Run again after a change of the labels or of the configuration's [data], it takes them over.
+    If the labels of the tiles or [data] of the configuration have changed, run it again: the run takes them over.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
     settings = load_config(config, seed)
-    found = data.Cells.load(cells)
+    from training.cells.extract import CELLS, Cells
+
+    found = Cells.load(cells)
     if found.segmentation.preset != settings.preset:
-        raise data.DataError(
+        raise DataError(
             f"The cells were cut with preset '{found.segmentation.preset}', but {config} is for '{settings.preset}'."
         )
-    if (run / data.CELLS).is_file() and not found.are_those_of(data.Cells.load(run)):
-        raise data.DataError(f"{run} holds a run on other cells; choose another directory.")
+    if (run / CELLS).is_file() and not found.same_cells(Cells.load(run)):
+        raise DataError(f"{run} holds a run on other cells; choose another directory.")
     write_config(settings, run)
     found.save(run)
-    image_level.forget(run)
+
+    import torch
+
+    from training.gan.loop import training_loop
+    from training.label.image_level import remove_image_level
+
+    remove_image_level(run)
+    if threads is not None:
+        torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
@@ -124,35 +118,47 @@ def train(
 
 @cli.command()
 def fit(run: RunDir) -> None:
-    """Fit the image-level model on the run's cells and labels, on simulated bags without these: image_level.json."""
-    config, found, trainer = _open(run)
-    critic = trainer.nets.mean_critic
-    counted = found.only(~fit_outliers(critic, found.crops, found.tile_index).outlier)
-    clusters = assign(critic, torch.from_numpy(to_network(counted.crops)))
-    result = image_level.fit_image_level(counted, clusters, config.train.n_clusters, config.fit)
-    image_level.keep(result, run)
+    """Fit the image-level model on the run's cells: to their tiles' labels, or without labels to simulated bags."""
+    config, found, trainer = _open_run(run)
+    import torch
+
+    from app.pipeline.crops import to_network
+    from training.bundle.outliers import fit_outliers
+    from training.gan.checks import assign_clusters
+    from training.label.image_level import fit_image_level, write_image_level
+
+    q = trainer.nets.ema_q
+    counted = found.only(~fit_outliers(q, found.crops, found.tile_index).outlier)
+    clusters = assign_clusters(q, torch.from_numpy(to_network(counted.crops)))
+    result = fit_image_level(counted, clusters, config.train.n_clusters, config.fit)
+    write_image_level(result, run)
     typer.echo(json.dumps(result["metrics"], indent=2))
 
 
 @cli.command()
 def export(
     run: RunDir,
-    out: Annotated[Path, typer.Argument(help="models/<name>; replaced when it exists")],
+    out: Annotated[Path, typer.Argument(help="models/<name>; replaced if it exists")],
     bundle_version: Annotated[str, typer.Option(help="version of the bundle")] = "1",
     unfit: Annotated[bool, typer.Option("--unfit", help="write it even if it has not learned enough")] = False,
 ) -> None:
     """Write the run as a bundle that the service loads; one that fails its self-test or its gates is not written."""
-    config, found, trainer = _open(run)
+    config, found, trainer = _open_run(run)
+    from training.bundle.export import FinishedRun, export_bundle
+    from training.bundle.outliers import fit_outliers
+    from training.gan.checks import check_model
+    from training.label.image_level import read_image_level
+
     nets = trainer.nets
     finished = FinishedRun(
         config=config,
         cells=found,
-        generator=nets.mean_generator,
-        critic=nets.mean_critic,
+        generator=nets.ema_generator,
+        q=nets.ema_q,
         iterations=trainer.iteration,
-        checks=check_model(nets.mean_generator, nets.mean_critic, found.crops),
-        image_level=image_level.read(run),
-        outliers=fit_outliers(nets.mean_critic, found.crops, found.tile_index),
+        checks=check_model(nets.ema_generator, nets.ema_q, found.crops),
+        image_level=read_image_level(run),
+        outliers=fit_outliers(nets.ema_q, found.crops, found.tile_index),
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
@@ -166,42 +172,56 @@ def report(
     bundle: Annotated[Path, typer.Option(help="bundle to report on")] = Path("models/marrow"),
 ) -> None:
     """Write docs/results.md and its figures from what was measured."""
+    from PIL import Image
+
+    from app.pipeline.bundle.load import load_bundle
+    from training.study.report import SECTIONS, prototype_figure, render
+
     paths = {name: results / f"{name}.json" for name in SECTIONS}
     paths |= {name: results.parent / file for name, file in BENCH.items()}
     measured = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
     if not measured:
-        raise data.DataError(f"{results} holds no results; make them with `python -m training evaluate`.")
+        raise DataError(f"{results} holds no results; make them with `python -m training evaluate`.")
     shipped = load_bundle(bundle)
     Image.fromarray(prototype_figure(shipped)).save(out.with_name("prototypes.png"))
     write_text(out, render(measured, shipped.manifest))
     typer.echo(f"{out} and its figures written; reported: {', '.join(measured)}")
 
 
-def _open(run: Path) -> tuple[Config, data.Cells, Trainer]:
-    """A run with its networks, on the CPU."""
+def _open_run(run: Path) -> tuple[Config, Cells, Trainer]:
+    """Return the configuration and the cells of a run, and its networks on the CPU."""
     config = read_config(run)
-    found = data.Cells.load(run)
+    from training.cells.extract import Cells
+
+    found = Cells.load(run)
+    import torch
+
+    from training.gan.loop import restore_trainer
+
     return config, found, restore_trainer(config.train, found.crops, run, torch.device("cpu"))
 
 
 def _find_labels(given: Path | None, tiles: Path, paths: list[Path]) -> TileLabels | None:
-    """The labels that were named, or those beside the tiles."""
+    """Return the labels in the given file, or in labels.csv beside the tiles; None if there is neither."""
+    from training.cells.tile_labels import LABELS_CSV, read_labels
+
     path = given or tiles / LABELS_CSV
     return read_labels(path, paths) if given or path.exists() else None
 
 
-def _said_of(labels: TileLabels | None) -> str:
+def _describe(labels: TileLabels | None) -> str:
+    """Return how many tiles have each label, for the last line of `cells`."""
     if labels is None:
-        return f"no {LABELS_CSV}: `fit` will simulate abnormal tiles"
+        return "no labels.csv: `fit` will simulate abnormal tiles"
     patients = "" if labels.n_patients is None else f", of {labels.n_patients} patients"
     return ", ".join(f"{count} {name}" for name, count in labels.counts().items()) + patients
 
 
 def main() -> None:
-    """Entry point: an expected error is one line and exit status 1."""
+    """Run the command line; an error that the user can put right is one line and exit status 1."""
     try:
         cli()
-    except EXPECTED as error:
+    except (TrainingError, PipelineError, OSError) as error:
         named = [error.filename, error.strerror] if isinstance(error, OSError) and error.strerror else [error]
         typer.secho(": ".join(str(part) for part in (type(error).__name__, *named) if part), fg="red", err=True)
         raise SystemExit(1) from error

@@ -11,15 +11,12 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from app.files import write_whole
+from training.errors import ConfigError
 
 SHIPPED = Path(__file__).parent / "configs"
 _STRICT = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
-
-
-class ConfigError(Exception):
-    """The configuration file is missing, malformed, or has an unknown key."""
 
 
 def _rising_share(value: tuple[float, float]) -> tuple[float, float]:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.cells.labelled import LabelledCells
-from training.cells.located import LocatedCells
+from training.study.typed_cells import TypedCells, UnlabelledCells
 
 N_TILES = 10
 CELLS_PER_TILE = 12
 
 
-def located(n_tiles=N_TILES, dark_share=None, seed=0):
+def unlabelled(n_tiles=N_TILES, dark_share=None, seed=0):
     """Tiles of dark and pale cells; `dark_share` is that of each tile, half where it is not given."""
     random = np.random.default_rng(seed)
     shares = np.full(n_tiles, 0.5) if dark_share is None else np.asarray(dark_share)
     index = np.repeat(np.arange(n_tiles), CELLS_PER_TILE)
     dark = np.tile(np.arange(CELLS_PER_TILE) / CELLS_PER_TILE, n_tiles) < shares[index]
     grey = np.where(dark, 60, 180)[:, None, None, None] + random.integers(-20, 20, (len(index), 32, 32, 3))
-    return LocatedCells(grey.astype(np.uint8), index, random.uniform(0, 200, (len(index), 2))), dark
+    return UnlabelledCells(grey.astype(np.uint8), index, random.uniform(0, 200, (len(index), 2))), dark
 
 
 def labelled(seed=0):
-    cells, dark = located(seed=seed)
-    return LabelledCells(cells, dark.astype(np.int64), ("pale", "dark"), tuple(map(str, range(N_TILES))))
+    cells, dark = unlabelled(seed=seed)
+    return TypedCells(cells, dark.astype(np.int64), ("pale", "dark"), tuple(map(str, range(N_TILES))))
 
 
 class ByGrey:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from app.pipeline.bundle.load import load_bundle
@@ -13,9 +14,12 @@ from app.pipeline.presets import PRESETS
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
-from training import __main__ as command_line
+from training.__main__ import main
 from training.cells.extract import Cells
 from training.cells.tile_labels import TileLabels
+from training.config import write_config
+from training.gan.loop import training_loop
+from training.label.image_level import write_image_level
 
 PATIENCE_S = 300
 
@@ -122,7 +126,7 @@ def fail(monkeypatch, capsys):
     def attempt(*arguments):
         monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            command_line.main()
+            main()
         assert ended.value.code == 1
         said = capsys.readouterr().err
         assert "Traceback" not in said
@@ -180,15 +184,15 @@ def test_directory_without_a_run_ends_with_one_line(fail, tmp_path, command):
 
 
 def test_run_without_a_checkpoint_ends_with_one_line(fail, tmp_path, smoke, cells):
-    command_line.write_config(smoke, tmp_path)
+    write_config(smoke, tmp_path)
     cells.save(tmp_path)
     assert "no checkpoint" in fail("fit", tmp_path)
 
 
 def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells):
-    command_line.write_config(smoke, tmp_path)
+    write_config(smoke, tmp_path)
     cells.save(tmp_path)
-    command_line.training_loop(smoke.train, cells.crops, tmp_path, command_line.torch.device("cpu"), stop_after=1)
+    training_loop(smoke.train, cells.crops, tmp_path, torch.device("cpu"), stop_after=1)
     assert "training fit" in fail("export", tmp_path, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -196,7 +200,7 @@ def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells):
 def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, cells):
     """The run keeps the cells that it began with: `fit` and `export` would speak of these, not of the others."""
     run_directory = tmp_path / "run"
-    command_line.write_config(smoke, run_directory)
+    write_config(smoke, run_directory)
     cells.save(run_directory)
     replace(cells, crops=255 - cells.crops).save(tmp_path / "others")
     fail("train", tmp_path / "others", run_directory, "--config", "smoke", "--stop-after", "1")
@@ -209,7 +213,7 @@ def succeed(monkeypatch, capsys):
     def attempt(*arguments):
         monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            command_line.main()
+            main()
         said = capsys.readouterr()
         assert ended.value.code == 0, said.err
         return said.out
@@ -224,7 +228,7 @@ def test_labels_that_change_cost_no_new_training(succeed, fail, tmp_path, smoke,
     cut = replace(cells, segmentation=PRESETS[smoke.preset])
     cut.save(tmp_path / "cells")
     succeed(*arguments)
-    command_line.image_level.keep({"model": {}, "metrics": {}}, run_directory)
+    write_image_level({"model": {}, "metrics": {}}, run_directory)
     replace(cut, labels=TileLabels(np.array([0, 1, 0]), None)).save(tmp_path / "cells")
     assert "1 iterations" in succeed(*arguments)
     assert Cells.load(run_directory).labels.abnormal.tolist() == [0, 1, 0]

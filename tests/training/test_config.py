@@ -8,7 +8,8 @@ import pytest
 
 from app.pipeline.presets import PRESETS
 from tests.conftest import REPOSITORY
-from training.config import ConfigError, as_dict, load_config, read_config, write_config
+from training.config import as_dict, load_config, read_config, write_config
+from training.errors import ConfigError
 
 SHIPPED = sorted(path.stem for path in (REPOSITORY / "training" / "configs").glob("*.toml"))
 WHOLE = ("cpu", "full", "smoke")

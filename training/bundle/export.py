@@ -43,14 +43,15 @@ from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.prototypes import draw_noise, join_latent
 from app.pipeline.types import Float32Array, UInt8Array
 from training.bundle.fast_network import NoFastNetwork, make_fast
-from training.bundle.folding import fold_pooling
 from training.bundle.gates import failed_gates
+from training.bundle.onnx_export import fold_pooling, write_onnx
 from training.bundle.outliers import FittedOutliers
-from training.bundle.to_onnx import write_onnx
-from training.cells.extract import Cells, as_png
+from training.bundle.sample_tile import draw_tile
+from training.cells.extract import Cells
 from training.cells.quality_reference import fit_reference
-from training.cells.sample_tile import draw_tile
+from training.cells.tile_files import png_bytes
 from training.config import Config, as_dict
+from training.errors import ExportError
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +73,6 @@ LIBRARIES = (
 BUNDLE_LICENCE = "Apache-2.0 for the weights; see data for the terms of what they were trained on"
 
 
-class ExportError(Exception):
-    """The bundle cannot be written as asked; nothing was written, and what was there is still there."""
-
-
 @dataclass(frozen=True)
 class FinishedRun:
     """What a bundle is made of.
@@ -84,7 +81,7 @@ class FinishedRun:
         config: the run's configuration.
         cells: the cells it was trained on.
         generator: G, in evaluation mode, on the CPU.
-        critic: holds Q; likewise.
+        q: the network whose head is Q, in evaluation mode, on the CPU.
         iterations: generator iterations done.
         checks: result of `check_model`.
         image_level: result of `fit_image_level`.
@@ -94,7 +91,7 @@ class FinishedRun:
     config: Config
     cells: Cells
     generator: Generator
-    critic: CriticQ
+    q: CriticQ
     iterations: int
     checks: dict[str, Any]
     image_level: dict[str, Any]
@@ -122,12 +119,12 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
     if target.exists() and not (target / MANIFEST).is_file():
         raise ExportError(f"{target} exists and is not a bundle; it is left as it is.")
     with whole_directory(target) as staged:
-        q = ClusterNet(run.critic, run.outliers.surprise).eval()
+        q = ClusterNet(run.q, run.outliers.surprise).eval()
         _write_networks(staged, run.generator, q)
         onnx = OnnxBackend(staged)
         latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
         _write_golden(staged, onnx, latent)
-        write_whole(as_png(draw_tile(_sample_cells(run, onnx))), staged / SAMPLE)
+        write_whole(png_bytes(draw_tile(_sample_cells(run, onnx))), staged / SAMPLE)
         difference = max_difference(onnx, q, run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
@@ -179,7 +176,7 @@ def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
     cells = from_network(backend.generate(latent))
     cluster_probs, surprise = backend.describe(to_network(cells))
-    write_whole(as_png(cells.reshape(-1, CROP_PX, 3)), directory / GOLDEN_CELLS)
+    write_whole(png_bytes(cells.reshape(-1, CROP_PX, 3)), directory / GOLDEN_CELLS)
     golden = Golden(
         latent=latent.tolist(),
         cluster_probs=cluster_probs.tolist(),

@@ -1,8 +1,7 @@
-"""Tiles → cells."""
+"""Cut the cells out of tiles, with the pipeline that serves, and keep them in `cells.npz`."""
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -10,46 +9,37 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from PIL import Image
 from pydantic import TypeAdapter
 
 from app.files import whole_file
-from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
-from app.pipeline.decode import decode
-from app.pipeline.errors import PipelineError
-from app.pipeline.inputs import TILE_SUFFIXES
 from app.pipeline.nuclei.border import drop_cut_nuclei
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import SegmentationParams
-from app.pipeline.run import Analysis, Stages, analyse_stages
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
+from training.cells.tile_files import read_tile
 from training.cells.tile_labels import TileLabels, check_enough
+from training.errors import DataError
 
 CELLS = "cells.npz"
-MAX_TRAINING_PIXELS = 100_000_000
-
-
-class DataError(Exception):
-    """The input holds no tiles or no cells, or cannot be read."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of a set of tiles.
+    """The cells of a set of T tiles.
 
     Attributes:
         crops: (N, 32, 32, 3) uint8.
-        tile_index: (N,) int64, index into `tiles`.
-        centroids: (N, 2) float64 x, y in px of that tile.
-        areas_px: (N,) int64 nuclear area.
-        tiles: name of each tile.
-        stain_matrices: (T, 3, 2) float64, NaN where a tile had none.
-        segmentation: the parameters they were found with.
-        views: measures of the tiles and of crops of them, for the quality flags.
-        labels: of the tiles, where the user gave them.
+        tile_index: (N,) int64, the index into `tiles` of each cell's tile.
+        centroids: (N, 2) float64, x and y in px of that tile.
+        areas_px: (N,) int64, the area of each nucleus.
+        tiles: the name of each tile.
+        stain_matrices: (T, 3, 2) float64, NaN for a tile in which no two stains were found.
+        segmentation: the parameters that the nuclei were found with.
+        views: measurements on the tiles and on squares cut from them; the limits of the quality flags rest on these.
+        labels: of the tiles, None if the user gave none.
     """
 
     crops: UInt8Array
@@ -63,11 +53,11 @@ class Cells:
     labels: TileLabels | None = None
 
     def __len__(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return len(self.crops)
 
     def only(self, chosen: BoolArray) -> Cells:
-        """Those of a (N,) mask; the tiles stay."""
+        """Return the cells for which the (N,) bool `chosen` is true; all tiles stay."""
         return replace(
             self,
             crops=self.crops[chosen],
@@ -78,19 +68,23 @@ class Cells:
 
     @property
     def empty_tiles(self) -> tuple[str, ...]:
-        """Names of the tiles without a cell."""
+        """The names of the tiles without a cell."""
         present = set(self.tile_index.tolist())
         return tuple(name for i, name in enumerate(self.tiles) if i not in present)
 
-    def are_those_of(self, other: Cells) -> bool:
-        """Whether these are the same cells of the same tiles; the tiles' labels may differ."""
+    def same_cells(self, other: Cells) -> bool:
+        """Return whether both hold the same cells of the same tiles; the labels of the tiles may differ."""
         names = ("crops", "tile_index", "centroids", "areas_px")
         return self.tiles == other.tiles and all(
             np.array_equal(getattr(self, name), getattr(other, name)) for name in names
         )
 
     def save(self, directory: Path) -> None:
-        """Write `cells.npz` into the directory, whole or not at all."""
+        """Write `cells.npz` into the directory, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         labels = {} if self.labels is None else self.labels.as_arrays()
         with whole_file(directory / CELLS) as path:
             np.savez_compressed(
@@ -111,7 +105,7 @@ class Cells:
         """Read what `save` wrote.
 
         Raises:
-            DataError: there is no `cells.npz`, it is damaged, or it lacks what this version keeps in it.
+            DataError: there is no `cells.npz`, it is damaged, or another version wrote it, without what this one needs.
         """
         path = directory / CELLS
         if not path.is_file():
@@ -136,61 +130,23 @@ class Cells:
             raise DataError(f"{path} is damaged; {again}") from error
 
 
-def tile_paths(directory: Path) -> list[Path]:
-    """The tiles of a directory, by name; what is hidden, such as the `._` files of macOS, is none.
-
-    Raises:
-        DataError: there are none.
-    """
-    paths = sorted(path for path in directory.glob("[!.]*") if path.suffix.lower() in TILE_SUFFIXES)
-    if not paths:
-        raise DataError(f"{directory} holds no PNG, JPEG or TIFF tile.")
-    return paths
-
-
-def read_tile(path: Path) -> UInt8Array:
-    """The (H, W, 3) uint8 RGB pixels of a tile.
-
-    Raises:
-        DataError: it cannot be read or decoded.
-    """
-    try:
-        return decode(path.read_bytes(), max_pixels=MAX_TRAINING_PIXELS).pixels
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except PipelineError as error:
-        raise DataError(f"{path}: {error}") from error
-
-
-def analyse_file(path: Path, bundle: Bundle) -> tuple[Analysis, Stages]:
-    """What a bundle makes of a tile, as the service would, however large it is; raises as `analyse_stages` does."""
-    return analyse_stages(path.read_bytes(), bundle, max_pixels=MAX_TRAINING_PIXELS)
-
-
-def as_png(pixels: UInt8Array) -> bytes:
-    """(H, W, 3) uint8 RGB as a file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def extract_cells(
     paths: list[Path],
     params: SegmentationParams,
     track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
     labels: TileLabels | None = None,
 ) -> Cells:
-    """Cut the cells of every tile with the pipeline that serves.
+    """Cut the cells out of every tile, as the service does.
 
     Args:
-        paths: tiles.
+        paths: the files of T tiles.
         params: segmentation parameters.
         track: wraps the paths, to show progress.
-        labels: of the tiles, in the order of `paths`.
+        labels: of the T tiles, in the order of `paths`.
 
     Raises:
-        DataError: a tile cannot be read or decoded, or none has a nucleus.
-        LabelsError: too few tiles of a label have a nucleus.
+        DataError: a tile cannot be read or decoded, or no tile holds a nucleus.
+        LabelsError: too few tiles of a label hold a nucleus.
     """
     crops, index, centroids, areas, matrices, views = [], [], [], [], [], []
     for i, path in enumerate(track(paths)):

@@ -18,6 +18,7 @@ from app.pipeline.presets import StainParams
 from app.pipeline.quality.measure import QualityMeasures, mean_radius, measure_blockiness, measure_quality
 from app.pipeline.stain.optical_density import is_tissue
 from app.pipeline.types import Float64Array, Int64Array, Stain, UInt8Array
+from training.errors import DataError
 
 CROPS_PER_TILE = 24
 CROP_SIDES = (400, 1000)
@@ -92,10 +93,6 @@ class Views:
     def only(self, chosen: np.ndarray) -> Views:
         """The views where (V,) bool `chosen` is true."""
         return Views(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
-
-
-class TilesError(Exception):
-    """The tiles do not show what a reference needs."""
 
 
 def random_square(shape: tuple[int, int], random: np.random.Generator) -> tuple[slice, slice]:
@@ -177,14 +174,12 @@ def fit_reference(views: Views, stain_matrices: Float64Array) -> QualityReferenc
         stain_matrices: (T, 3, 2) after normalisation, NaN where a tile had none.
 
     Raises:
-        TilesError: something could be measured on no view.
+        DataError: something could be measured on no view.
     """
     seen = views.only(np.asarray(np.isfinite(views.stain).all(axis=1)))
     for field in fields(seen):
         if np.isnan(getattr(seen, field.name)).all():
-            raise TilesError(
-                f"{field.name} can be measured on none of the training tiles in which two stains are seen."
-            )
+            raise DataError(f"{field.name} can be measured on none of the training tiles in which two stains are seen.")
     matrix = np.nanmean(stain_matrices, axis=0)
     centre, scale = _centre_and_scale(seen.stain)
     return QualityReference.model_validate(

@@ -13,6 +13,7 @@ from unicodedata import normalize
 import numpy as np
 
 from app.pipeline.types import Int64Array
+from training.errors import LabelsError
 
 LABELS_CSV = "labels.csv"
 LABELS = ("normal", "abnormal")
@@ -21,10 +22,6 @@ MIN_PER_LABEL = 4
 """Tiles of each label, and patients where they are told apart: as many as the folds that they are left out in."""
 DELIMITERS = ",;\t"
 """What spreadsheets write, by the user's country."""
-
-
-class LabelsError(Exception):
-    """The labels cannot be read, are not of these tiles, or are too few."""
 
 
 @dataclass(frozen=True)

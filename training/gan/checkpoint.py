@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a resumed run needs to equal the uninterrupted one."""
+"""Checkpoints: all that a resumed run needs in order to equal an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from typing import Any
 import torch
 
 from app.files import write_whole
+from training.errors import CheckpointError
 
 NAME = "checkpoint.pt"
-
-
-class CheckpointError(Exception):
-    """The checkpoint is damaged."""
 
 
 def save(directory: Path, state: Mapping[str, Any]) -> None:
@@ -25,14 +22,16 @@ def save(directory: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    # By way of memory: on a full disk torch itself speaks of positions in a file.
+    # Written to memory first: on a full disk, torch would raise an error that names a position in the file only.
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     write_whole(buffer.getbuffer(), directory / NAME)
 
 
 def load(directory: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read the checkpoint, None when there is none yet. Tensors and plain values only: nothing is unpickled freely.
+    """Read the checkpoint, or return None if there is none yet.
+
+    Only tensors and plain values are read: a checkpoint cannot run code.
 
     Raises:
         CheckpointError: it is damaged, or not a checkpoint.

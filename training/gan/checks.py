@@ -1,4 +1,4 @@
-"""Has the GAN learned? The figures that decide whether a run may be shipped, on G and Q as they would be served."""
+"""Has the GAN learned? These figures, on G and Q as they would be served, decide whether a run may be shipped."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from torch.nn import functional
 
 from app.pipeline.crops import to_network
 from app.pipeline.networks.architecture import CriticQ, Generator
-from app.pipeline.types import Float32Array, UInt8Array
+from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 
 PROTOTYPES = 16
-"""Cells per cluster whose mean pairwise distance is the diversity."""
+"""Number of cells per cluster that the diversity is measured on."""
 DRAWS = 20
-"""Sets of 16 real cells that the distance between real cells is averaged over."""
+"""Number of sets of 16 real cells that the distance between real cells is averaged over."""
 CHUNK = 512
+"""Number of crops that a network is given at a time."""
 
 
 def check_model(
-    generator: Generator, critic: CriticQ, crops: UInt8Array, *, seed: int = 0, per_cluster: int = 400
+    generator: Generator, q: CriticQ, crops: UInt8Array, *, seed: int = 0, per_cluster: int = 400
 ) -> dict[str, Any]:
     """Measure a generator and a Q.
 
     Args:
         generator: G, in evaluation mode.
-        critic: holds Q.
+        q: the network whose head is Q.
         crops: (N, 32, 32, 3) uint8 real cells.
         seed: of the fresh z.
         per_cluster: generated cells per cluster for `loss_q` and `fidelity`.
 
     Returns:
-        loss_q: eq. 12 on fresh z. fidelity: (K,) share of G(c, z) that Q puts into c. shares: (K,) share of real cells.
-        rotation_agreement: share of (crop, rotation by 90°, 180°, 270°) in the crop's own cluster.
-        diversity: (K,) mean pairwise L2 distance of 16 prototypes over that of 16 real cells of the cluster (mean of
-        20 draws); None for a cluster of fewer than 16 real cells.
+        loss_q: eq. 12 on fresh z. fidelity: (K,) the share of cells G(c, z) that Q puts into c. shares: (K,) the share
+        of the real cells that Q puts into each cluster. rotation_agreement: of all pairs of a crop and its rotation by
+        90°, 180° or 270°, the share that Q puts into one cluster. diversity: see `diversity`.
     """
     k = generator.n_clusters
     random = torch.Generator().manual_seed(seed)
@@ -46,49 +46,54 @@ def check_model(
     z = torch.randn(len(codes), generator.latent_size, generator=random)
     latent = torch.cat([functional.one_hot(codes, k).float(), z], dim=1)
     generated = in_chunks(generator, latent.to(device))
-    logits = in_chunks(lambda x: critic(x)[1], generated)
+    logits = in_chunks(lambda x: q(x)[1], generated)
     hits = (logits.argmax(1).cpu() == codes).float().view(k, per_cluster).mean(1)
 
     real = torch.from_numpy(to_network(crops)).to(device)
-    clusters = assign(critic, real)
-    turned = [assign(critic, torch.rot90(real, quarter, dims=(2, 3))) for quarter in (1, 2, 3)]
+    clusters = assign_clusters(q, real)
+    rotated = [assign_clusters(q, torch.rot90(real, quarter, dims=(2, 3))) for quarter in (1, 2, 3)]
     prototypes = generated.cpu().numpy().reshape(k, per_cluster, -1)[:, :PROTOTYPES]
     return {
         "loss_q": float(functional.cross_entropy(logits.cpu(), codes)),
         "fidelity": hits.tolist(),
         "shares": (np.bincount(clusters, minlength=k) / len(clusters)).tolist(),
-        "rotation_agreement": float(np.mean([(t == clusters).mean() for t in turned])),
+        "rotation_agreement": float(np.mean([(found == clusters).mean() for found in rotated])),
         "diversity": diversity(prototypes, real.flatten(1).cpu().numpy(), clusters, seed),
     }
 
 
-def diversity(prototypes: Float32Array, real: Float32Array, clusters: np.ndarray, seed: int) -> list[float | None]:
-    """Spread of each cluster's prototypes beside that of its real cells; None where it cannot be measured.
+def diversity(prototypes: Float32Array, real: Float32Array, clusters: Int64Array, seed: int) -> list[float | None]:
+    """Compare the mean pairwise L2 distance of each cluster's prototypes with that of 16 of its real cells.
 
     Args:
-        prototypes: (K, 16, D).
-        real: (N, D).
-        clusters: (N,).
+        prototypes: (K, 16, D) pixels of generated cells.
+        real: (N, D) pixels of real cells.
+        clusters: (N,) the cluster of each real cell.
         seed: of the choice of real cells.
+
+    Returns:
+        (K,) distance of the prototypes over that of the real cells, which is the mean of 20 draws; None for a cluster
+        that has fewer than 16 real cells, or whose real cells are all alike.
     """
     random = np.random.default_rng(seed)
     ratios: list[float | None] = []
-    for cluster, drawn in enumerate(prototypes):
+    for cluster, generated in enumerate(prototypes):
         members = np.flatnonzero(clusters == cluster)
         if len(members) < PROTOTYPES:
             ratios.append(None)
             continue
-        spreads = [pdist(real[random.choice(members, PROTOTYPES, replace=False)]).mean() for _ in range(DRAWS)]
-        ratios.append(float(pdist(drawn).mean() / np.mean(spreads)) if np.mean(spreads) > 0 else None)
+        distances = [pdist(real[random.choice(members, PROTOTYPES, replace=False)]).mean() for _ in range(DRAWS)]
+        ratios.append(float(pdist(generated).mean() / np.mean(distances)) if np.mean(distances) > 0 else None)
     return ratios
 
 
-def assign(critic: CriticQ, crops: Tensor) -> np.ndarray:
-    """Cluster of each crop, (N, 3, 32, 32) → (N,) int64."""
-    return in_chunks(lambda x: critic(x)[1], crops).argmax(1).cpu().numpy()
+def assign_clusters(q: CriticQ, crops: Tensor) -> Int64Array:
+    """Return the most probable cluster of each crop, (N, 3, 32, 32) → (N,) int64."""
+    clusters: Int64Array = in_chunks(lambda x: q(x)[1], crops).argmax(1).cpu().numpy()
+    return clusters
 
 
 def in_chunks(net: Any, inputs: Tensor) -> Tensor:
-    """What a network makes of many crops, without a gradient; it sees 512 at a time."""
+    """Apply a network to many inputs, 512 at a time and without gradients; the outputs are concatenated."""
     with torch.no_grad():
         return torch.cat([net(chunk) for chunk in inputs.split(CHUNK)])

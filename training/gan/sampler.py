@@ -1,4 +1,4 @@
-"""Batches of real cells for the loop, and how they are turned and tinted."""
+"""Batches of real cells for the training, and the rotations, mirror images and stains that they are varied by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.pipeline.crops import to_network
 from app.pipeline.types import Int64Array, UInt8Array
 
 DARKEST = 1 / 256
-"""Transmission that stands for a black pixel, so that its optical density is finite."""
+"""The transmission that a black pixel is taken to have, so that its optical density is finite."""
 
 
 class CropSampler:
@@ -20,7 +20,7 @@ class CropSampler:
         anchors: (N,) int64 in 0 … K − 1.
         batch_size: B.
         random: CPU generator that every draw comes from.
-        device: where the crops are kept and batches are made.
+        device: the crops and anchors are kept there, and the batches are made there.
     """
 
     def __init__(
@@ -32,41 +32,56 @@ class CropSampler:
         self.random = random
 
     def __call__(self) -> tuple[Tensor, Tensor]:
-        """The next batch, (B, 3, 32, 32) float32 in [-1, 1], and its anchors, (B,) int64."""
+        """Return the next batch, (B, 3, 32, 32) float32 in [-1, 1], and its anchors, (B,) int64."""
         chosen = self._draw(self.batch_size)
         return rotate(self.crops[chosen], self.random), self.anchors[chosen]
 
     def tinted(self, batch_size: int, stain_jitter: float) -> tuple[Tensor, Tensor]:
-        """A batch of another size, mirrored and tinted too."""
+        """Return a batch of another size, with crops that are also mirrored and stained differently; and its anchors.
+
+        Args:
+            batch_size: number of crops.
+            stain_jitter: `sd` of `tint`.
+        """
         chosen = self._draw(batch_size)
-        turned = mirror(rotate(self.crops[chosen], self.random), self.random)
-        return tint(turned, stain_jitter, self.random), self.anchors[chosen]
+        posed = mirror(rotate(self.crops[chosen], self.random), self.random)
+        return tint(posed, stain_jitter, self.random), self.anchors[chosen]
 
     def _draw(self, batch_size: int) -> Tensor:
-        return torch.randint(len(self.crops), (batch_size,), generator=self.random).to(self.crops.device)
+        return move(torch.randint(len(self.crops), (batch_size,), generator=self.random), self.crops.device)
+
+
+def move(drawn: Tensor, device: torch.device) -> Tensor:
+    """Move a tensor that was drawn on the CPU to the device, without waiting for what the device is still computing."""
+    return drawn.to(device, non_blocking=True)
 
 
 def rotate(batch: Tensor, random: torch.Generator) -> Tensor:
-    """Turn every crop of (B, 3, S, S) by its own random multiple of 90°; differentiable."""
-    turns = torch.randint(4, (len(batch),), generator=random).to(batch.device)
+    """Rotate every crop of (B, 3, S, S) by a random multiple of 90° of its own; differentiable."""
+    turns = move(torch.randint(4, (len(batch),), generator=random), batch.device)
     every = torch.stack([torch.rot90(batch, quarter, dims=(2, 3)) for quarter in range(4)])
     return every[turns, torch.arange(len(batch), device=batch.device)]
 
 
 def mirror(batch: Tensor, random: torch.Generator) -> Tensor:
-    """Mirror every crop of (B, 3, S, S) or not, at even odds; with `rotate`, all eight symmetries of the square."""
-    chosen = (torch.rand(len(batch), generator=random) < 0.5).to(batch.device)
+    """Mirror each crop of (B, 3, S, S) with probability 1/2; with `rotate`, all eight symmetries of the square."""
+    chosen = move(torch.rand(len(batch), generator=random) < 0.5, batch.device)
     return torch.where(chosen[:, None, None, None], batch.flip(3), batch)
 
 
 def tint(batch: Tensor, sd: float, random: torch.Generator) -> Tensor:
-    """Stain every crop of (B, 3, S, S) in [-1, 1] more or less: each channel's optical density times its own factor.
+    """Make the stains of each crop stronger or weaker: scale each channel's optical density by a random factor.
 
-    White stays white. The factors are log-normal: one of the crop, `sd`, times one of the channel, `sd`.
+    White stays white. A factor is log-normal: one part that all channels of a crop share, times one part per channel.
+
+    Args:
+        batch: (B, 3, S, S) in [-1, 1].
+        sd: standard deviation of the logarithm of each of the two parts.
+        random: CPU generator.
     """
     shape = (len(batch), 1, 1, 1)
-    whole = torch.randn(shape, generator=random)
+    shared = torch.randn(shape, generator=random)
     channel = torch.randn((len(batch), batch.shape[1], 1, 1), generator=random)
-    factor = torch.exp(sd * (whole + channel)).to(batch.device)
+    factor = move(torch.exp(sd * (shared + channel)), batch.device)
     transmission = ((batch + 1) / 2).clamp_min(DARKEST)
     return transmission**factor * 2 - 1

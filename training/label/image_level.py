@@ -11,12 +11,12 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, Stratified
 
 from app.pipeline.manifest import ImageLevel
 from app.pipeline.types import Float64Array, Int64Array
-from training.cells.extract import Cells, DataError
+from training.cells.extract import Cells
 from training.cells.tile_labels import LABELS, MIN_PER_LABEL, TileLabels
 from training.config import FitConfig
 from training.console import write_text
-from training.label.calibration import fit_calibration, reliability
-from training.label.conformal import fit_conformal
+from training.errors import DataError
+from training.label.calibration import fit_calibration, fit_conformal, reliability
 from training.label.models import Examples, Folds, fit_models, score_left_out
 from training.label.reference_tiles import fit_reference_tiles
 from training.label.simulated_bags import simulate_bags
@@ -130,18 +130,22 @@ def _fit_simulated(
     return {"model": model, "metrics": metrics}
 
 
-def keep(result: dict[str, Any], run: Path) -> None:
-    """Write what `fit_image_level` gave into the run."""
+def write_image_level(result: dict[str, Any], run: Path) -> None:
+    """Write the result of `fit_image_level` into the directory of a run.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     write_text(run / NAME, json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
-def forget(run: Path) -> None:
-    """Remove what `keep` wrote, since the networks or the labels that it was fitted to change."""
+def remove_image_level(run: Path) -> None:
+    """Remove the fitted model from a run whose networks or labels change, since it no longer fits them."""
     (run / NAME).unlink(missing_ok=True)
 
 
-def read(run: Path) -> dict[str, Any]:
-    """What `keep` wrote.
+def read_image_level(run: Path) -> dict[str, Any]:
+    """Read what `write_image_level` wrote.
 
     Raises:
         DataError: there is none, or it is damaged.

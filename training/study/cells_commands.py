@@ -11,12 +11,11 @@ from typing import Annotated
 import torch
 import typer
 
-from training.cells.labelled import LabelledCells
-from training.cells.labelled_tiles import TILE_CELLS, LabelledTiles, cut_labelled_tiles
 from training.config import load_config, write_config
 from training.console import bar
 from training.study.figures.canvas import keep_figure
 from training.study.figures.samples import draw_right_and_wrong
+from training.study.labelled_tiles import TILE_CELLS, LabelledTiles, cut_labelled_tiles
 from training.study.protocols.agreement import evaluate_agreement, load_crops
 from training.study.protocols.classification import ClassificationTask, Predicted, evaluate_classification
 from training.study.protocols.clustering import ClusteringTask, evaluate_clustering
@@ -39,6 +38,7 @@ from training.study.systems.cell_systems import (
     clusterer,
 )
 from training.study.systems.clusterer import ClustererFactory
+from training.study.typed_cells import TypedCells
 
 OURS = "ours"
 Cells = Annotated[list[Path], typer.Argument(metavar="CELLS…", help="what `labelled` wrote; each named as its set")]
@@ -110,7 +110,7 @@ def tile_cells(
     """Cut the cells of labelled tiles, for `image-label`; takes minutes."""
     tiles = cut_labelled_tiles(data, bar("tiles"))
     tiles.save(out)
-    typer.echo(f"{len(tiles.located)} cells of {len(tiles.tiles)} tiles in {out / TILE_CELLS}")
+    typer.echo(f"{len(tiles.unlabelled)} cells of {len(tiles.tiles)} tiles in {out / TILE_CELLS}")
 
 
 def image_label(
@@ -143,7 +143,7 @@ def purity(
     """Train the GAN on typed cells and score its clusters as it learns, for `figure curves`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = load_config(config)
-    typed = LabelledCells.load(cells)
+    typed = TypedCells.load(cells)
     write_config(replace(settings, data=replace(settings.data, name=cells.name)), run)
     purity_while_training(typed, settings.train, run, every, device, bar("pauses"))
 
@@ -168,11 +168,11 @@ def _chosen(given: list[str] | None, default: tuple[str, ...], known: dict[str, 
     return chosen
 
 
-def _load(directories: list[Path]) -> dict[str, LabelledCells]:
-    return {directory.name: LabelledCells.load(directory) for directory in directories}
+def _load(directories: list[Path]) -> dict[str, TypedCells]:
+    return {directory.name: TypedCells.load(directory) for directory in directories}
 
 
-def _draw_predicted(out: Path, sets: dict[str, LabelledCells], record: Record, predicted: Predicted) -> None:
+def _draw_predicted(out: Path, sets: dict[str, TypedCells], record: Record, predicted: Predicted) -> None:
     """Fig. 7, of the first seed of ours."""
     if (record["system"], record["seed"]) == (OURS, 0):
         figure = draw_right_and_wrong(sets[record["set"]], predicted.cells, predicted.types, seed=0)

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from app.pipeline.bundle.load import Bundle, load_bundle
 from app.pipeline.networks.encode import encode
-from training.cells.extract import analyse_file, tile_paths
-from training.cells.labelled_tiles import LabelledTiles
+from training.cells.tile_files import analyse_file, tile_paths
 from training.config import read_config
 from training.console import bar
 from training.study.figures.canvas import keep_figure
@@ -20,6 +19,7 @@ from training.study.figures.curves import draw_curves
 from training.study.figures.noise import draw_noise
 from training.study.figures.proportions import draw_proportions
 from training.study.figures.samples import draw_clusters
+from training.study.labelled_tiles import LabelledTiles
 from training.study.protocols.image_label import mean_by_tile
 
 figure = typer.Typer(no_args_is_help=True, help="Draw the paper's figures, for the report.")
@@ -63,10 +63,10 @@ def proportions(
     """Draw proportions of tiles on their principal components, Fig. 10."""
     model = load_bundle(bundle)
     tiles = LabelledTiles.load(cells)
-    encoded = encode(tiles.located.crops, model.backend, model.manifest.n_clusters, "fast")
+    encoded = encode(tiles.unlabelled.crops, model.backend, model.manifest.n_clusters, "fast")
     # Of the lymph nodes all cells count: few of them are like those of marrow.
     hard = np.eye(model.manifest.n_clusters)[encoded.cluster_probs.argmax(axis=1)]
-    labelled = mean_by_tile(hard, tiles.located, len(tiles.tiles))
+    labelled = mean_by_tile(hard, tiles.unlabelled, len(tiles.tiles))
     marrow = [analyse_file(path, model)[0].proportions.values for path in bar("tiles")(tile_paths(data / "tiles"))]
     groups = {
         "follicular lymphoma": labelled[tiles.positive == 1],

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from app.pipeline.bundle.load import Bundle, load_bundle
-from training.cells.extract import analyse_file, tile_paths
+from training.cells.tile_files import analyse_file, tile_paths
 from training.console import bar, keep_scores
 from training.representation.anchors import anchor_cells
 from training.study.protocols.abstention import evaluate_abstention

@@ -21,9 +21,10 @@ from app.pipeline.networks.architecture import ClusterNet
 from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.run import analyse
-from training.bundle.export import ExportError, FinishedRun, export_bundle
+from training.bundle.export import FinishedRun, export_bundle
 from training.bundle.outliers import fit_outliers
-from training.gan.checks import assign, check_model
+from training.errors import ExportError
+from training.gan.checks import assign_clusters, check_model
 from training.gan.trainer import Trainer
 from training.label.image_level import fit_image_level
 
@@ -40,22 +41,22 @@ def nets(train_config, cells):
 
 @pytest.fixture(scope="module")
 def outliers(nets, cells):
-    return fit_outliers(nets.mean_critic, cells.crops, cells.tile_index)
+    return fit_outliers(nets.ema_q, cells.crops, cells.tile_index)
 
 
 @pytest.fixture(scope="module")
 def export(smoke, cells, nets, outliers):
     """Write the networks as a bundle."""
-    clusters = assign(nets.mean_critic, torch.from_numpy(to_network(cells.crops)))
+    clusters = assign_clusters(nets.ema_q, torch.from_numpy(to_network(cells.crops)))
 
     def write(target, bundle_version="7", *, unfit=True):
         finished = FinishedRun(
             config=smoke,
             cells=cells,
-            generator=nets.mean_generator,
-            critic=nets.mean_critic,
+            generator=nets.ema_generator,
+            q=nets.ema_q,
             iterations=3,
-            checks=check_model(nets.mean_generator, nets.mean_critic, cells.crops, per_cluster=20),
+            checks=check_model(nets.ema_generator, nets.ema_q, cells.crops, per_cluster=20),
             image_level=fit_image_level(cells, clusters, 5, smoke.fit),
             outliers=outliers,
         )
@@ -122,8 +123,8 @@ def test_checksums_are_those_of_the_files(exported):
 def test_onnx_gives_what_pytorch_gives_for_any_number_of_cells(backend, nets, outliers, n):
     latent = latents(n)
     with torch.inference_mode():
-        cells = nets.mean_generator(torch.from_numpy(latent)).numpy()
-        described = ClusterNet(nets.mean_critic, outliers.surprise)(torch.from_numpy(cells))
+        cells = nets.ema_generator(torch.from_numpy(latent)).numpy()
+        described = ClusterNet(nets.ema_q, outliers.surprise)(torch.from_numpy(cells))
     assert backend.generate(latent).shape == (n, 3, 32, 32)
     probs, surprise = backend.describe(cells)
     assert (probs.shape, surprise.shape) == ((n, 5), (n,))
@@ -135,7 +136,7 @@ def test_onnx_gives_what_pytorch_gives_for_any_number_of_cells(backend, nets, ou
 def test_safetensors_give_what_pytorch_gave(exported, nets):
     fallback = TorchBackend(exported, load_bundle(exported, threads=1).manifest)
     with torch.inference_mode():
-        expected = nets.mean_generator(torch.from_numpy(latents(7))).numpy()
+        expected = nets.ema_generator(torch.from_numpy(latents(7))).numpy()
     np.testing.assert_allclose(fallback.generate(latents(7)), expected, atol=1e-6)
 
 

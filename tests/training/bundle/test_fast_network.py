@@ -11,11 +11,10 @@ from app.pipeline.networks.encode import Encoded, encode
 from app.pipeline.networks.onnx import OnnxBackend
 from training.bundle import fast_network
 from training.bundle.fast_network import NoFastNetwork, agreement, failures, held_out, make_fast
-from training.bundle.folding import fold_pooling
+from training.bundle.onnx_export import fold_pooling, write_onnx
 from training.bundle.outliers import fit_outliers
 from training.bundle.quantise import Head, quantise
-from training.bundle.to_onnx import write_onnx
-from training.cells.extract import as_png
+from training.cells.tile_files import png_bytes
 
 K = 5
 
@@ -36,7 +35,7 @@ def bundle(tmp_path_factory, cells):
         latent=[[0.0]], cluster_probs=given.cluster_probs.tolist(), surprise=given.surprise.tolist(), tolerance=1e-3
     )
     (directory / "golden/expected.json").write_text(golden.model_dump_json(), encoding="utf-8")
-    (directory / "golden/cells.png").write_bytes(as_png(cells.crops[:6].reshape(-1, 32, 3)))
+    (directory / "golden/cells.png").write_bytes(png_bytes(cells.crops[:6].reshape(-1, 32, 3)))
     return directory, outliers.limits.threshold
 
 

@@ -11,7 +11,7 @@ from training.gan.trainer import Trainer
 
 @pytest.fixture(scope="module")
 def critic(train_config, cells):
-    return Trainer(train_config, cells.crops, torch.device("cpu")).nets.mean_critic
+    return Trainer(train_config, cells.crops, torch.device("cpu")).nets.ema_q
 
 
 def two_gaussians(n=4000):

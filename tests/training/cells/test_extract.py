@@ -11,8 +11,10 @@ from app.pipeline.networks.encode import encode
 from app.pipeline.presets import PAPER
 from app.pipeline.run import analyse
 from tests.drawing import draw_tile, encoded, grid_of_centres
-from training.cells.extract import CELLS, Cells, DataError, extract_cells, tile_paths
-from training.cells.tile_labels import LabelsError, TileLabels
+from training.cells.extract import CELLS, Cells, extract_cells
+from training.cells.tile_files import tile_paths
+from training.cells.tile_labels import TileLabels
+from training.errors import DataError, LabelsError
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def test_network_values_come_back_as_crops():
 
 def test_same_cells_are_the_same_with_other_labels(cells):
     labels = TileLabels(np.array([0, 1, 1]), None)
-    assert replace(cells, labels=labels).are_those_of(cells)
+    assert replace(cells, labels=labels).same_cells(cells)
     others = (
         {"crops": 255 - cells.crops},
         {"tiles": ("a", "b", "x")},
@@ -141,7 +143,7 @@ def test_same_cells_are_the_same_with_other_labels(cells):
         {"areas_px": cells.areas_px + 1},
     )
     for changes in others:
-        assert not replace(cells, **changes).are_those_of(cells)
+        assert not replace(cells, **changes).same_cells(cells)
 
 
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"no archive"])

@@ -12,12 +12,12 @@ from training.cells.quality_reference import (
     CROP_SIDES,
     CROPS_PER_TILE,
     STAIN_FLOOR,
-    TilesError,
     Views,
     fit_reference,
     random_square,
     stack_views,
 )
+from training.errors import DataError
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_blank_tile_among_the_training_tiles_changes_nothing(views, cells):
 @pytest.mark.parametrize("field", [field.name for field in fields(Views)[1:]])
 def test_what_no_tile_shows_is_an_error_that_names_it(field, views, cells):
     unseen = replace(views, **{field: np.full_like(getattr(views, field), np.nan)})
-    with pytest.raises(TilesError, match=field):
+    with pytest.raises(DataError, match=field):
         fit_reference(unseen, cells.stain_matrices)
 
 

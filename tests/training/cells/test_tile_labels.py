@@ -4,7 +4,8 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 
-from training.cells.tile_labels import LabelsError, TileLabels, check_enough, read_labels
+from training.cells.tile_labels import TileLabels, check_enough, read_labels
+from training.errors import LabelsError
 
 TILES = [Path("tiles") / name for name in ("a.png", "b.tif", "c.1.png", "d.png", "e.png", "f.png", "g.png", "h.png")]
 NAMES = [tile.name for tile in TILES]

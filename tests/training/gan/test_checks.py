@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from app.pipeline.networks.architecture import CriticQ, Generator
-from training.gan.checks import assign, check_model, diversity
+from training.gan.checks import assign_clusters, check_model, diversity
 
 
 class Colours(torch.nn.Module):
@@ -105,4 +105,4 @@ def test_same_seed_gives_the_same_figures(train_config, cells):
 def test_large_sets_are_assigned_in_pieces():
     crops = torch.rand(1100, 3, 32, 32) * 2 - 1
     whole = Greys()(crops)[1].argmax(1).numpy()
-    np.testing.assert_array_equal(assign(Greys(), crops), whole)
+    np.testing.assert_array_equal(assign_clusters(Greys(), crops), whole)

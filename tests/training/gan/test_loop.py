@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from training.cells.extract import DataError
 from training.config import load_config
+from training.errors import DataError, DivergedError
 from training.gan import checkpoint
 from training.gan.checks import check_model
-from training.gan.loop import DivergedError, restore_trainer, training_loop
+from training.gan.loop import restore_trainer, training_loop
 from training.gan.tracking import MetricsLog, save_grid
 from training.gan.trainer import Trainer
 
@@ -112,7 +112,7 @@ def test_restored_trainer_has_the_weights_of_the_checkpoint(whole, train_config,
     trainer = restore_trainer(train_config, crops, whole, CPU)
     assert trainer.iteration == 6
     assert same(trainer.state(), checkpoint.load(whole, CPU))
-    assert not any(p.requires_grad for p in trainer.nets.judge.parameters())
+    assert not any(p.requires_grad for p in trainer.nets.q.parameters())
 
 
 def test_run_without_a_checkpoint_cannot_be_restored(train_config, crops, tmp_path):
@@ -165,11 +165,11 @@ def test_step_of_the_generator_asks_for_no_gradients_of_the_critic(trainer):
 
 
 def test_no_step_moves_a_q_that_knows_its_anchors(trainer):
-    before = [p.detach().clone() for p in trainer.nets.judge.parameters()]
+    before = [p.detach().clone() for p in trainer.nets.q.parameters()]
     assert moved(trainer, trainer.critic_step) == {"trunk", "score"}
     assert moved(trainer, trainer.generator_step) == {"generator"}
     assert moved(trainer, trainer.code_step) == {"generator"}
-    assert all(map(torch.equal, before, trainer.nets.judge.parameters()))
+    assert all(map(torch.equal, before, trainer.nets.q.parameters()))
 
 
 def test_critic_step_of_the_paper_leaves_the_head_of_q_alone(other_than, crops):
@@ -218,22 +218,22 @@ def test_paired_latent_repeats_its_codes_with_other_noise(trainer, train_config)
 def test_average_without_decay_is_the_last_iterate(other_than, crops):
     trainer = Trainer(other_than(ema_decay=0.0, anchor_steps=0), crops, CPU)
     trainer.step()
-    assert same(trainer.nets.mean_generator.state_dict(), trainer.nets.generator.state_dict())
-    assert same(trainer.nets.mean_critic.state_dict(), trainer.nets.judge.state_dict())
+    assert same(trainer.nets.ema_generator.state_dict(), trainer.nets.generator.state_dict())
+    assert same(trainer.nets.ema_q.state_dict(), trainer.nets.q.state_dict())
 
 
 def test_average_moves_by_what_its_decay_leaves(trainer):
     nets = trainer.nets
     with torch.no_grad():
         nets.generator.linear.bias.fill_(1.0)
-        nets.mean_generator.linear.bias.fill_(0.0)
-    nets.average(0.75)
-    torch.testing.assert_close(nets.mean_generator.linear.bias, torch.full_like(nets.generator.linear.bias, 0.25))
+        nets.ema_generator.linear.bias.fill_(0.0)
+    nets.update_averages(0.75)
+    torch.testing.assert_close(nets.ema_generator.linear.bias, torch.full_like(nets.generator.linear.bias, 0.25))
 
 
 def test_averages_are_in_evaluation_mode(trainer):
-    assert not trainer.nets.mean_generator.training
-    assert not trainer.nets.mean_critic.training
+    assert not trainer.nets.ema_generator.training
+    assert not trainer.nets.ema_q.training
     assert trainer.nets.generator.training
 
 
@@ -266,13 +266,14 @@ def test_log_with_half_a_last_line_can_be_resumed(tmp_path):
 
 
 def test_full_disk_leaves_the_log_before_it(tmp_path, monkeypatch):
-    def half(path, text, **_):
-        path.write_bytes(text.encode()[:5])
+    def half(path, data):
+        with path.open("wb") as file:
+            file.write(data[:5])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"iteration": 1}\n{"iteration": 2}\n', encoding="utf-8")
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match=r"No space.*metrics\.jsonl"):
         MetricsLog(path, resume_at=1)
     assert MetricsLog.read(path) == [{"iteration": 1}, {"iteration": 2}]

@@ -6,9 +6,9 @@ import pytest
 
 from app.pipeline.label.decide import decide_label
 from app.pipeline.manifest import ImageLevel
-from training.cells.extract import DataError
 from training.cells.tile_labels import TileLabels
-from training.label.image_level import fit_image_level, forget, keep, read
+from training.errors import DataError
+from training.label.image_level import fit_image_level, read_image_level, remove_image_level, write_image_level
 from training.label.simulated_bags import blast_like
 
 
@@ -164,16 +164,16 @@ def test_tile_without_cells_is_left_out(cells, fit_config):
 
 def test_result_is_kept_and_forgotten(cells, clusters, fit_config, tmp_path):
     result = fit_image_level(cells, clusters, 5, fit_config)
-    keep(result, tmp_path)
-    assert read(tmp_path) == result
-    forget(tmp_path)
-    forget(tmp_path)
+    write_image_level(result, tmp_path)
+    assert read_image_level(tmp_path) == result
+    remove_image_level(tmp_path)
+    remove_image_level(tmp_path)
     with pytest.raises(DataError, match="training fit"):
-        read(tmp_path)
+        read_image_level(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"model": {}, "metrics": {}}', b"\xff"])
 def test_damaged_result_is_refused_by_name(tmp_path, content):
     (tmp_path / "image_level.json").write_bytes(content)
     with pytest.raises(DataError, match=r"image_level\.json is damaged"):
-        read(tmp_path)
+        read_image_level(tmp_path)

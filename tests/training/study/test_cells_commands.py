@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import ByGrey, labelled, located
+from tests.training.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
-from training.cells.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study import cells_commands as evaluate_cells_commands
+from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.systems import cell_systems
 
 GREY = cell_systems.Entry("by grey", "tests.training.drawn_cells", "ByGrey")
@@ -23,7 +23,7 @@ def results(tmp_path, monkeypatch):
     for entries in (cell_systems.CLUSTERERS, cell_systems.DESCRIBERS):
         monkeypatch.setitem(entries, "ours", GREY)
     labelled().save(tmp_path / "drawn")
-    cells, _ = located(32, np.where(POSITIVE, 0.67, 0.33))
+    cells, _ = unlabelled(32, np.where(POSITIVE, 0.67, 0.33))
     blocks = split_into_blocks(np.tile(np.arange(16), 2), POSITIVE)
     LabelledTiles(cells, POSITIVE, blocks, tuple(map(str, range(32)))).save(tmp_path / "tiles")
     return tmp_path / "results"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from app.pipeline.types import Float32Array
-from training.gan.loop import DivergedError
+from training.errors import DivergedError
 
 HIDDEN = (500, 500, 2000)
 EMBEDDED = 10

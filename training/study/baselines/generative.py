@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from app.pipeline.crops import to_network
 from app.pipeline.types import Int64Array, UInt8Array
-from training.gan.loop import DivergedError
+from training.errors import DivergedError
 from training.gan.sampler import rotate
 
 BATCH = 64

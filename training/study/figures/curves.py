@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.gan.tracking import MetricsLog
 from training.study.figures.canvas import COLOURS, DPI
 from training.study.protocols.purity import PURITY

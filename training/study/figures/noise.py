@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from app.pipeline.crops import CROP_PX
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.study.figures.canvas import DPI
 
 PANELS = 6

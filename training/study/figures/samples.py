@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from app.pipeline.types import Int64Array, UInt8Array
-from training.cells.labelled import LabelledCells
 from training.study.figures.canvas import DPI, show_crops
+from training.study.typed_cells import TypedCells
 
 PER_TYPE = 8
 PER_CLUSTER, CLUSTER_COLUMNS = 60, 10
 
 
-def draw_right_and_wrong(cells: LabelledCells, chosen: Int64Array, predicted: Int64Array, seed: int) -> Figure:
+def draw_right_and_wrong(cells: TypedCells, chosen: Int64Array, predicted: Int64Array, seed: int) -> Figure:
     """Random cells of each type, the left half rightly recognised, the right half not, with the type taken for theirs.
 
     Args:
@@ -35,7 +35,7 @@ def draw_right_and_wrong(cells: LabelledCells, chosen: Int64Array, predicted: In
             for axes, i in zip(
                 row[first:], random.choice(members, min(PER_TYPE, len(members)), replace=False), strict=False
             ):
-                axes.imshow(cells.located.crops[chosen[i]], interpolation="nearest")
+                axes.imshow(cells.unlabelled.crops[chosen[i]], interpolation="nearest")
                 if not right:
                     axes.set_title(names[predicted[i]], fontsize=5, pad=1)
         row[0].text(-0.15, 0.5, names[kind], transform=row[0].transAxes, ha="right", va="center")

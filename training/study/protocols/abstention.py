@@ -15,8 +15,8 @@ from app.pipeline.label.decide import decide_label
 from app.pipeline.proportions import summarise
 from app.pipeline.run import analyse_stages
 from app.pipeline.types import UInt8Array
-from training.cells.extract import MAX_TRAINING_PIXELS, as_png, read_tile, tile_paths
 from training.cells.quality_reference import jpeg
+from training.cells.tile_files import MAX_TILE_PIXELS, png_bytes, read_tile, tile_paths
 from training.cells.tile_labels import LABELS
 from training.label.simulated_bags import blast_like, draw_bag
 from training.study.protocols.degrade import blur, expose, resample, stain_strength, turn_hue
@@ -72,7 +72,7 @@ def evaluate_abstention(directory: Path, bundle: Bundle, track: Track = iter) ->
 
 def _label_bags(pixels: UInt8Array, bundle: Bundle, random: np.random.Generator) -> list[dict[str, Any]]:
     """Truth, label, sign of the score and reasons of each bag of a tile; none of a tile without cells."""
-    analysis, stages = analyse_stages(as_png(pixels), bundle, max_pixels=MAX_TRAINING_PIXELS, mpp=bundle.manifest.mpp)
+    analysis, stages = analyse_stages(png_bytes(pixels), bundle, max_pixels=MAX_TILE_PIXELS, mpp=bundle.manifest.mpp)
     flags = [flag for flag in analysis.quality.flags if flag.prevents_label]
     n = len(stages.crops)
     if n == 0:

@@ -11,9 +11,9 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from app.pipeline.types import UInt8Array
 from training.cells.extract import CELLS, Cells
-from training.cells.labelled import LabelledCells
 from training.study.records import Record, Records, provenance
 from training.study.systems.clusterer import ClustererFactory
+from training.study.typed_cells import TypedCells
 
 
 def evaluate_agreement(
@@ -71,4 +71,4 @@ def load_crops(directory: Path) -> UInt8Array:
     """
     if (directory / CELLS).is_file():
         return Cells.load(directory).crops
-    return LabelledCells.load(directory).located.crops
+    return TypedCells.load(directory).unlabelled.crops

@@ -12,11 +12,11 @@ from sklearn.metrics import precision_recall_fscore_support
 from sklearn.model_selection import GroupShuffleSplit
 
 from app.pipeline.types import Int64Array
-from training.cells.labelled import LabelledCells
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import MissingSystemError, describer
 from training.study.systems.clusterer import DescriberFactory
 from training.study.systems.grouped_svm import fit_svm, one_split
+from training.study.typed_cells import TypedCells
 
 TEST_SHARE = 0.2
 """Of the tiles."""
@@ -53,7 +53,7 @@ class ClassificationTask:
 
 
 def evaluate_classification(
-    sets: dict[str, LabelledCells],
+    sets: dict[str, TypedCells],
     task: ClassificationTask,
     records: Records,
     told: Callable[[str], Any],
@@ -93,17 +93,17 @@ def evaluate_classification(
         told(f"{title}: F {record['f1']:.3f}, {record['seconds']:.0f} s")
 
 
-def split_by_tile(cells: LabelledCells, seed: int) -> tuple[Int64Array, Int64Array]:
+def split_by_tile(cells: TypedCells, seed: int) -> tuple[Int64Array, Int64Array]:
     """Indices of the cells of the training tiles and of the test tiles, which are a fifth of the tiles.
 
     The paper splits its cells at random; here those of a tile stay together, as neighbours look alike.
     """
     splits = GroupShuffleSplit(n_splits=1, test_size=TEST_SHARE, random_state=seed)
-    (split,) = splits.split(cells.types, groups=cells.located.tile_index)
+    (split,) = splits.split(cells.types, groups=cells.unlabelled.tile_index)
     return split[0], split[1]
 
 
-def score_describer(system: DescriberFactory, cells: LabelledCells, seed: int) -> tuple[Record, Predicted]:
+def score_describer(system: DescriberFactory, cells: TypedCells, seed: int) -> tuple[Record, Predicted]:
     """Learn features from the training tiles without types, an SVM on them with types; score it on the test tiles.
 
     Returns:
@@ -113,12 +113,12 @@ def score_describer(system: DescriberFactory, cells: LabelledCells, seed: int) -
     start = perf_counter()
     training, test = split_by_tile(cells, seed)
     described = system(seed)
-    learned_from = cells.located.crops[training]
+    learned_from = cells.unlabelled.crops[training]
     described.fit(learned_from)
     features = described.features(learned_from)
-    tiles = cells.located.tile_index[training]
+    tiles = cells.unlabelled.tile_index[training]
     svm, c = fit_svm(features, cells.types[training], tiles, one_split(seed), seed)
-    found = svm.predict(described.features(cells.located.crops[test]))
+    found = svm.predict(described.features(cells.unlabelled.crops[test]))
     precision, recall, f1, _ = precision_recall_fscore_support(
         cells.types[test], found, average="weighted", zero_division=0
     )

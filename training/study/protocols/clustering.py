@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from training.cells.labelled import LabelledCells
-from training.gan.loop import DivergedError
+from training.errors import DivergedError
 from training.study.metrics.clusters import score_clusters
 from training.study.protocols.neighbours import by_company, neighbours
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import MissingSystemError, clusterer
 from training.study.systems.clusterer import Clusterer, ClustererFactory, Probable
+from training.study.typed_cells import TypedCells
 
 Find = Callable[[str], ClustererFactory]
 Told = Callable[[str], Any]
@@ -39,7 +39,7 @@ class ClusteringTask:
 
 
 def evaluate_clustering(
-    sets: dict[str, LabelledCells], task: ClusteringTask, records: Records, told: Told, find: Find = clusterer
+    sets: dict[str, TypedCells], task: ClusteringTask, records: Records, told: Told, find: Find = clusterer
 ) -> None:
     """Run every fit that is not recorded yet, and record each as it ends.
 
@@ -77,7 +77,7 @@ def evaluate_clustering(
         told(f"{_describe(fit)}: {_outcome(record)}")
 
 
-def score_fit(system: ClustererFactory, cells: LabelledCells, n_clusters: int, seed: int) -> Record:
+def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed: int) -> Record:
     """Fit a system to the cells and score its clusters of them.
 
     Returns:
@@ -88,7 +88,7 @@ def score_fit(system: ClustererFactory, cells: LabelledCells, n_clusters: int, s
     start = perf_counter()
     fitted = system(n_clusters, seed)
     try:
-        fitted.fit(cells.located.crops)
+        fitted.fit(cells.unlabelled.crops)
         figures = _scores(fitted, cells, n_clusters)
     except DivergedError as error:
         outcome: Record = {"failed": str(error)}
@@ -103,15 +103,15 @@ def score_fit(system: ClustererFactory, cells: LabelledCells, n_clusters: int, s
     }
 
 
-def _scores(fitted: Clusterer, cells: LabelledCells, n_clusters: int) -> Record:
-    crops = cells.located.crops
+def _scores(fitted: Clusterer, cells: TypedCells, n_clusters: int) -> Record:
+    crops = cells.unlabelled.crops
     if isinstance(fitted, Probable):
         probabilities = fitted.probabilities(crops)
         clusters = probabilities.argmax(axis=1).astype(np.int64)
     else:
         clusters = fitted.clusters(crops)
         probabilities = np.eye(n_clusters, dtype=np.float32)[clusters]
-    with_company = by_company(probabilities, neighbours(cells.located))
+    with_company = by_company(probabilities, neighbours(cells.unlabelled))
     return {**score_clusters(cells.types, clusters), "in_company": score_clusters(cells.types, with_company)}
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from app.pipeline.types import Float64Array
-from training.cells.extract import DataError, read_tile, tile_paths
-from training.cells.labelled_tiles import N_BLOCKS, LabelledTiles
-from training.cells.located import LocatedCells
+from training.cells.tile_files import read_tile, tile_paths
+from training.errors import DataError
+from training.study.labelled_tiles import N_BLOCKS, LabelledTiles
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
 from training.study.systems.clusterer import Clusterer, ClustererFactory, Probable
 from training.study.systems.tile_heads import TileFold, by_kmeans, by_svm
+from training.study.typed_cells import UnlabelledCells
 
 KMEANS = "k-means on proportions"
 SVM = "SVM on proportions"
@@ -107,12 +108,12 @@ def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_
         By head: the figures of `tile_heads`, training_cells, test_tiles, seconds of the clusterer, and `provenance`.
     """
     start = perf_counter()
-    of_training = np.flatnonzero(tiles.blocks[tiles.located.tile_index] != fit["fold"])
+    of_training = np.flatnonzero(tiles.blocks[tiles.unlabelled.tile_index] != fit["fold"])
     if len(of_training) > max_cells:
         of_training = np.sort(np.random.default_rng(fit["seed"]).choice(of_training, max_cells, replace=False))
     fitted = system(fit["n_clusters"], fit["seed"])
-    fitted.fit(tiles.located.crops[of_training])
-    features = describe_tiles(fitted, tiles.located, len(tiles.tiles), fit["n_clusters"])
+    fitted.fit(tiles.unlabelled.crops[of_training])
+    features = describe_tiles(fitted, tiles.unlabelled, len(tiles.tiles), fit["n_clusters"])
     seconds = round(perf_counter() - start, 1)
     folds = {
         head: TileFold(values, tiles.positive, tiles.blocks, fit["fold"], fit["seed"])
@@ -123,27 +124,31 @@ def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_
     return {head: {**figures, **about, **provenance()} for head, figures in scores.items()}
 
 
-def describe_tiles(fitted: Clusterer, located: LocatedCells, n_tiles: int, n_clusters: int) -> dict[str, Float64Array]:
+def describe_tiles(
+    fitted: Clusterer, unlabelled: UnlabelledCells, n_tiles: int, n_clusters: int
+) -> dict[str, Float64Array]:
     """Features of every tile, by the head that they are for.
 
     Returns:
         (T, K) float64 each; all 0 for a tile without cells. SVM: proportions, P_i = X_i / ΣX. SVM_DENSITY: X_i itself,
         as the tiles are of one size. SVM_SOFT, where the clusterer has probabilities: their mean over the tile's cells.
     """
-    hard = np.eye(n_clusters)[fitted.clusters(located.crops)]
-    proportions = mean_by_tile(hard, located, n_tiles)
-    cells = np.bincount(located.tile_index, minlength=n_tiles)
+    hard = np.eye(n_clusters)[fitted.clusters(unlabelled.crops)]
+    proportions = mean_by_tile(hard, unlabelled, n_tiles)
+    cells = np.bincount(unlabelled.tile_index, minlength=n_tiles)
     features = {SVM: proportions, SVM_DENSITY: proportions * cells[:, None]}
     if isinstance(fitted, Probable):
-        features[SVM_SOFT] = mean_by_tile(fitted.probabilities(located.crops).astype(np.float64), located, n_tiles)
+        features[SVM_SOFT] = mean_by_tile(
+            fitted.probabilities(unlabelled.crops).astype(np.float64), unlabelled, n_tiles
+        )
     return features
 
 
-def mean_by_tile(values: Float64Array, located: LocatedCells, n_tiles: int) -> Float64Array:
+def mean_by_tile(values: Float64Array, unlabelled: UnlabelledCells, n_tiles: int) -> Float64Array:
     """Mean of (N, K) values over the cells of each tile, (T, K); 0 where a tile has none."""
     sums = np.zeros((n_tiles, values.shape[1]))
-    np.add.at(sums, located.tile_index, values)
-    counts = np.bincount(located.tile_index, minlength=n_tiles)
+    np.add.at(sums, unlabelled.tile_index, values)
+    counts = np.bincount(unlabelled.tile_index, minlength=n_tiles)
     return np.asarray(sums / np.maximum(counts, 1)[:, None])
 
 

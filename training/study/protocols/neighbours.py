@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from app.pipeline.types import Float32Array, Int64Array
-from training.cells.located import LocatedCells
+from training.study.typed_cells import UnlabelledCells
 
 NEIGHBOURS = 16
 """Nearest cells of the same tile that count as a cell's company."""
@@ -14,7 +14,7 @@ COMPANY_VOTE = 2.0
 """Of the company's mean probability beside the cell's own."""
 
 
-def neighbours(cells: LocatedCells) -> Int64Array:
+def neighbours(cells: UnlabelledCells) -> Int64Array:
     """The nearest other cells of the same tile.
 
     Returns:

@@ -14,7 +14,7 @@ from app.pipeline.crops import CROP_PX, WHITE
 from app.pipeline.networks.encode import encode
 from app.pipeline.run import Stages
 from app.pipeline.types import BoolArray, UInt8Array
-from training.cells.extract import analyse_file, tile_paths
+from training.cells.tile_files import analyse_file, tile_paths
 from training.representation.anchors import INK
 from training.study.protocols.segmentation import Track
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import torch
 
 from app.pipeline.crops import to_network
-from training.cells.labelled import LabelledCells
 from training.config import TrainConfig
-from training.gan.checks import assign
+from training.gan.checks import assign_clusters
 from training.gan.loop import training_loop
 from training.gan.tracking import MetricsLog
 from training.study.metrics.clusters import score_clusters
+from training.study.typed_cells import TypedCells
 
 PURITY = "purity.jsonl"
 
 
 def purity_while_training(
-    cells: LabelledCells,
+    cells: TypedCells,
     config: TrainConfig,
     run: Path,
     every: int,
@@ -42,10 +42,10 @@ def purity_while_training(
     run.mkdir(parents=True, exist_ok=True)
     path = run / PURITY
     path.touch()
-    real = torch.from_numpy(to_network(cells.located.crops)).to(device)
+    real = torch.from_numpy(to_network(cells.unlabelled.crops)).to(device)
     for pause in track(range(every, config.generator_iterations + 1, every)):
         if any(row["iteration"] == pause for row in MetricsLog.read(path)):
             continue
-        trainer = training_loop(config, cells.located.crops, run, device, stop_after=pause)
-        scores = score_clusters(cells.types, assign(trainer.nets.mean_critic, real))
+        trainer = training_loop(config, cells.unlabelled.crops, run, device, stop_after=pause)
+        scores = score_clusters(cells.types, assign_clusters(trainer.nets.ema_q, real))
         MetricsLog(path, resume_at=pause).write({"iteration": trainer.iteration, **scores})

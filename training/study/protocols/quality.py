@@ -16,8 +16,8 @@ from app.pipeline.quality.assess import MESSAGES, judge
 from app.pipeline.quality.measure import QualityMeasures, measure_quality
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Float64Array, UInt8Array
-from training.cells.extract import read_tile, tile_paths
 from training.cells.quality_reference import fit_reference, measure_views, random_square, stack_views
+from training.cells.tile_files import read_tile, tile_paths
 from training.study.protocols.degrade import CONDITIONS, PICTURES
 from training.study.protocols.segmentation import KAINZ_TEST_TILES, Track
 

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from app.pipeline.types import Nuclei, UInt8Array
-from training.cells.extract import DataError, read_tile, tile_paths
+from training.cells.tile_files import read_tile, tile_paths
+from training.errors import DataError
 from training.study.figures.errors import error_figure
 from training.study.metrics.points import match_points, precision_recall_f1
 from training.study.metrics.segmentation import aggregated_jaccard, count_overlap, dice, panoptic_quality, paper_scores

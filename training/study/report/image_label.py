@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import mean
 
-from training.cells.labelled_tiles import N_BLOCKS
+from training.study.labelled_tiles import N_BLOCKS
 from training.study.report.spread import Column, Record, group_by, provenance, spread_table
 from training.study.systems.cell_systems import CLUSTERERS, DESCRIBERS, WHOLE_TILES
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.study.systems.clusterer import ClustererFactory, DescriberFactory
 
 N_CLUSTERS = 5

@@ -19,7 +19,7 @@ from app.pipeline.networks.architecture import Trunk
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.config import TrainConfig, load_config
 from training.gan.checks import CHUNK
-from training.gan.loop import begin, training_loop
+from training.gan.loop import new_trainer, training_loop
 from training.gan.trainer import Trainer
 from training.representation.anchors import upright
 from training.study.systems.clusterer import ClustererFactory
@@ -54,7 +54,7 @@ class Ours:
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.config.anchor_steps:
-            self._trainer = begin(self.config, crops, device)
+            self._trainer = new_trainer(self.config, crops, device)
             anchors = self._trainer.sample_real.anchors.cpu().numpy()
             agreement = float((self.clusters(crops) == anchors).mean())
             self._notes = {"anchor_steps": self.config.anchor_steps, "agrees_with_anchors": agreement}
@@ -67,7 +67,7 @@ class Ours:
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
         """(N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
-        critic = self._fitted().nets.mean_critic
+        critic = self._fitted().nets.ema_q
         return self._in_chunks(crops, lambda x: functional.softmax(critic(x)[1], dim=1))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
@@ -79,7 +79,7 @@ class Ours:
 
         Cells are turned to a common pose first, not in the paper: a linear classifier asks where in a crop a value is.
         """
-        trunk = self._fitted().nets.mean_critic.trunk
+        trunk = self._fitted().nets.ema_q.trunk
         return self._in_chunks(upright(crops), partial(block_features, trunk))
 
     def notes(self) -> dict[str, float]:

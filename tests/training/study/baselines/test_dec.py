@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from training.gan.loop import DivergedError
+from training.errors import DivergedError
 from training.study.baselines import dec
 from training.study.baselines.dec import Dec, fit_dec, target_distribution
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.gan.loop import DivergedError
+from training.errors import DivergedError
 from training.study.baselines.generative import GenerativeClusterer, descend, entropy, measure_norms, usage
 
 

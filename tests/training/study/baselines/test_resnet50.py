@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.study.baselines.resnet50 import load_resnet50_trunk, resnet50_trunk
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.pipeline.prototypes import tile_grid
 from tests.training.drawn_cells import labelled
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.gan.tracking import MetricsLog
 from training.study.figures.canvas import keep_figure
 from training.study.figures.curves import draw_curves
@@ -49,7 +49,7 @@ def test_run_without_samples_says_so(tmp_path):
 
 def test_samples_are_small_files_with_their_facts_beside_them(tmp_path):
     """Nuclei that are all noise are harder to store than real ones."""
-    crops = np.tile(labelled().located.crops, (4, 1, 1, 1))[:400]
+    crops = np.tile(labelled().unlabelled.crops, (4, 1, 1, 1))[:400]
     crops[:, :8], crops[:, 24:], crops[:, :, :8], crops[:, :, 24:] = 255, 255, 255, 255
     results = tmp_path / "results"
     for name in ("clusters", "again"):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import ByGrey, labelled, located
-from training.cells.extract import DataError
+from tests.training.drawn_cells import ByGrey, labelled, unlabelled
+from training.errors import DataError
 from training.study.protocols.agreement import evaluate_agreement, load_crops
 from training.study.records import Records
 
@@ -18,7 +18,7 @@ class Fickle(ByGrey):
 def test_every_pair_of_seeds_is_compared(tmp_path):
     records = Records(tmp_path / "agreement.json")
     said = []
-    evaluate_agreement({"drawn": located()[0].crops}, ("fickle", Fickle), 2, range(3), records, said.append)
+    evaluate_agreement({"drawn": unlabelled()[0].crops}, ("fickle", Fickle), 2, range(3), records, said.append)
     found = {(record["seed"], record["other_seed"]): record for record in records.read()}
     assert set(found) == {(0, 1), (0, 2), (1, 2)}
     assert found[0, 2]["ari"] == found[0, 2]["nmi"] == 1

@@ -11,7 +11,7 @@ from training.study.systems.cell_systems import MissingSystemError
 def test_no_tile_is_on_both_sides_of_the_split(seed):
     cells = labelled()
     training, test = split_by_tile(cells, seed)
-    tiles = [set(cells.located.tile_index[side]) for side in (training, test)]
+    tiles = [set(cells.unlabelled.tile_index[side]) for side in (training, test)]
     assert not tiles[0] & tiles[1]
     assert len(tiles[1]) == N_TILES / 5
     assert len(training) + len(test) == len(cells.types)
@@ -42,5 +42,5 @@ def test_features_that_tell_types_apart_are_recorded_as_such(tmp_path):
         assert record["training_cells"] == len(system.seen) == 96
         assert record["test_cells"] == len(predicted.cells) == 24
         np.testing.assert_array_equal(predicted.types, cells.types[predicted.cells])
-        on_test = cells.located.crops[predicted.cells]
+        on_test = cells.unlabelled.crops[predicted.cells]
         assert not {crop.tobytes() for crop in system.seen} & {crop.tobytes() for crop in on_test}

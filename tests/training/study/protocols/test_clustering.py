@@ -3,12 +3,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import ByGrey, labelled, located
-from training.cells.labelled import LabelledCells
-from training.gan.loop import DivergedError
+from tests.training.drawn_cells import ByGrey, labelled, unlabelled
+from training.errors import DivergedError
 from training.study.protocols.clustering import ClusteringTask, evaluate_clustering
 from training.study.records import Records
 from training.study.systems.cell_systems import MissingSystemError
+from training.study.typed_cells import TypedCells
 
 
 class Diverges(ByGrey):
@@ -84,8 +84,8 @@ def test_system_that_diverges_has_a_record_that_says_so(records):
 def test_clusters_in_company_are_scored_beside_those_of_the_cell_alone(records, monkeypatch, system):
     """One cell of each tile of twelve is dark: its company outvotes it, probabilities or not."""
     monkeypatch.setitem(SYSTEMS, "certain", type("Certain", (ByGrey,), {"probabilities": None}))
-    cells, dark = located(dark_share=[1 / 12] * 10)
-    lonely = LabelledCells(cells, dark.astype(np.int64), ("pale", "dark"), tuple("0123456789"))
+    cells, dark = unlabelled(dark_share=[1 / 12] * 10)
+    lonely = TypedCells(cells, dark.astype(np.int64), ("pale", "dark"), tuple("0123456789"))
     task = ClusteringTask((system,), seeds=(0,), n_clusters=(2,))
     evaluate_clustering({"drawn": lonely}, task, records, lambda line: None, find)
     (record,) = records.read()

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import CELLS_PER_TILE, ByGrey, located
-from training.cells.labelled_tiles import LabelledTiles, split_into_blocks
-from training.cells.located import LocatedCells
+from tests.training.drawn_cells import CELLS_PER_TILE, ByGrey, unlabelled
+from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.protocols.image_label import (
     KMEANS,
     SVM,
@@ -16,6 +15,7 @@ from training.study.protocols.image_label import (
 )
 from training.study.records import Records
 from training.study.systems.tile_heads import TileFold, by_kmeans, by_svm, score
+from training.study.typed_cells import UnlabelledCells
 
 N_TILES = 32
 POSITIVE = np.repeat([1, 0], N_TILES // 2)
@@ -24,7 +24,7 @@ POSITIVE = np.repeat([1, 0], N_TILES // 2)
 @pytest.fixture
 def tiles():
     """The positive ones are two thirds dark cells, the others a third."""
-    cells, _ = located(N_TILES, np.where(POSITIVE, 0.67, 0.33))
+    cells, _ = unlabelled(N_TILES, np.where(POSITIVE, 0.67, 0.33))
     order = np.tile(np.arange(N_TILES // 2), 2)
     return LabelledTiles(cells, POSITIVE, split_into_blocks(order, POSITIVE), tuple(map(str, range(N_TILES))))
 
@@ -58,7 +58,7 @@ def test_nothing_is_learned_from_the_cells_of_a_test_tile(tiles, tmp_path):
     task = ImageLabelTask(("grey",), (0,), (2,), 10**6)
     evaluate_image_label("drawn", tiles, task, Records(tmp_path / "image_label.json"), print, find)
     for fold, system in enumerate(made):
-        of_fold = tiles.located.crops[tiles.blocks[tiles.located.tile_index] == fold]
+        of_fold = tiles.unlabelled.crops[tiles.blocks[tiles.unlabelled.tile_index] == fold]
         assert not {crop.tobytes() for crop in system.seen} & {crop.tobytes() for crop in of_fold}
         assert len(system.seen) == CELLS_PER_TILE * N_TILES * 3 / 4
 
@@ -73,7 +73,7 @@ def test_whole_tiles_are_recorded_beside_them(tiles, tmp_path):
 
 
 def test_tile_without_cells_is_all_zeros():
-    cells = LocatedCells(np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 0, 2]), np.zeros((3, 2)))
+    cells = UnlabelledCells(np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 0, 2]), np.zeros((3, 2)))
     values = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     np.testing.assert_array_equal(mean_by_tile(values, cells, 3), [[0.5, 0.5], [0, 0], [0, 1]])
 

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from training.cells.located import LocatedCells
 from training.study.protocols.neighbours import NEIGHBOURS, by_company, neighbours
+from training.study.typed_cells import UnlabelledCells
 
 
-def located(places, tiles):
+def unlabelled(places, tiles):
     places = np.array(places, np.float64).reshape(-1, 2)
-    return LocatedCells(np.zeros((len(places), 32, 32, 3), np.uint8), np.array(tiles, np.int64), places)
+    return UnlabelledCells(np.zeros((len(places), 32, 32, 3), np.uint8), np.array(tiles, np.int64), places)
 
 
 def test_company_is_the_nearest_of_the_same_tile():
     random = np.random.default_rng(0)
-    cells = located(random.uniform(0, 500, (60, 2)), np.repeat([0, 1], 30))
+    cells = unlabelled(random.uniform(0, 500, (60, 2)), np.repeat([0, 1], 30))
     company = neighbours(cells)
     assert company.shape == (60, NEIGHBOURS)
     for cell, found in enumerate(company):
@@ -23,12 +23,12 @@ def test_company_is_the_nearest_of_the_same_tile():
 
 
 def test_cell_is_never_of_its_own_company_even_where_cells_share_a_place():
-    company = neighbours(located([[5, 5]] * 40, [0] * 40))
+    company = neighbours(unlabelled([[5, 5]] * 40, [0] * 40))
     assert not (company == np.arange(40)[:, None]).any()
 
 
 def test_company_of_few_cells_repeats_and_a_lone_cell_keeps_itself():
-    company = neighbours(located([[0, 0], [1, 0], [9, 0], [0, 0]], [0, 0, 0, 1]))
+    company = neighbours(unlabelled([[0, 0], [1, 0], [9, 0], [0, 0]], [0, 0, 0, 1]))
     assert set(company[0]) == {1, 2}
     assert set(company[3]) == {3}
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse_stages
-from training.cells.extract import tile_paths
+from training.cells.tile_files import tile_paths
 from training.study.protocols.outliers import CROPS_PER_KIND, evaluate_outliers, not_cells
 
 

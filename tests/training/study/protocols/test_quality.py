@@ -9,7 +9,7 @@ from app.pipeline.manifest import QualityReference
 from app.pipeline.presets import DEFAULT
 from tests.drawing import draw_tile, grid_of_centres
 from training import __main__ as command_line
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.study.protocols import degrade
 from training.study.protocols import quality as evaluate_quality
 

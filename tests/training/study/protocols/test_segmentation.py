@@ -13,7 +13,7 @@ from app.pipeline.presets import PAPER, PRESETS
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 from training import __main__ as command_line
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.study import commands as evaluate_commands
 from training.study.protocols.segmentation import evaluate_detection, evaluate_segmentation
 from training.study.systems.segmentation_systems import segmentation_systems

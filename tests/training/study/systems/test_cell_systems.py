@@ -1,6 +1,6 @@
 import pytest
 
-from training.cells.extract import DataError
+from training.errors import DataError
 from training.study.systems.cell_systems import CLUSTERERS, DESCRIBERS, Entry, MissingSystemError, clusterer, describer
 
 

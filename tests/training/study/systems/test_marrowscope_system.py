@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from app.pipeline.networks.architecture import Trunk
-from tests.training.drawn_cells import located
+from tests.training.drawn_cells import unlabelled
 from training.study.systems import marrowscope_system as module
 from training.study.systems.marrowscope_system import Ours, PaperRecipe, block_features, variants
 
@@ -17,7 +17,7 @@ TINY = {"channels": 8, "anchor_steps": 100, "batch_size": 8}
 @pytest.fixture(scope="module")
 def drawn():
     """Crops of dark and pale cells, and which are dark."""
-    cells, dark = located()
+    cells, dark = unlabelled()
     return cells.crops, dark
 
 

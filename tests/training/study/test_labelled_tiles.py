@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from tests.drawing import draw_tile, grid_of_centres
-from training.cells.extract import DataError
-from training.cells.labelled_tiles import LabelledTiles, cut_labelled_tiles, split_into_blocks
+from training.errors import DataError
+from training.study.labelled_tiles import LabelledTiles, cut_labelled_tiles, split_into_blocks
 
 HEADER = "tile,index,label\n"
 
@@ -26,16 +26,16 @@ def test_tiles_are_cut_at_twice_their_scale_and_kept(directory):
     tiles = cut_labelled_tiles(directory)
     assert tiles.tiles[0] == "follicular_lymphoma_1"
     np.testing.assert_array_equal(tiles.positive, [1, 1, 0, 0])
-    counts = np.bincount(tiles.located.tile_index, minlength=4)
+    counts = np.bincount(tiles.unlabelled.tile_index, minlength=4)
     assert counts.min() >= 4
-    assert 112 < tiles.located.centroids.max() < 224
+    assert 112 < tiles.unlabelled.centroids.max() < 224
     # A radius of 6 px is one of 12 at twice the scale.
-    dark = (tiles.located.crops.mean(axis=3) < 250).sum(axis=(1, 2))
+    dark = (tiles.unlabelled.crops.mean(axis=3) < 250).sum(axis=(1, 2))
     assert np.median(dark) == pytest.approx(np.pi * 12**2, rel=0.3)
 
     tiles.save(directory)
     again = LabelledTiles.load(directory)
-    np.testing.assert_array_equal(again.located.crops, tiles.located.crops)
+    np.testing.assert_array_equal(again.unlabelled.crops, tiles.unlabelled.crops)
     np.testing.assert_array_equal(again.blocks, tiles.blocks)
     assert again.tiles == tiles.tiles
 

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Surprise
-from training.bundle.folding import fold_pooling, pooled_conv
+from training.bundle.onnx_export import fold_pooling, pooled_conv
 
 
 @pytest.fixture

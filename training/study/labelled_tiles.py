@@ -16,9 +16,9 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Int64Array
-from training.cells.extract import DataError, tile_paths
-from training.cells.labelled import read_enlarged
-from training.cells.located import LocatedCells
+from training.cells.tile_files import tile_paths
+from training.errors import DataError
+from training.study.typed_cells import UnlabelledCells, read_enlarged
 
 TILE_CELLS = "tile_cells.npz"
 POSITIVE = "follicular_lymphoma"
@@ -32,13 +32,13 @@ class LabelledTiles:
     """Tiles with a label, and their cells.
 
     Attributes:
-        located: N cells; `tile_index` is into the tiles.
+        unlabelled: N cells; `tile_index` is into the tiles.
         positive: (T,) int64, 1 = `POSITIVE`.
         blocks: (T,) int64, 0 … N_BLOCKS − 1.
         tiles: names.
     """
 
-    located: LocatedCells
+    unlabelled: UnlabelledCells
     positive: Int64Array
     blocks: Int64Array
     tiles: tuple[str, ...]
@@ -48,9 +48,9 @@ class LabelledTiles:
         with whole_file(directory / TILE_CELLS) as temporary:
             np.savez_compressed(
                 temporary,
-                crops=self.located.crops,
-                tile_index=self.located.tile_index,
-                centroids=self.located.centroids,
+                crops=self.unlabelled.crops,
+                tile_index=self.unlabelled.tile_index,
+                centroids=self.unlabelled.centroids,
                 positive=self.positive,
                 blocks=self.blocks,
                 tiles=np.array(self.tiles),
@@ -68,7 +68,7 @@ class LabelledTiles:
             raise DataError(f"{path} does not exist; make it with `python -m training evaluate tile-cells`.")
         with np.load(path, allow_pickle=False) as stored:
             return cls(
-                LocatedCells(stored["crops"], stored["tile_index"], stored["centroids"]),
+                UnlabelledCells(stored["crops"], stored["tile_index"], stored["centroids"]),
                 stored["positive"],
                 stored["blocks"],
                 tuple(map(str, stored["tiles"])),
@@ -101,7 +101,7 @@ def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
     positive = np.array([rows[path.stem]["label"] == POSITIVE for path in paths], np.int64)
     order = np.array([int(rows[path.stem]["index"]) for path in paths])
     return LabelledTiles(
-        LocatedCells(np.concatenate(crops), np.concatenate(index).astype(np.int64), np.concatenate(centroids)),
+        UnlabelledCells(np.concatenate(crops), np.concatenate(index).astype(np.int64), np.concatenate(centroids)),
         positive,
         split_into_blocks(order, positive),
         tuple(path.stem for path in paths),

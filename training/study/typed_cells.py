@@ -1,6 +1,6 @@
 """Cells whose type is known: `crchisto` (typed centres) and `consep` (typed masks) → crops, to score clusters with.
 
-The types are for scoring alone; what learns sees `LabelledCells.located`.
+The types are for scoring alone; what learns sees `TypedCells.unlabelled`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import Int32Array, Int64Array, Nuclei, UInt8Array
-from training.cells.extract import DataError, read_tile, tile_paths
-from training.cells.located import LocatedCells
+from app.pipeline.types import Float64Array, Int32Array, Int64Array, Nuclei, UInt8Array
+from training.cells.tile_files import read_tile, tile_paths
+from training.errors import DataError
 from training.study.metrics.points import matched_pairs
 
 LABELLED = "labelled.npz"
@@ -37,17 +37,40 @@ Found = tuple[UInt8Array, Nuclei, np.ndarray, list[str]]
 
 
 @dataclass(frozen=True)
-class LabelledCells:
+class UnlabelledCells:
+    """Cells without types: all that a clustering may learn from.
+
+    Attributes:
+        crops: (N, 32, 32, 3) uint8.
+        tile_index: (N,) int64, the index of each cell's tile.
+        centroids: (N, 2) float64, x and y in px of that tile, at the scale of the crops.
+    """
+
+    crops: UInt8Array
+    tile_index: Int64Array
+    centroids: Float64Array
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(self.crops)
+
+    def __getitem__(self, chosen: np.ndarray) -> UnlabelledCells:
+        """Return some of the cells, by a (N,) bool mask or by indices."""
+        return UnlabelledCells(self.crops[chosen], self.tile_index[chosen], self.centroids[chosen])
+
+
+@dataclass(frozen=True)
+class TypedCells:
     """Cells with the type that a pathologist gave them.
 
     Attributes:
-        located: the cells.
+        unlabelled: the cells.
         types: (N,) int64, index into `type_names`.
         type_names: sorted.
         tiles: name of each tile.
     """
 
-    located: LocatedCells
+    unlabelled: UnlabelledCells
     types: Int64Array
     type_names: tuple[str, ...]
     tiles: tuple[str, ...]
@@ -57,16 +80,16 @@ class LabelledCells:
         with whole_file(directory / LABELLED) as temporary:
             np.savez_compressed(
                 temporary,
-                crops=self.located.crops,
-                tile_index=self.located.tile_index,
-                centroids=self.located.centroids,
+                crops=self.unlabelled.crops,
+                tile_index=self.unlabelled.tile_index,
+                centroids=self.unlabelled.centroids,
                 types=self.types,
                 type_names=np.array(self.type_names),
                 tiles=np.array(self.tiles),
             )
 
     @classmethod
-    def load(cls, directory: Path) -> LabelledCells:
+    def load(cls, directory: Path) -> TypedCells:
         """Read what `save` wrote.
 
         Raises:
@@ -77,14 +100,14 @@ class LabelledCells:
             raise DataError(f"{path} does not exist; make it with `python -m training labelled`.")
         with np.load(path, allow_pickle=False) as stored:
             return cls(
-                LocatedCells(stored["crops"], stored["tile_index"], stored["centroids"]),
+                UnlabelledCells(stored["crops"], stored["tile_index"], stored["centroids"]),
                 stored["types"],
                 tuple(map(str, stored["type_names"])),
                 tuple(map(str, stored["tiles"])),
             )
 
 
-def cut_labelled(directory: Path, track: Track = iter) -> LabelledCells:
+def cut_typed_cells(directory: Path, track: Track = iter) -> TypedCells:
     """Cut the typed cells out of the tiles of `crchisto` or `consep`, stain-normalised as the pipeline does.
 
     Args:
@@ -111,8 +134,8 @@ def cut_labelled(directory: Path, track: Track = iter) -> LabelledCells:
     if not types:
         raise DataError(f"No typed cell was found in {directory}.")
     type_names, numbers = np.unique(types, return_inverse=True)
-    return LabelledCells(
-        LocatedCells(np.concatenate(crops), np.concatenate(index).astype(np.int64), np.concatenate(centroids)),
+    return TypedCells(
+        UnlabelledCells(np.concatenate(crops), np.concatenate(index).astype(np.int64), np.concatenate(centroids)),
         numbers.astype(np.int64),
         tuple(map(str, type_names)),
         tuple(path.stem for path in paths),
