@@ -1,11 +1,11 @@
-// What the page asks of the service. Addresses are relative, so that the service may lie behind a proxy's path.
+// Requests to the service. Their addresses are relative, so that the service may lie below a path of a proxy.
 
 import { byId } from "./dom.js";
 
 const KEY = "marrowscope-api-key";
 const PATIENCE = 20;
 
-/** A request that the service refused: RFC 9457's title and detail, in words for a person. */
+/** A request that the service refused, with the title and detail of its RFC 9457 problem. */
 export class Problem extends Error {
   constructor(status, title, detail, requestId) {
     super(detail);
@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** The key for the service, kept for as long as this tab is open. */
+/** Keep the API key for as long as this tab is open. */
 export function watchKey() {
   const field = byId("key");
   field.value = sessionStorage.getItem(KEY) ?? "";
@@ -21,7 +21,7 @@ export function watchKey() {
   field.addEventListener("change", () => sessionStorage.setItem(KEY, field.value));
 }
 
-/** Fetch, waiting where the service is busy and says for how long: that often at most. */
+/** Fetch. While the service is busy, wait as long as it asks and try again, at most `patience` times. */
 export async function ask(path, options = {}, patience = PATIENCE) {
   for (let waited = 0; ; waited++) {
     const response = await attempt(path, options);
@@ -58,7 +58,7 @@ async function problemOf(response) {
   }
 }
 
-/** Post a tile; the answer is JSON, or a blob of another format. */
+/** Post a tile, and return its answer: an object for JSON, a blob for any other format. */
 export async function analyse(file, { mpp, bundle }, format = "json") {
   const body = new FormData();
   body.append("tile", file, file.name);
@@ -67,31 +67,31 @@ export async function analyse(file, { mpp, bundle }, format = "json") {
   return format === "json" ? response.json() : response.blob();
 }
 
-/** The bundles, and whether the service runs batches. */
+/** List the bundles, and whether the service runs batches. */
 export const bundles = async () => (await ask("bundles")).json();
 export const bundleCard = async (name) => (await ask(`bundles/${encodeURIComponent(name)}`)).json();
 
-/** The synthetic tile that comes with a bundle, as a file that could have been chosen. */
+/** Return the synthetic tile of a bundle as if its file had been chosen. */
 export async function sampleTile(name) {
   const response = await ask(`bundles/${encodeURIComponent(name)}/sample`);
   return new File([await response.blob()], "synthetic-sample.png", { type: "image/png" });
 }
 
-/** A PNG grid of n prototypes of a cluster. */
+/** Return a PNG with a grid of n prototypes of a cluster. */
 export async function prototypes(bundle, cluster, n, seed) {
   const query = new URLSearchParams({ bundle, n, seed, format: "png" });
   return (await ask(`prototypes/${cluster}?${query}`)).blob();
 }
 
-/** Batches, the newest first, and whether they may name a path; those older than `after`. */
+/** List batches, the newest first, or those older than the batch `after`; and whether a batch may name a path. */
 export const batches = async (after) => (await ask(`batches${after ? `?after=${after}` : ""}`)).json();
 export const batch = async (id) => (await ask(`batches/${id}`)).json();
 export const cancelBatch = async (id) => (await ask(`batches/${id}`, { method: "DELETE" })).json();
 
-/** Start a batch: `form` is what POST /batches takes. It may be large, and is not sent twice by itself. */
+/** Start a batch with the form of POST /batches. It may be large, so it is not sent again if the service is busy. */
 export const startBatch = async (form) => (await ask("batches", { method: "POST", body: form }, 0)).json();
 
-/** A file of results; the service names it from its root. */
+/** Return the address of a file of results, which the service gives as a path from its root. */
 export const resultAddress = (url) => url.replace(/^\//, "");
 export const resultFile = async (url) => (await ask(resultAddress(url))).blob();
 export const hasKey = () => byId("key").value !== "";

@@ -1,4 +1,4 @@
-// Batches: started here or elsewhere, worked on by the service, looked at here.
+// The section of batches: it starts them and shows them. The service analyses them in the background.
 
 import { batch, batches, cancelBatch, hasKey, resultAddress, resultFile, startBatch } from "./api.js";
 import { byId, headings, html, plural, save } from "./dom.js";
@@ -12,10 +12,10 @@ let complain = null;
 let listed = [];
 let older = null;
 let timer = null;
-/** Rows as they were drawn, by id: of what stays as it is, the row stays too, with what is open in it. */
+/** The drawn rows, by id of their batch. The row of a batch that has not changed is kept, with what is open in it. */
 const rows = new Map();
 
-/** `onProblem(problem)` hears what goes wrong. */
+/** Connect the form. `onProblem(problem)` is called with every error. */
 export function listenToBatches(onProblem) {
   complain = onProblem;
   byId("batch-form").addEventListener("submit", (event) => {
@@ -29,7 +29,7 @@ export function listenToBatches(onProblem) {
   document.addEventListener("visibilitychange", () => !document.hidden && listed.length && look());
 }
 
-/** Show the section where the service runs batches, and what they do. */
+/** Show the section and its batches if the service runs batches. */
 export async function showBatches(hasBatches) {
   byId("batches").hidden = byId("to-batches").hidden = !hasBatches;
   if (hasBatches) await look();
@@ -43,7 +43,7 @@ async function attempt(work) {
   }
 }
 
-/** Ask how far all are, again and again while one is not over and somebody may see it. */
+/** Ask how far the batches are, every two seconds while one is unfinished and the page is visible. */
 async function look() {
   clearTimeout(timer);
   await attempt(async () => {
@@ -52,7 +52,7 @@ async function look() {
   });
 }
 
-/** Take a page of the list: the newest ones, or those that follow. */
+/** Keep a page of the list: the newest batches, or older ones. */
 function keep(page, isOlder = false) {
   byId("batch-path-field").hidden = !page.paths;
   const known = new Set(page.batches.map(({ id }) => id));
@@ -79,14 +79,14 @@ async function start() {
   await look();
 }
 
-/** What the form says, as POST /batches takes it; null where it does not say enough. */
+/** Return the form as POST /batches takes it; null if something is missing. */
 function filled() {
   const tiles = [...byId("batch-tiles").files];
   const path = byId("batch-path").value.trim();
   if (!byId("mpp").reportValidity()) return null;
   if ((tiles.length > 0) === (path !== "") || tiles.length > MAX_TILES) {
     const many = tiles.length > MAX_TILES ? `At most ${MAX_TILES} files can be sent.` : null;
-    const what = byId("batch-path-field").hidden ? "Choose slides or tiles first." : "Choose files, or give a path; not both.";
+    const what = byId("batch-path-field").hidden ? "Choose slides or tiles first." : "Choose files or give a path, but not both.";
     say(many ?? what);
     return null;
   }
@@ -110,7 +110,7 @@ function chosen(files) {
 function draw() {
   byId("batch-scroll").hidden = listed.length === 0;
   byId("batch-older").hidden = older === null;
-  // What has the keyboard's focus keeps it, and what is open stays open.
+  // The focused element keeps the focus, and an open part stays open.
   const focused = document.activeElement?.dataset?.batch;
   const open = new Set([...byId("batch-table").querySelectorAll("details[open]")].map(({ dataset }) => dataset.details));
   byId("batch-table").replaceChildren(
@@ -143,13 +143,13 @@ function state(one) {
   if (isOver(one)) return STATES[one.state];
   const cancel = html("button", { type: "button", class: "small", "data-batch": `cancel-${one.id}`, disabled: one.cancelling,
     "aria-label": `Cancel ${one.source}`, onclick: () => attempt(async () => { await cancelBatch(one.id); await look(); }) }, "Cancel");
-  return [one.cancelling ? "is being cancelled … " : `${STATES[one.state]} `, cancel];
+  return [one.cancelling ? "being cancelled … " : `${STATES[one.state]} `, cancel];
 }
 
 function progress({ state: now, source, progress: { slides, slides_done: done, slides_failed: failed, tiles, tiles_done: tilesDone } }) {
   const words = slides ? `${done} of ${plural(slides, "slide")}, ${plural(tilesDone, "tile")}` : "";
   if (now !== "running") return words;
-  // The tiles of a slide are known when its turn comes.
+  // The number of tiles of a slide is known only when the slide has been planned.
   const [part, whole] = slides === 1 ? [tilesDone, tiles] : [done + failed, slides];
   const share = whole ? { max: whole, value: part } : {};
   return [html("progress", { ...share, "aria-label": `Progress of ${source}` }), html("br"), words];
@@ -161,7 +161,7 @@ function failures({ id, progress: { failures: failed, slides_failed: n } }, open
   return unfolding(`failed-${id}`, `${plural(n, "slide")} failed`, list, open);
 }
 
-/** The report of all slides, and every file when it is asked for: a batch of many slides has thousands. */
+/** Return links to the report and, when they are unfolded, to all files: a batch of many slides has thousands. */
 function files({ id, state: now }, open) {
   if (now === "queued") return "";
   const report = now === "finished" ? html("div", {}, link({ name: "index.html", url: `batches/${id}/results/index.html` }, "Report")) : null;
@@ -172,7 +172,7 @@ function files({ id, state: now }, open) {
   return [report, unfolding(`files-${id}`, "Files", list, open)];
 }
 
-/** A link; where a key is needed, which a link cannot carry, the file is saved instead of opened. */
+/** Return a link to a file. If a key is needed, which a link cannot send, a click saves the file. */
 function link({ name, url }, text = name) {
   const fetched = () => attempt(async () => save(await resultFile(url), name.replaceAll("/", "-")));
   return hasKey()
@@ -180,7 +180,7 @@ function link({ name, url }, text = name) {
     : html("a", { href: resultAddress(url), target: "_blank", rel: "noopener", "data-batch": url }, text);
 }
 
-/** What is filled when it is opened, and again when the table is drawn anew while it is open. */
+/** Return a part that is filled when it is opened, and again if the table is drawn while it is open. */
 function unfolding(name, title, content, open) {
   const box = html("details", { "data-details": name, open: open.has(name) }, html("summary", { "data-batch": name }, title));
   const fill = () => attempt(async () => box.open && box.children.length === 1 && box.append(await content()));

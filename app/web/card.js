@@ -1,8 +1,8 @@
-// The model card: what the bundle is, what it was trained on, how well it does.
+// The model card: what the bundle is, what it was trained on, and how good it is.
 
 import { byId, headings, html, number, percent } from "./dom.js";
 
-/** Fill the section. */
+/** Fill the section of the model card. */
 export function showCard(card) {
   const { manifest } = card;
   const { image_level: level, training, metrics } = manifest;
@@ -30,7 +30,7 @@ const entry = (title, ...content) => [html("dt", {}, title), html("dd", {}, ...c
 const names = ({ cluster_names: given }) =>
   given?.clusters.length
     ? given.clusters.map(({ cluster, name, by, when }) => `${cluster} named “${name}” by ${by} on ${when.slice(0, 10)}`).join("; ")
-    : "nobody has named them";
+    : "none has a name";
 
 const clusters = (measured) =>
   html(

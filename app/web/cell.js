@@ -1,11 +1,11 @@
-// One cell: what it looks like, its cluster, and how sure Q is.
+// The panel of one cell: what it looks like, its cluster, and how certain the network Q is.
 
 import { byId, clusterName, html, percent, swatch } from "./dom.js";
 import { crop } from "./picture.js";
 
 const SHOWN_PX = 80;
 
-/** Show a cell in the corner of the view that is farther from it, or hide the panel. */
+/** Show a cell in the corner of the view that is farther from it. Without a cell, hide the panel. */
 export function showCell(cell, { answer, canvas, side }, isRight = false) {
   const panel = byId("cell");
   panel.hidden = cell === null;
@@ -30,7 +30,7 @@ const facts = (cell) =>
   [
     `${cell.area_px} px²`,
     cell.touches_border ? "cut by the tile's border" : null,
-    cell.outlier ? `unlike every training cell, not counted; nearest is cluster ${cell.cluster}` : null,
+    cell.outlier ? `unlike every training cell and not counted; the most similar cluster is ${cell.cluster}` : null,
   ]
     .filter(Boolean)
     .join(", ");

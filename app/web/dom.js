@@ -1,13 +1,13 @@
-// Elements, and numbers as people read them.
+// Elements of the page, and numbers as people read them.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An HTML element: properties, then children (elements or text; null is left out). */
+/** Return an HTML element with these properties and children. Children are elements or text; null is left out. */
 export function html(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
 
-/** An SVG element, likewise. */
+/** Return an SVG element with these properties and children. */
 export function svg(tag, properties = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), properties, children);
 }
@@ -16,7 +16,7 @@ function fill(element, properties, children) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    // A style attribute would be refused by the page's Content-Security-Policy; single properties are not.
+    // The page's Content-Security-Policy refuses style attributes, and allows single properties.
     else if (name === "style") for (const [key, of] of Object.entries(value)) element.style.setProperty(key, of);
     else element.setAttribute(name, value === true ? "" : value);
   }
@@ -26,26 +26,26 @@ function fill(element, properties, children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** A share as a percentage; "–" where there is none. */
+/** Return a share as a percentage; "–" if there is none. */
 export const percent = (share, digits = 0) => (share === null ? "–" : `${(100 * share).toFixed(digits)}%`);
 
-/** A number with a real minus sign; "–" where there is none. */
+/** Return a number with a real minus sign; "–" if there is none. */
 export const number = (value, digits = 2) =>
   value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
 
 export const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
-/** "Cluster 3", and its name where somebody has given it one. */
+/** Return "Cluster 3", and the cluster's name if it has one. */
 export const clusterName = ({ cluster, name }) => (name ? `Cluster ${cluster}: ${name}` : `Cluster ${cluster}`);
 
-/** Column headings: of each its text and class. */
+/** Return the headings of columns, each given by its text and class. */
 export const headings = (...columns) => columns.map(([text, kind]) => html("th", { scope: "col", class: kind }, text));
 
-/** A square of a cluster's colour. */
+/** Return a square of a cluster's colour. */
 export const swatch = (color, kind = "") =>
   html("span", { class: `swatch ${kind}`, style: { "background-color": color }, "aria-hidden": "true" });
 
-/** Hand bytes to the user as a file. */
+/** Save bytes as a file on the user's computer. */
 export function save(blob, name) {
   const link = html("a", { href: URL.createObjectURL(blob), download: name });
   link.click();

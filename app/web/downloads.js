@@ -1,4 +1,4 @@
-// The answer as files, for QuPath, a spreadsheet, a notebook.
+// The section of downloads: the answer as files for QuPath, a spreadsheet or a notebook.
 
 import { analyse } from "./api.js";
 import { byId, html, save } from "./dom.js";
@@ -8,13 +8,13 @@ const FORMATS = [
   ["csv", ".csv", "CSV", "a row per cell"],
   ["overlay", ".overlay.png", "Outlines", "PNG"],
   ["labels", ".labels.png", "Labels", "16-bit PNG: 0 background, i + 1 cell i"],
-  ["json", ".json", "JSON", "everything above"],
+  ["json", ".json", "JSON", "the whole answer"],
 ];
 
-/** Fill the section; `onProblem(problem)` hears what goes wrong. */
+/** Fill the section. `onProblem(problem)` is called with every error. */
 export function showDownloads(entry, onProblem) {
   byId("downloads").replaceChildren(
-    html("h3", { id: "downloads-title" }, "Take it home"),
+    html("h3", { id: "downloads-title" }, "Download"),
     html("ul", { class: "downloads" }, FORMATS.map((format) => html("li", {}, ...item(entry, format, onProblem)))),
   );
 }

@@ -1,4 +1,4 @@
-// Cells of each cluster in this tile, beside those that the generator draws of it.
+// The gallery: cells of each cluster in this tile, beside cells that the generator draws.
 
 import { prototypes } from "./api.js";
 import { byId, clusterName, html, number, percent, swatch } from "./dom.js";
@@ -9,11 +9,11 @@ const FIRST = 12;
 const CELL_PX = 64;
 const MAX_SEED = 2 ** 32;
 
-/** Fill the section; `onCell(cell)` hears which one was clicked. */
+/** Fill the section. `onCell(cell)` is called with the cell that was clicked. */
 export function showGallery({ answer, canvas, side, card }, onCell) {
   byId("gallery").replaceChildren(
     html("h3", { id: "gallery-title" }, "What the clusters look like"),
-    html("p", { class: "hint" }, "Cells of this tile, the most certain first, beside prototypes that the generator draws of the cluster."),
+    html("p", { class: "hint" }, "Cells of this tile, those that are certain first, and prototypes that the generator draws of each cluster."),
     html("div", { class: "clusters" }, answer.clusters.map((cluster) => column(cluster, answer, canvas, side, card, onCell))),
   );
 }

@@ -1,4 +1,4 @@
-// The tile's label, why, and what drove it; what is wrong with the tile.
+// The sections of the label and of the tile's quality.
 
 import { byId, clusterName, html, number, percent, swatch } from "./dom.js";
 
@@ -6,17 +6,17 @@ const FLAGS = {
   blurred: "Blurred",
   compressed: "Compressed too much",
   saturated: "Over- or underexposed",
-  little_tissue: "Hardly any tissue",
-  stain_out_of_range: "Stained unlike the training tiles",
+  little_tissue: "Little tissue",
+  stain_out_of_range: "Stain unlike the training tiles",
   not_he: "Not H&E",
   no_stain: "No stain found",
   scale_suspect: "Scale in doubt",
-  many_outliers: "Many unknown cells",
+  many_outliers: "Many outliers",
   few_cells: "Few cells",
   mpp_unknown: "Scale not given",
 };
 
-/** A flag's code in words. */
+/** Return the code of a flag in words. */
 export const flagName = (code) => FLAGS[code] ?? code.replaceAll("_", " ");
 
 /** Fill the section of the label. */
@@ -44,11 +44,11 @@ function drivers(label, clusters) {
   return html(
     "details",
     {},
-    html("summary", {}, "What drove it"),
+    html("summary", {}, "What the score is made of"),
     html(
       "table",
       { class: "bars" },
-      html("caption", {}, "Parts of the score; above 0 speaks for abnormal, below 0 for normal"),
+      html("caption", {}, "Parts of the score: those above 0 point to abnormal, those below 0 to normal"),
       html("tbody", {}, rows.map(([square, name, part, color]) => driver(square, name, part / largest, part, color))),
       html("tfoot", {}, html("tr", {}, html("th", { scope: "row" }, "Score"), html("td"), html("td", { class: "value" }, number(label.score)))),
     ),
@@ -56,7 +56,7 @@ function drivers(label, clusters) {
       "ul",
       {},
       html("li", {}, `Labels whose examples have such a score: ${label.conformal_set.join(", ") || "none"}.`),
-      html("li", {}, `k-means says ${label.kmeans}.`),
+      html("li", {}, `The nearest k-means centre is ${label.kmeans}.`),
       html(
         "li",
         {},
@@ -80,14 +80,14 @@ function driver(square, name, share, part, color) {
   );
 }
 
-/** Fill the section of the flags. */
+/** Fill the section of the tile's quality. */
 export function showQuality({ quality, tile }) {
   const cut = tile.cut_nuclei;
   byId("quality").replaceChildren(
     html("h3", { id: "quality-title" }, "Quality of the tile"),
     quality.flags.length
       ? html("ul", { class: "flags" }, quality.flags.map(flag))
-      : html("p", {}, "Nothing was found to be wrong with this tile."),
+      : html("p", {}, "Nothing is wrong with this tile."),
     html(
       "p",
       { class: "hint" },

@@ -1,4 +1,4 @@
-// The page: tiles in, results out.
+// The page: it takes tiles and shows their results.
 
 import { bundleCard, bundles, sampleTile, watchKey } from "./api.js";
 import { listenToBatches, showBatches } from "./batches.js";
@@ -42,7 +42,7 @@ async function card(name) {
 
 async function done(entry) {
   say(`${entry.name}: ${plural(entry.answer.cells.length, "cell")}, label ${entry.answer.label.value}.`);
-  // The first one is shown as it comes; after that the user chooses.
+  // The first result is shown when it arrives. After that, the user chooses.
   if (!queue.selected) await select(entry);
   else if (shown) showReference(queue.entries, shown.entry, shown.card);
 }
@@ -52,7 +52,7 @@ function failed(entry) {
   showProblem(entry.problem, entry.name);
 }
 
-/** Show an analysed tile, or nothing. */
+/** Show the result of a tile, or none. */
 async function select(entry) {
   queue.select(entry);
   byId("result").hidden = entry === null;
@@ -65,7 +65,7 @@ async function select(entry) {
   const { answer } = entry;
   try {
     const [canvas, itsCard] = await Promise.all([picture(entry), card(answer.bundle.name)]);
-    // Meanwhile another one may have been chosen.
+    // The user may have chosen another tile meanwhile.
     if (queue.selected !== entry) return;
     const { mpp } = itsCard.manifest;
     shown = { entry, answer, canvas, card: itsCard, side: CROP_PX * (answer.tile.mpp ? mpp / answer.tile.mpp : 1) };
@@ -139,7 +139,7 @@ function listen() {
   listenToBatches((problem) => showProblem(problem, "Batch"));
   byId("options").addEventListener("submit", (event) => event.preventDefault());
   byId("bundle").addEventListener("change", async (event) => showCard(await card(event.target.value)));
-  // Anywhere on the page: a tile that misses the field must not replace the page.
+  // A tile may be dropped anywhere on the page: the browser would otherwise leave the page and show the file.
   for (const kind of ["dragover", "dragleave", "drop"])
     document.addEventListener(kind, (event) => {
       event.preventDefault();

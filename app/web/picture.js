@@ -1,8 +1,8 @@
-// The uploaded file as pixels, the same ones that the service saw.
+// The pixels of an uploaded file, as the service reads them.
 
 import { analyse } from "./api.js";
 
-/** A canvas of the answer's size. What a browser cannot show, such as TIFF, comes from the service as PNG. */
+/** Return a canvas of the answer's size. If the browser cannot read the file, such as TIFF, the service sends it as PNG. */
 export async function picture(entry) {
   const { width, height } = entry.answer.tile;
   const own = await decode(entry.file).catch(() => null);
@@ -12,7 +12,7 @@ export async function picture(entry) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
-  // Where a tile is transparent the service takes it for glass.
+  // The service takes transparent pixels for glass, which is white.
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
@@ -21,7 +21,7 @@ export async function picture(entry) {
 
 const decode = (blob) => createImageBitmap(blob, { colorSpaceConversion: "none" });
 
-/** The square round a cell that the network sees, enlarged; in the colours of the upload. */
+/** Return the square round a cell that the network sees, enlarged, in the colours of the upload. */
 export function crop(source, cell, side, shown) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = shown;

@@ -1,8 +1,8 @@
-// Proportions as bars, each with its interval.
+// The section of proportions: a bar for each cluster, with its interval.
 
 import { byId, clusterName, headings, html, number, percent, plural, svg, swatch } from "./dom.js";
 
-/** Fill the section. */
+/** Fill the section of proportions. */
 export function showProportions({ clusters, outliers }) {
   const top = Math.max(0.05, ...clusters.map(({ interval }) => interval?.[1] ?? 0));
   const scale = Math.min(1, Math.ceil(top * 10) / 10);
@@ -21,7 +21,7 @@ export function showProportions({ clusters, outliers }) {
     html(
       "p",
       { class: "hint" },
-      "With 95% confidence all intervals together hold the proportions of the tissue that these cells come from. ",
+      "With 95% confidence, all intervals together hold the proportions of the tissue that the cells come from. ",
       outliers.share === null ? "" : inWords(outliers),
     ),
   );
@@ -45,7 +45,7 @@ function row(cluster, scale) {
   );
 }
 
-/** A bar with a whisker from low to high, all as shares of its width. */
+/** Return a bar with a whisker from low to high, which are shares of its width. */
 const bar = (color, share, [low, high]) =>
   svg(
     "svg",

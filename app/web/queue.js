@@ -1,4 +1,4 @@
-// Tiles that wait, are analysed, or are done: one after the other, and a table of all.
+// The table of tiles, which are analysed one after the other.
 
 import { analyse } from "./api.js";
 import { byId, headings, html, percent, save, swatch } from "./dom.js";
@@ -7,7 +7,7 @@ import { flagName } from "./label.js";
 const STATES = { waiting: "waits", running: "is analysed …", failed: "failed", done: "done" };
 
 export class Queue {
-  /** `onDone(entry)` and `onFailed(entry)` hear of every tile, `onSelect(entry)` of a click on its name. */
+  /** `onDone(entry)` or `onFailed(entry)` is called after each tile, `onSelect(entry)` after a click on its name. */
   constructor({ onDone, onFailed, onSelect }) {
     Object.assign(this, { onDone, onFailed, onSelect, entries: [], selected: null, isRunning: false });
     byId("clear").addEventListener("click", () => this.clear());
@@ -32,7 +32,7 @@ export class Queue {
       } catch (problem) {
         Object.assign(entry, { problem, state: "failed" });
       }
-      // It may have been cleared meanwhile.
+      // The user may have cleared the table meanwhile.
       if (this.entries.includes(entry)) (entry.answer ? this.onDone : this.onFailed)(entry);
       this.draw();
     }
@@ -55,7 +55,7 @@ export class Queue {
     byId("queue").hidden = this.entries.length < 2;
     byId("progress").hidden = finished === this.entries.length;
     byId("progress").max = this.entries.length || 1;
-    // Of a single tile there is no telling how far it is.
+    // There is no progress within a single tile.
     if (this.entries.length > 1) byId("progress").value = finished;
     else byId("progress").removeAttribute("value");
     byId("summary-csv").disabled = finished === 0;

@@ -1,4 +1,4 @@
-// The tile among the reference tiles: the first two principal components of their proportions.
+// The plot of the tile among the reference tiles, on the first two principal components of their proportions.
 
 import { byId, html, percent, svg } from "./dom.js";
 
@@ -7,7 +7,7 @@ const HEIGHT = 360;
 const EDGE = 44;
 const MARKS = ["dot", "ring", "cross"];
 
-/** Fill the section; `entries` are all analysed tiles, `selected` the one that is shown. */
+/** Fill the section. `entries` are all analysed tiles, and `selected` is the one that is shown. */
 export function showReference(entries, selected, card) {
   const { groups, mean, axes, explained } = card.manifest.image_level.reference;
   const project = (p) => axes.map((axis) => axis.reduce((sum, weight, k) => sum + weight * (p[k] - mean[k]), 0));
@@ -18,12 +18,12 @@ export function showReference(entries, selected, card) {
     html("h3", { id: "reference-title" }, "Among the reference tiles"),
     ...(here
       ? [plot(known, placed, selected, explained), html("div", {}, ...inWords(here), legend(known, placed.length > 1))]
-      : [html("p", {}, "No cell was counted, so the tile has no place here.")]),
+      : [html("p", {}, "No cell was counted, so the tile has no place in this plot.")]),
   );
 }
 
 const inWords = ({ nearest, groups }) => [
-  html("p", {}, `This tile's proportions are nearest to the mean of: ${nearest}.`),
+  html("p", {}, `The nearest group of reference tiles: ${nearest}.`),
   html(
     "ul",
     {},
@@ -36,7 +36,7 @@ const inWords = ({ nearest, groups }) => [
 function plot(groups, placed, selected, explained) {
   const all = [...groups.flatMap(({ points }) => points), ...placed.map(({ answer }) => answer.label.reference.position)];
   const [x, y] = [0, 1].map((axis) => range(all.map((point) => point[axis])));
-  // One scale for both axes: distances in the plot are then distances between proportions.
+  // Both axes have one scale, so that distances in the plot are distances between proportions.
   const scale = Math.min((WIDTH - 2 * EDGE) / (x.high - x.low), (HEIGHT - 2 * EDGE) / (y.high - y.low));
   const at = ([px, py]) => [WIDTH / 2 + (px - (x.low + x.high) / 2) * scale, HEIGHT / 2 - (py - (y.low + y.high) / 2) * scale];
   return svg(

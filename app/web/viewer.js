@@ -1,4 +1,4 @@
-// The tile with its outlines: zoom and pan by OpenSeadragon, the cells as SVG on top of it.
+// The view of the tile: OpenSeadragon zooms and pans it, and the cells are SVG on top of it.
 
 import { byId, clusterName, percent, svg } from "./dom.js";
 
@@ -8,7 +8,7 @@ const FAR = 0.6;
 const STEPS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
 export class Viewer {
-  /** `onCell(cell or null, is it right of the middle?)` hears which cell is under the pointer, or was chosen. */
+  /** `onCell(cell or null, isRight)` is called with the cell that is under the pointer or was chosen; `isRight` says whether it is right of the middle. */
   constructor(onCell) {
     this.onCell = onCell;
     byId("zoom-in").addEventListener("click", () => this.zoom(1.5));
@@ -17,7 +17,7 @@ export class Viewer {
     byId("outlines").addEventListener("change", (event) => this.layer?.classList.toggle("gone", !event.target.checked));
   }
 
-  /** Made with the first tile: before, the view is hidden and has no size. */
+  /** Build the view for the first tile; until then it is hidden and has no size. */
   build() {
     this.osd = OpenSeadragon({
       element: byId("viewer"),
@@ -52,7 +52,7 @@ export class Viewer {
       this.osd.addOnceHandler("open-failed", ({ message }) => reject(new Error(message)));
       this.osd.open({ type: "image", url, buildPyramid: true });
     });
-    // Another tile may have been chosen meanwhile.
+    // The user may have chosen another tile meanwhile.
     if (this.cells !== answer.cells) return;
     const location = new OpenSeadragon.Rect(0, 0, 1, answer.tile.height / answer.tile.width);
     this.osd.addOverlay({ element: this.layer, location });
@@ -108,7 +108,7 @@ export class Viewer {
     return this.cells.filter((cell) => !this.hidden.has(groupOf(cell)));
   }
 
-  /** Choose a cell, or none; `follow` brings it into sight. */
+  /** Choose a cell, or none. With `follow`, the view moves to it. */
   choose(cell, follow = false) {
     const id = typeof cell === "object" ? cell : this.cells[cell];
     this.layer.querySelector("[aria-selected=true]")?.setAttribute("aria-selected", "false");
@@ -166,7 +166,7 @@ export class Viewer {
   }
 }
 
-/** Which group a cell is drawn with: its cluster, or "outlier". */
+/** Return the group that a cell is drawn with: its cluster, or "outlier". */
 export const groupOf = (cell) => (cell.outlier ? "outlier" : String(cell.cluster));
 
 const cellUnder = (event) =>
@@ -211,5 +211,5 @@ function drawCell(cell, cluster) {
   });
 }
 
-// Pixel i covers i to i + 1, and contours run through the centres of pixels.
+// Pixel i covers i to i + 1 in the picture, and contours run through the centres of pixels.
 const outline = ({ contour }) => `M${contour.map(([x, y]) => `${x + 0.5} ${y + 0.5}`).join("L")}Z`;
