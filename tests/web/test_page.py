@@ -174,6 +174,11 @@ def test_tiles_can_be_dropped(page, sample_bytes):
     assert page.text_content("#tile-name") == "dropped.png"
 
 
+def posted(page):
+    """How often a tile was sent. Pictures of prototypes may still be asked for."""
+    return sum("/analyze?" in asked for asked in page.asked)
+
+
 def test_scale_is_sent_and_checked(page, sample_bytes):
     page.fill("#mpp", "0.25")
     upload(page, "scaled.png", sample_bytes)
@@ -181,10 +186,10 @@ def test_scale_is_sent_and_checked(page, sample_bytes):
     assert "0.25 µm per pixel" in page.text_content("#tile-facts")
     assert "Scale not given" not in page.text_content("#quality")
     page.fill("#mpp", "9")
-    asked = len(page.asked)
+    asked = posted(page)
     upload(page, "wrong.png", sample_bytes)
     page.wait_for_timeout(500)
-    assert len(page.asked) == asked, "the browser says that 9 is too much, and nothing is sent"
+    assert posted(page) == asked, "the browser says that 9 is too much, and no tile is sent"
 
 
 def test_busy_service_is_asked_again(page):
