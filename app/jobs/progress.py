@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.files import write_whole
 
 PROGRESS = "progress.json"
 """The name of the file, in the folder of results."""
@@ -37,6 +40,21 @@ class ProgressFile(Progress):
     """The content of progress.json; fields that later versions add are ignored."""
 
     state: Literal["running", "finished"]
+
+
+def write_progress(results: Path, progress: Progress, state: Literal["running", "finished"]) -> None:
+    """Write how far the command is.
+
+    Args:
+        results: the folder of results.
+        progress: how far it is.
+        state: whether it still runs.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = {"state": state, **progress.model_dump(mode="json")}
+    write_whole((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), results / PROGRESS)
 
 
 def read_progress(results: Path) -> ProgressFile | None:

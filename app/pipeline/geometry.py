@@ -49,8 +49,25 @@ def rescale(pixels: UInt8Array, factor: float, *, max_pixels: int) -> UInt8Array
         raise TileTooLarge(
             f"At the bundle's scale the tile would be {width} x {height}, more than {max_pixels} pixels."
         )
-    # Area averaging does not alias when the tile shrinks; cubic interpolation keeps edges when it grows.
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return resize(pixels, width, height)
+
+
+def resize(pixels: UInt8Array, width: int, height: int) -> UInt8Array:
+    """Resize a picture: averaged when it shrinks, cubic when it grows, the same array when it has this size already.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        width: of the result.
+        height: of the result.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    # Area averaging does not alias when a picture shrinks; cubic interpolation keeps edges when it grows.
+    is_shrunk = height <= pixels.shape[0] and width <= pixels.shape[1]
+    method = cv2.INTER_AREA if is_shrunk else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)
 
 

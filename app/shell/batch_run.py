@@ -22,7 +22,7 @@ from app.batch.plan.patients import PatientsError, patient_of, read_patients
 from app.batch.run.cluster import connect_workers
 from app.batch.run.engine import Engine
 from app.batch.run.resume import begin_or_resume
-from app.jobs.progress import Progress
+from app.jobs.progress import Progress, write_progress
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidParameter
@@ -100,7 +100,7 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
         from app.batch.write.cohort import write_cohort
 
         write_cohort(folder, batch, bundle, {failure.slide: failure.reason for failure in engine.progress.failures})
-        engine.write_progress("finished")
+        write_progress(folder.path, engine.progress, "finished")
     _print_outcome(folder, batch, engine.progress)
     return not engine.progress.failures
 

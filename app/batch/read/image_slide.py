@@ -7,10 +7,10 @@ from pathlib import Path
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from app.batch.read.resampling import resized
 from app.batch.read.slide import SlideError, Window
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
+from app.pipeline.geometry import resize
 from app.pipeline.types import UInt8Array
 
 HEADERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
@@ -18,7 +18,7 @@ HEADERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
 
 
 class ImageSlide:
-    """A picture whose pixels are all in memory. Its scale is not known: as for an upload, the file is not asked."""
+    """A picture whose pixels are all in memory. A scale in its file is ignored, as it is for an upload."""
 
     def __init__(self, pixels: UInt8Array) -> None:
         self.height, self.width = (int(side) for side in pixels.shape[:2])
@@ -29,7 +29,7 @@ class ImageSlide:
         """Read a part of the picture, as `app.batch.read.slide.Slide` describes."""
         pixels = self._pixels[window.y : window.y + window.height, window.x : window.x + window.width]
         width, height = (max(1, round(side / downsample)) for side in (window.width, window.height))
-        return resized(pixels, width, height)
+        return resize(pixels, width, height)
 
     def close(self) -> None:
         """Do nothing, because no file is open."""

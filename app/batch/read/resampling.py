@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from app.batch.read.slide import Window
+from app.pipeline.geometry import resize
 from app.pipeline.types import UInt8Array
 
 BLOCK_PX = 4096
@@ -68,33 +68,14 @@ def read_window(
     # When less than 2 x 2 px become one, the cuts between blocks, which are rounded to whole px, would be visible; and
     # blocks would save little memory.
     if pixels <= BLOCK_PX**2 or pixels < 4 * width * height:
-        return resized(read(level, Box(x0, y0, x1, y1)), width, height)
+        return resize(read(level, Box(x0, y0, x1, y1)), width, height)
     shrunk = np.empty((height, width, 3), np.uint8)
     wide = x1 - x0 if in_strips else BLOCK_PX
     for top, bottom, y, y_end in _blocks(height, y0, y1, BLOCK_PX**2 // wide):
         for left, right, x, x_end in _blocks(width, x0, x1, wide):
             block = read(level, Box(x, y, x_end, y_end))
-            shrunk[top:bottom, left:right] = resized(block, right - left, bottom - top)
+            shrunk[top:bottom, left:right] = resize(block, right - left, bottom - top)
     return shrunk
-
-
-def resized(pixels: UInt8Array, width: int, height: int) -> UInt8Array:
-    """Resize a picture as uploaded tiles are resized: averaged when it shrinks, cubic when it grows.
-
-    Args:
-        pixels: (H, W, 3) uint8.
-        width: of the result.
-        height: of the result.
-
-    Returns:
-        (height, width, 3) uint8; the same array if it has this size already.
-    """
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    # Area averaging does not alias when a picture shrinks; cubic interpolation keeps edges when it grows.
-    is_shrunk = height <= pixels.shape[0] and width <= pixels.shape[1]
-    method = cv2.INTER_AREA if is_shrunk else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)
 
 
 def _on_level(start: int, length: int, full: int, level: int) -> tuple[int, int]:

@@ -6,12 +6,11 @@ or which worker did which task. A slide that fails is reported with its reason, 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from distributed import Client, Future, KilledWorker, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
@@ -20,8 +19,7 @@ from app.batch.folder import BatchFolder, BatchManifest
 from app.batch.plan.plan import read_plan
 from app.batch.run import tasks
 from app.batch.run.resume import finished_slide
-from app.files import write_whole
-from app.jobs.progress import PROGRESS, Failure, Progress
+from app.jobs.progress import Failure, Progress, write_progress
 from app.pipeline.errors import PipelineError
 
 AHEAD = 3
@@ -99,18 +97,8 @@ class Engine:
                 self._take(future, self._running.pop(future))
             self._report()
 
-    def write_progress(self, state: Literal["running", "finished"]) -> None:
-        """Write progress.json.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        content = {"state": state, **self.progress.model_dump(mode="json")}
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        write_whole(text.encode(), self._folder.path / PROGRESS)
-
     def _report(self) -> None:
-        self.write_progress("running")
+        write_progress(self._folder.path, self.progress, "running")
         self._show(self.progress)
 
     def _skip_finished(self) -> None:
