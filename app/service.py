@@ -142,12 +142,12 @@ class Analyzer:
     async def prototypes(self, cluster: int, n: int, seed: int, bundle_name: str | None) -> UInt8Array:
         """Return generated cells of one cluster, (n, 32, 32, 3) uint8; raises as `analyse` does."""
         bundle = self.bundle(bundle_name)
-        return await self._on_worker(partial(prototypes, bundle.backend, cluster, n, seed, **_sizes(bundle)))
+        return await self._on_worker(partial(prototypes, bundle, cluster, n, seed))
 
     async def prototype_grid(self, rows: int, seed: int, bundle_name: str | None) -> UInt8Array:
         """Return the paper's grid of generated cells, (rows, K, 32, 32, 3) uint8; raises as `analyse` does."""
         bundle = self.bundle(bundle_name)
-        return await self._on_worker(partial(prototype_grid, bundle.backend, rows, seed, **_sizes(bundle)))
+        return await self._on_worker(partial(prototype_grid, bundle, rows, seed))
 
     async def sample(self, bundle_name: str) -> bytes:
         """Return the sample tile of a bundle, the bytes of a PNG.
@@ -201,8 +201,3 @@ class Analyzer:
         self._unfinished.discard(future)
         if future.cancelled():
             self._metrics.waiting.dec()
-
-
-def _sizes(bundle: Bundle) -> dict[str, int]:
-    """Return K and the length of z, which the generator's input is made of."""
-    return {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}

@@ -31,11 +31,10 @@ def bundle(directory):
 @pytest.fixture(scope="module")
 def drawn(bundle):
     """N fresh prototypes of each cluster, (K, N, 32, 32, 3)."""
-    sizes = {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}
     batches = range(0, N, 50)
     return np.stack(
         [
-            np.concatenate([prototypes(bundle.backend, k, 50, 1000 + start, **sizes) for start in batches])
+            np.concatenate([prototypes(bundle, k, 50, 1000 + start) for start in batches])
             for k in range(bundle.manifest.n_clusters)
         ]
     )
@@ -140,9 +139,7 @@ def test_bundle_sorts_real_cells_as_its_card_says(bundle, bm_graz):
     agreement = np.mean([clusters == other for other in turned])
     assert agreement == pytest.approx(metrics.rotation_agreement, abs=0.01)
     assert agreement >= GATES["rotation_agreement"].bound
-    drawn = [
-        prototypes(bundle.backend, c, 16, 3, n_clusters=k, latent_size=bundle.manifest.latent_size) for c in range(k)
-    ]
+    drawn = [prototypes(bundle, c, 16, 3) for c in range(k)]
     flat = to_network(np.concatenate(drawn)).reshape(k, 16, -1)
     assert (
         min(diversity(flat, to_network(cells.crops).reshape(len(cells), -1), clusters, 3)) >= GATES["diversity"].bound

@@ -227,13 +227,10 @@ class Result:
 
     def _prototypes(self) -> list[UInt8Array]:
         """Return (n, 32, 32, 3) uint8 prototypes of each cluster; none where none were asked for."""
-        if not self.n_prototypes:
-            return []
-        manifest = self.bundle.manifest
-        sizes = {"n_clusters": manifest.n_clusters, "latent_size": manifest.latent_size}
+        n = self.n_prototypes
         return [
-            prototypes(self.bundle.backend, cluster, self.n_prototypes, 0, **sizes)
-            for cluster in range(manifest.n_clusters)
+            prototypes(self.bundle, cluster, n, seed=0)
+            for cluster in range(self.bundle.manifest.n_clusters if n else 0)
         ]
 
 

@@ -1,4 +1,4 @@
-"""Generator → prototype cells of a cluster (paper §III-A2, Fig. 3b)."""
+"""Prototypes: cells of a cluster that the generator draws (paper §III-A2, Fig. 3b)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import CROP_PX, WHITE, from_network
 from app.pipeline.errors import InvalidParameter, UnknownCluster
-from app.pipeline.networks.backend import Backend
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 
 MAX_PROTOTYPES = 64
@@ -16,11 +16,11 @@ MAX_SEED = 2**32 - 1
 
 
 def draw_noise(n: int, latent_size: int, seed: int) -> Float32Array:
-    """The z of n prototypes; the first rows do not depend on n.
+    """Return the noise z of n prototypes. The first rows do not depend on n.
 
     Args:
-        n: rows.
-        latent_size: Z.
+        n: number of rows.
+        latent_size: Z, the length of z.
         seed: 0 … 2³² − 1.
 
     Returns:
@@ -29,36 +29,35 @@ def draw_noise(n: int, latent_size: int, seed: int) -> Float32Array:
     return np.random.default_rng(seed).standard_normal((n, latent_size), dtype=np.float32)
 
 
-def prototypes(backend: Backend, cluster: int, n: int, seed: int, *, n_clusters: int, latent_size: int) -> UInt8Array:
-    """Generate n cells of one cluster: G([onehot(cluster), z]).
+def prototypes(bundle: Bundle, cluster: int, n: int, seed: int) -> UInt8Array:
+    """Generate n cells of one cluster: G([one-hot c, z]).
 
     Args:
-        backend: holds G.
+        bundle: holds G, and says K and Z.
         cluster: 0 … K − 1.
         n: 1 … MAX_PROTOTYPES.
-        seed: the same seed gives the same cells.
-        n_clusters: K.
-        latent_size: Z.
+        seed: 0 … MAX_SEED; the same seed gives the same cells.
 
     Returns:
-        (n, 32, 32, 3) uint8.
+        (n, 32, 32, 3) uint8 RGB.
 
     Raises:
         UnknownCluster: `cluster` is outside 0 … K − 1.
         InvalidParameter: `n` or `seed` is outside its range.
     """
+    n_clusters = bundle.manifest.n_clusters
     if not 0 <= cluster < n_clusters:
         raise UnknownCluster(f"The bundle's clusters are 0 to {n_clusters - 1}, found {cluster}.")
     if not 1 <= n <= MAX_PROTOTYPES:
         raise InvalidParameter(f"n must be 1 to {MAX_PROTOTYPES}, found {n}.")
     if not 0 <= seed <= MAX_SEED:
         raise InvalidParameter(f"seed must be 0 to {MAX_SEED}, found {seed}.")
-    latent = join_latent(np.full(n, cluster), draw_noise(n, latent_size, seed), n_clusters)
-    return from_network(backend.generate(latent))
+    latent = join_latent(np.full(n, cluster), draw_noise(n, bundle.manifest.latent_size, seed), n_clusters)
+    return from_network(bundle.backend.generate(latent))
 
 
 def join_latent(clusters: Int64Array, noise: Float32Array, n_clusters: int) -> Float32Array:
-    """The generator's input [one-hot c, z].
+    """Return the generator's input [one-hot c, z].
 
     Args:
         clusters: (n,) int64, 0 … K − 1.
@@ -71,17 +70,21 @@ def join_latent(clusters: Int64Array, noise: Float32Array, n_clusters: int) -> F
     return np.concatenate([np.eye(n_clusters, dtype=np.float32)[clusters], noise], axis=1)
 
 
-def prototype_grid(backend: Backend, rows: int, seed: int, *, n_clusters: int, latent_size: int) -> UInt8Array:
-    """The paper's grid (Fig. 5): z fixed along a row, one column per cluster.
+def prototype_grid(bundle: Bundle, rows: int, seed: int) -> UInt8Array:
+    """Generate the paper's grid (Fig. 5): one column for each cluster, and the same z along a row.
+
+    Args:
+        bundle: holds G, and says K and Z.
+        rows: 1 … MAX_PROTOTYPES.
+        seed: 0 … MAX_SEED; the same seed gives the same cells.
 
     Returns:
-        (rows, K, 32, 32, 3) uint8.
+        (rows, K, 32, 32, 3) uint8 RGB.
+
+    Raises:
+        InvalidParameter: `rows` or `seed` is outside its range.
     """
-    columns = [
-        prototypes(backend, cluster, rows, seed, n_clusters=n_clusters, latent_size=latent_size)
-        for cluster in range(n_clusters)
-    ]
-    return np.stack(columns, axis=1)
+    return np.stack([prototypes(bundle, cluster, rows, seed) for cluster in range(bundle.manifest.n_clusters)], axis=1)
 
 
 def tile_grid(cells: UInt8Array) -> UInt8Array:

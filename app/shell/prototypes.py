@@ -49,7 +49,6 @@ def write_prototypes(
 
 
 def _draw(bundle: Bundle, cluster: int | None, n: int | None, seed: int) -> bytes:
-    sizes = {"n_clusters": bundle.manifest.n_clusters, "latent_size": bundle.manifest.latent_size}
     if cluster is None:
-        return png(tile_grid(prototype_grid(bundle.backend, ROWS if n is None else n, seed, **sizes)))
-    return png(square_grid(prototypes(bundle.backend, cluster, CELLS if n is None else n, seed, **sizes)))
+        return png(tile_grid(prototype_grid(bundle, ROWS if n is None else n, seed)))
+    return png(square_grid(prototypes(bundle, cluster, CELLS if n is None else n, seed)))

@@ -99,8 +99,5 @@ def prototype_figure(bundle: Bundle) -> UInt8Array:
     Returns:
         (FIGURE_ROWS · 32 · FIGURE_SCALE, K · 32 · FIGURE_SCALE, 3) uint8.
     """
-    manifest = bundle.manifest
-    grid = prototype_grid(
-        bundle.backend, FIGURE_ROWS, seed=0, n_clusters=manifest.n_clusters, latent_size=manifest.latent_size
-    )
+    grid = prototype_grid(bundle, FIGURE_ROWS, seed=0)
     return tile_grid(grid).repeat(FIGURE_SCALE, axis=0).repeat(FIGURE_SCALE, axis=1)
