@@ -1,1 +1,4 @@
-"""The method itself, from bytes to analysis: no HTTP, no settings, no logging, no torch."""
+"""The method itself, from the bytes of a tile to its analysis; `run` has the stages in order.
+
+It knows no HTTP and no settings. It imports PyTorch only where ONNX Runtime cannot compute the networks.
+"""

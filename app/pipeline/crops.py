@@ -8,6 +8,7 @@ import numpy as np
 from app.pipeline.types import Float32Array, Nuclei, UInt8Array
 
 CROP_PX = 32
+"""Edge of a crop, px."""
 WHITE = 255
 
 
@@ -19,7 +20,7 @@ def crop_nuclei(normalised: UInt8Array, nuclei: Nuclei) -> UInt8Array:
 
     Args:
         normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
-        nuclei: its nuclei.
+        nuclei: nuclei of the tile.
 
     Returns:
         (N, 32, 32, 3) uint8, in the order of `nuclei`.
@@ -45,7 +46,7 @@ def _fit(cell: UInt8Array) -> UInt8Array:
 
 
 def to_network(crops: UInt8Array) -> Float32Array:
-    """Crops as the networks take them.
+    """Convert crops to what the networks take.
 
     Args:
         crops: (N, 32, 32, 3) uint8.
@@ -57,7 +58,7 @@ def to_network(crops: UInt8Array) -> Float32Array:
 
 
 def from_network(values: Float32Array) -> UInt8Array:
-    """Inverse of `to_network`, clipped and rounded.
+    """Convert what the generator gives to crops: the inverse of `to_network`, clipped and rounded.
 
     Args:
         values: (N, 3, 32, 32) float32.

@@ -1,4 +1,4 @@
-"""Errors of the method: one base class, one line each."""
+"""Errors of the method, with one base class."""
 
 
 class PipelineError(Exception):

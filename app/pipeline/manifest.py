@@ -1,4 +1,4 @@
-"""manifest.json of a bundle: every number that decides an answer, and where it comes from."""
+"""The manifest of a bundle, manifest.json: every number that decides an answer, and its origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOLDEN_CELLS = "golden/cells.png"
 GOLDEN_EXPECTED = "golden/expected.json"
 SAMPLE = "sample.png"
 FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
-"""Those that every bundle has."""
+"""Files that every bundle has."""
 
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 LabelValue = Literal["normal", "abnormal"]
@@ -31,164 +31,204 @@ N_STAIN_FEATURES = 12
 class Architecture(Part):
     """What the PyTorch fallback needs to rebuild the networks."""
 
-    channels: int = Field(ge=1, description="width of every layer")
-    code_scale: float = Field(gt=0, description="factor on the one-hot code at G's input")
+    channels: int = Field(ge=1, description="Every layer has this many channels.")
+    code_scale: float = Field(gt=0, description="The one-hot code at the generator's input is multiplied by this.")
 
 
 class Svm(Part):
-    """L2-SVM on proportions: score = weights · P + bias, positive = abnormal."""
+    """L2-SVM on proportions: score = weights · P + bias, and a positive score means abnormal."""
 
-    weights: tuple[float, ...] = Field(description="of each cluster's proportion, K numbers")
-    bias: float = Field(description="score before any cluster contributes")
+    weights: tuple[float, ...] = Field(description="The proportion of each of the K clusters has one of these weights.")
+    bias: float = Field(description="A tile has this score before any cluster contributes.")
 
 
 class KMeans(Part):
-    """Two centres in proportion space, and the label of each."""
+    """Two centres in the space of proportions, and the label of each."""
 
-    centres: tuple[tuple[float, ...], tuple[float, ...]] = Field(description="proportions, K numbers each")
-    labels: tuple[LabelValue, LabelValue] = Field(description="of the centres, in their order")
+    centres: tuple[tuple[float, ...], tuple[float, ...]] = Field(description="Each centre has K proportions.")
+    labels: tuple[LabelValue, LabelValue] = Field(description="The centres have these labels, in the same order.")
 
 
 class LabelCounts(Part):
     """How many examples there are of each label."""
 
-    normal: int = Field(ge=0, description="of normal")
-    abnormal: int = Field(ge=0, description="of abnormal")
+    normal: int = Field(ge=0, description="This many examples are normal.")
+    abnormal: int = Field(ge=0, description="This many examples are abnormal.")
 
 
 class Calibration(Part):
     """Platt's sigmoid (1999): probability of abnormal = 1 / (1 + exp(−(slope · score + intercept)))."""
 
-    slope: float = Field(description="per unit of the SVM's score")
-    intercept: float = Field(description="log odds at score 0")
+    slope: float = Field(description="The log odds of abnormal rise by this when the SVM's score rises by 1.")
+    intercept: float = Field(description="The log odds of abnormal are this at a score of 0.")
     tiles: LabelCounts = Field(
-        description="labelled tiles that it rests on, each scored by an SVM that had not seen it"
+        description="The sigmoid was fitted to this many labelled tiles, each scored by an SVM that had not seen it."
     )
 
 
 class Conformal(Part):
-    """Scores that each label can have, from examples that the SVM had not seen (Vovk 2015)."""
+    """Limits of the scores that each label can have, from examples that the SVM had not seen (Vovk 2015)."""
 
-    coverage: Fraction = Field(description="share of each label's examples that these limits hold")
-    max_normal: float | None = Field(description="highest score of a normal tile; null: too few examples for a limit")
-    min_abnormal: float | None = Field(description="lowest score of an abnormal tile; null: likewise")
-    examples: LabelCounts = Field(description="that the limits rest on")
+    coverage: Fraction = Field(description="The limits hold for this share of each label's examples.")
+    max_normal: float | None = Field(
+        description="Normal tiles score at most this; null if there were too few examples for a limit."
+    )
+    min_abnormal: float | None = Field(
+        description="Abnormal tiles score at least this; null if there were too few examples for a limit."
+    )
+    examples: LabelCounts = Field(description="The limits were fitted to this many examples.")
 
 
 class ReferenceGroup(Part):
-    """Tiles, or simulated ones, that a tile is shown beside."""
+    """Tiles, or simulated ones, that a tile is compared with."""
 
-    name: str = Field(min_length=1, description="what they are")
-    is_simulated: bool = Field(description="whether they are bags of resampled cells instead of tiles")
-    proportions: tuple[tuple[float, ...], ...] = Field(min_length=1, description="of each of them, K numbers of 0–1")
+    name: str = Field(min_length=1, description="The name says what the tiles of the group are.")
+    is_simulated: bool = Field(
+        description="True: the members are bags of cells drawn from several tiles. False: they are tiles."
+    )
+    proportions: tuple[tuple[float, ...], ...] = Field(
+        min_length=1, description="Each member of the group has K proportions, 0 to 1."
+    )
 
 
 class Reference(Part):
-    """Where proportions lie among those of the training tiles (paper Fig. 10)."""
+    """Reference tiles, and the principal components on which a tile is shown among them (paper Fig. 10)."""
 
     groups: tuple[ReferenceGroup, ...] = Field(min_length=1)
-    mean: tuple[float, ...] = Field(description="proportions at the origin of the principal components, K numbers")
-    axes: tuple[tuple[float, ...], tuple[float, ...]] = Field(description="first two principal components, K numbers")
-    explained: tuple[Fraction, Fraction] = Field(description="their shares of the variance")
+    mean: tuple[float, ...] = Field(description="The origin of the principal components has these K proportions.")
+    axes: tuple[tuple[float, ...], tuple[float, ...]] = Field(
+        description="The first two principal components have K numbers each."
+    )
+    explained: tuple[Fraction, Fraction] = Field(
+        description="The two components explain these shares of the variance, 0 to 1."
+    )
 
 
 class ImageLevel(Part):
-    """From proportions to the tile's label."""
+    """How the proportions of a tile become its label."""
 
-    label_basis: str = Field(min_length=1, description="what normal and abnormal mean here; says what was simulated")
-    min_cells: int = Field(ge=1, description="cells below which no label is given")
+    label_basis: str = Field(
+        min_length=1, description="It says what normal and abnormal mean in this bundle, and what was simulated."
+    )
+    min_cells: int = Field(ge=1, description="A tile with fewer counted cells gets no label.")
     svm: Svm
     kmeans: KMeans
-    calibration: Calibration | None = Field(description="of score to probability; null: too few labelled tiles")
+    calibration: Calibration | None = Field(
+        description="It turns the score into a probability; null if there were too few labelled tiles."
+    )
     conformal: Conformal
     reference: Reference
 
 
 class Outliers(Part):
-    """When a cell is unlike the training cells, and when a tile holds too many of such."""
+    """When a cell is unlike the training cells, and when a tile has too many such cells."""
 
-    components: int = Field(ge=1, description="principal components of Q's maps that surprise is measured on")
-    threshold: float = Field(description="surprise above which a cell is an outlier, in nats but for a constant")
-    training_share: Fraction = Field(description="share of training cells above it, each of a tile left out of the fit")
-    max_share: Fraction = Field(description="share of outliers in a tile above which it gets no label")
+    components: int = Field(
+        ge=1, description="Surprise is measured on this many principal components of Q's feature maps."
+    )
+    threshold: float = Field(
+        description="A cell with a higher surprise is an outlier; surprise is in nats, up to a constant."
+    )
+    training_share: Fraction = Field(
+        description="This share of training cells is above the threshold, when their tile is left out of the fit."
+    )
+    max_share: Fraction = Field(description="A tile with a higher share of outliers gets no label.")
 
 
 class ClusterName(Part):
-    """What somebody calls a cluster."""
+    """The name that somebody gave to a cluster."""
 
-    cluster: int = Field(ge=0, description="which")
-    name: str = Field(min_length=1, max_length=80, description="what it is called")
-    by: str = Field(min_length=1, max_length=80, description="who says so")
-    when: str = Field(description="when, ISO 8601")
-    cells: int | None = Field(ge=1, description="how many of its cells they looked at; null: they did not say")
+    cluster: int = Field(ge=0, description="The cluster has this number.")
+    name: str = Field(min_length=1, max_length=80, description="The cluster has this name.")
+    by: str = Field(min_length=1, max_length=80, description="This person gave the name.")
+    when: str = Field(description="The name was given at this time, ISO 8601.")
+    cells: int | None = Field(
+        ge=1, description="The person looked at this many cells of the cluster; null if they did not state a number."
+    )
 
     @field_validator("name")
     @classmethod
-    def _can_stand_in_a_table(cls, value: str) -> str:
+    def _fits_a_table(cls, value: str) -> str:
         if not value.isprintable() or value[0] in "=+-@":
-            raise ValueError(
-                f"must be one line that a spreadsheet takes for text, not begin with =, +, - or @: {value!r}"
-            )
+            raise ValueError(f"must be one line of text that begins with none of =, +, - and @, found {value!r}")
         if value.casefold() == "outlier" or value.casefold().startswith("cluster "):
-            raise ValueError(f"must not be taken for an outlier's or another cluster's, found '{value}'")
+            raise ValueError(f"must not be 'outlier' or begin with 'cluster', found '{value}'")
         return value
 
 
 class ClusterNames(Part):
-    """The names that clusters were given; each change makes another version."""
+    """The names that people gave to clusters; each change makes another version."""
 
-    version: int = Field(ge=1, description="how often names were changed")
-    clusters: tuple[ClusterName, ...] = Field(description="those that have one")
+    version: int = Field(ge=1, description="The names were changed this many times.")
+    clusters: tuple[ClusterName, ...] = Field(description="Every cluster that has a name is listed once.")
 
     @field_validator("clusters")
     @classmethod
     def _once_each(cls, value: tuple[ClusterName, ...]) -> tuple[ClusterName, ...]:
-        named = [entry.cluster for entry in value]
-        if len(set(named)) != len(named):
-            raise ValueError(f"must name each cluster once, found {sorted(named)}")
-        names = [entry.name.casefold() for entry in value]
+        numbers = [named.cluster for named in value]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"must name each cluster once, found {sorted(numbers)}")
+        names = [named.name.casefold() for named in value]
         if len(set(names)) != len(names):
-            raise ValueError(f"must give each name once, found {', '.join(sorted(entry.name for entry in value))}")
+            raise ValueError(f"must give each name once, found {', '.join(sorted(named.name for named in value))}")
         return value
 
     def of(self, cluster: int) -> str | None:
-        """Its name, if it has one."""
-        return next((entry.name for entry in self.clusters if entry.cluster == cluster), None)
+        """Return the name of a cluster, or None where it has none."""
+        return next((named.name for named in self.clusters if named.cluster == cluster), None)
 
 
 class QualityReference(Part):
-    """What the training tiles look like, and how far from them a tile may be before it is flagged."""
+    """What the training tiles look like, and how far a tile may differ from them before it is flagged."""
 
     stain_matrix: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
-        description="mean unit vectors of haematoxylin and eosin, after normalisation"
+        description="The unit vectors of haematoxylin and eosin, after normalisation, have this mean."
     )
     stain_centre: tuple[float, ...] = Field(
         min_length=N_STAIN_FEATURES,
         max_length=N_STAIN_FEATURES,
-        description="medians of the stain as it comes: mean and spread of lαβ, vectors of haematoxylin and eosin",
+        description="The stain before normalisation has these medians: means and spreads of l, α and β, and the "
+        "vectors of haematoxylin and eosin.",
     )
     stain_scale: tuple[Positive, ...] = Field(
-        min_length=N_STAIN_FEATURES, max_length=N_STAIN_FEATURES, description="robust standard deviations of the same"
+        min_length=N_STAIN_FEATURES,
+        max_length=N_STAIN_FEATURES,
+        description="The same features have these robust standard deviations.",
     )
     max_stain_distance: Positive = Field(
-        description="root mean square deviation above which a stain is out of range, in these standard deviations"
+        description="A tile is flagged if its stain deviates by more than this, as the root mean square over the "
+        "features, in these standard deviations."
     )
     hue_range_deg: tuple[Degrees, Degrees] = Field(
-        description="low and high hue of haematoxylin, eosin and their mixtures, in hue-saturation-density"
+        description="Haematoxylin, eosin and their mixtures have hues in this range, in degrees of the "
+        "hue-saturation-density transform."
     )
-    min_saturation: float = Field(ge=0, description="saturation below which a pixel is grey, in the same")
-    min_he_share: Fraction = Field(description="share of stain in these colours below which a tile is not H&E")
-    min_focus: Positive = Field(description="energy of fine over coarse detail below which a tile is blurred")
-    max_blockiness: Positive = Field(description="JPEG's blocks, over the mean step, above which a tile is damaged")
-    min_tissue_fraction: Fraction = Field(description="share of tissue below which there is little")
-    max_clipped: Fraction = Field(description="share of tissue at 0 or 255 above which a tile is badly exposed")
+    min_saturation: float = Field(
+        ge=0, description="A pixel with a lower saturation is grey, in the hue-saturation-density transform."
+    )
+    min_he_share: Fraction = Field(
+        description="A tile is flagged as not H&E if a smaller share of its stain has these colours."
+    )
+    min_focus: Positive = Field(
+        description="A tile is flagged as blurred if its energy of fine detail over that of coarse detail is lower."
+    )
+    max_blockiness: Positive = Field(
+        description="A tile is flagged as compressed if the steps between JPEG's blocks exceed those beside them by "
+        "more, as a multiple of the mean step."
+    )
+    min_tissue_fraction: Fraction = Field(description="A tile is flagged if a smaller share of its pixels is tissue.")
+    max_clipped: Fraction = Field(
+        description="A tile is flagged as badly exposed if a larger share of its tissue has a channel at 0 or 255."
+    )
     nuclear_radius_range_px: tuple[Positive, Positive] = Field(
-        description="low and high mean radius of nuclei, at the bundle's scale, outside which the scale is suspect"
+        description="The scale of a tile is suspect if the mean radius of its nuclei is outside this range, in px at "
+        "the bundle's scale."
     )
     radius_over_focus_range_px: tuple[Positive, Positive] = Field(
-        description="low and high of the same over focus, outside which the scale is suspect: detail scales with nuclei"
+        description="The scale of a tile is suspect if that radius over its focus is outside this range, because the "
+        "size of details grows with that of nuclei."
     )
-    min_nuclei: int = Field(ge=1, description="radii below which the scale is not judged")
+    min_nuclei: int = Field(ge=1, description="The scale of a tile with fewer measured nuclei is not judged.")
 
     @field_validator("hue_range_deg", "nuclear_radius_range_px", "radius_over_focus_range_px")
     @classmethod
@@ -209,90 +249,104 @@ class QualityReference(Part):
 class DataSource(Part):
     """One data set that the bundle was trained on."""
 
-    name: str = Field(description="short name")
-    description: str = Field(description="what its tiles are")
-    source: str = Field(description="where it is from")
-    licence: str = Field(description="its terms")
-    tiles: int = Field(ge=1, description="tiles with cells")
-    cells: int = Field(ge=1, description="cells that were trained on")
+    name: str = Field(description="The data set has this short name.")
+    description: str = Field(description="It says what the tiles are.")
+    source: str = Field(description="The data set was obtained from here.")
+    licence: str = Field(description="The data set may be used under these terms.")
+    tiles: int = Field(ge=1, description="This many tiles had cells.")
+    cells: int = Field(ge=1, description="The networks were trained on this many cells.")
 
 
 class Training(Part):
-    """Provenance."""
+    """How and on what the bundle was trained."""
 
-    config: dict[str, JsonValue] = Field(description="the configuration, whole")
-    data: tuple[DataSource, ...] = Field(description="what was trained on")
-    code_version: str = Field(description="of this package")
-    libraries: dict[str, str] = Field(description="versions, by name")
-    iterations: int = Field(ge=1, description="generator iterations")
+    config: dict[str, JsonValue] = Field(description="This is the whole configuration of the training.")
+    data: tuple[DataSource, ...] = Field(description="The bundle was trained on these data sets.")
+    code_version: str = Field(description="The bundle was made by this version of the package.")
+    libraries: dict[str, str] = Field(description="These versions of libraries were used, by name.")
+    iterations: int = Field(ge=1, description="The generator was updated this many times.")
 
 
 class ClusterMetrics(Part):
-    """Per-cluster figures, measured when the bundle was made."""
+    """Figures of one cluster, measured when the bundle was made."""
 
-    share: float = Field(ge=0, le=1, description="of the training cells")
-    fidelity: float = Field(ge=0, le=1, description="share of generated cells that Q puts back")
-    diversity: float | None = Field(ge=0, description="spread of 16 prototypes over that of 16 real cells")
+    share: float = Field(ge=0, le=1, description="This share of the training cells is in the cluster.")
+    fidelity: float = Field(
+        ge=0, le=1, description="Q puts this share of the cells generated for the cluster back into it."
+    )
+    diversity: float | None = Field(
+        ge=0,
+        description="16 prototypes spread this many times as far as 16 real cells; null if that was not measured.",
+    )
 
 
 class Metrics(Part):
     """How well the bundle learned."""
 
-    loss_q: float = Field(description="L_Q (eq. 12) on generated cells, nats")
-    rotation_agreement: float = Field(ge=0, le=1, description="share of crops that stay in their cluster when turned")
-    clusters: tuple[ClusterMetrics, ...] = Field(description="by number")
-    onnx_max_difference: float = Field(ge=0, description="largest difference between ONNX and PyTorch")
-    image_level: dict[str, JsonValue] = Field(description="of the label, on tiles or bags left out of its fit")
+    loss_q: float = Field(description="The loss L_Q (eq. 12) on generated cells is this many nats.")
+    rotation_agreement: float = Field(
+        ge=0, le=1, description="This share of crops stays in its cluster when it is rotated."
+    )
+    clusters: tuple[ClusterMetrics, ...] = Field(description="There are figures of each of the K clusters, by number.")
+    onnx_max_difference: float = Field(
+        ge=0, description="The outputs of ONNX Runtime and PyTorch differ by at most this."
+    )
+    image_level: dict[str, JsonValue] = Field(
+        description="These metrics of the label were measured on tiles or bags that were left out of its fit."
+    )
 
 
 class FastAgreement(Part):
-    """How far the fast Q says what the full one says, of cells on tiles that it was not fitted to."""
+    """How well the fast Q agrees with the full one, on tiles that it was not fitted to."""
 
-    tiles: int = Field(ge=1, description="held out")
-    cells: int = Field(ge=1, description="on them")
-    clusters: Fraction = Field(description="share of the cells that both put into the same cluster")
-    outliers: Fraction = Field(description="share of the cells that both call an outlier, or neither does")
+    tiles: int = Field(ge=1, description="This many tiles were held out.")
+    cells: int = Field(ge=1, description="The tiles have this many cells.")
+    clusters: Fraction = Field(description="Both put this share of the cells into the same cluster.")
+    outliers: Fraction = Field(description="Both agree on this share of the cells whether they are outliers.")
     proportion_change: Fraction = Field(
-        description="largest difference of a cluster's proportion, over all of the cells"
+        description="The proportion of a cluster over all of the cells differs by at most this."
     )
-    worst_tile_proportion_change: Fraction = Field(description="likewise, over one tile; the largest of any")
+    worst_tile_proportion_change: Fraction = Field(
+        description="The proportion of a cluster in any one tile differs by at most this."
+    )
 
 
 class FastNetwork(Part):
-    """A second Q that says nearly the same in less time."""
+    """A second Q that gives nearly the same answer in less time."""
 
     kind: Literal["int8"] = Field(
-        description="int8: q.onnx with its convolutions in 8-bit integers, and heads that were fitted to that"
+        description="int8: its convolutions are those of q.onnx in 8-bit integers, and its heads were fitted to them."
     )
-    fitted_cells: int = Field(ge=1, description="real cells that set its scales and its heads")
+    fitted_cells: int = Field(ge=1, description="Its scales and heads were fitted to this many real cells.")
     agreement: FastAgreement
-    tolerance: Positive = Field(description="largest difference from its golden pair that is allowed")
+    tolerance: Positive = Field(description="It may differ from its golden pair by at most this.")
 
 
 class Manifest(Part):
-    """The bundle's description; every other file is named here with its checksum."""
+    """The description of a bundle. It names every other file of the bundle, with its checksum."""
 
-    schema_version: Literal[2] = Field(description="of this document's form")
-    name: str = Field(pattern=NAME_PATTERN, description="also of its directory")
-    version: str = Field(description="of the bundle")
-    created: str = Field(description="when, ISO 8601")
-    licence: str = Field(description="of the bundle")
-    n_clusters: int = Field(ge=2, le=64, description="K")
-    latent_size: int = Field(ge=1, description="length of z")
-    mpp: float = Field(gt=0, description="µm per pixel that nuclei and crops are measured at")
-    mpp_basis: str = Field(description="where that number comes from")
+    schema_version: Literal[2] = Field(description="The document has this version of the schema.")
+    name: str = Field(pattern=NAME_PATTERN, description="The bundle and its directory have this name.")
+    version: str = Field(description="The bundle has this version.")
+    created: str = Field(description="The bundle was made at this time, ISO 8601.")
+    licence: str = Field(description="The bundle may be used under these terms.")
+    n_clusters: int = Field(ge=2, le=64, description="The bundle has this many clusters, K.")
+    latent_size: int = Field(ge=1, description="The generator's noise z has this many numbers.")
+    mpp: float = Field(gt=0, description="Nuclei and crops are measured at this many µm per pixel.")
+    mpp_basis: str = Field(description="It says where that number comes from.")
     architecture: Architecture
-    segmentation: SegmentationParams = Field(description="how nuclei are found")
+    segmentation: SegmentationParams = Field(description="Nuclei are found with these parameters.")
     quality: QualityReference
     outliers: Outliers
-    cluster_names: ClusterNames | None = Field(default=None, description="null: nobody has named any")
+    cluster_names: ClusterNames | None = Field(default=None, description="It is null if nobody has named any cluster.")
     image_level: ImageLevel
     training: Training
     metrics: Metrics
     fast: FastNetwork | None = Field(
-        default=None, description=f"{Q_FAST_ONNX}; null: there is none, and the full network answers every request"
+        default=None,
+        description=f"It describes {Q_FAST_ONNX}; null if there is none, and the full Q answers every request.",
     )
-    files: dict[str, Sha256] = Field(description="every other file, with its SHA-256")
+    files: dict[str, Sha256] = Field(description="Every other file of the bundle is listed with its SHA-256.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -309,12 +363,12 @@ class Manifest(Part):
         for group in self.image_level.reference.groups:
             sizes |= {f"proportions[{i}] of '{group.name}'": row for i, row in enumerate(group.proportions)}
         names = self.cluster_names.clusters if self.cluster_names else ()
-        unknown = [entry.cluster for entry in names if entry.cluster >= k]
+        unknown = [named.cluster for named in names if named.cluster >= k]
         if unknown:
-            raise ValueError(f"cluster_names must be of clusters 0 to {k - 1}, found {unknown}")
+            raise ValueError(f"cluster_names may name clusters 0 to {k - 1}, found {unknown}")
         for field, values in sizes.items():
             if len(values) != k:
-                raise ValueError(f"{field} must have n_clusters = {k} entries, found {len(values)}")
+                raise ValueError(f"{field} must have n_clusters = {k} numbers, found {len(values)}")
         wanted = {*FILES, Q_FAST_ONNX} if self.fast else set(FILES)
         if set(self.files) != wanted:
             raise ValueError(f"files must name {sorted(wanted)}, found {sorted(self.files)}")

@@ -1,4 +1,4 @@
-"""Parameters of segmentation, and the paper's numbers in one place (paper §IV-B)."""
+"""Parameters of stain and nuclei, and the two presets: the default one, and the paper's (paper §IV-B)."""
 
 from __future__ import annotations
 
@@ -14,27 +14,38 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Part(BaseModel):
-    """A part of a manifest: it does not change, and an unknown key or a number that is none is an error."""
+    """A part of a manifest. It cannot be changed; an unknown key, NaN and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class StainParams(Part):
-    """Colour normalisation and unmixing."""
+    """How colours are normalised and unmixed."""
 
-    target_mean: Triple = Field(description="lαβ mean after Reinhard normalisation")
-    target_sd: tuple[Positive, Positive, Positive] = Field(description="lαβ standard deviation after it")
-    min_magnitude: float = Field(ge=0, description="optical density below which a pixel is background, 0–255 scale")
-    angle_percentiles: tuple[float, float] = Field(description="low and high percentile of Macenko's angles")
-    min_angle_deg: float = Field(ge=0, lt=90, description="spread of a tile's angles below which it has one stain")
-    tissue_only: bool = Field(
-        default=False, description="whether statistics leave background out, so that glass changes nothing"
+    target_mean: Triple = Field(description="Normalisation moves the mean of lαβ to this.")
+    target_sd: tuple[Positive, Positive, Positive] = Field(
+        description="Normalisation moves the standard deviation of lαβ to this."
     )
-    smoothing_px: float = Field(default=0, ge=0, description="sigma of a Gaussian over what statistics are taken of")
+    min_magnitude: float = Field(
+        ge=0, description="A pixel with a lower optical density is background; the density is on a scale of 0 to 255."
+    )
+    angle_percentiles: tuple[float, float] = Field(
+        description="The two stains are the low and high percentile of Macenko's angles, 0 to 100."
+    )
+    min_angle_deg: float = Field(
+        ge=0, lt=90, description="A tile whose two stains are fewer degrees apart has only one stain."
+    )
+    tissue_only: bool = Field(
+        default=False, description="True: statistics leave out the background, so that glass does not change them."
+    )
+    smoothing_px: float = Field(
+        default=0, ge=0, description="Statistics are taken of the tile under a Gaussian with this sigma in px."
+    )
     chroma_smoothing_px: float = Field(
         default=0,
         ge=0,
-        description="sigma of a Gaussian over the chroma that is unmixed: JPEG has halved its resolution",
+        description="Before unmixing, the chroma is smoothed by a Gaussian with this sigma in px, because JPEG has "
+        "halved its resolution.",
     )
 
     @field_validator("angle_percentiles")
@@ -46,53 +57,62 @@ class StainParams(Part):
 
 
 class ThresholdParams(Part):
-    """The paper's recipe: everything between a tile and its nuclei."""
+    """How nuclei are found by the paper's method: a constant threshold and its clean-up."""
 
-    preset: Literal["paper"] = Field(description="which preset these are the numbers of")
-    engine: Engine = Field(description="who computes the stains")
+    preset: Literal["paper"] = Field(description="The numbers are those of this preset.")
+    engine: Engine = Field(description="This engine normalises and unmixes the colours.")
     stain: StainParams
-    threshold: int = Field(ge=1, le=255, description="haematoxylin intensity below which a pixel is nuclear")
-    max_hole_px: int = Field(ge=0, description="largest hole that is filled")
-    min_area_px: int = Field(ge=1, description="smallest nucleus")
-    min_fragment_px: int = Field(ge=1, description="smallest part that stays when the opening parts an object")
-    compaction: int = Field(ge=1, description="Wienert's d: protrusions thinner than about 2d px are removed")
-    opening_px: int = Field(ge=1, description="edge of the square opening that parts touching nuclei")
+    threshold: int = Field(ge=1, le=255, description="A pixel with a lower haematoxylin intensity is nuclear.")
+    max_hole_px: int = Field(ge=0, description="Holes of up to this many px are filled.")
+    min_area_px: int = Field(ge=1, description="Objects of fewer px are dropped.")
+    min_fragment_px: int = Field(ge=1, description="Objects that have fewer px after the opening are dropped.")
+    compaction: int = Field(ge=1, description="Wienert's d: protrusions thinner than about 2d px are removed.")
+    opening_px: int = Field(ge=1, description="Touching nuclei are split by an opening with a square of this edge, px.")
 
 
 class ScoreParams(Part):
-    """Weights of what makes an object a nucleus; the score is in natural logarithms and a nucleus has more than 0."""
+    """How the score of an object is computed; it is in natural logarithms, and a nucleus scores above 0."""
 
-    bias: float = Field(description="of an object of good size, convex, with an edge and a density of 1")
-    small_area_px: Positive = Field(description="area below which an object is small")
-    small: float = Field(ge=0, description="loss as a small object shrinks e-fold")
-    large_area_px: Positive = Field(description="area above which an object is large")
-    large: float = Field(ge=0, description="loss as a large object grows e-fold")
-    shape: float = Field(ge=0, description="loss with the share of its convex hull that an object leaves empty")
-    edge: float = Field(ge=0, description="gain as the gradient along the outline grows e-fold")
-    density: float = Field(ge=0, description="gain as the mean density grows e-fold")
+    bias: float = Field(description="A convex object of medium size, with an edge and a density of 1, has this score.")
+    small_area_px: Positive = Field(description="An object is small below this area, px.")
+    small: float = Field(ge=0, description="A small object loses this much when its area shrinks by a factor of e.")
+    large_area_px: Positive = Field(description="An object is large above this area, px.")
+    large: float = Field(ge=0, description="A large object loses this much when its area grows by a factor of e.")
+    shape: float = Field(
+        ge=0, description="An object loses this much times the share of its convex hull that it leaves empty."
+    )
+    edge: float = Field(
+        ge=0, description="An object gains this much when the gradient along its outline grows by a factor of e."
+    )
+    density: float = Field(ge=0, description="An object gains this much when its mean density grows by a factor of e.")
 
 
 class LevelParams(Part):
-    """Objects at many levels of density: everything between a tile and its nuclei."""
+    """How nuclei are found among the objects at many levels of density."""
 
-    preset: Literal["default"] = Field(description="which preset these are the numbers of")
-    engine: Engine = Field(description="who computes the stains")
+    preset: Literal["default"] = Field(description="The numbers are those of this preset.")
+    engine: Engine = Field(description="This engine normalises and unmixes the colours.")
     stain: StainParams
-    smoothing_px: Positive = Field(description="sigma of the Gaussian over density")
+    smoothing_px: Positive = Field(description="The density is smoothed by a Gaussian with this sigma in px.")
     nuclear_density_range: tuple[Positive, Positive] = Field(
-        description="what the density that parts a tile's nuclei from the rest is held within, 0–255 scale"
+        description="The density that separates a tile's nuclei from the rest is limited to this range, on a scale of "
+        "0 to 255."
     )
     levels: tuple[Positive, ...] = Field(
-        min_length=1, max_length=255, description="rising thresholds, over that density"
+        min_length=1, max_length=255, description="The thresholds, rising, are these multiples of that density."
     )
-    closing_px: int = Field(ge=0, description="radius of the closing that mends a nucleus's rim")
-    max_hole_px: int = Field(ge=0, description="largest hole that is filled")
-    opening_px: int = Field(ge=0, description="radius of the opening that cuts bridges")
-    min_area_px: int = Field(ge=1, description="smallest object that is looked at")
-    max_area_px: int = Field(ge=1, description="largest object that may be one nucleus")
-    waist_solidity: float = Field(ge=0, le=1, description="share of its convex hull below which an object is divided")
-    min_depth_px: Positive = Field(description="least distance of a part's core from the object's edge")
-    peak_distance_px: int = Field(ge=1, description="least distance between the cores of two parts")
+    closing_px: int = Field(ge=0, description="A closing with this radius in px mends the rims of nuclei.")
+    max_hole_px: int = Field(ge=0, description="Holes of up to this many px are filled.")
+    opening_px: int = Field(ge=0, description="An opening with this radius in px cuts thin bridges.")
+    min_area_px: int = Field(ge=1, description="Objects of fewer px are not considered.")
+    max_area_px: int = Field(ge=1, description="An object of more px cannot be one nucleus.")
+    waist_solidity: float = Field(
+        ge=0, le=1, description="An object that fills a smaller share of its convex hull is split at its waists."
+    )
+    min_depth_px: Positive = Field(
+        description="The core of a piece of a split object is at least this far from the object's edge, px."
+    )
+    peak_distance_px: int = Field(ge=1, description="The cores of two pieces are at least this far apart, px.")
     score: ScoreParams
 
     @field_validator("levels", "nuclear_density_range")
@@ -122,12 +142,13 @@ PAPER = ThresholdParams(
         target_sd=(0.64, 0.11, 0.03),
         min_magnitude=16,
         angle_percentiles=(1, 99),
-        # Ours: real tiles spread over 16° and more, a single stain with camera noise under 7.3°.
+        # Not in the paper. Real tiles spread over 16° and more, a single stain with camera noise under 7.3°.
         min_angle_deg=8,
         tissue_only=False,
     ),
     threshold=120,
-    # Ours: over twice the largest hole of a nucleus in the training tiles, 427 px. A frame round a tile is not one.
+    # Not in the paper. It is over twice the largest hole of a nucleus in the training tiles, 427 px, and far below that
+    # of a frame round a tile.
     max_hole_px=1000,
     min_area_px=200,
     # The paper does not say whether its 200 px hold again after the opening. docs/decisions/0001-paper-preset.md
@@ -139,7 +160,7 @@ DEFAULT = LevelParams(
     preset="default",
     engine="native",
     stain=StainParams(
-        # Mean over the eight tuning tiles of bm_graz, of their tissue.
+        # Mean over the tissue of the eight tuning tiles of bm_graz.
         target_mean=(8.544, -0.165, 0.045),
         target_sd=(0.562, 0.106, 0.016),
         min_magnitude=16,
@@ -165,4 +186,4 @@ DEFAULT = LevelParams(
     ),
 )
 PRESETS: dict[str, ThresholdParams | LevelParams] = {"default": DEFAULT, "paper": PAPER}
-"""By name, the one to take first."""
+"""Presets by name; the one that a user should try first comes first."""

@@ -10,21 +10,21 @@ import numpy as np
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 CONFIDENCE = 0.95
-"""Of all of a tile's intervals together."""
+"""Confidence with which all intervals of a tile hold together."""
 CERTAIN_CELLS = 20
-"""Cells of which Q is certain, that the spread of the probabilities is drawn to: of few cells it is hardly known."""
+"""How many cells of which Q is certain are added to the estimate of the spread, which few cells hardly determine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proportions:
-    """How a tile's cells fall into clusters; outliers are of none.
+    """How a tile's N cells fall into K clusters; outliers belong to none.
 
     Attributes:
-        clusters: (N,) int64, argmax of Q, of every cell.
-        outlier: (N,) bool, which cells are not counted.
-        counts: (K,) int64 of the others.
-        values: (K,) float64 that sum to 1; None for a tile without cells to count.
-        intervals: (K, 2) float64, see `simultaneous_intervals`; None likewise.
+        clusters: (N,) int64, most probable cluster of every cell, outliers included.
+        outlier: (N,) bool, which cells are outliers, and are not counted.
+        counts: (K,) int64, number of counted cells in each cluster.
+        values: (K,) float64 proportions that sum to 1; None for a tile without a counted cell.
+        intervals: (K, 2) float64, see `simultaneous_intervals`; None for a tile without a counted cell.
     """
 
     clusters: Int64Array
@@ -35,16 +35,16 @@ class Proportions:
 
     @property
     def n_counted(self) -> int:
-        """Cells that the proportions rest on."""
+        """Number of cells that the proportions are computed from."""
         return int(self.counts.sum())
 
 
 def summarise(cluster_probs: Float32Array, outlier: BoolArray) -> Proportions:
-    """Count cells per cluster: P_i = X_i / ΣX.
+    """Count the cells of each cluster: P_i = X_i / ΣX.
 
     Args:
         cluster_probs: (N, K) float32.
-        outlier: (N,) which cells to leave out.
+        outlier: (N,) bool, which cells to leave out.
     """
     clusters = cluster_probs.argmax(axis=1).astype(np.int64)
     counted = ~outlier
@@ -53,19 +53,20 @@ def summarise(cluster_probs: Float32Array, outlier: BoolArray) -> Proportions:
     if n == 0:
         return Proportions(clusters, outlier, counts, None, None)
     intervals = simultaneous_intervals(cluster_probs[counted].astype(np.float64))
-    # Where Q is unsure of many cells, the count itself may lie outside of what their probabilities add up to.
+    # Where Q is unsure of many cells, the counted proportion may lie outside the interval of the mean probability.
     values = counts / n
     intervals = np.stack([np.minimum(intervals[:, 0], values), np.maximum(intervals[:, 1], values)], axis=1)
     return Proportions(clusters, outlier, counts, values, intervals)
 
 
 def simultaneous_intervals(probabilities: Float64Array) -> Float64Array:
-    """95% score intervals of all clusters' proportions together.
+    """Return score intervals that hold for the proportions of all clusters at once with 95% confidence.
 
-    They are of the tissue that the cells are a random sample of, where a cell is in cluster k with the probability that
-    Q gives it. The mean probability is then an unbiased estimate, and the spread of the probabilities holds both the
-    sampling of cells and the doubt about each: it gives the effective number of cells (Korn & Graubard 1998) in
-    Wilson's interval (1927), at the level that holds for all K at once (Bonferroni, as Goodman 1965).
+    The proportions are those of the tissue that the cells are a random sample of, where a cell is in cluster k with the
+    probability that Q gives it. The mean probability is an unbiased estimate of them. The spread of the probabilities
+    contains both the sampling of cells and the doubt about each cell. It yields the effective number of cells (Korn &
+    Graubard 1998) for Wilson's interval (1927), whose level is chosen so that all K hold at once (Bonferroni, as
+    Goodman 1965).
 
     Args:
         probabilities: (N, K) float64, N ≥ 1, rows sum to 1.
@@ -74,12 +75,12 @@ def simultaneous_intervals(probabilities: Float64Array) -> Float64Array:
         (K, 2) float64 low, high within [0, 1].
     """
     n, k = probabilities.shape
-    # Of two clusters the one's interval is the other's mirrored: there is one statement, not two.
+    # The intervals of two clusters mirror each other, so that they are one statement and not two.
     z = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * (k if k > 2 else 1)))
     p = probabilities.mean(axis=0)
     certain = p * (1 - p)
     spread = (n * probabilities.var(axis=0) + CERTAIN_CELLS * certain) / (n + CERTAIN_CELLS)
-    # Certain cells have the spread p(1 − p), unsure ones have less.
+    # Cells of which Q is certain have the spread p(1 − p), and those of which it is unsure have less.
     n_effective = n * np.divide(certain, spread, out=np.ones(k), where=spread > 0)
     centre = p + z**2 / (2 * n_effective)
     half = z * np.sqrt(certain / n_effective + z**2 / (4 * n_effective**2))

@@ -33,7 +33,7 @@ def prototypes(bundle: Bundle, cluster: int, n: int, seed: int) -> UInt8Array:
     """Generate n cells of one cluster: G([one-hot c, z]).
 
     Args:
-        bundle: holds G, and says K and Z.
+        bundle: its backend computes G, and its manifest has K and Z.
         cluster: 0 … K − 1.
         n: 1 … MAX_PROTOTYPES.
         seed: 0 … MAX_SEED; the same seed gives the same cells.
@@ -74,7 +74,7 @@ def prototype_grid(bundle: Bundle, rows: int, seed: int) -> UInt8Array:
     """Generate the paper's grid (Fig. 5): one column for each cluster, and the same z along a row.
 
     Args:
-        bundle: holds G, and says K and Z.
+        bundle: its backend computes G, and its manifest has K and Z.
         rows: 1 … MAX_PROTOTYPES.
         seed: 0 … MAX_SEED; the same seed gives the same cells.
 

@@ -1,4 +1,4 @@
-"""All stages in order: Tile → Analysis."""
+"""All stages in order: bytes → Tile → Stain → Nuclei → crops → clusters → Label, together an Analysis."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Analysis:
     """Everything that is known about a tile.
 
     Attributes:
-        tile: as it was uploaded.
-        quality: what was measured on it, and its flags.
+        tile: the upload.
+        quality: measures of the tile, and its flags.
         cells: one for each nucleus that the border does not cut by more than half, in pixels of the upload.
-        n_cut: how many of those there are.
-        proportions: of the cells' clusters.
-        label: of the tile.
-        timing_ms: by stage; quality is judged while nuclei are sought.
-        precision: of the Q that was asked.
+        n_cut: how many nuclei the border cuts by more than half.
+        proportions: how the cells fall into clusters.
+        label: normal, abnormal or indeterminate.
+        timing_ms: milliseconds by stage; quality is judged while nuclei are sought.
+        precision: which of the bundle's Qs was asked.
     """
 
     tile: Tile
@@ -56,13 +56,13 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What a tile became on the way to its analysis, at the analysed scale.
+    """What the stages of an analysis made of a tile, at the analysed scale.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
-        stains: its normalisation and unmixing.
-        nuclei: its nuclei.
-        crops: (N, 32, 32, 3) uint8.
+        stains: the normalised and unmixed tile.
+        nuclei: those of the cells.
+        crops: (N, 32, 32, 3) uint8, one for each cell.
     """
 
     pixels: UInt8Array
@@ -74,17 +74,18 @@ class Stages:
 def analyse(
     data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None, precision: Precision = "fast"
 ) -> Analysis:
-    """Decode an upload, find its cells, and say what they are.
+    """Decode an upload, find its cells, sort them into clusters, and label the tile.
 
     Args:
         data: the uploaded bytes.
         bundle: parameters and networks.
-        max_pixels: largest tile, as uploaded and at the bundle's scale.
+        max_pixels: largest number of pixels, as uploaded and at the bundle's scale.
         mpp: µm per pixel of the upload; None takes the tile to be at the bundle's scale.
-        precision: of Q; where the backend has no fast one, the full one is asked.
+        precision: which Q to ask; where the backend has no fast one, the full one is asked.
 
     Raises:
-        PipelineError: one of its subclasses, by the stage that refuses.
+        PipelineError: the subclass says which stage refuses the upload, and why.
+        MemoryError: there is too little memory.
     """
     return analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision)[0]
 
@@ -92,7 +93,7 @@ def analyse(
 def analyse_stages(
     data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None, precision: Precision = "fast"
 ) -> tuple[Analysis, Stages]:
-    """`analyse`, and the values on the way."""
+    """Do what `analyse` does, and return the values of the stages too."""
     manifest = bundle.manifest
     timing = dict.fromkeys(STAGES, 0.0)
     with memory_errors(), _timed(timing, "total"):

@@ -1,4 +1,4 @@
-"""Array aliases and the frozen values that pass from stage to stage."""
+"""Aliases of arrays, and the frozen values that pass from stage to stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tile:
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
         sha256: hex digest of the uploaded bytes.
-        mpp: µm per pixel of `pixels`, or None when the client did not say.
+        mpp: µm per pixel of `pixels`, or None where the request did not give it.
     """
 
     pixels: UInt8Array
@@ -42,7 +42,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class LabStatistics:
-    """Spread of colour in Ruderman's lαβ.
+    """Mean and spread of colours in Ruderman's lαβ.
 
     Attributes:
         mean: (3,) float64.
@@ -55,12 +55,12 @@ class LabStatistics:
 
 @dataclass(frozen=True, slots=True)
 class StainEstimate:
-    """What is measured on a tile, or on a slide for all its tiles, before it is unmixed.
+    """What is measured on a tile, or on a slide for all its tiles, to normalise and unmix it.
 
     Attributes:
-        lab: of the pixels as they came.
+        lab: statistics of the pixels before normalisation.
         stain_matrix: (3, 2) float64 unit columns haematoxylin, eosin, after normalisation.
-        nuclear_density: haematoxylin density, 0–255, that best parts the tissue in two (Otsu 1979).
+        nuclear_density: haematoxylin density, 0–255, that best separates nuclei from the rest (Otsu 1979).
     """
 
     lab: LabStatistics
@@ -70,12 +70,12 @@ class StainEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Stain:
-    """What colour normalisation and unmixing know about a tile.
+    """A normalised and unmixed tile. It is degenerate where two stains cannot be distinguished.
 
     Attributes:
         normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
         haematoxylin: (H, W) uint8 intensity, dark = stained; 255 everywhere when the tile is degenerate.
-        tissue: (H, W) bool, what counted for the statistics.
+        tissue: (H, W) bool, the pixels that the statistics were taken of.
         estimate: what the tile was unmixed with; None when the tile is degenerate.
     """
 
@@ -96,10 +96,10 @@ class Nuclei:
 
     Attributes:
         label_image: (H, W) int32, 0 = background, 1…N.
-        centroids: (N, 2) float64 x, y in px.
+        centroids: (N, 2) float64 x, y in px; a pixel's index is its centre.
         bboxes: (N, 4) int64 x0, y0, x1, y1 in px, x1 and y1 exclusive.
-        areas_px: (N,) int64.
-        touches_border: (N,) bool, whether a pixel of it lies on the tile's border.
+        areas_px: (N,) int64, number of pixels.
+        touches_border: (N,) bool, whether one of its pixels lies on the tile's border.
     """
 
     label_image: Int32Array

@@ -57,7 +57,7 @@ SCALE_FLOOR = np.array([0.03, 0.01, 0.01, 0.03, 0.01, 0.004, *[0.03] * 6])
 
 @dataclass(frozen=True)
 class Views:
-    """QualityMeasures of V views, each a tile or a crop of one; NaN where there was too little to measure.
+    """Measures of V views, each a tile or a crop of one; NaN where there was too little to measure.
 
     Attributes:
         tile_index: (V,) int64, the tile.
@@ -104,7 +104,7 @@ def random_square(shape: tuple[int, int], random: np.random.Generator) -> tuple[
 
 
 def measure_views(index: int, pixels: UInt8Array, stains: Stain, params: StainParams) -> list[dict[str, Any]]:
-    """QualityMeasures of a tile and of crops of it; a row of `Views` each.
+    """Measures of a tile and of crops of it; a row of `Views` each.
 
     Args:
         index: of the tile.

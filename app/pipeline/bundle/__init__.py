@@ -1,1 +1,1 @@
-"""A trained bundle: its files are loaded and checked, and people name its clusters."""
+"""Bundle: a trained directory is loaded and tested, and people give names to its clusters."""

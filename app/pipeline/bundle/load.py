@@ -1,4 +1,4 @@
-"""Load a bundle: manifest, checksums, networks, golden pair. What does not check out is not served."""
+"""Load a bundle: its manifest, checksums, networks and golden pair are checked, and an invalid bundle is refused."""
 
 from __future__ import annotations
 
@@ -25,50 +25,53 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 FAST_Q = "the fast Q"
 REPLACEABLE = frozenset({Q_ONNX, GENERATOR_ONNX})
-"""Files whose absence the PyTorch fallback makes good. One that is there must still have its checksum."""
+"""Files that may be missing, because PyTorch then computes the networks; one that is there must match its checksum."""
 
 
 class Expected(BaseModel):
-    """What a Q gave on the golden cells when the bundle was made."""
+    """What a Q gave for the M golden cells when the bundle was made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    cluster_probs: list[list[float]] = Field(description="(M, K)")
-    surprise: list[float] = Field(description="(M,)")
+    cluster_probs: list[list[float]] = Field(description="Cluster probabilities, (M, K).")
+    surprise: list[float] = Field(description="Surprise, (M,).")
 
     def difference(self, encoded: Encoded, components: int) -> float:
-        """The largest between this and what a Q gives now.
+        """Return the largest difference between these numbers and those that a Q gives now.
 
         Args:
-            encoded: of the M cells.
-            components: how many squares add up to the surprise.
+            encoded: what the Q gives for the M cells.
+            components: number of principal components; the surprise is a sum of as many squares.
 
         Returns:
-            Of probabilities; and of surprise, for each component, or relative where it is above 1 for each.
+            The larger of two differences: that of probabilities, and that of surprise, divided by the number of
+            components or by the surprise itself, whichever is larger.
         """
         scale = np.maximum(np.abs(self.surprise), components)
         surprise = _difference(encoded.surprise / scale, np.divide(self.surprise, scale))
-        # Unlike max(), this one does not lose a NaN.
+        # Unlike max(), np.max does not lose a NaN.
         return float(np.max([_difference(encoded.cluster_probs, self.cluster_probs), surprise]))
 
 
 class Golden(Expected):
-    """golden/expected.json: what the networks gave when the bundle was made."""
+    """The content of golden/expected.json: what the networks gave when the bundle was made."""
 
-    latent: list[list[float]] = Field(description="(M, K + Z) input of G; G gives the cells of golden/cells.png")
-    tolerance: float = Field(gt=0, description="largest difference allowed: of the full Q, and of G in [-1, 1]")
-    fast: Expected | None = Field(default=None, description="of the fast Q; null: there is none")
+    latent: list[list[float]] = Field(
+        description="Input of G, (M, K + Z), for which it gives the cells of golden/cells.png."
+    )
+    tolerance: float = Field(gt=0, description="The full Q, and G in [-1, 1], may differ by at most this.")
+    fast: Expected | None = Field(default=None, description="What the fast Q gave; null if there is none.")
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, ready to serve.
+    """A verified bundle that can be served.
 
     Attributes:
-        manifest: its numbers.
-        sha256: hex digest of manifest.json, which names the checksum of every other file.
-        directory: where it lies.
-        backend: Q and G.
+        manifest: numbers of the bundle.
+        sha256: hex digest of manifest.json, which contains the checksum of every other file.
+        directory: directory of the bundle.
+        backend: backend that computes Q and G.
     """
 
     manifest: Manifest
@@ -81,8 +84,8 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
     """Read, verify and self-test a bundle.
 
     Args:
-        directory: models/<name>.
-        threads: threads of ONNX Runtime, 0 = one per core.
+        directory: directory of the bundle; it has the bundle's name.
+        threads: threads of ONNX Runtime; 0 means one per core.
 
     Raises:
         InvalidBundle: a file or the engine is missing, a file is altered or malformed, the directory has another name
@@ -91,7 +94,9 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
     manifest, sha256 = read_manifest(directory)
     _verify_files(directory, manifest)
     if manifest.name != directory.name:
-        raise InvalidBundle(f"The bundle in {directory.name} calls itself {manifest.name}: the names must be the same.")
+        raise InvalidBundle(
+            f"The bundle in {directory.name} has the name {manifest.name} in its manifest; both names must be the same."
+        )
     try:
         stain_engine(manifest.segmentation.engine)
     except EngineUnavailable as error:
@@ -134,11 +139,15 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
 
 
 def _self_test(bundle: Bundle) -> None:
-    """The networks must give today what they gave when the bundle was made; a fast Q that does not is not asked."""
+    """Check that the networks reproduce the golden pair; a fast Q that does not is never asked.
+
+    Raises:
+        InvalidBundle: G or the full Q does not reproduce it, or the golden pair has the wrong shape.
+    """
     manifest, (golden, cells) = bundle.manifest, read_golden(bundle.directory)
     try:
         generated = bundle.backend.generate(np.asarray(golden.latent, np.float32))
-        # Cells are stored as 8-bit PNG: half a grey level is rounding, not a difference.
+        # Cells are stored in an 8-bit PNG: half a grey level is due to rounding.
         found = [("G", _difference(generated, to_network(cells)) - 0.5 / 127.5, golden.tolerance)]
         wanted: dict[Precision, tuple[str, Expected | None, float]] = {"full": ("Q", golden, golden.tolerance)}
         if manifest.fast:
@@ -148,7 +157,7 @@ def _self_test(bundle: Bundle) -> None:
             encoded = encode(cells, bundle.backend, manifest.n_clusters, precision)
             difference = expected.difference(encoded, manifest.outliers.components) if expected else float("inf")
             found.append((name, difference, tolerance))
-    except Exception as error:  # ragged or misshapen arrays: each library has its own
+    except Exception as error:  # each library has its own exceptions for ragged or misshapen arrays
         raise InvalidBundle(f"{bundle.directory.name}: the networks cannot compute the golden pair.") from error
     for network, difference, tolerance in found:
         if not difference <= tolerance:
@@ -158,13 +167,16 @@ def _self_test(bundle: Bundle) -> None:
             )
             if network != FAST_Q:
                 raise InvalidBundle(reason)
-            # How 8-bit products are added up is the processor's affair: the full Q is there for those that differ.
+            # Processors add up 8-bit products in different ways. Where the result differs, the full Q answers.
             log.warning("%s Every answer is the full Q's.", reason)
             bundle.backend.precisions = ("full",)
 
 
 def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:
-    """The golden pair: expectations, and cells (M, 32, 32, 3) uint8 stacked from top to bottom in the PNG.
+    """Read the golden pair of a bundle.
+
+    Returns:
+        What the networks gave, and the cells (M, 32, 32, 3) uint8, which the PNG stacks from top to bottom.
 
     Raises:
         InvalidBundle: it cannot be read.

@@ -1,4 +1,4 @@
-"""Names of clusters, given by people: what `marrowscope bundle name` and `unname` do."""
+"""Names of clusters, given by people with `marrowscope bundle name` and taken away with `unname`."""
 
 from __future__ import annotations
 
@@ -14,39 +14,54 @@ from app.pipeline.manifest import ClusterName, ClusterNames, Manifest
 
 
 def name_cluster(directory: Path, cluster: int, name: str, *, by: str, cells: int | None) -> ClusterNames:
-    """Name a cluster, or give it another name; the other names stay, and the names get another version.
+    """Give a cluster a name, which replaces the one that it has, and give the names of clusters another version.
 
     Args:
-        directory: the bundle.
+        directory: directory of the bundle.
         cluster: 0 … K − 1.
         name: 1 to 80 characters.
-        by: who says so, 1 to 80 characters.
-        cells: how many cells of the cluster they looked at; None where they do not say.
+        by: the person who gives the name, 1 to 80 characters.
+        cells: how many cells of the cluster the person looked at; None if that is not known.
 
     Returns:
-        All names.
+        The names of all clusters.
 
     Raises:
         InvalidBundle: the manifest cannot be read.
-        InvalidParameter, UnknownCluster: an argument is outside its range; nothing was written.
+        InvalidParameter: `name`, `by` or `cells` is outside its range; nothing was written.
+        UnknownCluster: `cluster` is outside its range; nothing was written.
         OSError: the manifest cannot be written.
     """
     manifest = _read(directory, cluster)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        entry = ClusterName(cluster=cluster, name=name.strip(), by=by.strip(), when=when, cells=cells)
-        return _keep(directory, manifest, [*_others(manifest, cluster), entry])
+        named = ClusterName(cluster=cluster, name=name.strip(), by=by.strip(), when=when, cells=cells)
+        return _write(directory, manifest, [*_without(manifest, cluster), named])
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidParameter(f"{first['loc'][0]}: {first['msg']}.") from error
 
 
 def unname_cluster(directory: Path, cluster: int) -> ClusterNames:
-    """Take a cluster's name away; raises as `name_cluster` does, also where the cluster has none."""
+    """Take the name of a cluster away, and give the names of clusters another version.
+
+    Args:
+        directory: directory of the bundle.
+        cluster: 0 … K − 1.
+
+    Returns:
+        The names of all clusters.
+
+    Raises:
+        InvalidBundle: the manifest cannot be read.
+        InvalidParameter: the cluster has no name; nothing was written.
+        UnknownCluster: `cluster` is outside its range; nothing was written.
+        OSError: the manifest cannot be written.
+    """
     manifest = _read(directory, cluster)
     if manifest.cluster_names is None or manifest.cluster_names.of(cluster) is None:
         raise InvalidParameter(f"Cluster {cluster} has no name.")
-    return _keep(directory, manifest, _others(manifest, cluster))
+    return _write(directory, manifest, _without(manifest, cluster))
 
 
 def _read(directory: Path, cluster: int) -> Manifest:
@@ -56,14 +71,15 @@ def _read(directory: Path, cluster: int) -> Manifest:
     return manifest
 
 
-def _others(manifest: Manifest, cluster: int) -> list[ClusterName]:
-    named = manifest.cluster_names.clusters if manifest.cluster_names else ()
-    return [entry for entry in named if entry.cluster != cluster]
+def _without(manifest: Manifest, cluster: int) -> list[ClusterName]:
+    """Return the names of all clusters but one."""
+    names = manifest.cluster_names.clusters if manifest.cluster_names else ()
+    return [named for named in names if named.cluster != cluster]
 
 
-def _keep(directory: Path, manifest: Manifest, entries: list[ClusterName]) -> ClusterNames:
+def _write(directory: Path, manifest: Manifest, clusters: list[ClusterName]) -> ClusterNames:
     version = manifest.cluster_names.version if manifest.cluster_names else 0
-    names = ClusterNames(version=version + 1, clusters=tuple(sorted(entries, key=lambda entry: entry.cluster)))
+    names = ClusterNames(version=version + 1, clusters=tuple(sorted(clusters, key=lambda named: named.cluster)))
     changed = manifest.model_copy(update={"cluster_names": names})
     write_whole((changed.model_dump_json(indent=2) + "\n").encode(), directory / MANIFEST)
     return names

@@ -1,1 +1,1 @@
-"""From proportions to the label of a tile, and how the tile compares with the reference tiles."""
+"""Label: how the proportions of a tile become its label, and how the tile compares with reference tiles."""

@@ -1,4 +1,4 @@
-"""Proportions → the tile's label by L2-SVM and k-means (paper §III-B2), or the reason why none is given."""
+"""Proportions → Label by L2-SVM and k-means (paper §III-B2), or the reason why no label is given."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from app.pipeline.types import Float64Array
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a label rests on.
+    """What a label is based on.
 
     Attributes:
         score: the SVM's decision value, positive = abnormal.
-        contributions: (K,) each cluster's part in the score, which is their sum plus the SVM's bias.
+        contributions: (K,) float64; the score is their sum plus the SVM's bias.
         kmeans: label of the nearest k-means centre.
-        conformal: the labels that are possible at the bundle's coverage; none where the score is between both.
-        probability: of abnormal, calibrated; None where the bundle has no calibration.
-        placement: the tile beside the reference tiles.
+        conformal: labels that are possible at the bundle's coverage; none where the score lies between their limits.
+        probability: calibrated probability of abnormal; None where the bundle has no calibration.
+        placement: where the tile lies among the reference tiles.
     """
 
     score: float
@@ -40,9 +40,9 @@ class Label:
     """The tile's label.
 
     Attributes:
-        value: normal, abnormal, or indeterminate when no label is given.
-        evidence: None for a tile without a cell to count.
-        reason: in words, why this value.
+        value: normal or abnormal; indeterminate means that no label is given.
+        evidence: what the label is based on; None for a tile without a counted cell.
+        reason: why the label has this value, in words.
     """
 
     value: Literal["normal", "abnormal", "indeterminate"]
@@ -53,16 +53,17 @@ class Label:
 def decide_label(
     proportions: Float64Array | None, n_cells: int, model: ImageLevel, doubts: Sequence[str] = ()
 ) -> Label:
-    """Label a tile, or say why not.
+    """Label a tile, or give the reason why it gets no label.
 
-    No label is given where the tile is in doubt, where too few cells are counted, where both labels are possible, and
-    where the score is one that tiles of its label hardly have, and k-means or the other label's tiles say otherwise.
+    No label is given in four cases: there are doubts about the tile; too few cells are counted; both labels are
+    possible; or tiles of the score's label hardly ever have such a score, and k-means or the other label's tiles
+    contradict it.
 
     Args:
-        proportions: (K,) float64, None for a tile without a cell to count.
-        n_cells: cells that the proportions rest on.
+        proportions: (K,) float64, None for a tile without a counted cell.
+        n_cells: number of cells that the proportions are computed from.
         model: the bundle's image-level model.
-        doubts: sentences on what is wrong with the tile.
+        doubts: sentences that say what is wrong with the tile.
     """
     doubts = list(doubts)
     if proportions is None:
@@ -72,13 +73,13 @@ def decide_label(
         cells = "1 cell was" if n_cells == 1 else f"{n_cells} cells were"
         doubts.insert(0, f"{cells} counted; a label needs at least {model.min_cells}.")
     if doubts:
-        # What was measured on such a tile says nothing of how probable a label is.
+        # The calibration was fitted to tiles without doubts, so it gives no probability for this one.
         return Label("indeterminate", replace(evidence, probability=None), " ".join(doubts))
     return _label(evidence, n_cells, model.conformal)
 
 
 def possible_labels(score: float, conformal: Conformal) -> tuple[LabelValue, ...]:
-    """The labels whose examples have such a score, each with the coverage of the limits."""
+    """Return the labels whose examples have such a score, each at the coverage of the limits."""
     possible: list[LabelValue] = []
     if conformal.max_normal is None or score <= conformal.max_normal:
         possible.append("normal")
@@ -88,7 +89,7 @@ def possible_labels(score: float, conformal: Conformal) -> tuple[LabelValue, ...
 
 
 def nearest_label(proportions: Float64Array, kmeans: KMeans) -> LabelValue:
-    """Label of the centre that is nearest to (K,) proportions."""
+    """Return the label of the centre that is nearest to (K,) proportions."""
     distances = np.linalg.norm(np.asarray(kmeans.centres) - proportions, axis=1)
     return kmeans.labels[int(distances.argmin())]
 

@@ -1,4 +1,4 @@
-"""A tile beside the training tiles: where its proportions lie on their principal components (paper Fig. 10)."""
+"""Where a tile lies among the reference tiles, on their principal components (paper Fig. 10)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class GroupDistance:
     """How far a tile is from a group of reference tiles.
 
     Attributes:
-        name: of the group.
-        distance: L2 between the tile's proportions and the group's mean ones.
-        farther_than: share of the group's own members that are nearer to that mean, 0–1.
+        name: name of the group.
+        distance: L2 distance of the tile's proportions from the group's mean.
+        farther_than: share of the group's members that are nearer to that mean, 0–1.
     """
 
     name: str
@@ -27,11 +27,11 @@ class GroupDistance:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a tile lies.
+    """Where a tile lies among the reference tiles.
 
     Attributes:
-        position: (2,) float64 on the first two principal components of the reference tiles.
-        groups: nearest first.
+        position: (2,) float64 coordinates on the first two principal components.
+        groups: distance from each group, nearest first.
     """
 
     position: Float64Array
@@ -39,7 +39,7 @@ class Placement:
 
 
 def place(proportions: Float64Array, reference: Reference) -> Placement:
-    """Hold (K,) proportions against the reference tiles."""
+    """Compare (K,) proportions with the reference tiles."""
     position = np.asarray(reference.axes) @ (proportions - np.asarray(reference.mean))
     groups = []
     for group in reference.groups:

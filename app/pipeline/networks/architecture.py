@@ -1,6 +1,6 @@
 """The networks in PyTorch (paper §III-A, Fig. 3): generator, and the trunk that the critic D and Q share.
 
-Imported by the training and, lazily, by the PyTorch fallback; nothing else in the pipeline needs torch.
+The training imports it, and so does the PyTorch fallback; nothing else in the pipeline needs torch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MAP_STATISTICS = 8
-"""Of each channel of the trunk: mean and standard deviation of four maps."""
+"""Statistics of each channel of the trunk: the mean and standard deviation of four maps."""
 SEED_PX = 4
-"""Edge of the generator's first feature map; three doublings give the 32-px crop."""
+"""Edge of the generator's first feature map, px; three doublings give the 32-px crop."""
 
 
 class UpBlock(nn.Module):
@@ -35,13 +35,13 @@ class UpBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """G(c, z): a one-hot code and Gaussian noise → a cell.
+    """G(c, z), which makes a cell of a one-hot code and Gaussian noise.
 
     Args:
         channels: width of every layer (paper: 128).
         n_clusters: K, length of the code.
         latent_size: length of z.
-        code_scale: factor on the one-hot code. At 1 the code is K of K + Z inputs and G learns to ignore it.
+        code_scale: factor on the one-hot code. At 1 the code is only K of K + Z inputs, and G learns to ignore it.
     """
 
     def __init__(self, channels: int, n_clusters: int, latent_size: int, code_scale: float = 1.0) -> None:
@@ -123,12 +123,12 @@ class Trunk(nn.Module):
 
 
 def pooled(maps: list[Tensor]) -> Tensor:
-    """What both heads look at: the last map, ReLU'd and globally averaged, (B, C)."""
+    """Return the input of both heads, (B, C): the last map, ReLU'd and globally averaged."""
     return functional.relu(maps[-1]).mean(dim=(2, 3))
 
 
 def map_statistics(maps: list[Tensor]) -> Tensor:
-    """Mean and standard deviation of every channel of every map, (B, 8C): what `Surprise` looks at."""
+    """Return the input of `Surprise`, (B, 8C): the mean and standard deviation of every channel of every map."""
     means = [h.mean(dim=(2, 3)) for h in maps]
     spreads = [
         (h - mean[:, :, None, None]).square().mean(dim=(2, 3)).sqrt() for h, mean in zip(maps, means, strict=True)
@@ -137,7 +137,7 @@ def map_statistics(maps: list[Tensor]) -> Tensor:
 
 
 class CriticQ(nn.Module):
-    """Trunk with its two heads: D's score and Q's logits."""
+    """The trunk with its two heads, which give D's score and Q's logits."""
 
     def __init__(self, channels: int, n_clusters: int) -> None:
         super().__init__()
@@ -152,15 +152,15 @@ class CriticQ(nn.Module):
 
 
 class Surprise(nn.Module):
-    """How unlike the training cells a cell is: −log of a mixture's density, a Gaussian for each cluster.
+    """How unlike the training cells a cell is: −log of the density of a mixture with a Gaussian for each cluster.
 
-    Not in the paper; Gaussians on the features of a classifier are due to Lee et al. 2018. Its numbers are no
-    parameters: they are fitted to the training cells, not learned by descent.
+    It is not in the paper; Gaussians on the features of a classifier are due to Lee et al. 2018. Its numbers are
+    buffers and not parameters, because they are fitted to the training cells and not learned by gradient descent.
 
     Args:
-        features: D, of `map_statistics`.
-        components: P, principal components that are looked at.
-        n_clusters: K.
+        features: D, length of `map_statistics`.
+        components: P, number of principal components that are used.
+        n_clusters: K, number of clusters.
     """
 
     def __init__(self, features: int, components: int, n_clusters: int) -> None:
@@ -177,9 +177,9 @@ class Surprise(nn.Module):
         self.register_buffer("log_weights", torch.zeros(n_clusters))
 
     def forward(self, statistics: Tensor) -> Tensor:
-        """(B, D) → (B,), in nats but for a constant; the higher, the more unlike."""
+        """(B, D) → (B,), in nats up to a constant; the higher, the more unlike."""
         scores = (statistics - self.mean) @ self.projection
-        # (K, B, P): each cell as each Gaussian sees it.
+        # (K, B, P): each cell relative to each Gaussian.
         white = (scores.unsqueeze(0) - self.centres.unsqueeze(1)) @ self.whitening
         distances = white.square().sum(dim=2)
         logs = self.log_weights.unsqueeze(1) - distances / 2
@@ -189,7 +189,7 @@ class Surprise(nn.Module):
 
 
 class ClusterNet(nn.Module):
-    """Q as it is served: crops → cluster probabilities, and how unlike the training cells each is."""
+    """Q as it is served: it gives the cluster probabilities of crops, and the surprise of each."""
 
     def __init__(self, critic: CriticQ, surprise: Surprise) -> None:
         super().__init__()

@@ -13,15 +13,23 @@ Precision = Literal["fast", "full"]
 
 
 class Backend(Protocol):
-    """Q and G of one bundle; safe to call from several threads."""
+    """Q and G of one bundle. They may be called from several threads at once."""
 
     name: BackendName
     device: Device
     precisions: tuple[Precision, ...]
-    """Of Q; "full" is always among them."""
+    """Precisions that Q can be asked for; "full" is always among them."""
 
     def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
-        """Q: (N, 3, 32, 32) in [-1, 1] → cluster probabilities (N, K), and surprise (N,)."""
+        """Apply Q to crops, (N, 3, 32, 32) float32 in [-1, 1].
+
+        Returns:
+            Cluster probabilities (N, K) float32, and surprise (N,) float32; see `encode.Encoded`.
+        """
 
     def generate(self, latent: Float32Array) -> Float32Array:
-        """G: (N, K + Z) = [one-hot c, z] → (N, 3, 32, 32) in [-1, 1]."""
+        """Apply G to [one-hot c, z], (N, K + Z) float32.
+
+        Returns:
+            Cells, (N, 3, 32, 32) float32 in [-1, 1].
+        """

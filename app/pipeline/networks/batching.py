@@ -1,4 +1,4 @@
-"""Concurrent calls of Q, put together into one. A GPU takes about as long for many crops as for a few."""
+"""Joins concurrent calls of Q into one, because a GPU takes about as long for many crops as for a few."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.types import Float32Array
 
 WAIT_S = 0.005
+"""How long a caller waits for more callers, seconds."""
 MAX_CROPS = 4096
-"""Of one call, but for a caller who alone brings more."""
+"""Most crops that are joined into one call. A single caller may bring more."""
 
 
 @dataclass(eq=False, slots=True)
 class _Request:
-    """One caller's crops, and what became of them."""
+    """The crops of one caller, and later their result or error."""
 
     crops: Float32Array
     precision: Precision
@@ -25,16 +26,17 @@ class _Request:
     error: Exception | None = None
 
 
-class Batched:
-    """A backend whose Q is asked about the crops of several callers at once.
+class BatchedBackend:
+    """A backend that asks Q once about the crops of several callers.
 
-    Whoever's turn it is waits a moment for others, asks for all, and leaves them their rows. There is no thread to end
-    and nobody to wait for in vain: a caller who was not served asks for itself when its turn comes.
+    There is no thread of its own: the callers take turns. A caller whose turn it is waits a moment for more callers,
+    asks Q about the crops of all of them, and gives each its rows. If it is interrupted, the remaining callers ask for
+    themselves when their turns come.
 
     Args:
-        backend: computes; its `describe` is called by one thread at a time.
-        wait_s: how long to wait for other callers, seconds.
-        max_crops: that are put together, at most.
+        backend: the backend that computes; its `describe` is called by one thread at a time.
+        wait_s: how long to wait for more callers, seconds.
+        max_crops: most crops that are joined into one call.
     """
 
     def __init__(self, backend: Backend, wait_s: float = WAIT_S, max_crops: int = MAX_CROPS) -> None:
@@ -56,7 +58,7 @@ class Batched:
                 self._serve(self._collect(request))
         if request.error is not None:
             raise request.error
-        assert request.described is not None  # noqa: S101 - for mypy: there is an answer or an error
+        assert request.described is not None  # noqa: S101 - for mypy: there is a result or an error
         return request.described
 
     def generate(self, latent: Float32Array) -> Float32Array:
@@ -64,7 +66,7 @@ class Batched:
         return self._backend.generate(latent)
 
     def _collect(self, first: _Request) -> list[_Request]:
-        """`first`, and who has come by the end of the wait, as far as they fit."""
+        """Wait for more requests, and take `first` and those that fit into one call with it off the list."""
         with self._changed:
             self._changed.wait_for(lambda: sum(len(r.crops) for r in self._waiting) >= self._max_crops, self._wait_s)
             chosen, n_crops = [first], len(first.crops)
@@ -84,6 +86,6 @@ class Batched:
             rows = zip(*(np.split(output, ends) for output in described), strict=True)
             for request, (cluster_probs, surprise) in zip(requests, rows, strict=True):
                 request.described = cluster_probs, surprise
-        except Exception as error:  # whatever it is, it is every caller's
+        except Exception as error:  # any error of the call is an error of every caller in it
             for request in requests:
                 request.error = error

@@ -1,4 +1,4 @@
-"""Crops → cluster probabilities, and how unlike the training cells each is, in bounded batches."""
+"""Crops → cluster probabilities and surprise, in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from app.pipeline.networks.backend import Backend, Device, Precision
 from app.pipeline.types import Float32Array, UInt8Array
 
 BATCH: dict[Device, int] = {"cpu": 128, "cuda": 1024}
-"""Crops per call of Q: enough to fill the cores, few enough to stay in their cache, and to bound memory on a GPU."""
+"""Crops per call of Q: enough to use all cores, few enough to stay in their cache, or to bound memory on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What Q says of N cells.
+    """What Q gives for N cells.
 
     Attributes:
         cluster_probs: (N, K) float32, rows sum to 1 (paper §III-A2).
-        surprise: (N,) float32, −log density among the training cells, in nats but for a constant
-            (`torch_nets.Surprise`); a cell above the bundle's threshold is an outlier.
-        precision: of the Q that was asked.
+        surprise: (N,) float32, how unlike the training cells each cell is: −log of their density at the cell, in nats
+            up to a constant (`architecture.Surprise`). A cell above the bundle's threshold is an outlier.
+        precision: which Q was asked.
     """
 
     cluster_probs: Float32Array
@@ -31,13 +31,13 @@ class Encoded:
 
 
 def encode(crops: UInt8Array, backend: Backend, n_clusters: int, precision: Precision = "full") -> Encoded:
-    """Describe every cell.
+    """Apply Q to every cell.
 
     Args:
         crops: (N, 32, 32, 3) uint8, N ≥ 0.
-        backend: holds Q.
+        backend: backend that computes Q.
         n_clusters: K.
-        precision: which Q to ask; full where the backend has no other.
+        precision: which Q to ask; the full one is asked where the backend has no fast one.
     """
     used: Precision = precision if precision in backend.precisions else "full"
     if len(crops) == 0:

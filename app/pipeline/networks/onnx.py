@@ -13,19 +13,20 @@ from app.pipeline.types import Float32Array
 
 CUDA = "CUDAExecutionProvider"
 PROVIDERS: dict[str, dict[str, str]] = {
-    # The default tries every algorithm anew for each number of crops, which differs from tile to tile.
+    # By default every algorithm is timed again for each number of crops, which differs from tile to tile.
     CUDA: {"cudnn_conv_algo_search": "HEURISTIC"},
     "CPUExecutionProvider": {},
 }
 
 
 class OnnxBackend:
-    """One ONNX Runtime session for each network, shared by every request.
+    """Computes Q and G by one ONNX Runtime session each, which all requests share.
 
     Args:
-        directory: the bundle.
-        threads: intra-op threads; 0 lets ONNX Runtime take one per core.
-        has_fast: whether the bundle has a fast Q. On CUDA it is not opened: 8-bit convolutions are made for CPUs.
+        directory: directory of the bundle.
+        threads: threads within one operator; 0 lets ONNX Runtime use one per core.
+        has_fast: whether the bundle has a fast Q. It is not opened on CUDA, since its 8-bit convolutions are made for
+            CPUs.
     """
 
     name: BackendName = "onnxruntime"
@@ -35,7 +36,7 @@ class OnnxBackend:
 
         available = onnxruntime.get_available_providers()
         if CUDA in available:
-            # The GPU build finds the CUDA libraries that pip installed beside it only when asked to.
+            # The GPU build finds the CUDA libraries that pip installed beside it only when it is asked to.
             onnxruntime.preload_dlls()
         options = _session_options(threads)
 
@@ -45,7 +46,7 @@ class OnnxBackend:
 
         self._q = {"full": open_session(Q_ONNX)}
         self._generator = open_session(GENERATOR_ONNX)
-        # A CUDA build without a usable GPU falls back on its own: ask the session what it really uses.
+        # A CUDA build without a usable GPU falls back to the CPU silently, so the session is asked what it uses.
         self.device: Device = "cuda" if self._q["full"].get_providers()[0] == CUDA else "cpu"
         self.precisions: tuple[Precision, ...] = ("full",)
         if has_fast and self.device == "cpu":
@@ -67,7 +68,7 @@ def _session_options(threads: int) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # A thread that waits for work by spinning takes its core from other requests, and from OpenCV: this is long enough
-    # to be there for the next layer.
+    # A thread that waits by spinning takes its core from other requests and from OpenCV. This is just long enough for
+    # it to be there for the next layer.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
     return options

@@ -7,15 +7,15 @@ from pathlib import Path
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import GENERATOR_ONNX, Q_ONNX, WEIGHTS, Manifest
 from app.pipeline.networks.backend import Backend
-from app.pipeline.networks.batching import Batched
+from app.pipeline.networks.batching import BatchedBackend
 from app.pipeline.networks.onnx import OnnxBackend
 
 
 def open_backend(directory: Path, manifest: Manifest, threads: int = 0) -> Backend:
-    """ONNX Runtime (CUDA, else CPU) when both ONNX files are there, else PyTorch (CUDA, else CPU).
+    """Open ONNX Runtime when both ONNX files are there, else PyTorch; either uses CUDA where there is a GPU.
 
     Args:
-        directory: the bundle.
+        directory: directory of the bundle.
         manifest: its manifest.
         threads: see `OnnxBackend`.
 
@@ -41,4 +41,4 @@ def open_backend(directory: Path, manifest: Manifest, threads: int = 0) -> Backe
 
 def _batched(backend: Backend) -> Backend:
     """Join concurrent calls on a GPU; a CPU is as fast on the cells of one tile as on those of several."""
-    return Batched(backend) if backend.device == "cuda" else backend
+    return BatchedBackend(backend) if backend.device == "cuda" else backend

@@ -1,4 +1,4 @@
-"""Q and G by PyTorch, the fallback when the ONNX files or ONNX Runtime are not there. Imported only then."""
+"""Q and G by PyTorch: the fallback without ONNX Runtime or the ONNX files. It is imported only then."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from app.pipeline.types import Float32Array
 
 
 class TorchBackend:
-    """The networks from weights.safetensors, on CUDA when there is one.
+    """Computes Q and G with the weights of weights.safetensors, on CUDA where there is a GPU.
 
     Args:
-        directory: the bundle.
+        directory: directory of the bundle.
         manifest: its manifest.
 
     Raises:
@@ -52,7 +52,7 @@ class TorchBackend:
         self._nets = nets.eval().to(self.device)
 
     def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
-        """See `Backend`; `precision` can only be full."""
+        """See `Backend`; there is no fast Q here, so `precision` is ignored."""
         with torch.inference_mode():
             cluster_probs, surprise = self._nets["q"](torch.from_numpy(crops).to(self.device))
             return cluster_probs.cpu().numpy(), surprise.cpu().numpy()

@@ -1,4 +1,4 @@
-"""The paper's recipe: a constant haematoxylin threshold and its clean-up (paper §III-B1, Fig. 6)."""
+"""The paper's method: a constant haematoxylin threshold and its clean-up (paper §III-B1, Fig. 6)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ EIGHT_CONNECTED = 2
 
 
 def segment_by_threshold(haematoxylin: UInt8Array, params: ThresholdParams) -> Int32Array:
-    """Nuclei as the paper finds them.
+    """Find nuclei as the paper does.
 
     Args:
         haematoxylin: (H, W) uint8 intensity, dark = stained.
-        params: threshold and clean-up.
+        params: numbers of the threshold and the clean-up.
 
     Returns:
-        (H, W) int32 labels, 0 = background, 1…N in reading order of their topmost pixel.
+        (H, W) int32 label image, 0 = background, 1…N in reading order of their topmost pixel.
     """
     stained = fill_holes(haematoxylin < params.threshold, params.max_hole_px)
     kept = compact(remove_small(stained, params.min_area_px), params.compaction)
@@ -37,7 +37,7 @@ def fill_holes(stained: BoolArray, max_hole_px: int) -> BoolArray:
 
     Args:
         stained: (H, W) bool.
-        max_hole_px: a larger hole stays: it is not within a nucleus, but within a ring of them or a frame.
+        max_hole_px: largest hole that is filled; a larger one lies within a ring of nuclei, or within a frame.
 
     Returns:
         (H, W) bool, a superset of `stained`.
@@ -78,7 +78,7 @@ def compact(stained: BoolArray, compaction: int) -> BoolArray:
     # Pixels beyond the border are unknown, not background: pad with the edge before measuring depth.
     padded = np.pad(stained, compaction, mode="edge")
     depth = np.asarray(ndimage.distance_transform_cdt(padded, metric="taxicab"))
-    # Where there is no background at all, scipy gives -1.
+    # scipy gives −1 if there is no background at all.
     depth[depth < 0] = compaction
     cross = ndimage.generate_binary_structure(2, 1)
     for i in range(compaction - 1, 0, -1):

@@ -1,1 +1,1 @@
-"""Whether a tile is good enough to be analysed, and whether it is like the training tiles."""
+"""Quality: what is measured on a tile, whether it is good enough, and whether it is like the training tiles."""

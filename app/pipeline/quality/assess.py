@@ -1,4 +1,8 @@
-"""What can be said about a tile before its cells are believed: focus, exposure, compression, tissue, stain, scale."""
+"""Whether a tile is good enough, and like the training tiles: measures are compared with limits, and flags raised.
+
+`assess` judges the picture: focus, exposure, compression, tissue, stain and scale. `cell_flags` judges the cells, once
+they are known.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +28,22 @@ MESSAGES = {
     "mpp_unknown": "The request gave no mpp: the tile was taken to be at the bundle's scale.",
     "scale_suspect": "The mean nuclear radius{over_focus} is {value} px, {side} {limit}: is the scale right?",
 }
-"""By code, in the order in which they are given."""
+"""Messages of flags by code, in the order in which flags are given."""
 HARMLESS = frozenset({"mpp_unknown", "few_cells"})
-"""Codes beside which a label is given; every other one prevents it."""
+"""Codes of flags that do not prevent a label."""
 DIFFERENTIAL_COUNT = 500
-"""Cells that a differential count of marrow asks for (Lee et al. 2008, ICSH guideline)."""
+"""Fewest cells of a differential count of marrow (Lee et al. 2008, ICSH guideline)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Something about the tile that its reader should know.
+    """Something that a reader of the answer should know about the tile.
 
     Attributes:
-        code: what, for programs.
-        message: what, for people; with both numbers.
-        value: what was measured; None where nothing was.
-        threshold: the bundle's limit for it.
+        code: it names the finding, for programs.
+        message: it explains the finding, for people, and contains the value and the threshold.
+        value: the measured value; None where nothing was measured.
+        threshold: the bundle's limit of the value; None where there is none.
     """
 
     code: str
@@ -49,20 +53,20 @@ class Flag:
 
     @property
     def prevents_label(self) -> bool:
-        """Whether no label is given to such a tile."""
+        """Whether a tile with this flag gets no label."""
         return self.code not in HARMLESS
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """QualityMeasures of a tile.
+    """The quality of a tile.
 
     Attributes:
         focus: energy of fine over that of coarse detail in the tissue; higher is sharper; 0 where there is none.
-        stain_distance: of the stain as it came from that of the training tiles, in robust standard deviations (root
-            mean square over the features); None where no two stains can be told apart.
+        stain_distance: distance of the tile's stain before normalisation from that of the training tiles, in robust
+            standard deviations (root mean square over the features); None where two stains cannot be distinguished.
         tissue_fraction: share of pixels that are tissue, 0–1.
-        flags: what is wrong.
+        flags: what a reader should know.
     """
 
     focus: float
@@ -72,26 +76,26 @@ class Quality:
 
 
 def assess(tile: Tile, pixels: UInt8Array, stains: Stain, params: StainParams, reference: QualityReference) -> Quality:
-    """Measure a tile, and hold it against the training tiles.
+    """Measure a tile, and compare it with the training tiles.
 
     Args:
         tile: the upload.
         pixels: (H, W, 3) uint8 RGB, the upload at the bundle's scale.
-        stains: the unmixing of `pixels`.
-        params: says what counts as background.
-        reference: the training tiles, and the limits.
+        stains: `pixels`, normalised and unmixed.
+        params: says which pixels are background.
+        reference: numbers of the training tiles, and limits.
     """
     measures = measure_quality(tile.pixels, pixels, stains, params)
     return judge(measures, reference, stained=stains.estimate is not None, mpp_known=tile.mpp is not None)
 
 
 def judge(measures: QualityMeasures, reference: QualityReference, *, stained: bool, mpp_known: bool) -> Quality:
-    """Hold measures against the training tiles.
+    """Compare the measures of a tile with the training tiles.
 
     Args:
-        measures: of the tile.
-        reference: the training tiles, and the limits.
-        stained: whether two stains could be told apart.
+        measures: measures of the tile.
+        reference: numbers of the training tiles, and limits.
+        stained: whether two stains could be distinguished.
         mpp_known: whether the request gave the scale.
     """
     colours = measures.colours
@@ -110,12 +114,12 @@ def judge(measures: QualityMeasures, reference: QualityReference, *, stained: bo
 
 
 def stain_distance(deviations: Float64Array) -> float:
-    """Root mean square of (…, 12) deviations, over the last axis of one tile."""
+    """Return the root mean square of the (12,) deviations of a tile's stain."""
     return float(np.sqrt(np.square(deviations).mean()))
 
 
 def he_share(colours: Colours, reference: QualityReference) -> float:
-    """Share of the density whose hue and saturation haematoxylin, eosin or their mixtures can have, 0–1."""
+    """Return the share of the stain, 0–1, that has a colour of haematoxylin, eosin or their mixtures."""
     low, high = reference.hue_range_deg
     possible = (colours.hue_deg >= low) & (colours.hue_deg <= high) & (colours.saturation >= reference.min_saturation)
     return float(colours.density[possible].sum() / colours.density.sum())
@@ -161,8 +165,8 @@ def _scale_flags(measures: QualityMeasures, reference: QualityReference, *, mpp_
     radius = mean_radius(measures.radii_px)
     judged = [("", radius, reference.nuclear_radius_range_px)]
     if measures.focus is not None and measures.focus >= reference.min_focus:
-        # Large nuclei in coarse detail, or small ones in fine: a scale moves both, blasts move the radius alone. Of a
-        # blurred tile, which is flagged for it, this says nothing.
+        # A wrong scale changes the size of nuclei and of details together; blasts have large nuclei, and details of the
+        # usual size. Nothing follows for a blurred tile, which has lost its details, and has a flag of its own.
         judged.append((" over focus", radius / measures.focus, reference.radius_over_focus_range_px))
     for over_focus, value, (low, high) in judged:
         if not low <= value <= high:
@@ -177,17 +181,17 @@ def _flag(code: str, value: float, threshold: float, **details: str) -> Flag:
 
 
 def cell_flags(proportions: Proportions, outliers: Outliers) -> tuple[Flag, ...]:
-    """Flags `few_cells` and `many_outliers`, where they are due.
+    """Return the flags `few_cells` and `many_outliers`, if they apply to a tile.
 
     Args:
-        proportions: of the tile.
+        proportions: proportions of the tile.
         outliers: the bundle's limits.
     """
     flags = []
     if proportions.n_counted < DIFFERENTIAL_COUNT:
         flags.append(_few_cells(proportions))
     n_cells, n_outliers = len(proportions.outlier), int(proportions.outlier.sum())
-    # One cell more than the limit is no evidence where there are few: the limit must lie below two standard errors.
+    # Among few cells a share slightly above the limit is no evidence: it must exceed it by two standard errors.
     share = n_outliers / max(n_cells, 1)
     error = (outliers.max_share * (1 - outliers.max_share) / max(n_cells, 1)) ** 0.5
     if share > outliers.max_share + 2 * error:

@@ -1,4 +1,4 @@
-"""What is measured on a tile to judge its quality; nothing here decides.
+"""Measures of a tile by which its quality is judged; the judgement is in `assess`.
 
 Hue and saturation are those of the hue-saturation-density transform of optical density (van der Laak et al. 2000), so
 that they do not change with the strength of a stain.
@@ -19,46 +19,47 @@ from app.pipeline.stain.optical_density import density_image, is_tissue, optical
 from app.pipeline.types import BoolArray, Float64Array, Stain, UInt8Array
 
 MIN_TISSUE_PX = 1000
-"""Tissue below which there is nothing to measure: statistics of fewer pixels say nothing."""
+"""Fewest pixels of tissue that are measured: statistics of fewer pixels mean nothing."""
 COLOUR_PIXELS = 20_000
-"""Tissue pixels, about, that colours are measured on."""
+"""About how many pixels of tissue colours are measured on."""
 
 FOCUS_SIGMAS = (0.7, 1.4, 2.8)
-"""px; the fine band of detail lies between the first two, the coarse one between the last two."""
+"""Sigmas in px of Gaussians; fine detail lies between the first two, coarse detail between the last two."""
 FOCUS_NOISE = 1.0
-"""Squared grey levels of coarse detail that rounding to 8 bits may pass for."""
+"""Energy of coarse detail, in squared grey levels, that rounding to 8 bits can produce by itself."""
 GLASS_PX = 9
-"""Edge of the smallest square that is glass and not a pale spot in tissue."""
+"""Edge in px of the smallest square that is glass and not a pale spot in tissue."""
 
 BLOCK_PX = 8
-"""Edge of JPEG's blocks."""
+"""Edge of JPEG's blocks, px."""
 BLOCK_ROWS = 3
-"""Every so many lines are looked at for blocks."""
+"""Only every third line is searched for blocks, which saves time."""
 
 NUCLEAR_SIGMA = 1.0
-"""px; smooths haematoxylin, and then the depth in it, before nuclei are sized."""
+"""Sigma in px of the Gaussian that smooths haematoxylin, and then the depth in it, before radii are measured."""
 MAX_GAP_PX = 60
-"""Largest gap in a nucleus, as chromatin leaves it."""
+"""Size of the largest gap between chromatin that is filled, px."""
 MIN_RADIUS_PX = 1.5
 PEAK_DISTANCE_PX = 3
+"""Distance within which a peak of depth must be the highest, px."""
 
 STAIN_FEATURES = (
     *(f"{statistic} of {axis}" for statistic in ("the mean", "the spread") for axis in "lαβ"),
     *(f"{colour} in {stain}" for stain in ("haematoxylin", "eosin") for colour in ("red", "green", "blue")),
 )
-"""In the order of `Colours.stain`."""
+"""What the numbers of `Colours.stain` are, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """Colours of the tissue, as they came; a row per sampled pixel.
+    """Colours of N sampled pixels of tissue, before normalisation.
 
     Attributes:
         hue_deg: (N,) float64, 0 to 360.
         saturation: (N,) float64, 0 = grey.
-        density: (N,) float64 mean optical density of the channels, 0–255 scale.
+        density: (N,) float64 mean optical density of the channels, 0 to 255.
         clipped: share of pixels with a channel at 0 or 255.
-        stain: (12,) float64, see STAIN_FEATURES; None where no two stains can be told apart.
+        stain: (12,) float64, see STAIN_FEATURES; None where two stains cannot be distinguished.
     """
 
     hue_deg: Float64Array
@@ -70,14 +71,14 @@ class Colours:
 
 @dataclass(frozen=True, slots=True)
 class QualityMeasures:
-    """QualityMeasures of one tile; None where it has too little tissue to measure.
+    """Measures of one tile. A measure is None where the tile has too little tissue for it.
 
     Attributes:
         tissue_fraction: share of pixels that are tissue, 0–1.
         focus: energy of fine detail over that of coarse detail; higher is sharper.
-        blockiness: how far steps at the most marked 8-px grid exceed those beside it, over the mean step.
-        colours: of the tissue.
-        radii_px: (N,) float64 of the circles within what haematoxylin stains most; N = 0 where there are no two stains.
+        blockiness: how far the steps at the most marked 8-px grid exceed those beside it, over the mean step.
+        colours: colours of the tissue.
+        radii_px: (N,) float64 radii of nuclei, see `nuclear_radii`; N = 0 where two stains cannot be distinguished.
     """
 
     tissue_fraction: float
@@ -91,10 +92,10 @@ def measure_quality(uploaded: UInt8Array, pixels: UInt8Array, stains: Stain, par
     """Measure a tile.
 
     Args:
-        uploaded: (H', W', 3) uint8 RGB as it came: rescaling hides JPEG's blocks.
+        uploaded: (H', W', 3) uint8 RGB, the upload before it was rescaled, which would hide JPEG's blocks.
         pixels: (H, W, 3) uint8 RGB at the bundle's scale.
-        stains: the unmixing of `pixels`.
-        params: says what counts as background.
+        stains: `pixels`, normalised and unmixed.
+        params: says which pixels are background.
     """
     tissue = stains.tissue if params.tissue_only else is_tissue(pixels, params.min_magnitude)
     radii = np.zeros(0)
@@ -113,17 +114,17 @@ def measure_quality(uploaded: UInt8Array, pixels: UInt8Array, stains: Stain, par
 
 
 def nuclear_radii(haematoxylin: UInt8Array, nuclear_density: float) -> Float64Array:
-    """Radii of the largest circles within what haematoxylin stains more than the rest.
+    """Return the radii of the largest circles that fit into the areas stained by haematoxylin.
 
-    Not of the segmented nuclei: a segmentation seeks nuclei of the size that it knows, and finds clumps of them in a
-    tile of half the scale.
+    The segmented nuclei would not do: a segmentation seeks nuclei of the size that it expects, and in a tile at half
+    the scale it finds clumps of that size.
 
     Args:
         haematoxylin: (H, W) uint8 intensity, dark = stained.
-        nuclear_density: density that parts nuclei from the rest.
+        nuclear_density: density that separates nuclei from the rest, 0–255.
 
     Returns:
-        (N,) float64 px, one per peak of the depth.
+        (N,) float64 px, one for each peak of the depth.
     """
     dark = np.pad(density_image(haematoxylin, NUCLEAR_SIGMA) > nuclear_density, 1).astype(np.uint8)
     filled = fill_holes(dark, MAX_GAP_PX)
@@ -134,12 +135,16 @@ def nuclear_radii(haematoxylin: UInt8Array, nuclear_density: float) -> Float64Ar
 
 
 def mean_radius(radii_px: Float64Array) -> float:
-    """Sauter's mean, Σr³ / Σr², of at least one radius: specks of chromatin weigh little."""
+    """Return Sauter's mean of radii, Σr³ / Σr², in which specks of chromatin weigh little.
+
+    Args:
+        radii_px: (N,) float64, N ≥ 1.
+    """
     return float((radii_px**3).sum() / (radii_px**2).sum())
 
 
 def _focus(pixels: UInt8Array, tissue: BoolArray) -> float | None:
-    """Energy of the fine band of grey levels over that of the coarse band, away from glass: its edge is sharper."""
+    """Return the energy of fine over that of coarse detail, away from the edges of glass, which are always sharp."""
     glass = cv2.morphologyEx((~tissue).astype(np.uint8), cv2.MORPH_OPEN, np.ones((GLASS_PX, GLASS_PX), np.uint8))
     reach = 2 * int(np.ceil(3 * FOCUS_SIGMAS[-1])) + 1
     inner = 1 - cv2.dilate(glass, np.ones((reach, reach), np.uint8))
@@ -153,14 +158,16 @@ def _focus(pixels: UInt8Array, tissue: BoolArray) -> float | None:
 
 
 def measure_blockiness(pixels: UInt8Array, tissue: BoolArray) -> float | None:
-    """See `QualityMeasures.blockiness`: the mean over both directions. A crop may begin anywhere in a block.
+    """Measure the blockiness of a tile, as the mean over both directions; see `QualityMeasures`.
+
+    A tile may be cut out of an image, so that its first block is not whole: the grid is sought.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
-        tissue: (H, W) bool, what counts.
+        tissue: (H, W) bool, the pixels that are used.
 
     Returns:
-        None where too little tissue is whole.
+        None where there is too little tissue without gaps.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.int16)
     along = [_grid_steps(grey[::BLOCK_ROWS], tissue[::BLOCK_ROWS])]
@@ -170,12 +177,12 @@ def measure_blockiness(pixels: UInt8Array, tissue: BoolArray) -> float | None:
 
 
 def _grid_steps(grey: np.ndarray, tissue: BoolArray) -> float | None:
-    """Blockiness along the rows of (H, W) int16 grey levels."""
+    """Return the blockiness along the rows of (H, W) int16 grey levels."""
     if grey.shape[1] < 2 * BLOCK_PX:
         return None
     steps = np.abs(np.diff(grey, axis=1))
     whole = tissue[:, :-3] & tissue[:, 1:-2] & tissue[:, 2:-1] & tissue[:, 3:]
-    # Twice the step less those on its two sides: not an edge of the tissue, which is several steps wide.
+    # Twice the step less those on its two sides, which is small at an edge of the tissue, several pixels wide.
     excess = np.where(whole, 2 * steps[:, 1:-1] - steps[:, :-2] - steps[:, 2:], 0).sum(axis=0, dtype=np.int64) / 2
     counts = whole.sum(axis=0)
     per_phase = np.array([counts[phase::BLOCK_PX].sum() for phase in range(BLOCK_PX)])

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from app.pipeline.networks.batching import Batched
+from app.pipeline.networks.batching import BatchedBackend
 from app.pipeline.networks.encode import encode
 from tests.fakes import FakeBackend
 
@@ -31,7 +31,7 @@ def together(batched, crops):
 
 def test_each_caller_gets_what_it_would_get_alone():
     crops = [some_crops(n + 1, n) for n in range(CALLERS)]
-    for own, (probs, surprise) in zip(crops, together(Batched(FakeBackend()), crops), strict=True):
+    for own, (probs, surprise) in zip(crops, together(BatchedBackend(FakeBackend()), crops), strict=True):
         expected_probs, expected_surprise = FakeBackend().describe(own)
         np.testing.assert_array_equal(probs, expected_probs)
         np.testing.assert_array_equal(surprise, expected_surprise)
@@ -40,20 +40,20 @@ def test_each_caller_gets_what_it_would_get_alone():
 def test_concurrent_calls_become_one():
     backend = FakeBackend()
     crops = [some_crops(4, n) for n in range(CALLERS)]
-    together(Batched(backend, wait_s=LONG, max_crops=4 * CALLERS), crops)
+    together(BatchedBackend(backend, wait_s=LONG, max_crops=4 * CALLERS), crops)
     assert backend.batches == [4 * CALLERS]
 
 
 def test_call_is_bounded_and_what_does_not_fit_is_asked_next():
     backend = FakeBackend()
-    together(Batched(backend, wait_s=0.2, max_crops=10), [some_crops(4, n) for n in range(CALLERS)])
+    together(BatchedBackend(backend, wait_s=0.2, max_crops=10), [some_crops(4, n) for n in range(CALLERS)])
     assert sum(backend.batches) == 4 * CALLERS
     assert max(backend.batches) <= 10
 
 
 def test_caller_with_more_than_fits_is_served_alone_and_whole():
     backend = FakeBackend()
-    probs, _ = Batched(backend, wait_s=LONG, max_crops=10).describe(some_crops(25, 0))
+    probs, _ = BatchedBackend(backend, wait_s=LONG, max_crops=10).describe(some_crops(25, 0))
     assert len(probs) == 25
     assert backend.batches == [25]
 
@@ -73,7 +73,7 @@ class Failing(FakeBackend):
 
 
 def test_error_reaches_every_caller_of_that_call_and_none_of_the_next():
-    batched = Batched(Failing(1), wait_s=LONG, max_crops=4 * CALLERS)
+    batched = BatchedBackend(Failing(1), wait_s=LONG, max_crops=4 * CALLERS)
     crops = [some_crops(4, n) for n in range(CALLERS)]
     answers = together(batched, crops)
     assert [type(answer) for answer in answers] == [MemoryError] * CALLERS
@@ -92,13 +92,13 @@ class Interrupted(FakeBackend):
 
 def test_nobody_hangs_when_the_caller_that_asks_for_all_is_stopped():
     crops = [some_crops(4, n) for n in range(2)]
-    answers = together(Batched(Interrupted(), wait_s=0.5, max_crops=8), crops)
+    answers = together(BatchedBackend(Interrupted(), wait_s=0.5, max_crops=8), crops)
     assert sorted(type(answer).__name__ for answer in answers) == ["KeyboardInterrupt", "tuple"]
 
 
 def test_it_is_a_backend_like_the_one_it_holds():
     backend = FakeBackend()
-    batched = Batched(backend, wait_s=0)
+    batched = BatchedBackend(backend, wait_s=0)
     crops = np.full((3, 32, 32, 3), 90, np.uint8)
     np.testing.assert_array_equal(encode(crops, batched, 5).surprise, encode(crops, backend, 5).surprise)
     latent = np.zeros((2, 13), np.float32)
@@ -118,4 +118,4 @@ def test_calls_are_put_together_on_a_gpu_only(shipped_bundle, monkeypatch, devic
 
     monkeypatch.setattr(opening, "OnnxBackend", Opened)
     opened = opening.open_backend(shipped_bundle, read_manifest(shipped_bundle)[0])
-    assert isinstance(opened, Batched) == is_batched
+    assert isinstance(opened, BatchedBackend) == is_batched
