@@ -53,15 +53,15 @@ def rescale(pixels: UInt8Array, factor: float, *, max_pixels: int) -> UInt8Array
 
 
 def resize(pixels: UInt8Array, width: int, height: int) -> UInt8Array:
-    """Resize a picture: averaged when it shrinks, cubic when it grows, the same array when it has this size already.
+    """Resize a picture by averaging where it shrinks, and by cubic interpolation where it grows.
 
     Args:
         pixels: (H, W, 3) uint8.
-        width: of the result.
-        height: of the result.
+        width: new width, px.
+        height: new height, px.
 
     Returns:
-        (height, width, 3) uint8.
+        (height, width, 3) uint8; the same array where it has this size already.
     """
     if pixels.shape[:2] == (height, width):
         return pixels
