@@ -12,6 +12,7 @@ import pytest
 
 from app.files import remove_unfinished, whole_directory, whole_file, write_whole
 from tests.conftest import REPOSITORY
+from tests.processes import started
 
 ERRORS = [ValueError("no"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full"), OSError("odd")]
 PATIENCE_S = 60
@@ -106,12 +107,8 @@ def test_what_a_killed_process_left_can_be_removed(tmp_path, kind):
         f"with app.files.{kind}(Path(sys.argv[1]) / 'a.json'): print('begun', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, tmp_path]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout.readline() == b"begun\n"
-        finally:
-            process.kill()
-        process.wait(PATIENCE_S)
+    with started(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"begun\n"
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".")
     remove_unfinished(tmp_path)

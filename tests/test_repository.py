@@ -2,11 +2,11 @@
 
 import re
 import shutil
-import subprocess
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.processes import ran
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 BINARY = {".png", ".jpg", ".tif", ".onnx", ".safetensors"}
@@ -17,9 +17,8 @@ def tracked():
     """The text of every text file that git knows, by its path from the top of the repository."""
     if shutil.which("git") is None or not (REPOSITORY / ".git").exists():
         pytest.skip("This is not a git checkout.")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    listed = ran(["git", "ls-files", "-z"], cwd=REPOSITORY).stdout
+    assert listed
     paths = [REPOSITORY / path for path in listed.split("\0") if path]
     return {
         path.relative_to(REPOSITORY): path.read_text("utf-8")

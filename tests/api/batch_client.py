@@ -1,6 +1,6 @@
 """Batches as a client has them."""
 
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 ENDED = {"finished", "failed", "cancelled"}
 
@@ -16,11 +16,11 @@ def post_path(client, path, files=(), **fields):
     return client.post("/batches", files=[*texts, *files])
 
 
-def ended(client, batch):
-    """The batch when nothing more comes of it."""
+def ended(client, batch, limit_s=PATIENCE_S):
+    """Wait until a batch has ended, and return it."""
 
     def found():
         answer = client.get(f"/batches/{batch['id']}").json()
         return answer if answer["state"] in ENDED else None
 
-    return until(found)
+    return until(found, limit_s)

@@ -2,16 +2,16 @@ import http.client
 import json
 import signal
 import socket
-import subprocess
 import sys
 from contextlib import suppress
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.processes import ran
 from tests.served import served
+from tests.waiting import PATIENCE_S
 
-PATIENCE_S = 60
 BOUNDARY = "------------------------marrow"
 HEAD = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="tile"; filename="tile.png"\r\n\r\n'.encode()
 TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
@@ -123,14 +123,18 @@ def test_what_is_not_http_ends_the_connection_only(started, connection):
 
 def test_port_that_is_taken_ends_the_start_with_an_error(started):
     command = [sys.executable, "-m", "app", "serve", "--port", str(started[1])]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    ended = ran(command, cwd=REPOSITORY)
     assert ended.returncode != 0
     assert "in use" in ended.stderr
 
 
-def test_it_ends_in_peace_when_it_is_asked_to(started):
-    """Last of the module: it ends the service."""
-    process, port = started
+def test_it_ends_in_peace_when_it_is_asked_to():
+    with served() as (process, address):
+        port = int(address.rpartition(":")[2])
+        end_in_peace(process, port)
+
+
+def end_in_peace(process, port):
     process.send_signal(signal.SIGTERM)
     # The server shuts down in order, and then tells its parent that it was the signal.
     assert process.wait(PATIENCE_S) == -signal.SIGTERM

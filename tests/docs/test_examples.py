@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -17,6 +16,7 @@ from app.pipeline.run import analyse
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.docs.pages import PAGES, blocks, name, read
+from tests.processes import ran
 from tests.served import served
 from training.cells.tile_labels import read_labels
 from training.config import load_config
@@ -71,17 +71,14 @@ def test_python_examples_print_what_the_pages_show(shipped_bundle, tmp_path):
     with served(log_format="json") as (service, address):
         for page in sorted(CHECKED[""]):
             (code,), (printed,) = blocks(page, "python"), blocks(page, "")
-            ran = subprocess.run(
+            found = ran(
                 [sys.executable, "-c", code.replace("Client()", f"Client('{address}')")],
                 cwd=tmp_path,
                 env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "utf-8"},
-                capture_output=True,
                 encoding="utf-8",
-                check=False,
-                timeout=120,
             )
-            assert ran.stderr == ""
-            assert ran.stdout == printed
+            assert found.stderr == ""
+            assert found.stdout == printed
         logged = [line for line in service.stderr.read().splitlines() if "POST /analyze" in line]
     assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
     shown, actual = json.loads(*blocks("docs/laboratory.md", "json")), json.loads(logged[0])

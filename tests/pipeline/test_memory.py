@@ -1,4 +1,3 @@
-import subprocess
 import sys
 
 import cv2
@@ -6,6 +5,8 @@ import numpy as np
 import pytest
 
 from app.pipeline.memory import memory_errors
+from tests.conftest import REPOSITORY
+from tests.processes import ran
 
 FAULTS = """
 import resource, threading
@@ -25,7 +26,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(prepare):
-    done = subprocess.run([sys.executable, "-c", FAULTS.format(prepare=prepare)], capture_output=True, check=True)
+    done = ran([sys.executable, "-c", FAULTS.format(prepare=prepare)], cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 

@@ -1,6 +1,4 @@
 import json
-import os
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +9,7 @@ from app.shell.stages import WIDTH_PX
 from tests.api.answers import strict_json
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, grid_of_centres
+from tests.processes import ran
 from tests.shell.runs import analyze, listing, run, summary_of, usage_error, words
 
 N_DRAWN = len(grid_of_centres())
@@ -219,9 +218,9 @@ def test_help_names_every_format():
 
 
 def in_a_process(code):
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    return json.loads(ended.stdout)
+    done = ran([sys.executable, "-c", code], cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_other_commands_do_not_wait_for_its_imports():

@@ -19,9 +19,12 @@ def address():
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium; a computer without it cannot run these tests, but CI must."""
+    """Chromium; a computer without it cannot run these tests, but CI must.
+
+    Not for the session: as long as it is open, an event loop runs in this thread, and no other test can have one.
+    """
     from playwright.sync_api import sync_playwright
 
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -6,7 +6,7 @@ import sys
 
 from tests.processes import ran, started
 
-LIMIT_S = 240
+LIMIT_S = 150
 """A batch of a few slides takes about ten seconds on an idle machine."""
 COMMAND = (sys.executable, "-m", "app", "batch")
 
