@@ -187,8 +187,8 @@ def serve(
 ) -> None:
     """Serve the bundles over HTTP until Ctrl-C.
 
-    Other settings come from the environment: README.md explains
-    MARROWSCOPE_WORKERS, MARROWSCOPE_KEYS_FILE and the others. If other
+    Other settings come from the environment: docs/settings.md explains
+    MARROWSCOPE_WORKERS, MARROWSCOPE_KEYS_FILE and all the rest. If other
     machines can reach the address, clients need keys (marrowscope keys);
     --without-keys turns that off.
 

@@ -48,7 +48,8 @@ def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine only.
 
     Args:
-        host: an IP address or a name; of the names, only `localhost` counts, because the meaning of others may change.
+        host: an IP address or a name. Of the names only `localhost` counts, because the address of any other name may
+            change.
     """
     try:
         return ip_address(host).is_loopback

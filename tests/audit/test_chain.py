@@ -1,5 +1,6 @@
 """The audit log as a file: what cannot be done to it unseen, and what it survives."""
 
+import fcntl
 import json
 import os
 import random
@@ -211,6 +212,18 @@ def test_a_log_that_another_process_keeps_is_given_up(path, monkeypatch):
     monkeypatch.setattr("app.audit.log.LOCK_LIMIT_S", 0.05)
     with locked(path), pytest.raises(NotWritten, match="kept it locked"):
         log.append({"event": "test"})
+    log.append({"event": "test"})
+    assert faults(path) == []
+
+
+def test_a_service_of_an_earlier_version_is_waited_for(path, monkeypatch):
+    """It locks the log by flock."""
+    log = written(path)
+    monkeypatch.setattr("app.audit.log.LOCK_LIMIT_S", 0.05)
+    with path.open("rb") as earlier:
+        fcntl.flock(earlier, fcntl.LOCK_EX)
+        with pytest.raises(NotWritten, match="kept it locked"):
+            log.append({"event": "test"})
     log.append({"event": "test"})
     assert faults(path) == []
 
