@@ -73,7 +73,7 @@ def test_section_says_what_was_measured():
     assert "Ours takes 250 ms; the reference takes 10.0 times as long" in text
     assert "| floor | 50.0 |" in text
     assert "| 16 | 100 | 7 | 3 | 100 | 200 | 300 | 3.25 | 650 |" in text
-    assert "1.50 s after its process was started, the median of 3 starts" in text
+    assert "1.50 s after its process was started, which is the median of 3\nstarts" in text
     assert "from 400 MB after the warm-up to 404 MB at the end\n(+1.0 %)" in text
     assert "| 1000 × 1000 px, mirrored | 40 | 40 | 40 | 222 |" in text
     assert "| fast | cpu | onnxruntime | 4,321 |" in text
@@ -87,7 +87,7 @@ def test_memory_that_cannot_be_measured_is_a_dash():
         measured["peak_rss_mb"] = None
     text = speed(result)
     assert "None" not in text
-    assert "with – MB of memory" in text
+    assert "takes – MB of memory" in text
     assert "| 1000 × 1000 px, mirrored | 40 | 40 | 40 | – |" in text
     assert "None" not in printed(result)
 

@@ -1,4 +1,4 @@
-"""What was measured, a record for each fit, in a JSON file that an interrupted evaluation goes on from."""
+"""Records of fits in a JSON file; an interrupted evaluation continues with those that are not in it yet."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from training.console import write_text
 
 Record = dict[str, Any]
 IDENTITY = ("set", "system", "head", "n_clusters", "seed", "other_seed", "fold")
-"""What tells one record from another; a field that a task does not have is absent."""
+"""Fields that identify a record; a field that an evaluation does not have is absent."""
 LIBRARIES = ("numpy", "scikit-learn", "torch")
 
 
 class Records:
-    """The records of one task.
+    """The records of one evaluation.
 
     Args:
-        path: JSON file, a list with a record on each line; made when the first record is kept.
+        path: JSON file, a list with a record on each line; it is made when the first record is kept.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[Record]:
-        """All records, empty where there is no file."""
+        """Return all records; none if there is no file."""
         return json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else []
 
     def find(self, **identity: Any) -> Record | None:
-        """The record of this identity."""
+        """Return the record with this identity, or None."""
         return next((record for record in self.read() if _identity(record) == _identity(identity)), None)
 
     def keep(self, record: Record) -> None:
-        """Add a record, in place of one of the same identity.
+        """Add a record; it replaces one of the same identity.
 
-        The file is read anew and replaced whole, so that several processes may fill it (not at the same millisecond).
+        The file is read again and replaced as a whole, so that several processes may add to it (though not within the
+        same millisecond).
         """
-        others = [other for other in self.read() if _identity(other) != _identity(record)]
-        lines = [
-            json.dumps(one, allow_nan=False, ensure_ascii=False) for one in sorted([*others, record], key=_identity)
-        ]
+        kept = [one for one in self.read() if _identity(one) != _identity(record)]
+        lines = [json.dumps(one, allow_nan=False, ensure_ascii=False) for one in sorted([*kept, record], key=_identity)]
         write_text(self.path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def provenance() -> Record:
-    """When and with what a record was measured: date (UTC), Python, libraries, threads, device."""
+    """Return when and with what a record was measured: date (UTC), Python, libraries, threads and device."""
+    # Imported here, because reading records does not need PyTorch.
+    import torch
+
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
@@ -61,5 +61,5 @@ def provenance() -> Record:
 
 
 def _identity(record: Record) -> tuple[str, ...]:
-    """Comparable whatever is absent."""
+    """Return the identity as texts, which can be compared whichever fields are absent."""
     return tuple(str(record.get(field, "")) for field in IDENTITY)

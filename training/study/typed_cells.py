@@ -22,9 +22,10 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Float64Array, Int32Array, Int64Array, Nuclei, UInt8Array
+from training.cells.extract import CELLS, Cells
 from training.cells.tile_files import read_tile, tile_paths
 from training.errors import DataError
-from training.study.metrics.points import matched_pairs
+from training.study.metrics.nuclei import matched_pairs
 
 LABELLED = "labelled.npz"
 UPSAMPLING = 2
@@ -140,6 +141,17 @@ def cut_typed_cells(directory: Path, track: Track = iter) -> TypedCells:
         tuple(map(str, type_names)),
         tuple(path.stem for path in paths),
     )
+
+
+def load_crops(directory: Path) -> UInt8Array:
+    """Return the crops that `cells` or `labelled` wrote into a directory, (N, 32, 32, 3) uint8.
+
+    Raises:
+        DataError: neither of them did.
+    """
+    if (directory / CELLS).is_file():
+        return Cells.load(directory).crops
+    return TypedCells.load(directory).unlabelled.crops
 
 
 def read_enlarged(path: Path) -> UInt8Array:

@@ -1,1 +1,1 @@
-"""Competitors, one file each."""
+"""Systems of other publications, which ours is compared with."""

@@ -1,10 +1,10 @@
 """CatGAN: categorical generative adversarial networks (Springenberg, ICLR 2016), with DCGAN's networks.
 
-As published: the unsupervised objective, its marginal entropies estimated on a batch. DCGAN's Adam,
-and its rate for D. Not as published, and chosen without types:
-- D is the mean of what its network says of the four turns of a crop. Shown one turn at a time, it parts cells by the
-  way they lie: turning a cell by 90° then moves it to another cluster as often as not.
-- G learns at InfoGAN's rate, five times D's, or D outruns it.
+As published: the unsupervised objective, with its marginal entropies estimated on a batch. Adam and the rate of D are
+DCGAN's. Not as published, and chosen without types:
+- D averages its network's answers for the four turns of a crop. If it sees one turn at a time, it separates cells by
+  their orientation: turning a cell by 90° then moves it to another cluster about half of the time.
+- G learns at InfoGAN's rate, five times that of D; at a lower rate D gets too far ahead of it.
 """
 
 from __future__ import annotations
@@ -25,27 +25,37 @@ TURNS = 4
 
 
 class CatGan(GenerativeClusterer):
-    """Clusters are D's categories."""
+    """CatGAN as a clusterer: the clusters are D's categories.
+
+    Args:
+        n_clusters: K.
+        seed: seed of every random draw.
+        iterations: length of the training.
+    """
 
     def __init__(self, n_clusters: int, seed: int, iterations: int = ITERATIONS) -> None:
         super().__init__(CatGanModel, n_clusters, seed, iterations)
 
 
 class TurnInvariant(nn.Module):
-    """A classifier's mean answer on the four turns of a crop."""
+    """A classifier that averages its probabilities over the four turns of a crop.
+
+    Args:
+        logits: (B, 3, 32, 32) → (B, K).
+    """
 
     def __init__(self, logits: nn.Module) -> None:
         super().__init__()
         self.logits = logits
 
     def forward(self, crops: Tensor) -> Tensor:
-        """(B, 3, 32, 32) → probabilities (B, K), rows sum to 1."""
+        """Return probabilities, (B, 3, 32, 32) → (B, K), rows sum to 1."""
         turned = torch.cat([crops.rot90(quarter, dims=(2, 3)) for quarter in range(TURNS)])
         return self.logits(turned).float().softmax(dim=1).unflatten(0, (TURNS, -1)).mean(dim=0)
 
 
 class CatGanModel:
-    """D of K categories and G."""
+    """The networks D, with K categories, and G, and their optimisers."""
 
     def __init__(self, n_clusters: int) -> None:
         self.classifier = TurnInvariant(nn.Sequential(trunk(), nn.Linear(FEATURES, n_clusters)))
@@ -56,11 +66,11 @@ class CatGanModel:
         self._adam_g = torch.optim.Adam(self.generator.parameters(), RATE_G, BETAS)
 
     def step(self, real: Tensor) -> dict[str, Tensor]:
-        """D once, G once; with four turns, a quarter of the batch makes a full one.
+        """Train D once and G once; D sees four turns of a quarter of the batch.
 
         Returns:
-            Entropies in nats, 0 … ln K: `real_entropy` and `fake_entropy`, mean of a cell's; `real_marginal_entropy`
-            and `fake_marginal_entropy`, of the batch's mean.
+            Entropies in nats, 0 to ln K: `real_entropy` and `fake_entropy` are means over cells, and
+            `real_marginal_entropy` and `fake_marginal_entropy` those of the mean over the batch.
         """
         real = real[: len(real) // TURNS]
         fake = self.generator(torch.randn(len(real), LATENT_SIZE))
@@ -77,25 +87,25 @@ class CatGanModel:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """D is to be sure of each real cell, to use all categories alike, and to be unsure of generated cells.
+    """Return D's loss: certain of each real cell, all categories used alike, uncertain of generated cells.
 
     Args:
-        real: (B, K) probabilities of real cells.
-        fake: (B, K) of generated ones.
+        real: (B, K), probabilities of real cells.
+        fake: (B, K), probabilities of generated cells.
     """
     return conditional_entropy(real) - marginal_entropy(real) - conditional_entropy(fake)
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """G is to make cells that D, of (B, K) probabilities, is sure of, in all categories alike."""
+    """Return G's loss: D has to be certain of its cells, (B, K) probabilities, and use all categories alike."""
     return conditional_entropy(fake) - marginal_entropy(fake)
 
 
 def conditional_entropy(probabilities: Tensor) -> Tensor:
-    """Mean entropy of the rows of (B, K), in nats."""
+    """Return the mean entropy of the rows of (B, K), in nats."""
     return entropy(probabilities).mean()
 
 
 def marginal_entropy(probabilities: Tensor) -> Tensor:
-    """Entropy of the mean row of (B, K), in nats."""
+    """Return the entropy of the mean row of (B, K), in nats."""
     return entropy(probabilities.mean(dim=0))

@@ -1,8 +1,8 @@
 """The DCGAN networks (Radford, Metz and Chintala, ICLR 2016) for 32×32 crops, narrow enough for a CPU.
 
-As published: strided 4×4 convolutions, no pooling, batch norm but at the generator's output and the discriminator's
-input, ReLU in the one and leaky ReLU in the other. Not as published: 32 base channels (there 128) and 4×4 → 32×32 in
-three steps (there 64×64 in four).
+As published: strided 4×4 convolutions, no pooling, batch norm except at the generator's output and the discriminator's
+input, ReLU in the generator and leaky ReLU in the discriminator. Not as published: 32 base channels instead of 128, and
+4×4 → 32×32 in three steps instead of 64×64 in four.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ CHANNELS = 32
 SEED_PX = 4
 FEATURES = 4 * CHANNELS * SEED_PX**2
 SLOPE = 0.2
-"""Of the leaky ReLU."""
+"""Slope of the leaky ReLU for negative values."""
 INITIAL_SD = 0.02
 
 
 def generator(inputs: int) -> nn.Sequential:
-    """(B, inputs) → (B, 3, 32, 32) before its output function."""
+    """Return the generator without its output function, (B, inputs) → (B, 3, 32, 32)."""
     wide = 4 * CHANNELS
     return nn.Sequential(
         nn.Linear(inputs, FEATURES),
@@ -32,7 +32,7 @@ def generator(inputs: int) -> nn.Sequential:
 
 
 def trunk() -> nn.Sequential:
-    """The discriminator without its head: (B, 3, 32, 32) → (B, FEATURES)."""
+    """Return the discriminator without its head, (B, 3, 32, 32) → (B, FEATURES)."""
     return nn.Sequential(
         nn.Conv2d(3, CHANNELS, 4, stride=2, padding=1),
         nn.LeakyReLU(SLOPE),
@@ -43,7 +43,7 @@ def trunk() -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw a layer's weights as DCGAN does, for `Module.apply`."""
+    """Initialise the weights of a layer as DCGAN does; it is called by `Module.apply`."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0, INITIAL_SD)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

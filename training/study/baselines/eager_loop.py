@@ -1,8 +1,9 @@
-"""The paper's training as one would write it down from the paper (§III-A1, §IV-B): what our loop's speed stands beside.
+"""The paper's training as one would write it down from the paper (§III-A1, §IV-B), to compare our loop's speed with.
 
-Float32 and contiguous; crops wait as uint8 on the host; the critic sees real, generated and mixed cells in calls of
-their own; every weight's gradient is computed, needed or not; PyTorch's own defaults, no averages. Networks and losses
-are ours, and so are the draws: by the same seed both loops train alike.
+It computes in float32 with contiguous tensors and PyTorch's defaults, and averages no weights. Crops are uint8 on the
+host until they are used; the critic sees real, generated and mixed cells in separate calls; and the gradient of every
+weight is computed, whether it is needed or not. Networks, losses and random draws are ours: with the same seed, both
+loops learn the same.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from training.gan.sampler import rotate
 
 
 class EagerLoop:
-    """The plain loop, of the paper's recipe alone.
+    """The plain loop, for the paper's recipe alone.
 
     Args:
-        config: the run; what the paper does not have is passed over, and so is the precision.
-        crops: (N, 32, 32, 3) uint8 real cells.
-        device: where the networks live.
+        config: configuration of the training; what the paper does not have, and the precision, is ignored.
+        crops: (N, 32, 32, 3) uint8, real cells.
+        device: device of the networks.
     """
 
     def __init__(self, config: TrainConfig, crops: UInt8Array, device: torch.device) -> None:
@@ -41,14 +42,14 @@ class EagerLoop:
         self.code_adam = torch.optim.Adam([*self.generator.parameters(), *of_q], rate, betas)
 
     def step(self) -> dict[str, Tensor]:
-        """One iteration: `critic_steps` of the critic, one of the generator, one of Q."""
+        """Train for one iteration: `critic_steps` steps of the critic, one of the generator and one of Q."""
         values: dict[str, Tensor] = {}
         for _ in range(self.config.critic_steps):
             values |= self.critic_step()
         return values | self.generator_step() | self.code_step()
 
     def critic_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 10."""
+        """Minimise eq. 10 for one step of the critic."""
         real, (latent, _) = self.draw_real(), self.draw_latent()
         mix = torch.rand(len(real), generator=self.random).to(self.device)
         fake = self.generator(latent).detach()
@@ -58,26 +59,26 @@ class EagerLoop:
         return {"wasserstein": -wasserstein.detach(), "penalty": penalty.detach()}
 
     def generator_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 11."""
+        """Minimise eq. 11 for one step of the generator."""
         latent, _ = self.draw_latent()
         loss = generator_loss(self.critic(self.generator(latent))[0])
         self._descend(self.generator_adam, loss)
         return {"loss_g": loss.detach()}
 
     def code_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 12, on cells turned as the real ones are."""
+        """Minimise eq. 12 for one step of Q and the generator; generated cells are turned as real ones are."""
         latent, codes = self.draw_latent()
         loss = code_loss(self.critic(rotate(self.generator(latent), self.random))[1], codes)
         self._descend(self.code_adam, self.config.code_weight * loss)
         return {"loss_q": loss.detach()}
 
     def draw_real(self) -> Tensor:
-        """(B, 3, 32, 32) in [-1, 1], converted for this batch."""
+        """Draw real cells, (B, 3, 32, 32) in [-1, 1]; they are converted for this batch."""
         chosen = torch.randint(len(self.crops), (self.config.batch_size,), generator=self.random)
         return rotate(torch.from_numpy(to_network(self.crops[chosen.numpy()])).to(self.device), self.random)
 
     def draw_latent(self) -> tuple[Tensor, Tensor]:
-        """[one-hot c, z] (B, K + Z) and c's index (B,)."""
+        """Draw [one-hot c, z], (B, K + Z), and the index of c, (B,)."""
         k, size = self.config.n_clusters, self.config.batch_size
         codes = torch.multinomial(torch.full((k,), 1 / k), size, replacement=True, generator=self.random)
         z = torch.randn(size, self.config.latent_size, generator=self.random)

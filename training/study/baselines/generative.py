@@ -1,4 +1,4 @@
-"""What CatGAN, InfoGAN and GMVAE share: batches, the loop, batch-norm statistics of real cells, and what is noted."""
+"""The loop that CatGAN, InfoGAN and GMVAE share: batches, batch-norm statistics of real cells, and notes on the fit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from training.errors import DivergedError
 from training.gan.sampler import rotate
 
 BATCH = 64
-"""The paper's (§IV-B)."""
+"""The paper's batch (§IV-B)."""
 LAST = 100
-"""Iterations whose mean is noted."""
+"""Number of last iterations whose mean is noted."""
 IN_USE = 0.01
-"""Share of the cells from which a cluster counts as used."""
+"""A cluster counts as used if it holds at least this share of the cells."""
 CHUNK = 512
 TINY = 1e-12
 
@@ -30,10 +30,10 @@ class Model(Protocol):
 
     @property
     def classifier(self) -> nn.Module:
-        """(B, 3, 32, 32) in [-1, 1] → (B, K), largest at the cluster."""
+        """The network (B, 3, 32, 32) in [-1, 1] → (B, K), whose largest output is at the cluster."""
 
     def step(self, real: Tensor) -> dict[str, Tensor]:
-        """Train once on (B, 3, 32, 32) in [-1, 1]; what is worth noting, all finite.
+        """Train once on (B, 3, 32, 32) in [-1, 1], and return values to note, all finite.
 
         Raises:
             DivergedError: a loss became infinite or NaN.
@@ -41,16 +41,16 @@ class Model(Protocol):
 
 
 class GenerativeClusterer:
-    """Trains a model for a number of iterations on cells turned by multiples of 90°, as in the paper.
+    """A model that is trained for a number of iterations on cells turned by multiples of 90°, as in the paper.
 
-    Training that diverges is a result here, not an error: the notes say so, and the clusters are those of the weights
-    before the loss that was not finite.
+    Training that diverges is a result here, not an error: the notes record it, and the clusters are those of the last
+    weights whose loss was finite.
 
     Args:
         create: K → a freshly initialised model.
         n_clusters: K.
-        seed: of every random draw; PyTorch's own random state is left as it was.
-        iterations: of training.
+        seed: seed of every random draw; PyTorch's own random state does not change.
+        iterations: length of the training.
     """
 
     def __init__(self, create: Callable[[int], Model], n_clusters: int, seed: int, iterations: int) -> None:
@@ -60,7 +60,7 @@ class GenerativeClusterer:
         self._iterations = iterations
 
     def fit(self, crops: UInt8Array) -> None:
-        """Train on the crops of at least two cells."""
+        """Train on (N, 32, 32, 3) uint8 crops, N ≥ 2."""
         x = torch.from_numpy(to_network(crops))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
@@ -76,23 +76,24 @@ class GenerativeClusterer:
         }
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Most probable cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
+        """Return the most probable cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
         return assign(self._classifier, torch.from_numpy(to_network(crops)))
 
     def notes(self) -> dict[str, float]:
-        """Of the fit: iterations, diverged (0 or 1), what the model notes (mean of the last 100), and of the clusters.
+        """Return notes on the fit and on its clusters.
 
-        Of the clusters: clusters_in_use (at least 1% of the cells), largest_share, rotation_agreement (share of cells
-        that stay in their cluster when turned by 90°).
+        On the fit: iterations, diverged (0 or 1), and the means of the model's values over the last 100 iterations. On
+        the clusters: clusters_in_use (with at least 1% of the cells), largest_share, and rotation_agreement (the share
+        of cells that stay in their cluster when they are turned by 90°).
         """
         return self._notes
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Move the optimiser's weights down the gradient of a loss.
+    """Take one step down the gradient of a loss.
 
     Raises:
-        DivergedError: the loss is infinite or NaN; the weights stay.
+        DivergedError: the loss is infinite or NaN; the weights do not change.
     """
     if not torch.isfinite(loss):
         raise DivergedError(f"A loss is {loss.item()}.")
@@ -105,8 +106,8 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
 def measure_norms(net: nn.Module, crops: Tensor) -> None:
     """Set batch norm to the statistics of real cells, and the network to evaluation.
 
-    In training, real and generated batches are normalised each by its own statistics; the running ones are a mixture
-    that the network never saw.
+    In training, real and generated batches are each normalised by their own statistics; the running statistics are a
+    mixture that the network never saw.
 
     Args:
         net: (B, 3, 32, 32) → anything.
@@ -115,9 +116,9 @@ def measure_norms(net: nn.Module, crops: Tensor) -> None:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_running_stats()
-            module.momentum = None  # The plain mean over batches.
+            module.momentum = None  # None makes it the plain mean over batches.
     net.train()
-    # Parts that differ by one in size at most: batch norm fails on a last part of a single cell.
+    # The parts differ in size by one at most, because batch norm fails on a part of a single cell.
     for part in crops.tensor_split(-(-len(crops) // CHUNK)):
         net(part)
     net.eval()
@@ -125,17 +126,17 @@ def measure_norms(net: nn.Module, crops: Tensor) -> None:
 
 @torch.no_grad()
 def assign(net: nn.Module, crops: Tensor) -> Int64Array:
-    """(N, 3, 32, 32) → (N,) int64, where the network's output is largest."""
+    """Return the index of the network's largest output, (N, 3, 32, 32) → (N,) int64."""
     return np.concatenate([net(part).argmax(dim=1).numpy() for part in crops.split(CHUNK)])
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy in nats over the last dimension, (…, K) → (…), with a finite gradient where a probability is 0."""
+    """Return the entropy in nats, (…, K) → (…); its gradient is finite where a probability is 0."""
     return torch.special.entr(probabilities.clamp_min(TINY)).sum(dim=-1)
 
 
 def usage(clusters: Int64Array, n_clusters: int) -> dict[str, float]:
-    """How many of the clusters hold at least 1% of the cells, and the share of the largest one."""
+    """Return how many clusters hold at least 1% of the cells, and the share of the largest one."""
     shares = np.bincount(clusters, minlength=n_clusters) / len(clusters)
     return {"clusters_in_use": float((shares >= IN_USE).sum()), "largest_share": float(shares.max())}
 

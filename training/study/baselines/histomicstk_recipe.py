@@ -1,7 +1,8 @@
-"""HistomicsTK's nuclei recipe: as the paper's authors published it, and with HistomicsTK's own seeds.
+"""HistomicsTK's recipe for nuclei, as the paper's authors published it and with HistomicsTK's own seeds.
 
-Source of the calls and numbers: github.com/bohu615/nu_gan, `cell_segment`. The stains are estimated on the normalised
-tile and deconvolve the tile itself. The authors' loop leaves out each tile's last object; that slip is not repeated.
+The calls and numbers are those of github.com/bohu615/nu_gan, `cell_segment`. The stains are estimated on the normalised
+tile and then used to deconvolve the original tile. The authors' loop leaves out the last object of each tile; this
+mistake is not repeated here.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ from app.pipeline.types import BoolArray, Int32Array, Nuclei, UInt8Array
 THRESHOLD = 160
 MAX_CLUSTERING_RADIUS_PX = 10
 AUTHORS_SIGMAS_PX = (5 * np.sqrt(2), 30 * np.sqrt(2))
-"""Of the constrained LoG: the authors multiply their radii by √2, where HistomicsTK asks to divide."""
+"""Sigmas of the constrained LoG: the authors multiply their radii by √2, although HistomicsTK says to divide."""
 HISTOMICSTK_SIGMAS_PX = (10 / np.sqrt(2), 15 / np.sqrt(2))
-"""Those of HistomicsTK's own example of nuclei segmentation."""
+"""Sigmas of HistomicsTK's own example of nuclei segmentation."""
 SMALLEST_SPAN_PX2 = 100
 LARGE_SPAN_PX2 = 450
 LARGEST_SPAN_PX2 = 800
-"""Spans of a bounding box, (height − 1)·(width − 1): below which objects are dropped, from which they are opened, and
-from which a part that the opening leaves is dropped."""
+"""Spans of a bounding box, (height − 1) · (width − 1): objects below the first are dropped, objects from the second on
+are opened, and parts from the third on that the opening leaves are dropped."""
 FOUR_CONNECTED = 1
 
 
 @dataclass(frozen=True)
 class RecipeStains:
-    """What the recipe knows of a tile's stains.
+    """The stains of a tile, as the recipe computes them.
 
     Attributes:
         normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
-        haematoxylin: (H, W) uint8 intensity of the tile as it was, dark = stained.
+        haematoxylin: (H, W) uint8, intensity of haematoxylin in the original tile; dark is stained.
     """
 
     normalised: UInt8Array
@@ -53,7 +54,7 @@ class RecipeStains:
 
 
 def unmix_by_recipe(pixels: UInt8Array) -> RecipeStains:
-    """Normalise a tile, and separate the haematoxylin of the tile as it was.
+    """Normalise a tile, and separate the haematoxylin of the original tile.
 
     Args:
         pixels: (H, W, 3) uint8 RGB with two stains.
@@ -65,31 +66,31 @@ def unmix_by_recipe(pixels: UInt8Array) -> RecipeStains:
 
 
 def segment_by_authors(stains: RecipeStains) -> Nuclei:
-    """The authors' code: what the clusters of seeds cover, touching ones joined, and the large objects opened 7×7."""
+    """Segment as the authors' code does: touching clusters of seeds are joined, and large objects are opened by 7×7."""
     return measure(_opened_where_large(_clustered(stains.haematoxylin, AUTHORS_SIGMAS_PX) > 0))
 
 
 def segment_by_seeds(stains: RecipeStains) -> Nuclei:
-    """The same up to the compaction, with HistomicsTK's own radii, and each cluster of seeds a nucleus."""
+    """Segment alike up to the compaction, with HistomicsTK's own radii; each cluster of seeds is a nucleus."""
     labels = _clustered(stains.haematoxylin, HISTOMICSTK_SIGMAS_PX)
     _, without_gaps = np.unique(labels, return_inverse=True)
     return measure(without_gaps.reshape(labels.shape).astype(np.int32))
 
 
 def _clustered(haematoxylin: UInt8Array, sigmas_px: tuple[float, float]) -> Int32Array:
-    """Threshold, holes filled, constrained LoG, max-clustering, area ≥ 200 and compaction 3: (H, W) labels."""
+    """Return the label image after threshold, holes, constrained LoG, max-clustering, area ≥ 200 and compaction 3."""
     intensity = haematoxylin.astype(float)
     foreground = ndimage.binary_fill_holes(intensity < THRESHOLD)
     response, _ = clog(intensity, foreground, *sigmas_px)
     with warnings.catch_warnings():
-        # HistomicsTK asks scikit-image for a property under its old name.
+        # HistomicsTK uses the old name of a property of scikit-image.
         warnings.simplefilter("ignore", FutureWarning)
         labels, _, _ = max_clustering(response, foreground, MAX_CLUSTERING_RADIUS_PX)
     return np.asarray(compact(area_open(labels, PAPER.min_area_px).astype(np.int32), PAPER.compaction))
 
 
 def _opened_where_large(covered: BoolArray) -> Int32Array:
-    """The authors' rules of size: (H, W) labels of the small objects and of the parts of the large ones."""
+    """Apply the authors' rules of size: (H, W) label image of the small objects and of the parts of the large ones."""
     objects = label(covered, connectivity=FOUR_CONNECTED)
     large = _within(objects, LARGE_SPAN_PX2 - 1, np.inf).astype(np.uint8)
     kernel = np.ones((PAPER.opening_px, PAPER.opening_px), np.uint8)
@@ -99,7 +100,7 @@ def _opened_where_large(covered: BoolArray) -> Int32Array:
 
 
 def _within(objects: np.ndarray, above: float, below: float) -> BoolArray:
-    """(H, W) bool, the objects whose bounding box has a span between the two."""
+    """Return the pixels of objects whose bounding box has a span between two limits, (H, W) bool."""
     boxes = measure(np.asarray(objects, dtype=np.int32)).bboxes
     spans = (boxes[:, 2:] - boxes[:, :2] - 1).prod(axis=1)
     return np.asarray(np.append(False, (spans > above) & (spans < below))[objects])

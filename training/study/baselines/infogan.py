@@ -1,10 +1,10 @@
-"""InfoGAN (Chen et al., NIPS 2016) with one categorical code, under DCGAN's networks, as the paper compares with it.
+"""InfoGAN (Chen et al., NIPS 2016) with one categorical code and DCGAN's networks, as the paper compares with it.
 
 As published: non-saturating GAN losses, λ = 1 on the code's log-likelihood in the steps of both D and G, Q on D's trunk
-with a hidden layer of 128, Adam at 2e-4 for D and 1e-3 for G. Not as published, and chosen without types:
-- generated cells are turned by random multiples of 90°, as the real ones are. Unturned, the code becomes the way that
-  a cell lies, and turning a real cell by 90° nearly always moves it to another cluster.
-- D sees every cell under Gaussian noise (Arjovsky and Bottou, ICLR 2017), or it outruns G.
+with a hidden layer of 128, and Adam with a rate of 2e-4 for D and 1e-3 for G. Not as published, and chosen without
+types: - Generated cells are turned by random multiples of 90°, as the real ones are. Without this, the code becomes the
+  orientation of a cell, and turning a real cell by 90° nearly always moves it to another cluster.
+- D sees every cell with Gaussian noise (Arjovsky and Bottou, ICLR 2017); without it, D gets too far ahead of G.
 """
 
 from __future__ import annotations
@@ -24,21 +24,27 @@ LATENT_SIZE = 32
 HIDDEN = 128
 CODE_WEIGHT = 1.0
 NOISE_SD = 0.3
-"""For crops in [-1, 1]."""
+"""Standard deviation of the noise on crops in [-1, 1]."""
 RATE_D = 2e-4
 RATE_G = 1e-3
 BETAS = (0.5, 0.999)
 
 
 class InfoGan(GenerativeClusterer):
-    """Clusters are Q's codes."""
+    """InfoGAN as a clusterer: the clusters are Q's codes.
+
+    Args:
+        n_clusters: K.
+        seed: seed of every random draw.
+        iterations: length of the training.
+    """
 
     def __init__(self, n_clusters: int, seed: int, iterations: int = ITERATIONS) -> None:
         super().__init__(InfoGanModel, n_clusters, seed, iterations)
 
 
 class InfoGanModel:
-    """G, and the trunk that D and Q share."""
+    """The generator G, the trunk that D and Q share, their heads, and the optimisers."""
 
     def __init__(self, n_clusters: int) -> None:
         self.n_clusters = n_clusters
@@ -56,11 +62,11 @@ class InfoGanModel:
         self._adam_g = torch.optim.Adam(self.generator.parameters(), RATE_G, BETAS)
 
     def step(self, real: Tensor) -> dict[str, Tensor]:
-        """D and Q once, G once.
+        """Train D and Q once and G once.
 
         Returns:
-            `loss_d`, `loss_g` without the code's part, `loss_q` (ln K for a guess), all in nats; `accuracy_d`, share of
-            real and generated cells that D takes for what they are.
+            `loss_d`, `loss_g` without the term of the code, and `loss_q` (ln K for a guess), all in nats; `accuracy_d`,
+            the share of real and generated cells that D classifies rightly.
         """
         codes = torch.randint(self.n_clusters, (len(real),))
         one_hot = functional.one_hot(codes, self.n_clusters).float()
@@ -86,12 +92,12 @@ class InfoGanModel:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """−E[log D(x)] − E[log(1 − D(G(z, c)))], of scores before the sigmoid; 2 ln 2 when D cannot tell."""
+    """Return −E[log D(x)] − E[log(1 − D(G(z, c)))] of scores before the sigmoid; it is 2 ln 2 for a guess."""
     return functional.softplus(-real.float()).mean() + functional.softplus(fake.float()).mean()
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """−E[log D(G(z, c))], the non-saturating loss, of scores before the sigmoid."""
+    """Return −E[log D(G(z, c))], the non-saturating loss, of scores before the sigmoid."""
     return functional.softplus(-fake.float()).mean()
 
 

@@ -1,4 +1,4 @@
-"""k-means on the features of a fixed descriptor, the paper's MF + k-means and DNN + k-means (§IV-D)."""
+"""k-means on the features of a describer: the paper's MF + k-means and DNN + k-means (§IV-D)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from app.pipeline.types import Int64Array, UInt8Array
-from training.study.systems.clusterer import Describer
+from training.study.interfaces import Describer
 
 STARTS = 10
-"""Times that k-means is started; the tightest clusters are kept."""
+"""Number of times that k-means is started; the tightest clusters are kept."""
 
 
 class KMeansOn:
-    """Clusters of standardised features, their centres seeded by k-means++ (paper §IV-B).
+    """Clusters of standardised features, whose first centres are chosen by k-means++ (paper §IV-B).
 
     The paper does not say whether it standardises. Features of several kinds have no common unit, so each gets mean 0
-    and variance 1; one that is the same for all cells gets no weight.
+    and variance 1; a feature that is the same for all cells gets no weight.
+
+    Args:
+        describer: computes the features.
+        n_clusters: K.
+        seed: seed of k-means.
     """
 
     def __init__(self, describer: Describer, n_clusters: int, seed: int) -> None:
@@ -27,16 +32,16 @@ class KMeansOn:
         self._model = make_pipeline(StandardScaler(), self._kmeans)
 
     def fit(self, crops: UInt8Array) -> None:
-        """Find the centres; at least K cells are needed."""
+        """Find the centres of at least K cells, (N, 32, 32, 3) uint8."""
         self._describer.fit(crops)
         self._model.fit(self._describer.features(crops))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Nearest centre of each crop, (N, 32, 32, 3) uint8 → (N,) int64."""
+        """Return the nearest centre of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
         return np.asarray(self._model.predict(self._describer.features(crops)), np.int64)
 
     def notes(self) -> dict[str, float]:
-        """Of the fit: share of the largest cluster, iterations, and mean squared distance to the centre."""
+        """Return the share of the largest cluster, the iterations, and the mean squared distance to the centre."""
         sizes = np.bincount(self._kmeans.labels_)
         return {
             "largest_share": float(sizes.max() / sizes.sum()),

@@ -1,4 +1,4 @@
-"""What all figures share: colours, rows of crops, and small files."""
+"""The parts that all figures share: colours, rows of crops, and the writing of small files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.pipeline.types import UInt8Array
 from training.console import write_text
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
-"""Okabe and Ito's, which the colour-blind can tell apart (black last)."""
+"""Colours of Okabe and Ito, which the colour-blind can distinguish; black is last."""
 DPI = 150
 PALETTE = 256
 FIGURES = "figures.json"
@@ -27,7 +27,7 @@ mpl.rcParams.update({"font.size": 8, "axes.titlesize": 8, "axes.spines.top": Fal
 
 
 def show_crops(axes: Axes, crops: UInt8Array, columns: int) -> None:
-    """Draw (N, 32, 32, 3) crops row by row, without axes; the last row is filled up with white."""
+    """Draw (N, 32, 32, 3) crops row by row, without axes; the rest of the last row is white."""
     rows = max(1, -(-len(crops) // columns))
     filled = np.full((rows * columns, *crops.shape[1:]), 255, np.uint8)
     filled[: len(crops)] = crops
@@ -36,10 +36,16 @@ def show_crops(axes: Axes, crops: UInt8Array, columns: int) -> None:
 
 
 def keep_figure(figure: Figure, results: Path, name: str, about: dict[str, Any]) -> Path:
-    """Write a figure as results/../figures/name.png, and what it shows into figures.json, for the report.
+    """Write a figure as results/../figures/name.png, and facts about it into figures.json for the report.
+
+    Args:
+        figure: the figure.
+        results: directory of the results, which holds figures.json.
+        name: name of the figure.
+        about: facts about what it shows.
 
     Returns:
-        The picture's path.
+        The path of the PNG file.
     """
     path = results.parent / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)

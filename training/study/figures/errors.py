@@ -1,15 +1,20 @@
-"""What detection gets wrong, as a picture: nuclei that nobody marked, and marks where no nucleus was found."""
+"""The picture of the errors of detection: nuclei that are not marked in the data, and marks without a nucleus."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app.pipeline.nuclei.outlines import contours
 from app.pipeline.types import Nuclei, UInt8Array
-from training.study.metrics.points import matched_pairs
+from training.cells.tile_files import read_tile, tile_paths
+from training.errors import DataError
+from training.study.metrics.nuclei import matched_pairs
+from training.study.protocols.segmentation import DETECTION_RADIUS_PX, KAINZ_TEST_TILES, Track, read_dots
+from training.study.systems.segmentation_systems import System
 
 WINDOW_PX = 64
 SCALE = 2
@@ -19,16 +24,35 @@ OUTLINE, MARK = (0, 160, 0), (200, 0, 0)
 WHITE = 255
 
 
-def error_figure(tiles: Sequence[tuple[UInt8Array, Nuclei, np.ndarray]], radius: float, seed: int = 0) -> UInt8Array:
-    """A random sample of either error, each in the middle of its window.
+def draw_detection_errors(directory: Path, system: System, track: Track = iter) -> UInt8Array:
+    """Draw the errors of detection on Kainz's test tiles with `error_figure`.
 
     Args:
-        tiles: pixels (H, W, 3) uint8, nuclei found, dots (M, 2) as x, y.
+        directory: directory that holds `tiles` and `cells.csv` (tile, x, y, code).
+        system: system that finds the nuclei.
+        track: wraps the tiles, to show progress.
+
+    Raises:
+        DataError: there is no cells.csv or no test tile, or a tile cannot be decoded.
+    """
+    dots = read_dots(directory / "cells.csv")
+    paths = [path for path in tile_paths(directory / "tiles") if path.stem in KAINZ_TEST_TILES]
+    if not paths:
+        raise DataError(f"{directory} holds none of the test tiles {', '.join(sorted(KAINZ_TEST_TILES))}.")
+    tiles = [(pixels := read_tile(path), system(pixels), dots[path.stem][:, :2]) for path in track(paths)]
+    return error_figure(tiles, DETECTION_RADIUS_PX)
+
+
+def error_figure(tiles: Sequence[tuple[UInt8Array, Nuclei, np.ndarray]], radius: float, seed: int = 0) -> UInt8Array:
+    """Draw a random sample of both kinds of error, each in the middle of a window.
+
+    Args:
+        tiles: for each tile, its pixels (H, W, 3) uint8, the nuclei that were found, and the dots, (M, 2) of x and y.
         radius: largest distance of a match, px.
-        seed: of the sample.
+        seed: seed of the random sample.
 
     Returns:
-        (H, W, 3) uint8: above, what was found and not marked; below, what was marked and not found.
+        (H, W, 3) uint8: at the top, nuclei that were found but not marked; below, dots that were marked but not found.
     """
     unmarked, missed = [], []
     for pixels, nuclei, dots in tiles:
@@ -44,7 +68,7 @@ def error_figure(tiles: Sequence[tuple[UInt8Array, Nuclei, np.ndarray]], radius:
 
 
 def _outlined(pixels: UInt8Array, nuclei: Nuclei) -> Image.Image:
-    """The tile, enlarged and with an outline round each nucleus, on a white margin of half a window."""
+    """Enlarge the tile, outline each nucleus, and add a white margin as wide as a window."""
     image = Image.fromarray(
         np.pad(pixels, ((WINDOW_PX, WINDOW_PX), (WINDOW_PX, WINDOW_PX), (0, 0)), constant_values=WHITE)
     )

@@ -1,4 +1,4 @@
-"""Fig. 10: proportions of tiles on the plane of their two principal components."""
+"""Figure of tiles: their proportions on the plane of the first two principal components (Fig. 10)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
 
 def draw_proportions(groups: dict[str, Float64Array]) -> Figure:
-    """Tiles by group, on the components of all, with the directions in which each cluster's proportion grows.
+    """Draw the tiles of each group, and arrows in the directions in which each cluster's proportion grows.
 
     Args:
-        groups: (T, K) proportions by what the group is called; at most as many as `MARKERS`.
+        groups: (T, K) float64, proportions by the name of the group; at most as many groups as `MARKERS`.
     """
     pca = PCA(n_components=2).fit(np.concatenate(list(groups.values())))
     figure = Figure(figsize=(5.0, 3.4), dpi=DPI, layout="constrained")

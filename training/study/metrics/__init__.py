@@ -1,1 +1,1 @@
-"""Scores, as pure functions."""
+"""Scores of nuclei and of clusters, as pure functions."""

@@ -1,4 +1,4 @@
-"""How well clusters agree with types: the scores of Tables II and III, as pure functions."""
+"""Scores for the agreement of clusters with types, those of Tables II and III, as pure functions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from app.pipeline.types import Int64Array
 
 
 def score_clusters(types: Int64Array, clusters: Int64Array) -> dict[str, float]:
-    """Every score of a clustering.
+    """Return every score of a clustering.
 
     Args:
-        types: (N,) int64 type of each cell, N ≥ 1.
-        clusters: (N,) int64 cluster of each cell.
+        types: (N,) int64, type of each cell, N ≥ 1.
+        clusters: (N,) int64, cluster of each cell.
 
     Returns:
-        purity, class_entropy, printed_entropy, f1: as the functions of these names have them. nmi: mutual information
-        over the mean of both entropies. ari: adjusted Rand index (both by scikit-learn). largest_share: share of cells
-        in the largest cluster. used_clusters: how many clusters hold a cell.
+        purity, class_entropy, printed_entropy and f1, as `purity`, `class_entropy`, `printed_entropy` and `majority_f1`
+        define them; nmi, the mutual information over the mean of both entropies; ari, the adjusted Rand index (both by
+        scikit-learn); largest_share, the share of cells in the largest cluster; used_clusters, the number of clusters
+        that hold a cell.
 
     Raises:
-        ValueError: they differ in length or are empty.
+        ValueError: types and clusters differ in length or are empty.
     """
     if len(types) != len(clusters) or len(types) == 0:
         raise ValueError(
-            f"Types and clusters must be as many and at least one, found {len(types)} and {len(clusters)}."
+            f"Types and clusters must have the same length of at least 1, found {len(types)} and {len(clusters)}."
         )
     table = contingency_matrix(types, clusters)
     return {
@@ -42,22 +43,22 @@ def score_clusters(types: Int64Array, clusters: Int64Array) -> dict[str, float]:
 
 
 def purity(table: np.ndarray) -> float:
-    """Eq. 14, left: share of cells that are of the commonest type of their cluster.
+    """Return the purity (eq. 14, left): the share of cells that are of the commonest type of their cluster.
 
     Args:
-        table: (J, K) int64 cells of each type in each cluster, no column empty.
+        table: (J, K) int64, number of cells of each type in each cluster; no column is empty.
     """
     return float(table.max(axis=0).sum() / table.sum())
 
 
 def class_entropy(table: np.ndarray) -> float:
-    """Entropy of the types within a cluster, in bits, weighted by the cluster's size: 0 where each holds one type.
+    """Return the mean entropy of the types within a cluster, in bits, weighted by size; 0 if each holds one type.
 
-    The paper prints another (`printed_entropy`), but its figures are of this kind: 1.561 at purity .392 with three
-    types is just below log₂ 3.
+    The paper prints another formula (`printed_entropy`), but its figures are of this kind: 1.561 at purity .392 with
+    three types is just below log₂ 3.
 
     Args:
-        table: (J, K) int64 cells of each type in each cluster, no column empty.
+        table: (J, K) int64, number of cells of each type in each cluster; no column is empty.
     """
     sizes = table.sum(axis=0)
     shares = table / sizes
@@ -66,21 +67,22 @@ def class_entropy(table: np.ndarray) -> float:
 
 
 def printed_entropy(table: np.ndarray) -> float:
-    """Eq. 14, right, as it is printed: −Σ |ω|/N · ln(|ω|/N), in nats, the base being open in the paper.
+    """Return the entropy of eq. 14, right, as it is printed: −Σ |ω|/N · ln(|ω|/N), in nats; the paper names no base.
 
-    It knows no types: it is the entropy of the clusters' sizes, smallest where all cells are in one cluster.
+    It does not depend on the types: it is the entropy of the clusters' sizes, and smallest if one cluster holds all
+    cells.
 
     Args:
-        table: (J, K) int64 cells of each type in each cluster, no column empty.
+        table: (J, K) int64, number of cells of each type in each cluster; no column is empty.
     """
     shares = table.sum(axis=0) / table.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
 def majority_f1(types: Int64Array, clusters: Int64Array) -> float:
-    """F of each type by eq. 13, every cluster standing for its commonest type; mean weighted by the cells of a type.
+    """Return the mean F (eq. 13) of the types, weighted by their cells; each cluster stands for its commonest type.
 
-    A type that no cluster stands for has F = 0; of types equally common in a cluster the first counts.
+    A type that no cluster stands for has F = 0; if types are equally common in a cluster, it stands for the first.
     """
     _, cluster_of = np.unique(clusters, return_inverse=True)
     _, type_of = np.unique(types, return_inverse=True)

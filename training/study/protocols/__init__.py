@@ -1,1 +1,1 @@
-"""One protocol for each thing that is measured."""
+"""Protocols: for each evaluation, which data are used and how the systems are run and scored."""

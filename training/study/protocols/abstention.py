@@ -1,4 +1,4 @@
-"""Whether a label is withheld from shifted tiles before it becomes wrong, on real cells and simulated abnormal ones."""
+"""Abstention on shifted tiles: is a label withheld before it becomes wrong? The abnormal bags are simulated."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ SHIFTS: dict[str, tuple[Callable[[UInt8Array], UInt8Array], ...]] = {
     "scale ×0.9, ×0.75, ×0.6": tuple(resample(factor) for factor in (0.9, 0.75, 0.6)),
     "scale ×1.1, ×1.3, ×1.6": tuple(resample(factor) for factor in (1.1, 1.3, 1.6)),
 }
-"""Each weak, middling and strong."""
+"""Changes of a tile by the name of the shift, each weak, middling and strong."""
 STRENGTHS = ("weak", "middling", "strong")
 BAGS = 5
-"""Of each label, drawn from each tile's cells."""
+"""Bags of each label that are drawn from each tile's cells."""
 SEED = 0
 
 
 def evaluate_abstention(directory: Path, bundle: Bundle, track: Track = iter) -> list[dict[str, Any]]:
-    """Label bags of the cells of shifted tiles, as the service would label a tile of these cells.
+    """Label bags of the cells of shifted tiles, as the service would label a tile with these cells.
 
-    A normal bag is a bootstrap of the cells of a healthy tile; in an abnormal one blast-like cells of the same tile
-    dominate, as when the bundle's label was fitted. What is wrong with the shifted tile goes for its bags.
+    A normal bag is a bootstrap of the cells of a healthy tile. In an abnormal one, blast-like cells of the same tile
+    dominate, as in the bags to which the bundle's label was fitted. The flags of the shifted tile count for its bags.
 
     Args:
-        directory: holds `tiles`, all of healthy marrow.
-        bundle: whose label rests on simulated bags.
+        directory: directory that holds `tiles`, all of healthy marrow.
+        bundle: bundle whose label was fitted to simulated bags.
         track: wraps the tiles, to show progress.
 
     Returns:
-        For each shift and strength: shift, strength, bags, abstained (share without a label), error (share of wrong
-        labels among those given; None where none was), error_if_forced (share that the sign of the score gets wrong,
-        of all bags with a score), and reasons: the share of bags that each flag, "few cells", or else "score" withheld.
+        A row for each shift and strength: shift, strength and the number of bags; abstained, the share without a label;
+        error, the share of wrong labels among those given (None if none was given); error_if_forced, the share of bags
+        whose score has the wrong sign, among those with a score; and reasons, the share of bags whose label was
+        withheld because of each flag, of "few cells", or else of the "score".
 
     Raises:
         DataError: there is no tile, or one cannot be decoded.
@@ -71,7 +72,7 @@ def evaluate_abstention(directory: Path, bundle: Bundle, track: Track = iter) ->
 
 
 def _label_bags(pixels: UInt8Array, bundle: Bundle, random: np.random.Generator) -> list[dict[str, Any]]:
-    """Truth, label, sign of the score and reasons of each bag of a tile; none of a tile without cells."""
+    """Return the truth, the label, the sign of the score and the reasons for each bag of a tile."""
     analysis, stages = analyse_stages(png_bytes(pixels), bundle, max_pixels=MAX_TILE_PIXELS, mpp=bundle.manifest.mpp)
     flags = [flag for flag in analysis.quality.flags if flag.prevents_label]
     n = len(stages.crops)

@@ -1,4 +1,4 @@
-"""Table I: features that were learned without types, under a linear SVM that is given the types (paper §IV-C)."""
+"""Table I: a linear SVM learns the types from features that were learned without types (paper §IV-C)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from sklearn.metrics import precision_recall_fscore_support
 from sklearn.model_selection import GroupShuffleSplit
 
 from app.pipeline.types import Int64Array
+from training.study.interfaces import DescriberFactory
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import MissingSystemError, describer
-from training.study.systems.clusterer import DescriberFactory
 from training.study.systems.grouped_svm import fit_svm, one_split
 from training.study.typed_cells import TypedCells
 
 TEST_SHARE = 0.2
-"""Of the tiles."""
+"""Share of the tiles that is tested on."""
 
 Find = Callable[[str], DescriberFactory]
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What an SVM says of the cells of the test tiles.
+    """The types that an SVM predicts for the cells of the test tiles.
 
     Attributes:
-        cells: (M,) int64 indices into the labelled cells.
-        types: (M,) int64 predicted type of each.
+        cells: (M,) int64, indices of these cells among the typed cells.
+        types: (M,) int64, predicted type of each.
     """
 
     cells: Int64Array
@@ -39,12 +39,12 @@ class Predicted:
 
 @dataclass(frozen=True)
 class ClassificationTask:
-    """Which fits are asked for: every combination.
+    """The fits to run: every combination of system, set and seed.
 
     Attributes:
-        systems: by name.
-        seeds: of the split, the system and the SVM.
-        again: whether what is recorded already is measured again.
+        systems: names of the systems.
+        seeds: seeds of the split, the system and the SVM.
+        again: whether to measure again what is already recorded.
     """
 
     systems: tuple[str, ...]
@@ -56,47 +56,47 @@ def evaluate_classification(
     sets: dict[str, TypedCells],
     task: ClassificationTask,
     records: Records,
-    told: Callable[[str], Any],
+    report: Callable[[str], Any],
     predicted: Callable[[Record, Predicted], Any],
     find: Find = describer,
 ) -> None:
     """Run every fit that is not recorded yet, and record each as it ends.
 
     Args:
-        sets: typed cells by the set's name.
-        task: what to run.
-        records: kept as soon as they are measured.
-        told: receives a line on each fit, and on a system that cannot be run here, which is passed over.
-        predicted: receives each record and what was predicted.
-        find: the factory of a system by its name.
+        sets: typed cells by the name of the set.
+        task: the fits to run.
+        records: receives each record as soon as it is measured.
+        report: called with a line about each fit, and about each system that cannot be run here and is skipped.
+        predicted: called with each record and its predictions.
+        find: returns the factory of a system by its name.
 
     Raises:
         DataError: there is no system of a name.
     """
-    asked: list[Record] = [
+    fits: list[Record] = [
         {"set": name, "system": system, "seed": seed} for system in task.systems for name in sets for seed in task.seeds
     ]
-    for fit in asked:
+    for fit in fits:
         title = f"{fit['set']}, {fit['system']}, seed {fit['seed']}"
         if not task.again and records.find(**fit):
-            told(f"{title}: recorded already")
+            report(f"{title}: recorded already")
             continue
         try:
             system = find(fit["system"])
         except MissingSystemError as error:
-            told(str(error))
+            report(str(error))
             continue
         figures, on_test = score_describer(system, sets[fit["set"]], fit["seed"])
         record = {**fit, **figures}
         records.keep(record)
         predicted(record, on_test)
-        told(f"{title}: F {record['f1']:.3f}, {record['seconds']:.0f} s")
+        report(f"{title}: F {record['f1']:.3f}, {record['seconds']:.0f} s")
 
 
 def split_by_tile(cells: TypedCells, seed: int) -> tuple[Int64Array, Int64Array]:
-    """Indices of the cells of the training tiles and of the test tiles, which are a fifth of the tiles.
+    """Return the indices of the cells of the training tiles and of the test tiles, which are a fifth of the tiles.
 
-    The paper splits its cells at random; here those of a tile stay together, as neighbours look alike.
+    The paper splits its cells at random. Here the cells of a tile stay together, because they look alike.
     """
     splits = GroupShuffleSplit(n_splits=1, test_size=TEST_SHARE, random_state=seed)
     (split,) = splits.split(cells.types, groups=cells.unlabelled.tile_index)
@@ -104,11 +104,12 @@ def split_by_tile(cells: TypedCells, seed: int) -> tuple[Int64Array, Int64Array]
 
 
 def score_describer(system: DescriberFactory, cells: TypedCells, seed: int) -> tuple[Record, Predicted]:
-    """Learn features from the training tiles without types, an SVM on them with types; score it on the test tiles.
+    """Learn features without types and an SVM with types on the training tiles, and score the SVM on the test tiles.
 
     Returns:
-        precision, recall, f1: eq. 13, weighted by support. c: of the SVM, chosen on the training tiles. dimensions: D.
-        training_cells, test_cells: their numbers. seconds: of all. And the `provenance`. And the predictions.
+        The record and the predictions. The record holds precision, recall and f1 (eq. 13, weighted by support); c of
+        the SVM, chosen on the training tiles; dimensions, the number of features; training_cells and test_cells; the
+        seconds of all steps; and the `provenance`.
     """
     start = perf_counter()
     training, test = split_by_tile(cells, seed)

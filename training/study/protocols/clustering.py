@@ -1,35 +1,54 @@
-"""Tables II and III: systems that learn without types, scored against the types (paper §IV-D)."""
+"""Clusters that were learned without types: scored against the types (Tables II and III, paper §IV-D, and Fig. 9b).
+
+Clusters are scored by themselves and with the votes of neighbouring cells, between fits with different seeds, and while
+the GAN learns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from app.pipeline.crops import to_network
+from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.config import TrainConfig
 from training.errors import DivergedError
+from training.study.interfaces import Clusterer, ClustererFactory, Probable
 from training.study.metrics.clusters import score_clusters
-from training.study.protocols.neighbours import by_company, neighbours
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import MissingSystemError, clusterer
-from training.study.systems.clusterer import Clusterer, ClustererFactory, Probable
-from training.study.typed_cells import TypedCells
+from training.study.typed_cells import TypedCells, UnlabelledCells
+
+if TYPE_CHECKING:
+    import torch
+
+NEIGHBOURS = 16
+"""Nearest cells of the same tile that vote on a cell's cluster."""
+NEIGHBOURS_WEIGHT = 2.0
+"""Weight of the mean probabilities of a cell's neighbours; its own have weight 1."""
+PURITY = "purity.jsonl"
 
 Find = Callable[[str], ClustererFactory]
-Told = Callable[[str], Any]
+Report = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
 class ClusteringTask:
-    """Which fits are asked for: every combination.
+    """The fits to run: every combination of system, set, K and seed.
 
     Attributes:
-        systems: by name.
-        seeds: of the fits.
+        systems: names of the systems.
+        seeds: seeds of the fits.
         n_clusters: each K.
-        again: whether what is recorded already is measured again.
+        again: whether to measure again what is already recorded.
     """
 
     systems: tuple[str, ...]
@@ -39,7 +58,7 @@ class ClusteringTask:
 
 
 def evaluate_clustering(
-    sets: dict[str, TypedCells], task: ClusteringTask, records: Records, told: Told, find: Find = clusterer
+    sets: dict[str, TypedCells], task: ClusteringTask, records: Records, report: Report, find: Find = clusterer
 ) -> None:
     """Run every fit that is not recorded yet, and record each as it ends.
 
@@ -47,43 +66,43 @@ def evaluate_clustering(
     scored.
 
     Args:
-        sets: typed cells by the set's name.
-        task: what to run.
-        records: kept as soon as they are measured.
-        told: receives a line on each fit, and on a system that cannot be run here, which is passed over.
-        find: the factory of a system by its name.
+        sets: typed cells by the name of the set.
+        task: the fits to run.
+        records: receives each record as soon as it is measured.
+        report: called with a line about each fit, and about each system that cannot be run here and is skipped.
+        find: returns the factory of a system by its name.
 
     Raises:
         DataError: there is no system of a name.
     """
-    asked: list[Record] = [
+    fits: list[Record] = [
         {"set": name, "system": system, "n_clusters": k, "seed": seed}
         for system in task.systems
         for name in sets
         for k in task.n_clusters
         for seed in task.seeds
     ]
-    for fit in asked:
+    for fit in fits:
         if not task.again and records.find(**fit):
-            told(f"{_describe(fit)}: recorded already")
+            report(f"{_describe(fit)}: recorded already")
             continue
         try:
             system = find(fit["system"])
         except MissingSystemError as error:
-            told(str(error))
+            report(str(error))
             continue
         record = {**fit, **score_fit(system, sets[fit["set"]], fit["n_clusters"], fit["seed"])}
         records.keep(record)
-        told(f"{_describe(fit)}: {_outcome(record)}")
+        report(f"{_describe(fit)}: {_outcome(record)}")
 
 
 def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed: int) -> Record:
     """Fit a system to the cells and score its clusters of them.
 
     Returns:
-        `score_clusters`'s figures; in_company: the same of `by_company`'s clusters; and the system's notes; or
-        `failed`, the reason why it has none. cells, types: their numbers. seconds: of fit and assignment. And the
-        `provenance`.
+        The figures of `score_clusters`; `in_company`, the same figures for the clusters of `assign_with_neighbours`;
+        and the system's notes. If the fit diverged, `failed` holds the reason instead. Also `cells` and `types`, their
+        numbers; `seconds`, the time of fit and assignment; and the `provenance`.
     """
     start = perf_counter()
     fitted = system(n_clusters, seed)
@@ -103,6 +122,128 @@ def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed
     }
 
 
+def neighbours(cells: UnlabelledCells) -> Int64Array:
+    """Return the nearest other cells of the same tile.
+
+    Returns:
+        (N, 16) int64, indices of cells. If a tile holds fewer other cells, they are repeated; a cell that is alone in
+        its tile is its own neighbour.
+    """
+    found = np.repeat(np.arange(len(cells))[:, None], NEIGHBOURS, axis=1)
+    for tile in np.unique(cells.tile_index):
+        members = np.flatnonzero(cells.tile_index == tile)
+        if len(members) == 1:
+            continue
+        places = cells.centroids[members]
+        _, nearest = cKDTree(places).query(places, min(NEIGHBOURS, len(members) - 1) + 1)
+        # If two cells have the same place, either may come first, so the cell itself may be in any column.
+        without_self = np.array([row[row != own][: nearest.shape[1] - 1] for own, row in enumerate(nearest)])
+        found[members] = members[np.resize(without_self.T, (NEIGHBOURS, len(members))).T]
+    return found
+
+
+def assign_with_neighbours(probabilities: Float32Array, neighbour_index: Int64Array) -> Int64Array:
+    """Assign each cell by its own probabilities plus twice the mean probabilities of its neighbours.
+
+    Args:
+        probabilities: (N, K), probabilities of the cells by themselves; for a system without probabilities, 1 for the
+            cell's cluster and 0 for all others.
+        neighbour_index: (N, 16) int64, as `neighbours` returns it.
+
+    Returns:
+        (N,) int64 in 0 … K − 1.
+    """
+    votes = probabilities + NEIGHBOURS_WEIGHT * probabilities[neighbour_index].mean(axis=1)
+    return votes.argmax(axis=1).astype(np.int64)
+
+
+def evaluate_agreement(
+    sets: dict[str, UInt8Array],
+    system: tuple[str, ClustererFactory],
+    n_clusters: int,
+    seeds: Iterable[int],
+    records: Records,
+    report: Report,
+) -> None:
+    """Fit a system with each seed to each set, and record the agreement of every pair of fits.
+
+    A record holds set, system, n_clusters, seed, other_seed and the number of cells; ari, the adjusted Rand index (1
+    for the same clusters, 0 for chance); nmi, the mutual information over the mean of both entropies; and the
+    `provenance`.
+
+    Args:
+        sets: (N, 32, 32, 3) uint8 crops by the name of the set.
+        system: its name and its factory.
+        n_clusters: K.
+        seeds: at least two.
+        records: receives the records of a set as soon as it is measured.
+        report: called with a line about each pair.
+
+    Raises:
+        DivergedError: a loss became infinite or NaN.
+    """
+    name, create = system
+    for set_name, crops in sets.items():
+        clusters = {}
+        for seed in seeds:
+            fitted = create(n_clusters, seed)
+            fitted.fit(crops)
+            clusters[seed] = fitted.clusters(crops)
+        for (seed, one), (other_seed, other) in combinations(clusters.items(), 2):
+            record: Record = {
+                "set": set_name,
+                "system": name,
+                "n_clusters": n_clusters,
+                "seed": seed,
+                "other_seed": other_seed,
+                "cells": len(crops),
+                "ari": float(adjusted_rand_score(one, other)),
+                "nmi": float(normalized_mutual_info_score(one, other)),
+                **provenance(),
+            }
+            records.keep(record)
+            report(f"{set_name}, {name}, seeds {seed} and {other_seed}: ARI {record['ari']:.3f}")
+
+
+def purity_while_training(
+    cells: TypedCells,
+    config: TrainConfig,
+    run: Path,
+    every: int,
+    device: torch.device,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> None:
+    """Train the GAN on typed cells without their types, and score its clusters at regular intervals (Fig. 9b).
+
+    Args:
+        cells: typed cells.
+        config: configuration of the GAN.
+        run: directory of the run, as `training_loop` makes it, with purity.jsonl; an unfinished run is resumed.
+        every: iterations between two scores.
+        device: device to train on.
+        track: wraps the pauses, to show progress.
+
+    Raises:
+        DivergedError: a loss became infinite or NaN.
+    """
+    import torch
+
+    from training.gan.checks import assign_clusters
+    from training.gan.loop import training_loop
+    from training.gan.tracking import MetricsLog
+
+    run.mkdir(parents=True, exist_ok=True)
+    path = run / PURITY
+    path.touch()
+    real = torch.from_numpy(to_network(cells.unlabelled.crops)).to(device)
+    for pause in track(range(every, config.generator_iterations + 1, every)):
+        if any(row["iteration"] == pause for row in MetricsLog.read(path)):
+            continue
+        trainer = training_loop(config, cells.unlabelled.crops, run, device, stop_after=pause)
+        scores = score_clusters(cells.types, assign_clusters(trainer.nets.ema_q, real))
+        MetricsLog(path, resume_at=pause).write({"iteration": trainer.iteration, **scores})
+
+
 def _scores(fitted: Clusterer, cells: TypedCells, n_clusters: int) -> Record:
     crops = cells.unlabelled.crops
     if isinstance(fitted, Probable):
@@ -111,8 +252,8 @@ def _scores(fitted: Clusterer, cells: TypedCells, n_clusters: int) -> Record:
     else:
         clusters = fitted.clusters(crops)
         probabilities = np.eye(n_clusters, dtype=np.float32)[clusters]
-    with_company = by_company(probabilities, neighbours(cells.unlabelled))
-    return {**score_clusters(cells.types, clusters), "in_company": score_clusters(cells.types, with_company)}
+    voted = assign_with_neighbours(probabilities, neighbours(cells.unlabelled))
+    return {**score_clusters(cells.types, clusters), "in_company": score_clusters(cells.types, voted)}
 
 
 def _describe(fit: Record) -> str:

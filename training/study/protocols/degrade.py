@@ -1,4 +1,4 @@
-"""Tiles made worse in known ways, and pictures that are no H&E tiles; to see whether the right flag is raised."""
+"""Tiles degraded in known ways, and pictures that are no H&E tiles, each with the flags that are right for it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,31 @@ NOISE_PX = 512
 NOISE_PICTURES = 6
 STAIN_FLAGS = frozenset({"stain_out_of_range", "not_he"})
 HAEMATOXYLIN_DAB = np.array([[0.650, 0.704, 0.286], [0.268, 0.570, 0.776]])
-"""Ruifrok & Johnston's vectors."""
+"""Optical densities of both stains (Ruifrok & Johnston 2001)."""
 
 Change = Callable[[UInt8Array], UInt8Array]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A change, and the flags of which one is right; none: no flag is."""
+    """A degradation of a tile.
+
+    Attributes:
+        change: makes the degraded tile.
+        right: flags of which one is right; if empty, no flag is right.
+    """
 
     change: Change
     right: frozenset[str]
 
 
 def blur(sigma: float) -> Change:
-    """Gaussian, sigma in px."""
+    """Blur with a Gaussian of `sigma` px."""
     return lambda pixels: np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), dtype=np.uint8)
 
 
 def turn_hue(degrees: float) -> Change:
-    """Rotate the hue of HSV."""
+    """Rotate the hue of HSV by so many degrees."""
 
     def change(pixels: UInt8Array) -> UInt8Array:
         hsv = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
@@ -50,35 +55,35 @@ def turn_hue(degrees: float) -> Change:
 
 
 def stain_strength(factor: float) -> Change:
-    """Scale every optical density."""
+    """Multiply every optical density by a factor."""
     table = _rounded(256 * ((np.arange(256) + 1) / 256) ** factor - 1)
     return lambda pixels: table[pixels]
 
 
 def expose(gain: float) -> Change:
-    """Scale every intensity, and clip."""
+    """Multiply every intensity by a gain, and clip."""
     return lambda pixels: _rounded(pixels * np.float64(gain))
 
 
 def crush(level: float) -> Change:
-    """Take a black level off every intensity, and clip."""
+    """Subtract a black level from every intensity, and clip."""
     return lambda pixels: _rounded(pixels - np.float64(level))
 
 
 def resample(factor: float) -> Change:
-    """As if taken at another scale."""
+    """Resize by a factor, as if the tile had been scanned at another scale."""
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return lambda pixels: np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=method), np.uint8)
 
 
 def pad(pixels: UInt8Array) -> UInt8Array:
-    """Pure white on the right and below, half as long again."""
+    """Add pure white on the right and below, half as wide and high as the tile."""
     height, width = pixels.shape[:2]
     return np.pad(pixels, ((0, height // 2), (0, width // 2), (0, 0)), constant_values=255)
 
 
 def as_dab(pixels: UInt8Array) -> UInt8Array:
-    """Eosin replaced by the brown of DAB, as in immunohistochemistry."""
+    """Replace eosin by the brown of DAB, as in immunohistochemistry."""
     tissue = pixels[is_tissue(pixels, MIN_MAGNITUDE)]
     found = macenko(tissue, min_magnitude=MIN_MAGNITUDE, angle_percentiles=(1, 99))
     if found is None:
@@ -90,29 +95,29 @@ def as_dab(pixels: UInt8Array) -> UInt8Array:
 
 
 def as_fluorescence(pixels: UInt8Array) -> UInt8Array:
-    """What is dark glows blue on black."""
+    """Turn dark structures into a blue glow on black."""
     glow = np.clip(145.0 - cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), 0, None) * 1.7
     return _rounded(np.stack([0.05 * glow, 0.25 * glow, glow], axis=-1))
 
 
 def as_grey(pixels: UInt8Array) -> UInt8Array:
-    """Without colour."""
+    """Remove the colour."""
     return np.asarray(cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
 def photographs() -> list[UInt8Array]:
-    """Pictures that lie in scikit-image, one of them of DAB, and colour noise with the spectrum of photographs."""
+    """Return pictures of scikit-image, one of them with DAB, and colour noise with the spectrum of photographs."""
     found = [pictures.astronaut(), pictures.coffee(), pictures.chelsea(), pictures.immunohistochemistry()]
     return [*found, *(_natural_noise(seed) for seed in range(NOISE_PICTURES))]
 
 
 def white_tile() -> UInt8Array:
-    """Glass."""
+    """Return a white tile, as of glass."""
     return np.full((WHITE_PX, WHITE_PX, 3), 255, np.uint8)
 
 
 def _natural_noise(seed: int) -> UInt8Array:
-    """Noise of amplitude 1/f, lightness stronger than colour (Ruderman et al. 1998); (512, 512, 3)."""
+    """Draw noise of amplitude 1/f, stronger in lightness than in colour (Ruderman et al. 1998), (512, 512, 3)."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(NOISE_PX), np.fft.fftfreq(NOISE_PX)))
     frequency[0, 0] = 1
     white = np.random.default_rng(seed).normal(size=(3, NOISE_PX, NOISE_PX))
@@ -147,9 +152,9 @@ CONDITIONS = {
     "scale ×0.5": Condition(resample(0.5), frozenset({"scale_suspect"})),
     "scale ×2": Condition(resample(2), frozenset({"scale_suspect"})),
 }
-"""What is done to tiles and crops, by name."""
+"""Degradations of tiles and crops, by name."""
 PICTURES = {
     "photographs": (photographs, STAIN_FLAGS),
     "white tile": (lambda: [white_tile()], frozenset({"little_tissue"})),
 }
-"""What is no tile at all, and its right flags, by name."""
+"""Pictures that are no tiles, and the flags of which one is right, by name."""

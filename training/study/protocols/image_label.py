@@ -1,4 +1,4 @@
-"""Table IV: the label of a tile, from how its cells fall into clusters learned without labels (paper §IV-E)."""
+"""Table IV: the label of a tile, from its proportions in clusters that were learned without labels (paper §IV-E)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from app.pipeline.types import Float64Array
 from training.cells.tile_files import read_tile, tile_paths
 from training.errors import DataError
+from training.study.interfaces import Clusterer, ClustererFactory, Probable
 from training.study.labelled_tiles import N_BLOCKS, LabelledTiles
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
-from training.study.systems.clusterer import Clusterer, ClustererFactory, Probable
 from training.study.systems.tile_heads import TileFold, by_kmeans, by_svm
 from training.study.typed_cells import UnlabelledCells
 
@@ -31,14 +31,14 @@ Find = Callable[[str], ClustererFactory]
 
 @dataclass(frozen=True)
 class ImageLabelTask:
-    """Which fits are asked for: every combination, each on every block in turn.
+    """The fits to run: every combination of system, K and seed, with every block as test block in turn.
 
     Attributes:
-        systems: clusterers by name.
-        seeds: of the clusterer, of its sample of cells and of the heads.
+        systems: names of the clusterers.
+        seeds: seeds of the clusterer, of its sample of cells and of the heads.
         n_clusters: each K.
         max_cells: largest number of cells that a clusterer learns from.
-        again: whether what is recorded already is measured again.
+        again: whether to measure again what is already recorded.
     """
 
     systems: tuple[str, ...]
@@ -53,59 +53,60 @@ def evaluate_image_label(
     tiles: LabelledTiles,
     task: ImageLabelTask,
     records: Records,
-    told: Callable[[str], Any],
+    report: Callable[[str], Any],
     find: Find = clusterer,
 ) -> None:
     """Run every fit that is not recorded yet, and record each as it ends.
 
-    Nothing of a test tile is learned from: neither its cells nor its label.
+    Neither the cells nor the label of a test tile are learned from.
 
     Args:
-        name: of the set.
+        name: name of the set.
         tiles: labelled tiles with their cells.
-        task: what to run.
-        records: kept as soon as they are measured.
-        told: receives a line on each fit, and on a system that cannot be run here, which is passed over.
-        find: the factory of a system by its name.
+        task: the fits to run.
+        records: receives each record as soon as it is measured.
+        report: called with a line about each fit, and about each system that cannot be run here and is skipped.
+        find: returns the factory of a system by its name.
 
     Raises:
         DataError: there is no system of a name.
     """
-    asked: list[Record] = [
+    fits: list[Record] = [
         {"set": name, "system": system, "n_clusters": k, "seed": seed, "fold": fold}
         for system in task.systems
         for k in task.n_clusters
         for seed in task.seeds
         for fold in range(N_BLOCKS)
     ]
-    for fit in asked:
+    for fit in fits:
         title = f"{fit['system']}, K = {fit['n_clusters']}, seed {fit['seed']}, fold {fit['fold']}"
         if not task.again and records.find(**fit, head=SVM):
-            told(f"{title}: recorded already")
+            report(f"{title}: recorded already")
             continue
         try:
             system = find(fit["system"])
         except MissingSystemError as error:
-            told(str(error))
+            report(str(error))
             continue
         fitted = score_fold(system, tiles, fit, task.max_cells)
-        # The head that is looked for above comes last: a fit is recorded whole or done again.
+        # The head that `records.find` looks for is kept last, so that an interrupted fit is measured again.
         for head in sorted(fitted, key=lambda head: head == SVM):
             records.keep({**fit, "head": head, **fitted[head]})
-        told(f"{title}: SVM F {fitted[SVM]['f1']:.3f}, AUC {fitted[SVM]['auc']:.3f}")
+        report(f"{title}: SVM F {fitted[SVM]['f1']:.3f}, AUC {fitted[SVM]['auc']:.3f}")
 
 
 def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_cells: int) -> dict[str, Record]:
     """Learn clusters from the cells of the training tiles, then each head from these tiles' proportions.
 
     Args:
-        system: the clusterer.
+        system: factory of the clusterer.
         tiles: all tiles.
         fit: n_clusters, seed and fold.
-        max_cells: largest number of cells that the clusterer learns from; drawn at random where there are more.
+        max_cells: largest number of cells that the clusterer learns from; if there are more, a random sample is drawn.
 
     Returns:
-        By head: the figures of `tile_heads`, training_cells, test_tiles, seconds of the clusterer, and `provenance`.
+        For each head, the figures of `tile_heads`, training_cells, test_tiles, the seconds of the clusterer, and the
+        `provenance`.
     """
     start = perf_counter()
     of_training = np.flatnonzero(tiles.blocks[tiles.unlabelled.tile_index] != fit["fold"])
@@ -127,11 +128,12 @@ def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_
 def describe_tiles(
     fitted: Clusterer, unlabelled: UnlabelledCells, n_tiles: int, n_clusters: int
 ) -> dict[str, Float64Array]:
-    """Features of every tile, by the head that they are for.
+    """Return the features of every tile for each head.
 
     Returns:
-        (T, K) float64 each; all 0 for a tile without cells. SVM: proportions, P_i = X_i / ΣX. SVM_DENSITY: X_i itself,
-        as the tiles are of one size. SVM_SOFT, where the clusterer has probabilities: their mean over the tile's cells.
+        (T, K) float64 for each head, all 0 for a tile without cells. SVM: the proportions, P_i = X_i / ΣX. SVM_DENSITY:
+        the counts X_i, which can be compared because the tiles have one size. SVM_SOFT, if the clusterer has
+        probabilities: their means over the cells of a tile.
     """
     hard = np.eye(n_clusters)[fitted.clusters(unlabelled.crops)]
     proportions = mean_by_tile(hard, unlabelled, n_tiles)
@@ -145,7 +147,7 @@ def describe_tiles(
 
 
 def mean_by_tile(values: Float64Array, unlabelled: UnlabelledCells, n_tiles: int) -> Float64Array:
-    """Mean of (N, K) values over the cells of each tile, (T, K); 0 where a tile has none."""
+    """Return the mean of (N, K) values over the cells of each tile, (T, K); 0 for a tile without cells."""
     sums = np.zeros((n_tiles, values.shape[1]))
     np.add.at(sums, unlabelled.tile_index, values)
     counts = np.bincount(unlabelled.tile_index, minlength=n_tiles)
@@ -155,15 +157,15 @@ def mean_by_tile(values: Float64Array, unlabelled: UnlabelledCells, n_tiles: int
 def describe_whole_tiles(
     directory: Path, names: tuple[str, ...], track: Callable[[Iterable[str]], Iterable[str]] = iter
 ) -> Float64Array:
-    """Features of tiles by the ImageNet CNN, (T, D).
+    """Return the features of whole tiles by the ImageNet CNN, (T, D).
 
     Args:
-        directory: holds `tiles`.
-        names: of the tiles.
+        directory: directory that holds `tiles`.
+        names: names of the tiles.
         track: wraps the names, to show progress.
 
     Raises:
-        DataError: a tile is missing or cannot be decoded; a `MissingSystemError` where the CNN is not installed.
+        DataError: a tile is missing or cannot be decoded; a `MissingSystemError` if the CNN is not installed.
     """
     network = DESCRIBERS[WHOLE_TILES].load()(0)
     paths = {path.stem: path for path in tile_paths(directory / "tiles")}
@@ -173,7 +175,7 @@ def describe_whole_tiles(
 
 
 def evaluate_whole_tiles(name: str, features: Float64Array, tiles: LabelledTiles, records: Records) -> None:
-    """Record an L2-SVM on (T, D) features of whole tiles, anew; nothing in them is random, so there is one seed."""
+    """Fit an L2-SVM to (T, D) features of whole tiles and record it with one seed, as nothing in it is random."""
     for fold in range(N_BLOCKS):
         figures = by_svm(TileFold(features, tiles.positive, tiles.blocks, fold, seed=0))
         about = {"test_tiles": int((tiles.blocks == fold).sum()), "dimensions": features.shape[1]}

@@ -1,4 +1,4 @@
-"""Whether the intervals of proportions hold the truth as often as they say, by a simulation on real cells."""
+"""Coverage of the intervals of proportions: how often they hold the truth, in a simulation with real cells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.pipeline.proportions import CONFIDENCE, summarise
 from app.pipeline.types import Float32Array, Float64Array, Int64Array
 
 SIZES = (20, 50, 100, 200, 500, 1000)
-"""Cells in a simulated tile."""
+"""Numbers of cells in a simulated tile."""
 RARE = 0.02
 """Share of the cells of the rarest cluster in the second population."""
 
@@ -19,19 +19,19 @@ RARE = 0.02
 def evaluate_intervals(
     cluster_probs: Float32Array, anchors: Int64Array, draws: int, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Draw tiles' cells from real ones, whose proportions are thus known, and count how often the intervals hold them.
+    """Draw tiles from real cells, so that their proportions are known, and count how often the intervals hold them.
 
     Args:
-        cluster_probs: (N, K) of the real cells.
-        anchors: (N,) the cluster that Q was taught for each.
-        draws: simulated tiles of each size.
-        seed: of the draws.
+        cluster_probs: (N, K) float32, Q's probabilities of the real cells.
+        anchors: (N,) int64, the cluster that Q was taught for each.
+        draws: number of simulated tiles of each size.
+        seed: seed of the draws.
 
     Returns:
-        A row for each population and size: population, cells, draws; coverage: share of tiles whose intervals hold all
-        K true proportions, where a cell's true cluster is drawn by Q's probabilities; coverage_by_anchors: where it is
-        the anchor; coverage_of_counts: of 95% Wilson intervals of the counts instead, each cluster by itself, against
-        the first; width: mean of the widest interval.
+        A row for each population and size: population, cells, draws and confidence; coverage, the share of tiles whose
+        intervals hold all K true proportions if a cell's true cluster is drawn by Q's probabilities;
+        coverage_by_anchors, the same if the true cluster is the anchor; coverage_of_counts, the first for 95% Wilson
+        intervals of the counts, each cluster by itself; and width, the mean of the widest interval.
     """
     random = np.random.default_rng(seed)
     rows = []
@@ -65,7 +65,7 @@ def evaluate_intervals(
 
 
 def _populations(cluster_probs: Float32Array) -> dict[str, Float64Array]:
-    """Weights of the cells, which sum to 1."""
+    """Return the weights of the cells in each population, which sum to 1."""
     n, k = cluster_probs.shape
     clusters = cluster_probs.argmax(axis=1)
     rarest = int(np.bincount(clusters, minlength=k).argmin())

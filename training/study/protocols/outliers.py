@@ -1,4 +1,4 @@
-"""Which cells are called outliers: of marrow, of other organs, and what is no cell at all."""
+"""Outlier rates of cells of marrow, of cells of other organs, and of crops that show no whole nucleus."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ OTHER_ORGANS = {
     "monuseg": "seven organs (`monuseg`)",
 }
 TILES_PER_SET = 12
-"""Evenly picked."""
+"""Tiles of each set, taken at equal intervals."""
 CROPS_PER_KIND = 500
 TRIES = 40
-"""Places that a nucleus's outline is tried at, to find one without a nucleus."""
+"""Number of places at which the outline of a nucleus is tried, to find one without a nucleus."""
 SEED = 0
 
 
 def evaluate_outliers(data: Path, bundle: Bundle, track: Track = iter) -> dict[str, Any]:
-    """Share of outliers among cells of each kind.
+    """Measure the share of outliers among the cells of each set and among crops of each kind.
 
     Args:
-        data: holds the data sets; of `bm_graz` the tiles, which the shipped bundle was trained on, are needed, the
-            others are taken as far as they are there.
-        bundle: whose outliers.
+        data: directory of the data sets. It has to hold the tiles of `bm_graz`, on which the shipped bundle was
+            trained; the other sets are measured if they are there.
+        bundle: bundle whose outliers are measured.
         track: wraps the tiles, to show progress.
 
     Returns:
-        `threshold`, `training_share` and `max_share` of the bundle. `cells`: for each set, cells, outliers (their
-        share), tiles, and flagged (the share of tiles that are called many_outliers). `crops`: for each kind of crop
-        that is no whole nucleus, crops and outliers.
+        `threshold`, `training_share` and `max_share` of the bundle. `cells`: for each set, the numbers of cells and
+        tiles, outliers (their share), and flagged (the share of tiles with the flag many_outliers). `crops`: for each
+        kind of crop that shows no whole nucleus, the number of crops and the share of outliers.
 
     Raises:
         DataError: there is no tile of `bm_graz`, or one cannot be decoded.
@@ -62,10 +62,13 @@ def evaluate_outliers(data: Path, bundle: Bundle, track: Track = iter) -> dict[s
 
 
 def not_cells(stages: list[Stages]) -> Iterator[tuple[str, UInt8Array]]:
-    """What is no whole nucleus, in the outlines of real ones: name, and (N, 32, 32, 3) uint8 crops.
+    """Yield crops that show no whole nucleus, in the outlines of real ones, by kind.
 
     Args:
         stages: analysed tiles of marrow.
+
+    Yields:
+        The name of a kind, and (N, 32, 32, 3) uint8 crops of it.
     """
     random = np.random.default_rng(SEED)
     real = np.concatenate([of_tile.crops for of_tile in stages])
@@ -91,7 +94,7 @@ def _inside(outlines: BoolArray, values: np.ndarray) -> UInt8Array:
 
 
 def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random.Generator) -> UInt8Array:
-    """The normalised tile in nuclear outlines, where there is no nucleus."""
+    """Cut nuclear outlines out of the normalised tiles, at places of tissue without a nucleus."""
     found = []
     for outline in outlines:
         tile = stages[random.integers(len(stages))]
@@ -99,7 +102,7 @@ def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random
         for _ in range(TRIES):
             y, x = random.integers(0, height - CROP_PX), random.integers(0, width - CROP_PX)
             window = slice(y, y + CROP_PX), slice(x, x + CROP_PX)
-            # On glass there is nothing to see.
+            # Most of the outline has to be tissue, not glass.
             if not tile.nuclei.label_image[window][outline].any() and tile.stains.tissue[window][outline].mean() > 0.5:
                 crop = np.full((CROP_PX, CROP_PX, 3), WHITE, np.uint8)
                 crop[outline] = tile.stains.normalised[window][outline]
@@ -109,7 +112,7 @@ def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random
 
 
 def _see(path: Path, bundle: Bundle) -> tuple[Stages, BoolArray, bool]:
-    """A tile's stages, which of its cells are outliers, and whether these are too many."""
+    """Analyse a tile: its stages, which of its cells are outliers, and whether there are too many of them."""
     analysis, stages = analyse_file(path, bundle)
     return stages, analysis.proportions.outlier, "many_outliers" in {flag.code for flag in analysis.quality.flags}
 

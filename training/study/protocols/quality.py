@@ -1,4 +1,4 @@
-"""Protocol of the quality flags: how often the right one is raised, and how often one is raised for nothing."""
+"""Rates of the quality flags: how often the right one is raised, and how often one is raised without a reason."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ DEGRADED_CROPS_PER_TILE = 2
 SEED = 1
 CODES = tuple(code for code in MESSAGES if code != "mpp_unknown")
 SPLITS = {"test": "tune", "tune": "tune", "all": "all"}
-"""The tiles that are judged, and those that the reference is fitted on."""
+"""The tiles on which the reference is fitted, by the tiles that are judged."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the limits are held against.
+    """A view that the limits judge: a tile, a crop or a picture, degraded or not.
 
     Attributes:
         kind: "tile", "crop" or "picture".
-        condition: what was done to it.
-        right: the flags of which one is right; none: no flag is.
-        measures: of its pixels.
-        stained: whether two stains could be told apart.
+        condition: name of its degradation.
+        right: flags of which one is right; if empty, no flag is right.
+        measures: quality measures of its pixels.
+        stained: whether two stains were found in it.
     """
 
     kind: str
@@ -48,20 +48,20 @@ class Judged:
     stained: bool
 
     def flags(self, reference: QualityReference) -> frozenset[str]:
-        """Codes of its flags, all but mpp_unknown."""
+        """Return the codes of its flags, except mpp_unknown."""
         quality = judge(self.measures, reference, stained=self.stained, mpp_known=True)
         return frozenset(flag.code for flag in quality.flags)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one tile.
+    """The views of one tile, and what a reference is fitted on.
 
     Attributes:
-        rows: of `Views`, to fit a reference on.
-        stain_matrix: (3, 2) after normalisation, NaN where there is none.
-        clean: its random crops as they are.
-        degraded: the tile and some of the crops in every condition.
+        rows: rows of `Views`, to fit a reference on.
+        stain_matrix: (3, 2) float64, stains after normalisation; NaN if none were found.
+        clean: its random crops without degradation.
+        degraded: the tile and some of the crops with every degradation.
     """
 
     rows: list[dict[str, Any]]
@@ -71,18 +71,19 @@ class Evidence:
 
 
 def evaluate_quality(directory: Path, params: SegmentationParams, track: Track = iter) -> dict[str, Any]:
-    """Rates of the flags on `bm_graz`, as it is and degraded, and on pictures that are no tiles.
+    """Measure the rates of the flags on the tiles of `bm_graz`, degraded or not, and on pictures that are no tiles.
 
     Args:
-        directory: holds `tiles`.
+        directory: directory that holds `tiles`.
         params: segmentation parameters.
         track: wraps the tiles, to show progress.
 
     Returns:
-        `references`: by the tiles that it was fitted on ("tune", "all"), the reference. `conditions`: by split, and
-        then by condition: `wanted` codes, and for "tile", "crop" or "picture": `views` counted, `right` (share of views
-        with a wanted flag; where none is wanted, without any flag) and `flags`, the share of views by code.
-        `false_alarms`: by split, `crops` counted, `any` and `flags`, shares of the random crops as they are.
+        `references`: the reference, by the tiles that it was fitted on ("tune", "all"). `conditions`: for each split
+        and condition, the `wanted` codes and, for each kind of view ("tile", "crop", "picture"), the number of `views`,
+        `right` (the share of views with a wanted flag or, if none is wanted, without any flag), and `flags` (the share
+        of views with each code). `false_alarms`: for each split, the number of `crops` without degradation, and the
+        shares of them with `any` flag and with each of `flags`.
 
     Raises:
         DataError: there is no tile, or one cannot be decoded.
@@ -126,13 +127,13 @@ def _reference(tiles: list[Evidence]) -> QualityReference:
 
 
 def _members(paths: list[Path]) -> dict[str, list[int]]:
-    """Indices of the tiles of each split."""
+    """Return the indices of the tiles of each split."""
     test = [i for i, path in enumerate(paths) if path.stem in KAINZ_TEST_TILES]
     return {"test": test, "tune": [i for i in range(len(paths)) if i not in test], "all": list(range(len(paths)))}
 
 
 def _random_crops(pixels: UInt8Array, index: int, n_tiles: int) -> list[UInt8Array]:
-    """The tile's part of CLEAN_CROPS, drawn anew: a reference is fitted on others, where the tile is large enough."""
+    """Draw the tile's part of CLEAN_CROPS with a seed of their own: a reference is fitted on other crops."""
     random = np.random.default_rng((SEED, index))
     height, width = pixels.shape[:2]
     squares = [random_square((height, width), random) for _ in range(index, CLEAN_CROPS, n_tiles)]

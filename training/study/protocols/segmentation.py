@@ -1,4 +1,4 @@
-"""Protocols: what is measured on which data. Every system is run on a tile in turn, and timed there."""
+"""Detection and segmentation of nuclei: every system is run and timed on each tile, and scored on the truth."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from PIL import Image
 from app.pipeline.types import Nuclei, UInt8Array
 from training.cells.tile_files import read_tile, tile_paths
 from training.errors import DataError
-from training.study.figures.errors import error_figure
-from training.study.metrics.points import match_points, precision_recall_f1
-from training.study.metrics.segmentation import aggregated_jaccard, count_overlap, dice, panoptic_quality, paper_scores
+from training.study.metrics.nuclei import (
+    aggregated_jaccard,
+    count_overlap,
+    dice,
+    match_points,
+    panoptic_quality,
+    paper_scores,
+    precision_recall_f1,
+)
 from training.study.systems.segmentation_systems import System
 
 KAINZ_TEST_TILES = frozenset({"BM_GRAZ_HE_0007_01", "BM_GRAZ_HE_0008_01", "BM_GRAZ_HE_0020_01"})
@@ -31,21 +37,21 @@ Track = Callable[[Iterable[Path]], Iterable[Path]]
 def evaluate_detection(
     directory: Path, systems: Mapping[str, System], track: Track = iter
 ) -> dict[str, dict[str, Scores]]:
-    """Precision, recall and F1 of detection on `bm_graz`: one-to-one within 10 px, all dots, Kainz's split.
+    """Measure detection on `bm_graz`: dots and nuclei are matched one to one within 10 px; the split is Kainz's.
 
     Args:
-        directory: holds `tiles` and `cells.csv` (tile, x, y, code).
-        systems: what is compared, by name.
+        directory: directory that holds `tiles` and `cells.csv` (tile, x, y, code).
+        systems: systems to compare, by name.
         track: wraps the tiles, to show progress.
 
     Returns:
-        By system, then by split ("tune", "test"): precision, recall, f1, recall_code_1 (of the dots of code 1 alone),
-        found, truth, and seconds, the median over the tiles.
+        For each system and split ("tune", "test"): precision, recall, f1, recall_code_1 (recall of the dots of code 1
+        alone), found and truth (counts), and seconds, the median over the tiles.
 
     Raises:
         DataError: there is no cells.csv or no tile, or a tile cannot be decoded.
     """
-    dots = _read_dots(directory / "cells.csv")
+    dots = read_dots(directory / "cells.csv")
     counts: dict[str, dict[str, list[Scores]]] = {name: defaultdict(list) for name in systems}
     for path in track(tile_paths(directory / "tiles")):
         pixels = read_tile(path)
@@ -59,41 +65,22 @@ def evaluate_detection(
     }
 
 
-def draw_detection_errors(directory: Path, system: System, track: Track = iter) -> UInt8Array:
-    """The errors of detection on Kainz's test tiles, see `error_figure`.
-
-    Args:
-        directory: holds `tiles` and `cells.csv` (tile, x, y, code).
-        system: finds the nuclei.
-        track: wraps the tiles, to show progress.
-
-    Raises:
-        DataError: there is no cells.csv or no test tile, or a tile cannot be decoded.
-    """
-    dots = _read_dots(directory / "cells.csv")
-    paths = [path for path in tile_paths(directory / "tiles") if path.stem in KAINZ_TEST_TILES]
-    if not paths:
-        raise DataError(f"{directory} holds none of the test tiles {', '.join(sorted(KAINZ_TEST_TILES))}.")
-    tiles = [(pixels := read_tile(path), system(pixels), dots[path.stem][:, :2]) for path in track(paths)]
-    return error_figure(tiles, DETECTION_RADIUS_PX)
-
-
 def evaluate_segmentation(
     directory: Path, systems: Mapping[str, System], track: Track = iter
 ) -> dict[str, dict[str, Scores]]:
-    """Scores of the masks on those of MASK_SETS that the directory holds, each tile as it is.
+    """Score the masks on those of MASK_SETS that the directory holds; no tile is rescaled.
 
     Args:
-        directory: holds `<set>/tiles`, and `<set>/labels` with a PNG of integer labels for each tile.
-        systems: what is compared, by name.
+        directory: directory that holds `<set>/tiles`, and `<set>/labels` with a label image (PNG) for each tile.
+        systems: systems to compare, by name.
         track: wraps the tiles, to show progress.
 
     Returns:
-        By set, then by system: iou and f1 (the paper's), dice, aji and pq, each the mean over the tiles; matched, found
-        and truth, counts of nuclei; tiles; and seconds, the median over the tiles.
+        For each set and system: iou and f1 (the paper's), dice, aji and pq, each the mean over the tiles; matched,
+        found and truth, counts of nuclei; tiles, their number; and seconds, the median over the tiles.
 
     Raises:
-        DataError: there is none of the sets, or one has no tile, or a tile lacks its labels or cannot be decoded.
+        DataError: there is none of the sets, a set has no tile, or a tile has no label image or cannot be decoded.
     """
     tiles = {name: tile_paths(directory / name / "tiles") for name in MASK_SETS if (directory / name).is_dir()}
     if not tiles:
@@ -164,8 +151,8 @@ def _over_tiles(tiles: list[Scores]) -> Scores:
     }
 
 
-def _read_dots(path: Path) -> dict[str, np.ndarray]:
-    """The rows (x, y, code) of each tile, (M, 3) float64; no rows for a tile that is not named."""
+def read_dots(path: Path) -> dict[str, np.ndarray]:
+    """Read the rows (x, y, code) of each tile, (M, 3) float64; a tile that is not named has none."""
     if not path.is_file():
         raise DataError(f"{path} does not exist.")
     dots: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
@@ -176,7 +163,7 @@ def _read_dots(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_labels(tile: Path, pixels: UInt8Array) -> np.ndarray:
-    """The true nuclei of a tile, (H, W) integers of up to 16 bits."""
+    """Read the label image of a tile's true nuclei, (H, W) integers of up to 16 bits."""
     path = tile.parents[1] / "labels" / f"{tile.stem}.png"
     if not path.is_file():
         raise DataError(f"{path} does not exist: the tile {tile.name} has no labels.")

@@ -1,4 +1,4 @@
-"""Iterations per second of our loop beside the plain one, in turns, in one process."""
+"""Speed of training: iterations per second of our loop and of the plain one, which take turns in one process."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.pipeline.types import UInt8Array
 from training.config import TrainConfig, load_config
 from training.console import write_text
-from training.gan.trainer import Trainer
-from training.study.baselines.eager_loop import EagerLoop
 from training.study.records import provenance
+
+if TYPE_CHECKING:
+    import torch
 
 OURS, PLAIN = "ours", "plain eager loop"
 ROUNDS = 5
 WARM_UP = 2
-"""Iterations before the first round: memory is taken and kernels are chosen."""
+"""Iterations before the first round, in which memory is allocated and kernels are chosen."""
 SCHEDULE = 1125
-"""Generator iterations of the paper's ten epochs, of 9,000 cells in four rotations: 10 · 36,000 / (5 · 64)."""
+"""Generator iterations of the paper's ten epochs, with 9,000 cells in four rotations: 10 · 36,000 / (5 · 64)."""
 SETTING = ("name", "channels", "batch", "critic_steps", "precision", "device", "threads")
-"""What a new row must share with an old one to take its place."""
+"""A new row replaces an old one that agrees with it in all of these fields."""
 Row = dict[str, Any]
 
 
 class Loop(Protocol):
-    """What trains by iterations."""
+    """A training loop."""
 
     def step(self) -> Any:
-        """One iteration."""
+        """Train for one iteration."""
 
 
 def at_paper_recipe(size: TrainConfig) -> TrainConfig:
-    """The paper's recipe in the networks, the batch, the steps of the critic and the precision of `size`."""
+    """Return the paper's recipe with the networks, batch, steps of the critic and precision of `size`."""
     names = ("channels", "n_clusters", "latent_size", "batch_size", "critic_steps", "precision", "seed")
     return replace(load_config(Path("paper")).train, **{name: getattr(size, name) for name in names})
 
@@ -50,22 +49,28 @@ def measure_training_speed(
     iterations: int,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[Row]:
-    """Train both loops for a round in turn; what burdens the machine burdens both.
+    """Let both loops train for a round in turn, so that other processes of the machine slow down both.
 
-    The plain loop is float32 whatever the configuration's precision. On CUDA ours lets the whole process multiply at
-    TF32, so the plain loop gains from that too.
+    The plain loop computes in float32 whatever the precision of the configuration. On CUDA, our loop lets the whole
+    process multiply with TF32, so the plain loop gains from that too.
 
     Args:
-        size: of what is trained; the recipe is the paper's.
-        crops: (N, 32, 32, 3) uint8 real cells.
-        device: where to train.
-        iterations: of each loop in a round.
+        size: configuration whose size is trained; the recipe is the paper's.
+        crops: (N, 32, 32, 3) uint8, real cells.
+        device: device to train on.
+        iterations: iterations of each loop in a round.
         track: wraps the rounds, to show progress.
 
     Returns:
-        A row for each loop. iterations_per_second: median of the rounds, which are in `rounds`. ratio: to that of the
-        plain loop. schedule_seconds: extrapolated, `SCHEDULE` iterations at that speed.
+        A row for each loop, with iterations_per_second, the median of the `rounds`; ratio, to that of the plain loop;
+        and schedule_seconds, the time of `SCHEDULE` iterations, extrapolated from that speed.
     """
+    # Imported here, so that the report, which needs the constants above, does not load PyTorch.
+    import torch
+
+    from training.gan.trainer import Trainer
+    from training.study.baselines.eager_loop import EagerLoop
+
     config = at_paper_recipe(size)
     loops: dict[str, Loop] = {OURS: Trainer(config, crops, device), PLAIN: EagerLoop(config, crops, device)}
     precision = {OURS: config.precision, PLAIN: "float32"}
@@ -92,17 +97,19 @@ def measure_training_speed(
 
 
 def time_round(loop: Loop, iterations: int, device: torch.device) -> float:
-    """Seconds that some iterations take, to the end of the last."""
+    """Return the seconds that some iterations take, up to the end of the last on the device."""
     start = perf_counter()
     for _ in range(iterations):
         loop.step()
     if device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(device)
     return perf_counter() - start
 
 
 def compare(rounds: list[float], plain: list[float]) -> Row:
-    """The figures of a loop, of its rounds and the plain loop's, in iterations per second."""
+    """Return the figures of a loop from its rounds and the plain loop's, in iterations per second."""
     speed = median(rounds)
     return {
         "iterations_per_second": speed,
@@ -113,7 +120,7 @@ def compare(rounds: list[float], plain: list[float]) -> Row:
 
 
 def keep_rows(path: Path, rows: list[Row]) -> None:
-    """Add rows to a JSON file, in place of those of the same `SETTING`."""
+    """Add rows to a JSON file; each replaces the one of the same `SETTING`, if there is one."""
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     new = {_setting(row) for row in rows}
     lines = [json.dumps(row, allow_nan=False) for row in [*(row for row in kept if _setting(row) not in new), *rows]]

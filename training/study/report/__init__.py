@@ -1,4 +1,4 @@
-"""docs/results.md, a file for each family of sections."""
+"""docs/results.md, written from what was measured; each module writes a family of sections."""
 
 from training.study.report.bundle import prototype_figure
 from training.study.report.document import SECTIONS, render

@@ -1,4 +1,4 @@
-"""Section on the shipped bundle, and the picture of its prototypes."""
+"""The section on the shipped bundle, and the picture of its prototypes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FIGURE_SCALE = 3
 
 BUNDLE = """## The shipped bundle `{name}` {version}
 
-Measured by `python -m training export` on the averaged weights; data: {data}. {iterations} generator iterations,
-{channels} channels, seed {seed}: one run, so no spread is given.
+Measured by `python -m training export` on the averaged weights. Data: {data}. {iterations} generator iterations,
+{channels} channels, seed {seed}; it was trained once, so no spread is given.
 
 ![Prototypes: one column per cluster, the noise fixed along a row](prototypes.png)
 
@@ -35,18 +35,19 @@ IMAGE_LEVEL = """
 """
 RELIABILITY = """
 
-Probabilities of the tiles of each fold, calibrated on the others: Brier score {brier:.3f}, where the share of abnormal
-tiles alone would give {brier_by_share:.3f}.
+The probabilities of the tiles of each fold are calibrated on the other folds. Their Brier score is {brier:.3f}; the
+share of abnormal tiles as the probability of every tile would give {brier_by_share:.3f}.
 
 | probability | tiles | mean probability | share abnormal |
 |---|---|---|---|
 """
 SIMULATED = """ Of the {training_tiles} real healthy tiles,
-{training_tiles_called_normal} are called normal. These figures say that the simulation can be told apart, no more."""
+{training_tiles_called_normal} are called normal. These figures show only that the simulated bags can be
+distinguished."""
 
 
 def bundle(manifest: Manifest) -> str:
-    """Of what its manifest says."""
+    """Return the section on the bundle of a manifest."""
     training, metrics = manifest.training, manifest.metrics
     source = training.data[0]
     train_config: Any = training.config["train"]
@@ -69,7 +70,7 @@ def bundle(manifest: Manifest) -> str:
 
 
 def _image_level(measured: dict[str, Any]) -> str:
-    """What was measured of the label, on the user's labelled tiles or on simulated bags left out of its fit."""
+    """Return what was measured of the label, on the user's labelled tiles or on simulated bags left out of its fit."""
     titles = {"precision": "precision", "recall": "recall", "f1": "F1", "auc": "AUC"}
     figures = [f"{title} {measured[name]:.3f}" for name, title in titles.items() if name in measured]
     text = f"On {measured.get('data', 'what was left out')}: {', '.join(figures) or 'nothing was measured'}."
@@ -85,7 +86,7 @@ def _image_level(measured: dict[str, Any]) -> str:
 
 
 def _reliability(measured: dict[str, Any]) -> str:
-    """How far the calibrated probabilities can be relied on."""
+    """Return how well the calibrated probabilities fit the shares of abnormal tiles."""
     text = RELIABILITY.format(**measured)
     for row in measured["table"]:
         place = f"{row['low']:.1f}–{row['high']:.1f}"
@@ -94,7 +95,7 @@ def _reliability(measured: dict[str, Any]) -> str:
 
 
 def prototype_figure(bundle: Bundle) -> UInt8Array:
-    """The paper's grid (Fig. 5), enlarged to be looked at: z fixed along a row, one column per cluster.
+    """Draw the paper's grid (Fig. 5), enlarged: z is fixed along a row, and each cluster has a column.
 
     Returns:
         (FIGURE_ROWS · 32 · FIGURE_SCALE, K · 32 · FIGURE_SCALE, 3) uint8.

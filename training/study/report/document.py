@@ -1,4 +1,4 @@
-"""docs/results.md from what `evaluate` measured and what the bundle's manifest says; nothing is typed by hand."""
+"""docs/results.md, from what `evaluate` measured and from the bundle's manifest; no figure is typed by hand."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from typing import Any
 
 from app.pipeline.manifest import Manifest
 from training.study.report.bundle import bundle
-from training.study.report.classification import classification
-from training.study.report.clustering import ablation, agreement, clustering
 from training.study.report.figures import figures
-from training.study.report.honesty import abstention, intervals, outliers
-from training.study.report.image_label import image_label
-from training.study.report.quality import quality
+from training.study.report.paper_tables import ablation, agreement, classification, clustering, image_label
 from training.study.report.segmentation import detection, segmentation
-from training.study.report.slides import slides
-from training.study.report.speed import speed
-from training.study.report.training_speed import training_speed
+from training.study.report.speed import slides, speed, training_speed
+from training.study.report.uncertainty import abstention, intervals, outliers, quality
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
     "detection": detection,
@@ -35,15 +30,16 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "speed": speed,
     "slides": slides,
 }
-"""By what they report, in the document's order: an evaluation, or (speed, slides) what `bench` wrote."""
+"""The function that writes each section, in the document's order, by the name of its results: those of an evaluation
+or, for speed and slides, those of `bench`."""
 
 
 def render(results: dict[str, Any], manifest: Manifest) -> str:
-    """The document.
+    """Return the document.
 
     Args:
-        results: what `evaluate` and `bench` wrote, by the names of `SECTIONS`; what was not measured is left out.
-        manifest: of the shipped bundle.
+        results: what `evaluate` and `bench` wrote, by the names of `SECTIONS`; a section without results is left out.
+        manifest: manifest of the shipped bundle.
     """
     head = "# Results\n\nWritten by `python -m training report`; every figure names the command that measured it.\n\n"
     measured = [section(results[name]) for name, section in SECTIONS.items() if name in results]

@@ -1,4 +1,4 @@
-"""Section with the paper's figures."""
+"""The section with the paper's figures."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ CAPTIONS = {
     "noise": (
         "Noise becomes cells while the generator learns (Fig. 5)",
         "python -m training evaluate figure noise RUN",
-        "The same z along a row, one cluster per column.",
+        "Cells along a row have the same z; each column is a cluster.",
     ),
     "classification": (
-        "Cells whose type is recognised rightly and wrongly (Fig. 7)",
+        "Cells whose type is recognised, and cells whose type is not (Fig. 7)",
         "python -m training evaluate classification runs/crchisto runs/consep docs/results",
         "Random cells of the test tiles, by their type.",
     ),
     "clusters": (
         "Cells of each cluster (Fig. 8)",
         "python -m training evaluate figure clusters ../shared/data/bm_graz",
-        "Sixty random cells of each, as the shipped bundle sees them.",
+        "Sixty random cells of each cluster of the shipped bundle.",
     ),
     "curves": (
         "Losses, and purity of the clusters, while the GAN learns (Fig. 9)",
         "python -m training evaluate figure curves RUN",
-        "RUN is one of `python -m training evaluate purity runs/crchisto RUN --config paper-cpu --every 20`: the "
-        "paper's recipe, as far as a CPU gets. Where Q learns anchors, purity does not change while the GAN learns. "
-        "Faint lines are iterations, bold ones their running mean. The types are the set's and serve the score alone.",
+        "`python -m training evaluate purity runs/crchisto RUN --config paper-cpu --every 20` made RUN with the "
+        "paper's recipe, as far as a CPU gets. If Q learns anchors, purity does not change while the GAN learns. Faint "
+        "lines are iterations, bold ones their running mean. The types are those of the set and serve the score alone.",
     ),
     "proportions": (
         "Proportions of tiles (Fig. 10)",
         "python -m training evaluate figure proportions runs/fl_reactive ../shared/data/bm_graz",
-        "Each point is a tile as the shipped bundle sees it, on the principal components of all; arrows show where the "
-        "proportion of a cluster grows. The marrow is of another organ and laboratory than the lymph nodes.",
+        "Each point is a tile, analysed by the bundle and placed on the principal components of all tiles; arrows show "
+        "the direction in which the proportion of a cluster grows. The marrow comes from another organ and another "
+        "laboratory than the lymph nodes.",
     ),
 }
-"""By figure: title, command, and what is to be known of it."""
+"""Title, command and explanation of each figure, by its name."""
 HEAD = """## Figures
 
 `python -m training evaluate figure --help` lists the commands; the stages of segmentation (Fig. 6) are drawn by
@@ -43,7 +44,7 @@ HEAD = """## Figures
 
 
 def figures(drawn: dict[str, dict[str, Any]]) -> str:
-    """Of figures.json: what was drawn, with the facts that were kept of each."""
+    """Return the section on the figures of figures.json, with the facts that were kept about each."""
     text = HEAD
     for name, about in drawn.items():
         title, command, note = CAPTIONS[name.split("-")[0]]
@@ -54,7 +55,7 @@ def figures(drawn: dict[str, dict[str, Any]]) -> str:
 
 
 def _of_set(name: str) -> str:
-    """A figure that is drawn for each set has the set after a dash."""
+    """Return the set of a figure that is drawn for each set; its name holds the set after a dash."""
     return f", `{name.split('-', 1)[1]}`" if "-" in name else ""
 
 

@@ -8,13 +8,14 @@ from training.study.report.tables import table
 
 DETECTION = """## Detection of nuclei
 
-Data: `bm_graz`, all dots, one-to-one within 10 px; Kainz's split (test: 0007_01, 0008_01, 0020_01; tune: the rest).
+Data: `bm_graz`, all dots. Nuclei and dots are matched one to one within 10 px. The split is Kainz's (test: 0007_01,
+0008_01, 0020_01; tune: the rest).
 Command: `python -m training evaluate detection ../shared/data/bm_graz docs/results`
 
 What the paper leaves open in its recipe was chosen on the tune split (`docs/decisions/0001-paper-preset.md`), and
 preset `default` was tuned on it (`docs/decisions/0007-default-preset.md`); only the test split is held out. Seconds are
-the median over the tiles, for stains and segmentation, in that same run.
-[What `default` gets wrong on the test tiles](detection-errors.jpg), drawn by
+the median over the tiles, for stains and segmentation, and were measured by the same command.
+[This picture](detection-errors.jpg) shows the errors of `default` on the test tiles; it was drawn by
 `python -m training evaluate errors ../shared/data/bm_graz`.
 
 """
@@ -29,15 +30,16 @@ DETECTION_COLUMNS = {
 }
 SEGMENTATION = """## Segmentation of nuclei
 
-Data: {data}; every tile as it is.
+Data: {data}; no tile is rescaled.
 Command: `python -m training evaluate segmentation ../shared/data docs/results`
 
-Means over the tiles. IoU and F1 are the paper's: over the nuclei that a segment covers by more than half (matched), so
-a nucleus that is missed costs nothing there. Dice is that of all foreground pixels, AJI that of Kumar et al. 2017, PQ
-that of Kirillov et al. 2019. Seconds are the median over the tiles, for stains and segmentation, in that same run.
+Figures are means over the tiles. IoU and F1 are the paper's: they count only the nuclei of which a segment covers more
+than half (matched), so a nucleus that is missed costs nothing there. Dice is that of all foreground pixels, AJI that of
+Kumar et al. 2017, PQ that of Kirillov et al. 2019. Seconds are the median over the tiles, for stains and segmentation,
+and were measured by the same command.
 
 **These are not held-out figures.** Preset `default` is tuned on the masks of `monuseg`; those of `consep` were scored
-in the same runs, though nothing was chosen by them. `paper` has the paper's numbers.
+at the same time, though nothing was chosen by them. `paper` has the paper's numbers.
 """
 SEGMENTATION_COLUMNS = {
     "iou": ".3f",
@@ -53,13 +55,13 @@ SEGMENTATION_COLUMNS = {
 
 
 def detection(result: dict[str, Any]) -> str:
-    """Of what `evaluate_detection` measured."""
+    """Return the section on what `evaluate_detection` measured."""
     rows = {(name, split): scores for name, splits in result.items() for split, scores in splits.items()}
     return DETECTION + table(("segmentation", "split"), rows, DETECTION_COLUMNS) + "\n"
 
 
 def segmentation(result: dict[str, Any]) -> str:
-    """Of what `evaluate_segmentation` measured."""
+    """Return the section on what `evaluate_segmentation` measured."""
     data, tables = [], ""
     for name, systems in result.items():
         tiles = {scores["tiles"] for scores in systems.values()}

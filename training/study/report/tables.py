@@ -1,10 +1,14 @@
-"""Markdown tables."""
+"""Markdown tables: one figure per cell, or the mean and the spread over repeated fits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any, Literal
 
+Record = dict[str, Any]
+NOT_MEASURED = "–"
 TITLES = {
     "any": "any flag",
     "tile": "right, tiles",
@@ -22,15 +26,107 @@ TITLES = {
     "flagged": "tiles without a label for it",
     "error_if_forced": "error if forced",
 }
+"""Headings of columns whose name does not say enough."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `spread_table`.
+
+    Attributes:
+        name: field of the records.
+        title: heading.
+        spec: format of a number.
+        best: which end of the scale is better; None if neither is.
+    """
+
+    name: str
+    title: str
+    spec: str = ".3f"
+    best: Literal["highest", "lowest"] | None = None
 
 
 def table(keys: tuple[str, ...], rows: Mapping[Any, dict[str, Any]], columns: dict[str, str]) -> str:
-    """A Markdown table, a row by its keys; a figure that was not measured is a dash."""
-    lines = [
-        "| " + " | ".join([*keys, *(TITLES.get(column, column) for column in columns)]) + " |",
-        "|---" * (len(keys) + len(columns)) + "|",
-    ]
+    """Return a Markdown table; a figure that was not measured is a dash.
+
+    Args:
+        keys: headings of the first columns.
+        rows: figures of each row, by the texts of its first columns.
+        columns: format of each figure, by its name.
+    """
+    lines = _head([*keys, *(TITLES.get(column, column) for column in columns)])
     for key, scores in rows.items():
-        figures = [format(scores[column], spec) if column in scores else "–" for column, spec in columns.items()]
-        lines.append("| " + " | ".join([*key, *figures]) + " |")
+        figures = [
+            format(scores[column], spec) if column in scores else NOT_MEASURED for column, spec in columns.items()
+        ]
+        lines.append(_line([*key, *figures]))
     return "\n".join(lines) + "\n"
+
+
+def spread_table(keys: tuple[str, ...], rows: Mapping[Any, list[Record]], columns: list[Column]) -> str:
+    """Return a Markdown table with the mean ± sd (n − 1) of each figure over the records of a row.
+
+    A single record has no sd, and a figure that no record of a row has is a dash. The best mean of a column, as it is
+    written and with ties, is bold if the column has a better end and more than one row.
+
+    Args:
+        keys: headings of the first columns.
+        rows: records of each row, by the texts of its first columns.
+        columns: the figures.
+    """
+    lines = _head([*keys, *(column.title for column in columns)])
+    best = {column.name: _best(column, rows.values()) for column in columns}
+    for key, records in rows.items():
+        lines.append(_line([*key, *(_cell(column, records, best[column.name]) for column in columns)]))
+    return "\n".join(lines) + "\n"
+
+
+def group_by(records: Iterable[Record], field: str) -> dict[Any, list[Record]]:
+    """Return the records by the value of a field, in the order in which the values first occur."""
+    groups: dict[Any, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record[field], []).append(record)
+    return groups
+
+
+def describe_fits(records: list[Record]) -> str:
+    """Return a paragraph that says when, on what, with what and with which seeds records were measured."""
+    dates = sorted({record["date"] for record in records})
+    libraries = {f"{name} {number}" for record in records for name, number in record["libraries"].items()}
+    threads = " or ".join(str(number) for number in sorted({record["threads"] for record in records}))
+    seeds = ", ".join(str(seed) for seed in sorted({record["seed"] for record in records}))
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    devices = " or ".join(sorted({record["device"] for record in records}))
+    return (
+        f"Mean ± sd over seeds ({seeds}), each a fit of its own. Measured {when} on {devices} ({threads} CPU threads) "
+        f"with {', '.join(sorted(libraries))}.\n"
+    )
+
+
+def _head(titles: list[str]) -> list[str]:
+    return [_line(titles), "|---" * len(titles) + "|"]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _values(column: Column, records: list[Record]) -> list[float]:
+    return [record[column.name] for record in records if column.name in record]
+
+
+def _best(column: Column, rows: Iterable[list[Record]]) -> str | None:
+    """Return the best mean of a column, as it is written; None if no mean is better than another."""
+    means = [mean(values) for records in rows if (values := _values(column, records))]
+    if column.best is None or len(means) < 2:
+        return None
+    return format(max(means) if column.best == "highest" else min(means), column.spec)
+
+
+def _cell(column: Column, records: list[Record], best: str | None) -> str:
+    values = _values(column, records)
+    if not values:
+        return NOT_MEASURED
+    written = format(mean(values), column.spec)
+    text = f"**{written}**" if written == best else written
+    return f"{text} ± {format(stdev(values), column.spec)}" if len(values) > 1 else text

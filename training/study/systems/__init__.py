@@ -1,1 +1,1 @@
-"""The systems that are compared, behind one interface."""
+"""The systems that are compared, each with the same interface, and the classifiers on top of them."""

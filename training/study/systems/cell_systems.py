@@ -1,4 +1,4 @@
-"""The systems of Tables I–IV by name; each is imported when asked for, so that one that is missing stops no other."""
+"""The systems of Tables I to IV by name; each is imported when it is needed, so a missing one stops no other."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import DataError
-from training.study.systems.clusterer import ClustererFactory, DescriberFactory
+from training.study.interfaces import ClustererFactory, DescriberFactory
 
 N_CLUSTERS = 5
-"""The paper's K, of Tables I, III and IV."""
+"""The paper's K in Tables I, III and IV."""
 
 
 class MissingSystemError(DataError):
-    """A system's module, or something that it needs, is not installed."""
+    """A system cannot be run here, because its module, or something that it needs, is missing."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Where a system is.
+class LazySystem:
+    """A system that is imported when it is needed.
 
     Attributes:
-        title: what the report calls it.
-        module: holds it.
-        attribute: what makes one.
-        arguments: that come before the seed, where they do not vary.
-        weights: environment variable that names the file of ResNet-50's weights, where it takes one.
+        title: its name in the report.
+        module: module that defines it.
+        attribute: name of its factory in the module.
+        arguments: fixed arguments that come before the seed.
+        weights: environment variable with the path of ResNet-50's weights, if the system needs them.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Entry:
     weights: str | None = None
 
     def load(self) -> Any:
-        """The factory.
+        """Return the factory.
 
         Raises:
             MissingSystemError: the module, or something that it needs, is not installed, or no weights are given.
@@ -47,7 +47,7 @@ class Entry:
         keywords = {}
         if self.weights is not None:
             if not os.environ.get(self.weights):
-                raise MissingSystemError(f"'{self.title}' is passed over: {self.weights} names no file of weights.")
+                raise MissingSystemError(f"'{self.title}' is skipped: {self.weights} names no file of weights.")
             keywords["resnet50_weights"] = Path(os.environ[self.weights])
         try:
             return partial(getattr(import_module(self.module), self.attribute), *self.arguments, **keywords)
@@ -58,53 +58,57 @@ class Entry:
 _CNN = "training.study.baselines.imagenet_cnn"
 _RESNET50 = "RESNET50_WEIGHTS"
 CLUSTERERS = {
-    "mf-kmeans": Entry("MF + k-means", "training.study.baselines.manual_features", "ManualFeaturesKMeans"),
-    "cnn-kmeans": Entry("EfficientNet-Lite0 + k-means", _CNN, "ImageNetKMeans"),
-    "resnet50-kmeans": Entry("ResNet-50 + k-means", _CNN, "ImageNetKMeans", weights=_RESNET50),
-    "hog-dec": Entry("HOG + DEC", "training.study.baselines.hog_dec", "HogDec"),
-    "catgan": Entry("CatGAN", "training.study.baselines.catgan", "CatGan"),
-    "infogan": Entry("InfoGAN (DCGAN)", "training.study.baselines.infogan", "InfoGan"),
-    "gmvae": Entry("GMVAE", "training.study.baselines.gmvae", "Gmvae"),
-    "paper-recipe": Entry("the paper's recipe", "training.study.systems.marrowscope_system", "PaperRecipe"),
-    "ours": Entry("ours", "training.study.systems.marrowscope_system", "Ours"),
+    "mf-kmeans": LazySystem("MF + k-means", "training.study.baselines.manual_features", "ManualFeaturesKMeans"),
+    "cnn-kmeans": LazySystem("EfficientNet-Lite0 + k-means", _CNN, "ImageNetKMeans"),
+    "resnet50-kmeans": LazySystem("ResNet-50 + k-means", _CNN, "ImageNetKMeans", weights=_RESNET50),
+    "hog-dec": LazySystem("HOG + DEC", "training.study.baselines.hog_dec", "HogDec"),
+    "catgan": LazySystem("CatGAN", "training.study.baselines.catgan", "CatGan"),
+    "infogan": LazySystem("InfoGAN (DCGAN)", "training.study.baselines.infogan", "InfoGan"),
+    "gmvae": LazySystem("GMVAE", "training.study.baselines.gmvae", "Gmvae"),
+    "paper-recipe": LazySystem("the paper's recipe", "training.study.systems.marrowscope_system", "PaperRecipe"),
+    "ours": LazySystem("ours", "training.study.systems.marrowscope_system", "MarrowscopeSystem"),
 }
-"""Table III, in its order."""
+"""Systems of Table III, in its order."""
 DESCRIBERS = {
-    "mf": Entry("MF", "training.study.baselines.manual_features", "ManualFeatures"),
-    "cnn": Entry("EfficientNet-Lite0", _CNN, "ImageNetFeatures"),
-    "resnet50": Entry("ResNet-50", _CNN, "ImageNetFeatures", weights=_RESNET50),
-    "ours": Entry("ours", "training.study.systems.marrowscope_system", "Ours", (N_CLUSTERS,)),
+    "mf": LazySystem("MF", "training.study.baselines.manual_features", "ManualFeatures"),
+    "cnn": LazySystem("EfficientNet-Lite0", _CNN, "ImageNetFeatures"),
+    "resnet50": LazySystem("ResNet-50", _CNN, "ImageNetFeatures", weights=_RESNET50),
+    "ours": LazySystem("ours", "training.study.systems.marrowscope_system", "MarrowscopeSystem", (N_CLUSTERS,)),
 }
-"""Table I, in its order."""
+"""Systems of Table I, in its order."""
 WHOLE_TILES = "cnn"
-"""Recorded as the system of Table IV that sees whole tiles and no cells."""
-VARIANTS = Entry("variants of ours", "training.study.systems.marrowscope_system", "variants")
-"""Gives the ablation's clusterers by name."""
+"""Name in Table IV of the system that sees whole tiles instead of cells."""
+VARIANTS = LazySystem("variants of ours", "training.study.systems.marrowscope_system", "variants")
+"""Its factory returns the clusterers of the ablation by name."""
 BY_KMEANS = ("mf-kmeans", "cnn-kmeans")
-"""What the paper compares with in Table II."""
+"""Systems that the paper compares with in Table II."""
 
 
 def clusterer(name: str) -> ClustererFactory:
-    """The factory of a system of Table III.
+    """Return the factory of a system of Table III.
 
     Raises:
-        DataError: there is none of this name; a `MissingSystemError` where it cannot be run here.
+        DataError: there is no system of this name; a `MissingSystemError` if it cannot be run here.
     """
     check_known(CLUSTERERS, name)
     return CLUSTERERS[name].load()
 
 
 def describer(name: str) -> DescriberFactory:
-    """The factory of a system of Table I.
+    """Return the factory of a system of Table I.
 
     Raises:
-        DataError: there is none of this name; a `MissingSystemError` where it cannot be run here.
+        DataError: there is no system of this name; a `MissingSystemError` if it cannot be run here.
     """
     check_known(DESCRIBERS, name)
     return DESCRIBERS[name].load()
 
 
-def check_known(entries: dict[str, Entry], name: str) -> None:
-    """Raise a DataError that names the systems unless there is one of this name."""
-    if name not in entries:
-        raise DataError(f"There is no system '{name}'; the systems are: {', '.join(entries)}.")
+def check_known(systems: dict[str, LazySystem], name: str) -> None:
+    """Check that there is a system of this name.
+
+    Raises:
+        DataError: there is none; the message lists the names of all systems.
+    """
+    if name not in systems:
+        raise DataError(f"There is no system '{name}'; the systems are: {', '.join(systems)}.")

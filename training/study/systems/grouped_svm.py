@@ -1,4 +1,4 @@
-"""The L2-SVM of Tables I and IV, its C chosen within the training data alone."""
+"""The L2-SVM of Tables I and IV, whose C is chosen within the training data alone."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 CHOICES_OF_C = (0.01, 0.1, 1.0)
-"""Over the number of features: a standardised cell's squared length is that number, and C works against it.
+"""Choices of C, divided by the number of features, which is the squared length of a standardised cell.
 
-Ten times more takes minutes on thousands of cells and features; manual features gain .004 by it on `consep`.
+A C of 10 takes minutes on thousands of cells and features, and improves manual features on `consep` by .004 only.
 """
 HELD_OUT = 0.25
-"""Share of the training groups that C is chosen on, where one split has to do."""
+"""Share of the training groups on which C is chosen if there is a single split."""
 
 
 def one_split(seed: int) -> GroupShuffleSplit:
-    """Choose C on a quarter of the training groups: for many cells, where folds would take long."""
+    """Return a split to choose C on a quarter of the training groups, for many cells, with which folds take long."""
     return GroupShuffleSplit(n_splits=1, test_size=HELD_OUT, random_state=seed)
 
 
 def leave_one_out(groups: np.ndarray) -> GroupKFold:
-    """Choose C by leaving each training group out in turn: for few tiles in few blocks."""
+    """Return folds to choose C by leaving out each training group in turn: for few tiles in few blocks."""
     return GroupKFold(n_splits=len(np.unique(groups)))
 
 
@@ -35,12 +35,13 @@ def fit_svm(
     Args:
         features: (N, D) float.
         targets: (N,) int64.
-        groups: (N,) int64, at least two different: what is not to be divided between fit and choice, as a tile.
-        splits: of the groups, to choose C.
-        seed: of the solver.
+        groups: (N,) int64, at least two different ones; a group, such as a tile, is never split between fit and choice.
+        splits: splits of the groups, to choose C.
+        seed: seed of the solver.
 
     Returns:
-        The scaler and SVM, fitted to all; and its C, that of the best weighted F on what was left out.
+        The scaler and the SVM, fitted to all rows; and C, which gave the best weighted F on the rows that were left
+        out.
     """
     model = make_pipeline(StandardScaler(), LinearSVC(random_state=seed, max_iter=5000))
     choices = [c / features.shape[1] for c in CHOICES_OF_C]

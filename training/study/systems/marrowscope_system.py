@@ -1,4 +1,4 @@
-"""Ours and the paper's recipe as systems of Tables I–IV, trained by what trains a bundle."""
+"""Our method and the paper's recipe as systems of Tables I to IV; the code that trains a bundle trains them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from training.gan.checks import CHUNK
 from training.gan.loop import new_trainer, training_loop
 from training.gan.trainer import Trainer
 from training.representation.anchors import upright
-from training.study.systems.clusterer import ClustererFactory
+from training.study.interfaces import ClustererFactory
 
 FEATURE_GRID = 4
-"""Edge of the grid that each block's map is max-pooled to (paper §IV-C)."""
+"""Edge of the grid to which the map of each block is max-pooled (paper §IV-C)."""
 GAN_ITERATIONS = 200
-"""Of the ablation's GAN whose Q knows no anchors: as many as the paper's recipe gets here."""
+"""Iterations of the ablation whose Q learns no anchors; the paper's recipe gets as many here."""
 
 
-class Ours:
-    """Q of a shipped configuration. Where Q learns anchors, the GAN that follows would not change it, and is left out.
+class MarrowscopeSystem:
+    """Q of a shipped configuration. If Q learns anchors, the GAN is not trained, because it would not change Q.
 
     Args:
         n_clusters: K.
-        seed: of everything random.
+        seed: seed of everything random.
         config: name of the configuration.
-        changes: fields of its [train] with other values.
+        changes: fields of its [train] to change.
     """
 
     def __init__(self, n_clusters: int, seed: int, config: str = "cpu", **changes: Any) -> None:
@@ -47,7 +47,7 @@ class Ours:
         self._notes: dict[str, float] = {}
 
     def fit(self, crops: UInt8Array) -> None:
-        """Find the anchors of the cells and teach them to Q; or else train the GAN.
+        """Find the anchors of the cells and teach them to Q; in a configuration without anchors, train the GAN.
 
         Raises:
             DivergedError: a loss became infinite or NaN.
@@ -66,24 +66,25 @@ class Ours:
         self._notes["channels"] = self.config.channels
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
-        """(N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
+        """Return the probabilities of the clusters, (N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
         critic = self._fitted().nets.ema_q
         return self._in_chunks(crops, lambda x: functional.softmax(critic(x)[1], dim=1))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Most probable cluster of each crop."""
+        """Return the most probable cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64."""
         return self.probabilities(crops).argmax(axis=1).astype(np.int64)
 
     def features(self, crops: UInt8Array) -> Float32Array:
-        """Maps of the four residual blocks, max-pooled to 4×4: 64 · channels values a cell (paper §IV-C: 8,192).
+        """Return the maps of the four residual blocks, max-pooled to 4×4, (N, 32, 32, 3) uint8 → (N, 64 · channels).
 
-        Cells are turned to a common pose first, not in the paper: a linear classifier asks where in a crop a value is.
+        The paper has 8,192 values a cell (§IV-C). Unlike in the paper, cells are turned to a common orientation first,
+        because a linear classifier depends on where in a crop a value is.
         """
         trunk = self._fitted().nets.ema_q.trunk
         return self._in_chunks(upright(crops), partial(block_features, trunk))
 
     def notes(self) -> dict[str, float]:
-        """Size of the training, and how far it got."""
+        """Return the size of the training, and how far it got."""
         return self._notes
 
     def _fitted(self) -> Trainer:
@@ -98,21 +99,21 @@ class Ours:
         return np.asarray(torch.cat(found).numpy(), np.float32)
 
 
-PaperRecipe = partial(Ours, config="paper-cpu")
-"""What the paper states (§IV-B), as wide and as long as a CPU allows."""
+PaperRecipe = partial(MarrowscopeSystem, config="paper-cpu")
+"""The recipe that the paper states (§IV-B), as wide and as long as a CPU allows."""
 
 
 def block_features(trunk: Trunk, crops: Tensor) -> Tensor:
-    """(B, 3, 32, 32) → (B, 4 · channels · 16), the feature of paper §IV-C."""
+    """Return the features of paper §IV-C, (B, 3, 32, 32) → (B, 4 · channels · 16)."""
     return torch.cat([functional.adaptive_max_pool2d(h, FEATURE_GRID).flatten(1) for h in trunk.maps(crops)], dim=1)
 
 
 def variants() -> dict[str, ClustererFactory]:
-    """Ours with a part left out or changed, by what is changed."""
+    """Return our method and its variants, in which a part is left out or changed, by name."""
     alone: dict[str, Any] = {"anchor_steps": 0, "critic_code_weight": 1.0, "generator_iterations": GAN_ITERATIONS}
     return {
-        "ours": Ours,
-        "128 channels, as wide as the paper's": partial(Ours, channels=128),
-        "without stain jitter": partial(Ours, stain_jitter=0.0),
-        "without anchors: Q of the GAN": partial(Ours, **alone),
+        "ours": MarrowscopeSystem,
+        "128 channels, as wide as the paper's": partial(MarrowscopeSystem, channels=128),
+        "without stain jitter": partial(MarrowscopeSystem, stain_jitter=0.0),
+        "without anchors: Q of the GAN": partial(MarrowscopeSystem, **alone),
     }

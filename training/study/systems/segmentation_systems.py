@@ -1,4 +1,4 @@
-"""What finds the nuclei of a tile: every preset, and the competitors that are run beside them."""
+"""The systems that find the nuclei of a tile: every preset, and HistomicsTK's recipes for comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ System = Callable[[UInt8Array], Nuclei]
 
 
 def segmentation_systems() -> dict[str, System]:
-    """The systems to evaluate, by the name that the report gives them.
+    """Return the systems to evaluate, by their names in the report.
 
     Raises:
         EngineUnavailable: HistomicsTK is not installed.
@@ -34,5 +34,5 @@ def segmentation_systems() -> dict[str, System]:
 
 
 def by_preset(params: SegmentationParams, pixels: UInt8Array) -> Nuclei:
-    """The nuclei of a tile that become cells, as the service finds them."""
+    """Find the nuclei of a tile that become cells, as the service does with a preset."""
     return drop_cut_nuclei(segment(unmix(pixels, params.stain, params.engine), params))

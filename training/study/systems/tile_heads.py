@@ -1,4 +1,4 @@
-"""A tile's features → its label, learned on training tiles: the two heads of the paper's Table IV (§III-B2, §IV-E)."""
+"""The two heads of the paper's Table IV, which learn the label of a tile from its features (§III-B2, §IV-E)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class TileFold:
     """The tiles of one fold.
 
     Attributes:
-        features: (T, D) float64 of every tile.
-        positive: (T,) int64, 0 or 1.
-        blocks: (T,) int64.
-        test_block: that is tested on; the others are learned from.
-        seed: of k-means and of the SVM.
+        features: (T, D) float64, features of every tile.
+        positive: (T,) int64, 1 for tiles of the positive label, else 0.
+        blocks: (T,) int64, block of every tile.
+        test_block: block that is tested on; all others are learned from.
+        seed: seed of k-means and of the SVM.
     """
 
     features: Float64Array
@@ -32,12 +32,12 @@ class TileFold:
 
     @property
     def test(self) -> np.ndarray:
-        """Which tiles are tested on, (T,) bool."""
+        """Whether each tile is tested on, (T,) bool."""
         return self.blocks == self.test_block
 
 
 def by_svm(fold: TileFold) -> dict[str, float]:
-    """`score` of an L2-SVM, its C chosen by leaving out each training block in turn; and `c`."""
+    """Return the `score` of an L2-SVM and its C, which is chosen by leaving out each training block in turn."""
     training = ~fold.test
     blocks = fold.blocks[training]
     svm, c = fit_svm(fold.features[training], fold.positive[training], blocks, leave_one_out(blocks), fold.seed)
@@ -45,14 +45,14 @@ def by_svm(fold: TileFold) -> dict[str, float]:
 
 
 def by_kmeans(fold: TileFold) -> dict[str, float]:
-    """`score` of two centres (k-means++) found without labels; labels then only name the centres, by majority.
+    """Return the `score` of two centres that k-means found without labels; labels only name them, by majority.
 
-    A test tile's score is how much farther it is from the other centre than from the positive one. Of two centres with
-    the same majority the one with the larger share of positive tiles is the positive one.
+    The score of a test tile is its distance from the negative centre minus that from the positive one. If both centres
+    have the same majority, the one with the larger share of positive tiles is the positive one.
     """
     training = ~fold.test
     kmeans = KMeans(n_clusters=2, init="k-means++", n_init=10, random_state=fold.seed).fit(fold.features[training])
-    # Where all tiles are alike, as those of a collapsed Q, a centre is empty.
+    # If all tiles are alike, as for a collapsed Q, a centre has no tiles.
     shares = [
         fold.positive[training][kmeans.labels_ == centre].sum() / max(1, (kmeans.labels_ == centre).sum())
         for centre in (0, 1)
@@ -63,10 +63,10 @@ def by_kmeans(fold: TileFold) -> dict[str, float]:
 
 
 def score(positive: Int64Array, scores: Float64Array) -> dict[str, float]:
-    """precision, recall and f1 (eq. 13) of the positive label where a score is above 0, and auc of the scores.
+    """Return precision, recall, f1 (eq. 13) and auc; a score above 0 stands for the positive label.
 
     Args:
-        positive: (M,) int64, both 0 and 1 among them.
+        positive: (M,) int64, 0 and 1; both occur.
         scores: (M,) float64.
     """
     precision, recall, f1, _ = precision_recall_fscore_support(

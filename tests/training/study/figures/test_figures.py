@@ -12,11 +12,10 @@ from tests.training.drawn_cells import labelled
 from training.errors import DataError
 from training.gan.tracking import MetricsLog
 from training.study.figures.canvas import keep_figure
-from training.study.figures.curves import draw_curves
-from training.study.figures.noise import draw_noise, spread
+from training.study.figures.cells import draw_clusters, draw_right_and_wrong
+from training.study.figures.learning import draw_curves, draw_noise, spread
 from training.study.figures.proportions import draw_proportions
-from training.study.figures.samples import draw_clusters, draw_right_and_wrong
-from training.study.protocols.purity import PURITY, purity_while_training
+from training.study.protocols.clustering import PURITY, purity_while_training
 
 MAX_BYTES = 300_000
 

@@ -5,10 +5,17 @@ import pytest
 
 from tests.training.drawn_cells import ByGrey, labelled, unlabelled
 from training.errors import DivergedError
-from training.study.protocols.clustering import ClusteringTask, evaluate_clustering
+from training.study.protocols.clustering import (
+    NEIGHBOURS,
+    ClusteringTask,
+    assign_with_neighbours,
+    evaluate_agreement,
+    evaluate_clustering,
+    neighbours,
+)
 from training.study.records import Records
 from training.study.systems.cell_systems import MissingSystemError
-from training.study.typed_cells import TypedCells
+from training.study.typed_cells import TypedCells, UnlabelledCells
 
 
 class Diverges(ByGrey):
@@ -92,3 +99,60 @@ def test_clusters_in_company_are_scored_beside_those_of_the_cell_alone(records, 
     assert record["purity"] == 1
     assert record["in_company"]["purity"] == pytest.approx(11 / 12)
     assert record["in_company"]["used_clusters"] == 1
+
+
+def cells_at(places, tiles):
+    places = np.array(places, np.float64).reshape(-1, 2)
+    return UnlabelledCells(np.zeros((len(places), 32, 32, 3), np.uint8), np.array(tiles, np.int64), places)
+
+
+def test_neighbours_are_the_nearest_cells_of_the_same_tile():
+    random = np.random.default_rng(0)
+    cells = cells_at(random.uniform(0, 500, (60, 2)), np.repeat([0, 1], 30))
+    neighbour_index = neighbours(cells)
+    assert neighbour_index.shape == (60, NEIGHBOURS)
+    for cell, found in enumerate(neighbour_index):
+        distances = np.linalg.norm(cells.centroids - cells.centroids[cell], axis=1)
+        distances[cells.tile_index != cells.tile_index[cell]] = np.inf
+        distances[cell] = np.inf
+        assert set(found) == set(np.argsort(distances)[:NEIGHBOURS])
+
+
+def test_cell_is_never_its_own_neighbour_even_if_cells_share_a_place():
+    neighbour_index = neighbours(cells_at([[5, 5]] * 40, [0] * 40))
+    assert not (neighbour_index == np.arange(40)[:, None]).any()
+
+
+def test_few_neighbours_are_repeated_and_a_lone_cell_is_its_own():
+    neighbour_index = neighbours(cells_at([[0, 0], [1, 0], [9, 0], [0, 0]], [0, 0, 0, 1]))
+    assert set(neighbour_index[0]) == {1, 2}
+    assert set(neighbour_index[3]) == {3}
+
+
+@pytest.mark.parametrize(("own", "expected"), [(0.9, 1), (0.99, 0)])
+def test_neighbours_weigh_twice_as_much_as_the_cell(own, expected):
+    """Against neighbours with .26 for cluster 0 a cell needs more than 3/2 − 2 · .26 = .98."""
+    probabilities = np.full((17, 2), [0.26, 0.74], np.float32)
+    probabilities[0] = own, 1 - own
+    neighbour_index = np.tile(np.arange(1, 17), (17, 1))
+    assert assign_with_neighbours(probabilities, neighbour_index)[0] == expected
+
+
+class Fickle(ByGrey):
+    """By grey with an even seed, by the place in the list with an odd one."""
+
+    def clusters(self, crops):
+        _, seed = self.arguments
+        return np.arange(len(crops)) % 2 if seed % 2 else super().clusters(crops)
+
+
+def test_every_pair_of_seeds_is_compared(tmp_path):
+    records = Records(tmp_path / "agreement.json")
+    said = []
+    evaluate_agreement({"drawn": unlabelled()[0].crops}, ("fickle", Fickle), 2, range(3), records, said.append)
+    found = {(record["seed"], record["other_seed"]): record for record in records.read()}
+    assert set(found) == {(0, 1), (0, 2), (1, 2)}
+    assert found[0, 2]["ari"] == found[0, 2]["nmi"] == 1
+    # Dark cells come first in each tile: alternate ones are half dark, as by chance.
+    assert found[0, 1]["ari"] == pytest.approx(0, abs=0.02)
+    assert "seeds 0 and 2: ARI 1.000" in said[1]

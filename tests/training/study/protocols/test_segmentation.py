@@ -14,8 +14,8 @@ from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 from training import __main__ as command_line
 from training.errors import DataError
-from training.study import commands as evaluate_commands
 from training.study.protocols.segmentation import evaluate_detection, evaluate_segmentation
+from training.study.systems import segmentation_systems as systems_module
 from training.study.systems.segmentation_systems import segmentation_systems
 
 N = len(grid_of_centres())
@@ -138,7 +138,7 @@ def test_damaged_tile_is_named(mask_sets):
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
 def test_command_writes_what_the_report_reads(task, bm_graz, mask_sets, tmp_path, monkeypatch, shipped_bundle, capsys):
     """Both data sets lie in the same directory here."""
-    monkeypatch.setattr(evaluate_commands, "segmentation_systems", lambda: {"by the paper": by_paper})
+    monkeypatch.setattr(systems_module, "segmentation_systems", lambda: {"by the paper": by_paper})
     results, document = tmp_path / "results", tmp_path / "results.md"
     for arguments in (
         ["evaluate", task, tmp_path, results],

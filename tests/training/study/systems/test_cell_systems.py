@@ -1,7 +1,14 @@
 import pytest
 
 from training.errors import DataError
-from training.study.systems.cell_systems import CLUSTERERS, DESCRIBERS, Entry, MissingSystemError, clusterer, describer
+from training.study.systems.cell_systems import (
+    CLUSTERERS,
+    DESCRIBERS,
+    LazySystem,
+    MissingSystemError,
+    clusterer,
+    describer,
+)
 
 
 @pytest.mark.parametrize("find", [clusterer, describer])
@@ -12,11 +19,11 @@ def test_unknown_system_is_told_the_known_ones(find):
 
 def test_system_whose_module_is_missing_says_what_is_missing():
     with pytest.raises(MissingSystemError, match="'a name' cannot be run here: No module"):
-        Entry("a name", "training.nowhere", "Nothing").load()
+        LazySystem("a name", "training.nowhere", "Nothing").load()
 
 
 def test_arguments_that_do_not_vary_come_first():
-    assert Entry("a name", "fractions", "Fraction", (3,)).load()(4) * 4 == 3
+    assert LazySystem("a name", "fractions", "Fraction", (3,)).load()(4) * 4 == 3
 
 
 def test_systems_of_the_papers_tables_are_all_there():

@@ -9,7 +9,7 @@ from torch import nn
 from app.pipeline.networks.architecture import Trunk
 from tests.training.drawn_cells import unlabelled
 from training.study.systems import marrowscope_system as module
-from training.study.systems.marrowscope_system import Ours, PaperRecipe, block_features, variants
+from training.study.systems.marrowscope_system import MarrowscopeSystem, PaperRecipe, block_features, variants
 
 TINY = {"channels": 8, "anchor_steps": 100, "batch_size": 8}
 
@@ -23,7 +23,7 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def fitted(drawn):
-    system = Ours(2, 0, **TINY)
+    system = MarrowscopeSystem(2, 0, **TINY)
     system.fit(drawn[0])
     return system
 
@@ -44,7 +44,7 @@ def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, dr
 
 
 def test_same_seed_same_clusters(fitted, drawn):
-    again = Ours(2, 0, **TINY)
+    again = MarrowscopeSystem(2, 0, **TINY)
     again.fit(drawn[0])
     assert np.array_equal(again.probabilities(drawn[0]), fitted.probabilities(drawn[0]))
 
@@ -72,7 +72,7 @@ def test_paper_recipe_trains_the_gan_and_says_how_far(drawn, monkeypatch):
 def test_variants_differ_from_ours_in_what_they_name():
     made = {name: system(5, 1).config for name, system in variants().items()}
     of_ours = made.pop("ours")
-    assert of_ours == Ours(5, 1).config
+    assert of_ours == MarrowscopeSystem(5, 1).config
     assert made["without stain jitter"] == replace(of_ours, stain_jitter=0.0)
     assert made["128 channels, as wide as the paper's"] == replace(of_ours, channels=128)
     assert made["without anchors: Q of the GAN"].anchor_steps == 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.study.baselines.remember import KEPT, remember
+from training.study.baselines.descriptor_cache import MOST_SETS, cached_descriptor
 
 
 @pytest.fixture
@@ -11,9 +11,9 @@ def asked():
 
 @pytest.fixture
 def describe(asked):
-    """The mean of each crop, remembered; `asked` grows when it is worked out."""
+    """The mean of each crop, cached; `asked` grows when it is worked out."""
 
-    @remember
+    @cached_descriptor
     def mean(crops):
         asked.append(len(crops))
         return crops.reshape(len(crops), -1).mean(axis=1, keepdims=True).astype(np.float32)
@@ -38,12 +38,12 @@ def test_other_crops_get_their_own_features(describe):
 
 
 def test_only_the_last_sets_are_kept(describe, asked):
-    for value in range(KEPT + 1):
+    for value in range(MOST_SETS + 1):
         describe(crops_of(value))
-    describe(crops_of(KEPT))
-    assert len(asked) == KEPT + 1
+    describe(crops_of(MOST_SETS))
+    assert len(asked) == MOST_SETS + 1
     describe(crops_of(0))
-    assert len(asked) == KEPT + 2
+    assert len(asked) == MOST_SETS + 2
 
 
 def test_what_is_kept_cannot_be_changed(describe):

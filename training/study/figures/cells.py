@@ -1,4 +1,4 @@
-"""Fig. 7, cells that an SVM takes for the right and for a wrong type, and Fig. 8, cells of each cluster."""
+"""Figures of cells: those whose type an SVM recognises or not (Fig. 7), and those of each cluster (Fig. 8)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PER_CLUSTER, CLUSTER_COLUMNS = 60, 10
 
 
 def draw_right_and_wrong(cells: TypedCells, chosen: Int64Array, predicted: Int64Array, seed: int) -> Figure:
-    """Random cells of each type, the left half rightly recognised, the right half not, with the type taken for theirs.
+    """Draw random cells of each type: recognised ones on the left, and others, with their predicted type, on the right.
 
     Args:
         cells: typed cells.
-        chosen: (M,) int64 indices of those of the test tiles.
-        predicted: (M,) int64 their predicted types.
-        seed: of the choice.
+        chosen: (M,) int64, indices of the cells of the test tiles.
+        predicted: (M,) int64, their predicted types.
+        seed: seed of the random choice.
     """
     random = np.random.default_rng(seed)
     names = cells.type_names
@@ -44,13 +44,13 @@ def draw_right_and_wrong(cells: TypedCells, chosen: Int64Array, predicted: Int64
 
 
 def draw_clusters(crops: UInt8Array, clusters: Int64Array, n_clusters: int, seed: int) -> Figure:
-    """Sixty random cells of each cluster, or all where there are fewer.
+    """Draw sixty random cells of each cluster, or all if there are fewer.
 
     Args:
         crops: (N, 32, 32, 3) uint8.
-        clusters: (N,) int64, 0 … K − 1.
+        clusters: (N,) int64 in 0 … K − 1.
         n_clusters: K.
-        seed: of the choice.
+        seed: seed of the random choice.
     """
     random = np.random.default_rng(seed)
     figure = Figure(figsize=(2.7 * min(n_clusters, 3), 1.85 * -(-n_clusters // 3)), dpi=DPI, layout="constrained")

@@ -4,7 +4,7 @@ import pytest
 
 from app.pipeline.bundle.load import read_manifest
 from training.study.report import SECTIONS, render
-from training.study.report.spread import Column, provenance, spread_table
+from training.study.report.tables import Column, describe_fits, spread_table
 
 ABOUT = {
     "date": "2025-01-02",
@@ -48,9 +48,9 @@ def test_row_without_rivals_is_not_best():
     assert "**" not in spread_table(("system",), {("a",): fits("a", 0.5)}, COLUMNS)
 
 
-def test_provenance_gives_the_range_of_days_and_every_seed():
+def test_description_gives_the_range_of_days_and_every_seed():
     records = [*fits("a", 0.5, 0.5), {**fits("b", 0.5)[0], "date": "2025-02-03", "device": "H200"}]
-    text = provenance(records)
+    text = describe_fits(records)
     assert "2025-01-02 to 2025-02-03 on H200 or cpu (1 CPU threads)" in text
     assert "seeds (0, 1)" in text
     assert "numpy 2.4, torch 2.13" in text
@@ -79,10 +79,10 @@ def test_what_happened_in_a_fit_stands_under_the_table():
     assert "- InfoGAN (DCGAN): 1 of 1 fits failed (a loss became NaN)" in text
 
 
-def test_figures_in_company_have_a_table_of_their_own():
+def test_figures_with_neighbours_have_a_table_of_their_own():
     company = {"purity": 0.81, "class_entropy": 0.2, "f1": 0.6, "nmi": 0.3, "ari": 0.3}
     text = SECTIONS["clustering"]([*clusters("mf-kmeans", 0.5), *fits("ours", 0.7, f1=0.5, in_company=company)])
-    alone, together = text.split("in company\n")
+    alone, together = text.split("with neighbours\n")
     assert "| ours | **0.700** |" in alone
     assert "| MF + k-means | – |" in together
     assert "| ours | 0.810 |" in together

@@ -1,6 +1,7 @@
 """From cells to the report, by the commands, with systems that take no time."""
 
 import json
+import subprocess
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -10,11 +11,11 @@ import pytest
 
 from tests.training.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
-from training.study import cells_commands as evaluate_cells_commands
+from training.study import commands
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.systems import cell_systems
 
-GREY = cell_systems.Entry("by grey", "tests.training.drawn_cells", "ByGrey")
+GREY = cell_systems.LazySystem("by grey", "tests.training.drawn_cells", "ByGrey")
 POSITIVE = np.repeat([1, 0], 16)
 
 
@@ -73,7 +74,7 @@ def test_ablation_takes_over_what_was_measured_of_ours(results, run, tmp_path, m
         return ByGrey(n_clusters, seed)
 
     variants = {name: partial(create, name) for name in ("ours", "without a part")}
-    monkeypatch.setattr(evaluate_cells_commands, "VARIANTS", SimpleNamespace(load=lambda: lambda: variants))
+    monkeypatch.setattr(commands, "VARIANTS", SimpleNamespace(load=lambda: lambda: variants))
     assert run("evaluate", "clustering", tmp_path / "drawn", results, "--system", "ours", "--seeds", 1) == 0
     assert run("evaluate", "ablation", tmp_path / "drawn", results, "--seeds", 1) == 0
     assert made == ["without a part"]
@@ -90,3 +91,16 @@ def test_purity_is_scored_while_the_gan_learns_and_the_figure_says_of_what(resul
     about = json.loads((results / "figures.json").read_text())["curves"]
     assert (about["set"], about["channels"], about["seed"]) == ("drawn", 8, 0)
     assert (tmp_path / "figures" / "curves.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("training.study.commands", {"torch", "sklearn", "matplotlib", "scipy"}),
+        ("training.study.report", {"torch", "sklearn", "matplotlib"}),
+    ],
+)
+def test_help_and_report_do_not_load_what_they_do_not_need(module, heavy):
+    command = [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+    assert not heavy & set(loaded)

@@ -1,0 +1,45 @@
+"""The interfaces of the systems that are compared: cells go in, clusters or features come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+
+
+class Clusterer(Protocol):
+    """A system that learns clusters of cells without any label (Tables II to IV)."""
+
+    def fit(self, crops: UInt8Array) -> None:
+        """Learn from (N, 32, 32, 3) uint8 crops; the same crops, number of clusters and seed give the same clusters."""
+
+    def clusters(self, crops: UInt8Array) -> Int64Array:
+        """Return the cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
+
+    def notes(self) -> dict[str, float]:
+        """Return finite figures about the fit for the report, such as its last loss or the largest cluster's share."""
+
+
+@runtime_checkable
+class Probable(Protocol):
+    """A clusterer with probabilities."""
+
+    def probabilities(self, crops: UInt8Array) -> Float32Array:
+        """Return the probabilities of the clusters, (N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
+
+
+class Describer(Protocol):
+    """A system that computes features of cells for a classifier that learns types (Table I)."""
+
+    def fit(self, crops: UInt8Array) -> None:
+        """Learn from (N, 32, 32, 3) uint8 crops, without labels; a fixed descriptor does nothing."""
+
+    def features(self, crops: UInt8Array) -> Float32Array:
+        """Return the features, (N, 32, 32, 3) uint8 → (N, D) float32."""
+
+
+ClustererFactory = Callable[[int, int], Clusterer]
+"""(n_clusters, seed) → a clusterer that is not fitted yet."""
+DescriberFactory = Callable[[int], Describer]
+"""seed → a describer that is not fitted yet."""

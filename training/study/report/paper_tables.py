@@ -1,0 +1,250 @@
+"""Sections on the paper's Tables I to IV, on the parts of the method, and on the agreement between seeds."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+from training.study.labelled_tiles import N_BLOCKS
+from training.study.report.tables import Column, Record, describe_fits, group_by, spread_table
+from training.study.systems.cell_systems import CLUSTERERS, DESCRIBERS, N_CLUSTERS, WHOLE_TILES
+
+SCORES = [
+    Column("purity", "purity", best="highest"),
+    Column("class_entropy", "entropy, bits", best="lowest"),
+    Column("f1", "F", best="highest"),
+    Column("nmi", "NMI", best="highest"),
+    Column("ari", "ARI", best="highest"),
+]
+CLUSTERING_COLUMNS = [
+    *SCORES,
+    Column("printed_entropy", "eq. 14's entropy, nats"),
+    Column("largest_share", "largest cluster"),
+    Column("seconds", "s", ".0f"),
+]
+AGREEMENT_COLUMNS = [
+    Column("ari", "ARI", best="highest"),
+    Column("lowest", "lowest ARI"),
+    Column("nmi", "NMI", best="highest"),
+]
+CLASSIFICATION_COLUMNS = [
+    Column("precision", "precision", best="highest"),
+    Column("recall", "recall", best="highest"),
+    Column("f1", "F", best="highest"),
+    Column("dimensions", "dimensions", ".0f"),
+    Column("seconds", "s", ".0f"),
+]
+LABEL_FIGURES = {"precision": "precision", "recall": "recall", "f1": "F", "auc": "AUC"}
+LABEL_COLUMNS = [Column(name, title, best="highest") for name, title in LABEL_FIGURES.items()]
+NO_CLUSTERS = "–"
+
+CLUSTERING = """## Clusters of cells (Tables II and III)
+
+Data: {data}.
+Commands: `python -m training labelled ../shared/data/crchisto runs/crchisto` (and `consep`), then
+`python -m training evaluate clustering runs/crchisto runs/consep docs/results`
+
+Every system learns {k} clusters from all cells of a set, without their types. The clusters of the same cells are then
+scored, as in the paper. Purity and F are those of the paper's §IV-D: each cluster stands for its commonest type.
+Entropy is that of the types within a cluster, weighted by the clusters' sizes, because the paper's figures are of this
+kind; eq. 14 as printed is the entropy of the sizes alone, does not depend on the types, and has no better end. More
+clusters alone do not improve NMI and ARI, so these decide. Seconds are those of a fit and its assignment; fixed
+features are computed once, for the first of the seeds. The paper's types differ from those of these sets, so no figure
+here confirms or beats one of the paper.
+"""
+WITH_NEIGHBOURS = """
+With neighbours: each cell is assigned by the sum of its own probabilities and twice the mean of those of the 16 cells
+nearest to it (for a system without probabilities, by its clusters). Any system may gain by this if cells of a type lie
+together. The service does not do this: its answer for a cell depends on that cell alone.
+
+"""
+NOTES = """
+What the systems report about their fits (means over all fits of the tables):
+
+"""
+PUBLISHED_CLUSTERING = """
+Published, and not measured here: the paper's Table III on its set A, whose types are not public. It allows the order of
+the systems and their margins to be compared.
+
+| paper, set A | purity | entropy | F |
+|---|---|---|---|
+| MF + k-means | .579 | 1.376 | .603 |
+| DNN (ResNet-50) + k-means | .667 | 1.256 | .677 |
+| HOG + DEC | .729 | 1.086 | .737 |
+| the paper's method | .855 | .750 | .863 |
+"""
+N_CLUSTERS_TABLE = """
+### Number of clusters (Table II)
+
+Weighted F for each number of clusters, K. Command: `python -m training evaluate n-clusters runs/crchisto runs/consep
+docs/results`. Published for the paper's method on its set A: .831, .863, .789 for K = 4, 5, 6.
+
+"""
+ABLATION = """## What each part of the method is worth
+
+Data and scores are those of the clusters of cells above. Each row leaves out, or changes, the part that it names.
+Command: `python -m training evaluate ablation runs/crchisto runs/consep docs/results`
+"""
+AGREEMENT = """## Agreement between seeds
+
+How similar are the clusters that a system finds with different seeds? The figures are the adjusted Rand index (1 for
+the same clusters, 0 for chance) and the mutual information of all pairs of seeds, on all cells that were learned from.
+Command: `python -m training evaluate agreement runs/bm_graz runs/crchisto runs/consep docs/results` (`--system` for
+another system; `python -m training cells ../shared/data/bm_graz/tiles runs/bm_graz` makes `runs/bm_graz`)
+
+"""
+CLASSIFICATION = """## Classification of cells (Table I)
+
+Data: {data}. A fifth of the tiles, drawn by the seed, is tested on.
+Command: `python -m training evaluate classification runs/crchisto runs/consep docs/results` (the sets are made as for
+the clusters of cells)
+
+Features are learned from the cells of the training tiles without types. A linear SVM with L2 penalty then learns these
+cells' types from the standardised features; its C (.01, .1 or 1 over the number of features) is chosen on a quarter of
+the training tiles. Precision, recall and F are weighted by support. The paper splits cells at random; here all cells of
+a tile stay on one side of the split. All rows have the same splits, so the spread over them is mostly that of the
+tiles.
+
+"""
+PUBLISHED_CLASSIFICATION = """
+Published, and not measured here: the paper's Table I on its set A, whose types are not public: F .811 (MF), .827 (DNN,
+ResNet-50), .857 (the paper's method).
+"""
+IMAGE_LABEL = """## Label of tiles (Table IV)
+
+Data: `{set}`, follicular lymphoma (positive) and reactive lymph node. The tiles of each label form four blocks of
+neighbouring tiles, and each block is tested on once. The patients are not known, so tiles of neighbouring blocks may
+come from the same patient.
+Commands: `python -m training evaluate tile-cells ../shared/data/fl_reactive runs/fl_reactive`, then
+`python -m training evaluate image-label runs/fl_reactive docs/results --tiles ../shared/data/fl_reactive`
+
+Clusters are learned from cells of the training tiles alone (at most {cells} of them), without labels. k-means finds two
+centres of the training tiles' proportions, and the labels then name the centres by majority. The SVM has an L2 penalty,
+and its C is chosen by leaving out a training block. Figures are means over the four folds.
+
+"""
+PUBLISHED_IMAGE_LABEL = """
+Not measured here: an AUC of .940 is reported for 33 hand-made features with XGBoost on such blocks. Published for the
+paper's own tiles, which are not public: F .933 (DNN), .931 (k-means), .950 (SVM).
+"""
+
+
+def clustering(records: list[Record]) -> str:
+    """Return the section on what `evaluate_clustering` recorded for any number of clusters."""
+    of_paper = [record for record in records if record["n_clusters"] == N_CLUSTERS]
+    text = CLUSTERING.format(data=_describe_sets(records), k=N_CLUSTERS)
+    if of_paper:
+        text += "\n" + describe_fits(of_paper) + _tables(of_paper) + WITH_NEIGHBOURS + _notes(of_paper)
+        text += PUBLISHED_CLUSTERING
+    systems = {record["system"] for record in records if record["n_clusters"] != N_CLUSTERS}
+    compared = [record for record in records if record["system"] in systems]
+    return text + (_by_number(compared) if compared else "") + "\n"
+
+
+def ablation(records: list[Record]) -> str:
+    """Return the section on variants of the method; the records name the variant as their system."""
+    return ABLATION + "\n" + describe_fits(records) + _tables(records, "variant") + "\n"
+
+
+def agreement(records: list[Record]) -> str:
+    """Return the section on what `evaluate_agreement` recorded, with a row for each system on each set."""
+    rows = {}
+    for name, of_set in group_by(records, "set").items():
+        for system, pairs in _in_order(of_set):
+            lowest = {"lowest": min(pair["ari"] for pair in pairs)}
+            rows[(f"`{name}`", f"{pairs[0]['cells']}", _title(system))] = [pairs[0] | lowest, *pairs[1:]]
+    seeds = sorted({seed for pair in records for seed in (pair["seed"], pair["other_seed"])})
+    of_fits = [{**records[0], "seed": seed} for seed in seeds]
+    table = spread_table(("set", "cells", "system"), rows, AGREEMENT_COLUMNS)
+    return AGREEMENT + describe_fits(of_fits) + "\n" + table + "\n"
+
+
+def classification(records: list[Record]) -> str:
+    """Return the section on what `evaluate_classification` recorded."""
+    sets = group_by(records, "set")
+    data = ", ".join(
+        f"`{name}` ({fits[0]['training_cells'] + fits[0]['test_cells']} cells)" for name, fits in sets.items()
+    )
+    text = CLASSIFICATION.format(data=data) + describe_fits(records)
+    for name, fits in sets.items():
+        by_system = group_by(fits, "system")
+        rows = {(DESCRIBERS[system].title,): by_system[system] for system in DESCRIBERS if system in by_system}
+        table = spread_table(("features",), rows, CLASSIFICATION_COLUMNS)
+        text += f"\n### `{name}`, types from features\n\n" + table
+    return text + PUBLISHED_CLASSIFICATION + "\n"
+
+
+def image_label(records: list[Record]) -> str:
+    """Return the section on what `evaluate_image_label` and `evaluate_whole_tiles` recorded."""
+    cells = max((record["training_cells"] for record in records if "training_cells" in record), default=0)
+    text = IMAGE_LABEL.format(set=records[0]["set"], cells=cells) + describe_fits(records) + "\n"
+    rows = {}
+    for system, of_system in sorted(group_by(records, "system").items(), key=lambda item: item[0] != WHOLE_TILES):
+        title = _title(system) if system in CLUSTERERS else DESCRIBERS[WHOLE_TILES].title
+        for head, of_head in group_by(of_system, "head").items():
+            for k, fits in group_by([{"n_clusters": NO_CLUSTERS, **fit} for fit in of_head], "n_clusters").items():
+                rows[(title, head, str(k))] = _over_folds(fits)
+    return text + spread_table(("system", "label from", "K"), rows, LABEL_COLUMNS) + PUBLISHED_IMAGE_LABEL + "\n"
+
+
+def _tables(records: list[Record], key: str = "system") -> str:
+    """Return two tables for each set: of cells by themselves, and with their neighbours."""
+    text = ""
+    for name, of_set in group_by(records, "set").items():
+        rows = {(_title(system),): fits for system, fits in _in_order(of_set)}
+        text += f"\n### `{name}`\n\n" + spread_table((key,), rows, CLUSTERING_COLUMNS)
+        together = {key: [fit["in_company"] for fit in fits if "in_company" in fit] for key, fits in rows.items()}
+        if any(together.values()):
+            text += f"\n#### `{name}`, with neighbours\n\n" + spread_table((key,), together, SCORES)
+    return text
+
+
+def _by_number(records: list[Record]) -> str:
+    """Return the table of the weighted F for each number of clusters."""
+    numbers = sorted({record["n_clusters"] for record in records})
+    columns = [Column(f"f1_{number}", f"F, K = {number}") for number in numbers]
+    rows = {}
+    for name, of_set in group_by(records, "set").items():
+        for system, fits in _in_order(of_set):
+            rows[(f"`{name}`", _title(system))] = [
+                {f"f1_{fit['n_clusters']}": fit["f1"]} for fit in fits if "f1" in fit
+            ]
+    return N_CLUSTERS_TABLE + spread_table(("set", "system"), rows, columns)
+
+
+def _notes(records: list[Record]) -> str:
+    """Return what each system reports about its fits, and the reason if fits failed."""
+    lines = []
+    for system, fits in _in_order(records):
+        failed = [fit["failed"] for fit in fits if "failed" in fit]
+        noted = [fit["notes"] for fit in fits if "notes" in fit]
+        names = dict.fromkeys(name for notes in noted for name in notes)
+        means = {name: mean(notes[name] for notes in noted if name in notes) for name in names}
+        figures = [f"{name} {value:.3g}" for name, value in means.items()]
+        reasons = [f"{len(failed)} of {len(fits)} fits failed ({failed[0]})"] if failed else []
+        if figures or reasons:
+            lines.append(f"- {_title(system)}: {'; '.join([*reasons, *figures])}")
+    return NOTES + "\n".join(lines) + "\n" if lines else ""
+
+
+def _over_folds(fits: list[Record]) -> list[Record]:
+    """Return the means over the folds, for each seed that has all folds."""
+    return [
+        {name: mean(fold[name] for fold in folds) for name in LABEL_FIGURES}
+        for folds in group_by(fits, "seed").values()
+        if len(folds) == N_BLOCKS
+    ]
+
+
+def _in_order(records: list[Record]) -> list[tuple[str, list[Record]]]:
+    """Return the records by system: those of the paper's table in its order, then all others."""
+    places = {name: place for place, name in enumerate(CLUSTERERS)}
+    return sorted(group_by(records, "system").items(), key=lambda item: places.get(item[0], len(places)))
+
+
+def _title(system: str) -> str:
+    return CLUSTERERS[system].title if system in CLUSTERERS else system
+
+
+def _describe_sets(records: list[Record]) -> str:
+    sets = group_by(records, "set")
+    return ", ".join(f"`{name}` ({fits[0]['cells']} cells of {fits[0]['types']} types)" for name, fits in sets.items())

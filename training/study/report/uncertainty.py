@@ -1,0 +1,130 @@
+"""Sections on how far an answer can be relied on: quality flags, intervals, outliers and withheld labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.study.report.tables import table
+
+QUALITY = """## Quality flags
+
+Data: the tiles of `bm_graz`, random crops of them (400 to 1000 px; two of each tile are degraded as well), and pictures
+that are no H&E tiles; preset `default`.
+Command: `python -m training evaluate quality ../shared/data/bm_graz docs/results`
+
+The limits are fitted on the tuning tiles, and then judge the test tiles (test) and the tuning tiles themselves (tune).
+For the shipped bundle they are fitted on all eleven tiles and judge the same tiles (all). No limit of `test` is fitted
+on a test tile, but the margins of all limits were chosen with every tile and most of these conditions in view. All
+flags except `mpp_unknown` are counted. The crops of a tile are much alike, and all tiles come from one laboratory: for
+tiles of another laboratory, these rates are no evidence.
+
+### Alarms on crops that are not degraded
+
+"""
+QUALITY_CONDITIONS = """
+### {title}
+
+Right: the share of views with a wanted flag or, if no flag is wanted, without any. The columns of flags count all
+tiles, crops and pictures.
+
+"""
+QUALITY_TITLES = {
+    "test": "Degraded test tiles, limits of the tuning tiles",
+    "tune": "Degraded tuning tiles, limits of the same",
+    "all": "All tiles degraded, limits of the same",
+}
+INTERVALS = """## Intervals of proportions
+
+Data: the cells of `bm_graz`, as bundle `{bundle}` sees them. Measured {date}.
+Command: `python -m training evaluate intervals ../shared/data/bm_graz docs/results`
+
+Tiles are simulated: their cells are drawn from the real ones with replacement, so the true proportions are known.
+{draws} tiles of each size are simulated. Coverage is the share of tiles whose intervals hold all true proportions at
+the same time; for {confidence:.0%} it has to be 0.93 to 0.97. The true cluster of a cell is not known: for `coverage`
+it is drawn by Q's probabilities, and for `by anchors` it is the cluster that Q was taught for this cell. For
+comparison, the table has 95% Wilson intervals of the counts, each by itself. They know nothing of Q's uncertainty, so
+they narrow around the counts and not around the proportions. Width is the mean of the widest interval.
+
+"""
+OUTLIERS = """## Outlier cells
+
+Bundle `{bundle}`, measured {date}. Command: `python -m training evaluate outliers ../shared/data docs/results`
+
+A cell is an outlier if its surprise is above {threshold:.1f}, which is above that of {share:.0%} of the training cells,
+each scored without its own tile. A tile with more than {max_share:.1%} of outliers, beyond two standard errors, gets no
+label. The bundle was trained on this marrow, so its share is lower than that; nothing is known about marrow from
+another laboratory. Every set is segmented by the bundle, as if it were marrow at the bundle's scale.
+
+"""
+NOT_CELLS = """
+Crops that show no whole nucleus, in the outlines of real nuclei; all but the first and the last are drawn:
+
+"""
+ABSTENTION = """## Abstention
+
+Data: the cells of `bm_graz`, as bundle `{bundle}` sees them. **Simulated**: an abnormal bag holds the cells of a
+healthy tile, resampled so that large, pale nuclei dominate; each tile gives five bags of each label. Measured {date}.
+Command: `python -m training evaluate abstention ../shared/data/bm_graz docs/results`
+
+The tiles are shifted and analysed, and their bags are labelled. Abstained is the share of bags without a label. Error
+is the share of wrong labels among those given; error if forced is the share of wrong ones if the sign of the score were
+the label of every bag. The bundle was trained on these tiles without a shift.
+
+"""
+
+
+def quality(result: dict[str, Any]) -> str:
+    """Return the section on what `evaluate_quality` measured."""
+    alarms = {(split,): {**found, **found["flags"]} for split, found in result["false_alarms"].items()}
+    codes = dict.fromkeys(next(iter(alarms.values()))["flags"], ".3f")
+    text = QUALITY + table(("split",), alarms, {"crops": "d", "any": ".3f", **codes})
+    columns = {**dict.fromkeys(("tile", "crop", "picture"), ".2f"), **dict.fromkeys(codes, ".2f")}
+    for split, conditions in result["conditions"].items():
+        rows = {
+            (name, " or ".join(found["wanted"]) or "none"): _over_kinds(found) for name, found in conditions.items()
+        }
+        text += QUALITY_CONDITIONS.format(title=QUALITY_TITLES[split])
+        text += table(("condition", "wanted"), rows, columns)
+    return text + "\n"
+
+
+def intervals(result: dict[str, Any]) -> str:
+    """Return the section on what `evaluate_intervals` measured."""
+    rows = {(row["population"], f"{row['cells']}"): row for row in result["rows"]}
+    first = result["rows"][0]
+    text = INTERVALS.format(draws=first["draws"], confidence=first["confidence"], **result)
+    columns = {"coverage": ".3f", "coverage_by_anchors": ".3f", "coverage_of_counts": ".3f", "width": ".3f"}
+    return text + table(("cells are drawn from", "cells"), rows, columns) + "\n"
+
+
+def outliers(result: dict[str, Any]) -> str:
+    """Return the section on what `evaluate_outliers` measured."""
+    text = OUTLIERS.format(share=1 - result["training_share"], **result)
+    cells = {(name,): found for name, found in result["cells"].items()}
+    text += table(("cells of",), cells, {"cells": "d", "outliers": ".3f", "tiles": "d", "flagged": ".2f"})
+    crops = {(name,): found for name, found in result["crops"].items()}
+    return text + NOT_CELLS + table(("crops of",), crops, {"crops": "d", "outliers": ".3f"}) + "\n"
+
+
+def abstention(result: dict[str, Any]) -> str:
+    """Return the section on what `evaluate_abstention` measured."""
+    rows = {
+        (row["shift"], row["strength"]): {
+            **{name: value for name, value in row.items() if value is not None},
+            "reasons": ", ".join(f"{reason} {share:.0%}" for reason, share in row["reasons"].items()) or "–",
+        }
+        for row in result["rows"]
+    }
+    columns = {"bags": "d", "abstained": ".3f", "error": ".3f", "error_if_forced": ".3f", "reasons": ""}
+    return ABSTENTION.format(**result) + table(("shift", "strength"), rows, columns) + "\n"
+
+
+def _over_kinds(found: dict[str, Any]) -> dict[str, float]:
+    """Return the share of right views by kind of view, and the rate of each flag over all kinds."""
+    kinds = {kind: found[kind] for kind in ("tile", "crop", "picture") if kind in found}
+    views = sum(of_kind["views"] for of_kind in kinds.values())
+    codes = next(iter(kinds.values()))["flags"]
+    return {
+        **{kind: of_kind["right"] for kind, of_kind in kinds.items()},
+        **{code: sum(k["flags"][code] * k["views"] for k in kinds.values()) / views for code in codes},
+    }
