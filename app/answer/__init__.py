@@ -1,1 +1,1 @@
-"""What goes out, whoever asks: the schema of an answer, its presentation, and every format it can be written in."""
+"""What goes out over HTTP, from the shell and from batches: the schema of an answer, its values, and every format."""

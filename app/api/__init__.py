@@ -1,1 +1,1 @@
-"""HTTP: routes, schemas, problems, middleware."""
+"""HTTP: endpoints, errors as problems, limits on requests, and middleware."""

@@ -39,6 +39,7 @@ router = keyed_router(tags=["analysis"])
 @router.post(
     "/analyze",
     response_class=Response,
+    response_description="The analysis of the tile, in the form that was asked for.",
     responses={200: {"model": AnalysisOut, "content": CONTENT}, **declare(400, 404, 406, 408, 413, 415, 504)},
     openapi_extra=UPLOAD,
 )

@@ -16,7 +16,7 @@ from app.api.problems import problem
 from app.audit.log import AuditLog, NotWritten
 
 ASKED = ("bundle", "mpp", "precision", "prototypes", "format")
-"""The query parameters whose values are logged. Nothing else of a query is."""
+"""The query parameters whose values are logged. Other parameters are not logged."""
 MAX_SHOWN = 80
 """Characters of a parameter's value that are logged."""
 

@@ -71,6 +71,7 @@ router = keyed_router(404, prefix="/batches", tags=["batches"])
 @router.post(
     "",
     status_code=202,
+    response_description="The batch waits for its turn. The header Location shows how far it is.",
     responses=declare(400, 408, 413, 415),
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": SCHEMA}}}},
 )
@@ -90,7 +91,7 @@ async def start_batch(request: Request, response: Response, analyzer: AnalyzerDe
 
 
 def _unwritable(error: OSError) -> HTTPException:
-    log.error("what was sent with a batch cannot be kept: %s", error)
+    log.error("the upload of a batch cannot be written: %s", error)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return HTTPException(503, "The service's disk is full; nothing was kept of this batch.")
     return HTTPException(503, "The service cannot write to its disk; nothing was kept of this batch.")
@@ -130,7 +131,7 @@ def _add(batches: Batches, folder: Path, form: BatchForm, bundle: str, by: str |
     return batches.add(folder, Order(source=source, argument=argument, parameters=parameters), by)
 
 
-@router.get("")
+@router.get("", response_description="The batches.")
 def list_batches(
     batches: BatchesDep,
     limit: Annotated[int, Query(ge=1, le=100, description="Largest number of batches, 1 to 100.")] = 20,
@@ -144,7 +145,7 @@ def list_batches(
     return BatchesOut(batches=[batch_summary(batch) for batch in shown], paths=batches.slides is not None, next=more)
 
 
-@router.get("/{id}")
+@router.get("/{id}", response_description="The batch, with its results so far.")
 def show_batch(batches: BatchesDep, batch: BatchDep) -> BatchOut:
     """Show how far a batch is, and its results so far."""
     return batch_out(batch, result_files(batches.folder(batch)))
@@ -153,6 +154,7 @@ def show_batch(batches: BatchesDep, batch: BatchDep) -> BatchOut:
 @router.get(
     "/{id}/results/{path:path}",
     response_class=Response,
+    response_description="The whole file.",
     responses={
         200: {"content": RESULT_CONTENT},
         206: {"description": "Part of the file, as the header Range asks."},
@@ -169,6 +171,7 @@ def result(batches: BatchesDep, batch: BatchDep, path: str) -> Response:
 
 @router.delete(
     "/{id}",
+    response_description="The batch was cancelled, with its results so far.",
     responses={
         202: {"model": BatchOut, "description": "The batch is running, and ends within seconds."},
         **declare(409),

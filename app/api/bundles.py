@@ -39,6 +39,7 @@ router = keyed_router()
 
 @router.get(
     "/prototypes/{cluster}",
+    response_description="The cells, in one picture or each by itself.",
     responses={200: {"model": PrototypesOut, "content": PNG_CONTENT}, **declare(404, 504)},
     tags=["prototypes"],
 )
@@ -61,6 +62,7 @@ async def prototypes(
 @router.get(
     "/prototypes",
     response_class=Response,
+    response_description="The grid, in one picture or each cell by itself.",
     responses={200: {"model": PrototypeGridOut, "content": PNG_CONTENT}, **declare(404, 504)},
     tags=["prototypes"],
 )
@@ -80,7 +82,7 @@ async def prototype_grid(
     return Response(PrototypeGridOut(clusters=columns).model_dump_json(), media_type="application/json")
 
 
-@router.get("/bundles", tags=["bundles"])
+@router.get("/bundles", response_description="The bundles that can be served.", tags=["bundles"])
 async def bundles(request: Request, analyzer: AnalyzerDep) -> BundlesOut:
     """List the bundles that can be served."""
     served = analyzer.bundles().items()
@@ -90,7 +92,7 @@ async def bundles(request: Request, analyzer: AnalyzerDep) -> BundlesOut:
     )
 
 
-@router.get("/bundles/{name}", responses=declare(404), tags=["bundles"])
+@router.get("/bundles/{name}", response_description="What the bundle is.", responses=declare(404), tags=["bundles"])
 async def bundle(analyzer: AnalyzerDep, name: str) -> BundleOut:
     """Show the model card, provenance, licence, metrics and checksums of one bundle."""
     return present.bundle_out(analyzer.bundle(name), default=analyzer.is_default(name))
@@ -99,6 +101,7 @@ async def bundle(analyzer: AnalyzerDep, name: str) -> BundleOut:
 @router.get(
     "/bundles/{name}/sample",
     response_class=Response,
+    response_description="The sample tile.",
     responses={200: {"content": PNG_CONTENT}, **declare(404)},
     tags=["bundles"],
 )

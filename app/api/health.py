@@ -14,13 +14,13 @@ from app.observe.metrics import CONTENT_TYPE, Metrics
 router = APIRouter(tags=["health"], responses=declare(405, 414, 431, 500))
 
 
-@router.get("/livez")
+@router.get("/livez", response_description="The process is alive.")
 async def livez() -> HealthOut:
     """Answer while the process is alive."""
     return HealthOut(status="alive")
 
 
-@router.get("/readyz", responses=declare(503))
+@router.get("/readyz", response_description="Tiles can be analysed.", responses=declare(503))
 async def readyz(request: Request, analyzer: AnalyzerDep) -> HealthOut:
     """Answer 200 when tiles can be analysed.
 
@@ -38,6 +38,7 @@ async def readyz(request: Request, analyzer: AnalyzerDep) -> HealthOut:
 @router.get(
     "/metrics",
     response_class=Response,
+    response_description="The metrics of the service.",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request, analyzer: AnalyzerDep) -> Response:

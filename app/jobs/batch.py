@@ -29,7 +29,9 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bundle: str = Field(description="The name of the bundle.")
-    mpp: float | None = Field(description="µm per pixel of every slide; null means that the files say it.")
+    mpp: float | None = Field(
+        description="Scale of every slide in µm per pixel, 0.05 to 4; null means that the files state it."
+    )
     precision: Precision = Field(description="The precision of the network that sorts the cells into clusters.")
     regions: int = Field(description="The number of files of regions that were sent with the batch.")
     patients: bool = Field(description="Whether a table of patients was sent with the batch.")

@@ -315,7 +315,7 @@ class FastNetwork(Part):
     """A second Q that gives nearly the same answer in less time."""
 
     kind: Literal["int8"] = Field(
-        description="int8: its convolutions are those of q.onnx in 8-bit integers, and its heads were fitted to them."
+        description="int8 means that the convolutions of q.onnx are in 8-bit integers, with heads fitted to them."
     )
     fitted_cells: int = Field(ge=1, description="Its scales and heads were fitted to this many real cells.")
     agreement: FastAgreement

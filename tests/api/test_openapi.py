@@ -1,8 +1,11 @@
 """openapi.json says what every field of an answer means."""
 
 import json
+import re
 
 from tests.conftest import REPOSITORY
+
+DOCUMENT = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))
 
 
 def said_of(value, schemas) -> str:
@@ -16,7 +19,7 @@ def said_of(value, schemas) -> str:
 
 
 def test_every_field_of_an_answer_is_described():
-    schemas = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
+    schemas = DOCUMENT["components"]["schemas"]
     assert "AnalysisOut" in schemas
     undescribed = [
         f"{name}.{field}"
@@ -27,9 +30,26 @@ def test_every_field_of_an_answer_is_described():
     assert undescribed == []
 
 
+def descriptions(value):
+    if isinstance(value, dict):
+        if isinstance(value.get("description"), str):
+            yield value["description"]
+        value = value.values()
+    if isinstance(value, dict | list | type({}.values())):
+        for part in value:
+            yield from descriptions(part)
+
+
+def test_every_description_is_a_whole_sentence():
+    # A value of an enumeration, such as `fast`, may begin a sentence in lower case.
+    sentence = re.compile(r"(?s)([A-Z0-9`#]|(full|fast|int8|alive|png|json) ).* .*\.")
+    found = list(descriptions(DOCUMENT))
+    assert len(found) > 200
+    assert [text for text in found if not sentence.fullmatch(text)] == []
+
+
 def operations():
-    paths = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))["paths"]
-    return [operation for path in paths.values() for operation in path.values()]
+    return [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
 
 
 def test_headers_that_a_client_acts_on_are_declared():
