@@ -115,12 +115,15 @@ def _label(evidence: Evidence, n_cells: int, conformal: Conformal) -> Label:
     value: LabelValue = "abnormal" if evidence.score > 0 else "normal"
     scored = f"The SVM's score on {n_cells} cells is {evidence.score:.2f}"
     if len(evidence.conformal) > 1:
-        few = "" if None not in (conformal.max_normal, conformal.min_abnormal) else ", with so few examples of them"
+        few = (
+            "" if None not in (conformal.max_normal, conformal.min_abnormal) else ", because there are so few examples"
+        )
         reason = f"{scored}: at {conformal.coverage:.0%} coverage both labels are possible{few}."
         return Label("indeterminate", evidence, reason)
     if value not in evidence.conformal and (evidence.conformal or evidence.kmeans != value):
-        reason = f"{scored}, nearer to 0 than {conformal.coverage:.0%} of {value} ones; k-means says {evidence.kmeans}."
+        nearer = f"nearer to 0 than the scores of {conformal.coverage:.0%} of {value} tiles"
+        reason = f"{scored}, {nearer}; k-means gives {evidence.kmeans}."
         return Label("indeterminate", evidence, reason)
     side = "above" if evidence.score > 0 else "not above"
-    agreement = "agrees" if evidence.kmeans == value else f"says {evidence.kmeans}"
+    agreement = "agrees" if evidence.kmeans == value else f"gives {evidence.kmeans}"
     return Label(value, evidence, f"{scored}, {side} 0; k-means {agreement}.")

@@ -44,5 +44,5 @@ def encode(crops: UInt8Array, backend: Backend, n_clusters: int, precision: Prec
         return Encoded(np.zeros((0, n_clusters), np.float32), np.zeros(0, np.float32), used)
     size = BATCH[backend.device]
     batches = [backend.describe(to_network(crops[i : i + size]), used) for i in range(0, len(crops), size)]
-    cluster_probs, surprise = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    cluster_probs, surprise = (np.concatenate(rows) for rows in zip(*batches, strict=True))
     return Encoded(cluster_probs, surprise, used)

@@ -19,12 +19,12 @@ from app.pipeline.types import Float64Array, Stain, Tile, UInt8Array
 
 MESSAGES = {
     "blurred": "Focus is {value}, below {limit}: fine detail is missing.",
-    "compressed": "JPEG's blocks stand out by {value}, above {limit}: the tile was compressed too hard.",
+    "compressed": "JPEG's blocks stand out by {value}, above {limit}: the tile was compressed too strongly.",
     "little_tissue": "The share of tissue is {value}, below {limit}.",
     "saturated": "The share of tissue at 0 or 255 is {value}, above {limit}: the tile is over- or underexposed.",
-    "no_stain": "Haematoxylin and eosin cannot be told apart in this tile; no nucleus was sought.",
+    "no_stain": "Haematoxylin and eosin cannot be distinguished in this tile, so no nucleus was sought.",
     "not_he": "The share of stain in colours of haematoxylin and eosin is {value}, below {limit}: is this H&E?",
-    "stain_out_of_range": "The stain is {value} from that of the training tiles, above {limit}; furthest is {most}.",
+    "stain_out_of_range": "The stain differs from the training tiles' by {value}, above {limit}; most of all in {most}.",
     "mpp_unknown": "The request gave no mpp: the tile was taken to be at the bundle's scale.",
     "scale_suspect": "The mean nuclear radius{over_focus} is {value} px, {side} {limit}: is the scale right?",
 }

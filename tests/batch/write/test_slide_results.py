@@ -149,7 +149,7 @@ def nothing_found(folder, bundle, pixels, **options):
 def test_grey_slide_has_no_cells_for_a_reason(tmp_path, bundle):
     summary = nothing_found(tmp_path, bundle, np.full((300, 400, 3), 120, np.uint8))
     assert summary.tiles == 0
-    assert "Haematoxylin and eosin cannot be told apart" in summary.label.reason
+    assert "Haematoxylin and eosin cannot be distinguished" in summary.label.reason
 
 
 def test_region_without_a_nucleus_has_no_label_for_a_reason(tmp_path, bundle):

@@ -46,7 +46,7 @@ def test_kmeans_takes_the_nearest_centre(manifest, proportions, kmeans):
 def test_disagreement_with_kmeans_far_from_the_boundary_is_said(manifest):
     label = decide_label(np.array([0, 0, 0.5, 0, 0.5]), 100, manifest.image_level)
     assert (label.value, label.evidence.kmeans) == ("abnormal", "normal")
-    assert "says normal" in label.reason
+    assert "gives normal" in label.reason
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_no_label_from_too_few_examples(manifest):
     ("proportions", "value"), [([1, 0, 0, 0, 0], "abnormal"), ([0, 0, 0.5, 0, 0.5], "indeterminate")]
 )
 def test_between_the_limits_kmeans_must_agree(manifest, proportions, value):
-    """Scores .75 and 1, both above 0 and below what abnormal ones have; k-means says abnormal and normal."""
+    """Scores .75 and 1, both above 0 and below what abnormal ones have; k-means gives abnormal and normal."""
     label = decide_label(np.array(proportions), 100, with_limits(manifest.image_level, 0.1, 2.0))
     assert label.evidence.conformal == ()
     assert label.value == value
