@@ -24,7 +24,7 @@ MESSAGES = {
     "saturated": "The share of tissue at 0 or 255 is {value}, above {limit}: the tile is over- or underexposed.",
     "no_stain": "Haematoxylin and eosin cannot be distinguished in this tile, so no nucleus was sought.",
     "not_he": "The share of stain in colours of haematoxylin and eosin is {value}, below {limit}: is this H&E?",
-    "stain_out_of_range": "The stain differs from the training tiles' by {value}, above {limit}; most of all in {most}.",
+    "stain_out_of_range": "The stain differs from the training tiles' by {value}, above {limit}; most in {most}.",
     "mpp_unknown": "The request gave no mpp: the tile was taken to be at the bundle's scale.",
     "scale_suspect": "The mean nuclear radius{over_focus} is {value} px, {side} {limit}: is the scale right?",
 }
