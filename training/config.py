@@ -1,4 +1,7 @@
-"""One TOML per configuration, or per difference from a shipped one → frozen dataclasses; an unknown key is an error."""
+"""Configurations: TOML files, read into frozen dataclasses. An unknown key is an error.
+
+A file states every value, or only what differs from a configuration that the package ships.
+"""
 
 from __future__ import annotations
 
@@ -43,20 +46,21 @@ class TrainConfig:
     code_weight: Weight
     """λ₂ of eq. 12."""
     critic_code_weight: Weight
-    """Weight of eq. 12 in the critic's own step; 0 is the paper's schedule."""
+    """Weight of eq. 12 in the critic's own step; 0 as in the paper."""
     code_scale: Annotated[float, Field(gt=0)]
-    """Factor on the one-hot code at G's input; 1 is the paper's."""
+    """Factor on the one-hot code at G's input; 1 as in the paper."""
     mode_seeking_weight: Weight
-    """Weight of `losses.mode_seeking_loss` in the generator's step; 0 is the paper's."""
+    """Weight of `losses.mode_seeking_loss` in the generator's step; 0 as in the paper."""
     anchor_steps: Annotated[int, Field(ge=0)]
-    """Steps in which Q learns the anchors of real cells, before the first iteration, to stay as it is from then on. 0
-    is the paper's: Q shares the critic's trunk and learns from generated cells alone."""
+    """Number of steps in which Q learns the anchors of real cells, before the first iteration; it does not change
+    afterwards. With 0, as in the paper, Q shares the critic's trunk and learns from generated cells alone."""
     stain_jitter: Weight
-    """Standard deviation of the factor's logarithm on a real cell's optical density in `anchor_steps`."""
+    """In `anchor_steps`, a real cell's optical density is multiplied by a random factor; this is the standard deviation
+    of the logarithm of each of the factor's two parts, see `sampler.tint`."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    """Decay of the weight average that is exported; 0 exports the last iterate."""
+    """Decay of the exponential moving average of the weights, which is exported; 0 exports the last weights."""
     precision: Literal["float32", "bfloat16"]
-    """bfloat16 computes convolutions at half width where the processor has it; weights stay float32."""
+    """With bfloat16, the forward passes compute convolutions and matrix products in 16 bits; weights stay float32."""
     log_every: Count
     checkpoint_every: Count
     seed: Annotated[int, Field(ge=0)]
@@ -64,22 +68,22 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class FitConfig:
-    """The image-level model on proportions (paper §III-B2); bags are simulated for tiles without labels."""
+    """The image-level model on proportions (paper §III-B2); without labels, it is fitted to simulated bags of cells."""
 
     bags_per_class: Count
     cells_per_bag: Count
-    """Cells drawn with replacement for one bag."""
+    """Number of cells that are drawn, with replacement, for one bag."""
     blast_share: Annotated[tuple[float, float], AfterValidator(_rising_share)]
-    """Range of the share of large open-chromatin cells in an abnormal bag."""
+    """Lowest and highest share of large, open-chromatin cells in an abnormal bag, 0–1."""
     min_cells: Count
-    """Cells below which the service gives no label."""
+    """Smallest number of cells for which the service gives a label."""
     svm_c: Annotated[float, Field(gt=0)]
     seed: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
-    """What the tiles are and where they come from, for the bundle's manifest."""
+    """What the tiles are and where they come from; the bundle's manifest says so too. `mpp` is in µm per pixel."""
 
     name: str
     description: str
@@ -108,12 +112,12 @@ def load_config(path: Path, seed: int | None = None) -> Config:
     """Read a configuration.
 
     Args:
-        path: TOML file, or the name of a shipped one ("cpu", say). One with `base = "cpu"` says only what differs from
-            that one: keys of [train] and [fit], or [data] as a whole.
-        seed: replaces the one of [train], for one of several runs.
+        path: a TOML file, or the name of a shipped configuration, for example "cpu". A file with `base = "cpu"` states
+            only what differs from that one: keys of [train] and [fit], or [data] as a whole.
+        seed: replaces the seed of [train], for one of several runs.
 
     Raises:
-        ConfigError: not found, not TOML, or not of the form of `Config`.
+        ConfigError: the file is not found, is not TOML, or does not have the form of `Config`.
     """
     file = path if path.suffix == ".toml" else _shipped(str(path))
     try:
@@ -131,7 +135,7 @@ def _shipped(name: str) -> Path:
 
 
 def _read_values(file: Path) -> dict[str, Any]:
-    """The values of a file over those of its base."""
+    """Return the values of a file; what it does not state comes from its base."""
     try:
         own = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -141,22 +145,22 @@ def _read_values(file: Path) -> dict[str, Any]:
     if "base" not in own:
         return own
     base = _read_values(_shipped(str(own.pop("base"))))
-    # A description of data is whole: half of one may be false of the tiles that the other half speaks of.
+    # [data] is taken as a whole: a licence or a source of the base may be false for the file's own tiles.
     merged = {key for key in own if key != "data" and isinstance(own[key], dict) and key in base}
     return {**base, **own, **{key: {**base[key], **own[key]} for key in merged}}
 
 
 def _reasons(error: ValidationError) -> str:
-    """What is wrong, in one line."""
+    """Return what is wrong, in one line."""
     found = ((".".join(map(str, one["loc"])), one["msg"]) for one in error.errors())
     return "; ".join(f"{where}: {what}" if where else what for where, what in found)
 
 
 def write_config(config: Config, directory: Path) -> None:
-    """Keep the configuration of a run beside it, as config.json. What [data] says may change, the rest may not.
+    """Write the configuration of a run into its directory, as config.json.
 
     Raises:
-        ConfigError: the directory holds a run of another configuration.
+        ConfigError: the directory holds a run of another configuration; only [data] may differ.
         OSError: it cannot be written.
     """
     path = directory / NAME
@@ -166,10 +170,10 @@ def write_config(config: Config, directory: Path) -> None:
 
 
 def read_config(directory: Path) -> Config:
-    """The configuration that `write_config` kept.
+    """Read the configuration that `write_config` wrote.
 
     Raises:
-        ConfigError: there is none, or it is not of the form of `Config`.
+        ConfigError: there is none, or it does not have the form of `Config`.
     """
     path = directory / NAME
     try:
@@ -181,6 +185,6 @@ def read_config(directory: Path) -> Config:
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """The configuration as JSON values, for the manifest."""
+    """Return the configuration as JSON values, for the manifest."""
     values: dict[str, Any] = _ADAPTER.dump_python(config, mode="json")
     return values

@@ -1,4 +1,4 @@
-"""What the command lines of the training share: the console, progress bars, files written whole."""
+"""What the commands of the training share: progress bars on the console, and results as text and JSON."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ console = Console(stderr=True)
 
 
 def bar(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
-    """A progress bar round an iterable."""
+    """Return a function that shows a progress bar while an iterable is gone through."""
     return partial(track, description=description, console=console)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file in UTF-8, whole or not at all."""
     write_whole(text.encode(), path)
 
 
 def keep_scores(path: Path, scores: dict[str, Any]) -> None:
-    """Write what was measured as JSON, whole or not at all, and print it."""
+    """Write measured scores as JSON, whole or not at all, and print them."""
     text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text)
     typer.echo(text, nl=False)

@@ -112,7 +112,7 @@ def test_from_labelled_tiles_to_an_answer_that_says_so(labelled_tiles, tmp_path)
 
     loaded = load_bundle(bundle, threads=1)
     answer = analyse((labelled_tiles / "01.png").read_bytes(), loaded, max_pixels=10**6).label
-    assert loaded.manifest.image_level.label_basis.startswith("Not simulated: rests on 8 tiles of 4 patients")
+    assert loaded.manifest.image_level.label_basis.startswith("Not simulated: the label rests on 8 tiles of 4 patients")
     # Four tiles of a label are too few for any.
     assert answer.value == "indeterminate"
     assert loaded.manifest.training.data[0].name == "ours"

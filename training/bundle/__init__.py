@@ -1,1 +1,1 @@
-"""From a finished run to a bundle: export, quantisation and the gates that it has to pass."""
+"""From a finished run to a bundle that the service loads: export, quantisation, outliers, and the gates to pass."""

@@ -1,4 +1,4 @@
-"""A finished run → a bundle: ONNX, safetensors, golden pair, sample, manifest. A bundle that fails is not written."""
+"""A finished run → a bundle: networks, golden pair, sample tile, manifest. If a check fails, nothing is written."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 MAX_ONNX_DIFFERENCE = 1e-4
 GOLDEN_TOLERANCE = 2e-3
-"""Room for another processor's rounding; a wrong weight moves outputs by far more."""
+"""Largest difference from the golden pair: more than another processor's rounding causes, less than a wrong weight."""
 GOLDEN_PER_CLUSTER = 4
 SAMPLE_CELLS = 200
 LIBRARIES = (
@@ -75,14 +75,14 @@ BUNDLE_LICENCE = "Apache-2.0 for the weights; see data for the terms of what the
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a bundle is made of.
+    """What a bundle is made from.
 
     Attributes:
         config: the run's configuration.
-        cells: the cells it was trained on.
+        cells: the cells that the run was trained on.
         generator: G, in evaluation mode, on the CPU.
         q: the network whose head is Q, in evaluation mode, on the CPU.
-        iterations: generator iterations done.
+        iterations: number of generator iterations done.
         checks: result of `check_model`.
         image_level: result of `fit_image_level`.
         outliers: result of `fit_outliers`.
@@ -106,18 +106,21 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
             its clusters stay if it has the same weights.
         run: what to write.
         bundle_version: version of the bundle.
-        unfit: write a bundle that has not learned enough all the same.
+        unfit: write the bundle even if the run has not learned enough.
+
+    Returns:
+        The manifest of the written bundle.
 
     Raises:
-        ExportError: `target` is something else than a bundle or has a name that no bundle can have, ONNX and PyTorch
-            differ by more than 1e-4, or the run has not learned enough (`shippable.GATES`).
-        InvalidBundle: the written bundle does not load or does not reproduce its golden pair.
-        OSError: it cannot be written, say on a full disk; the error names the file.
+        ExportError: `target` exists and is not a bundle, or its name cannot be a bundle's; ONNX and PyTorch differ by
+            more than 1e-4; or the run has not learned enough (`gates.GATES`).
+        InvalidBundle: the written bundle does not load, or does not reproduce its golden pair.
+        OSError: it cannot be written, for example on a full disk; the error names the file.
     """
     if not re.fullmatch(NAME_PATTERN, target.name):
-        raise ExportError(f"A bundle's name is of lower-case letters, digits, - and _, found '{target.name}'.")
+        raise ExportError(f"A bundle's name consists of lower-case letters, digits, - and _, found '{target.name}'.")
     if target.exists() and not (target / MANIFEST).is_file():
-        raise ExportError(f"{target} exists and is not a bundle; it is left as it is.")
+        raise ExportError(f"{target} exists and is not a bundle; nothing was changed.")
     with whole_directory(target) as staged:
         q = ClusterNet(run.q, run.outliers.surprise).eval()
         _write_networks(staged, run.generator, q)
@@ -139,18 +142,19 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
 
 
 def _write_networks(directory: Path, generator: Generator, q: ClusterNet) -> None:
+    """Write generator.onnx, q.onnx and weights.safetensors."""
     latent = torch.zeros(2, generator.n_clusters + generator.latent_size)
     write_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", ["cells"])
     write_onnx(
         fold_pooling(q), torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", ["cluster_probs", "surprise"]
     )
     weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
-    # By way of memory: on a full disk safetensors has an error of its own, and writes for its owner alone.
+    # In memory first: safetensors has an error of its own for a full disk, and lets no other user read its files.
     write_whole(save({name: value.contiguous() for name, value in weights.items()}), directory / WEIGHTS)
 
 
 def _names_of_the_same(target: Path, manifest: Manifest) -> ClusterNames | None:
-    """The names that somebody gave to these clusters, in the bundle that is replaced."""
+    """Return the names of the clusters in the bundle that is replaced, if its weights are the same; else None."""
     try:
         before, _ = read_manifest(target)
     except InvalidBundle:
@@ -159,7 +163,7 @@ def _names_of_the_same(target: Path, manifest: Manifest) -> ClusterNames | None:
 
 
 def _fast_network(directory: Path, run: FinishedRun) -> FastNetwork | None:
-    """Write q_fast.onnx where it passes its gate; say why where it does not."""
+    """Write q_fast.onnx and return its part of the manifest; if it fails its gate, log why and return None."""
     try:
         return make_fast(directory, run.cells, run.outliers.limits.threshold)
     except NoFastNetwork as error:
@@ -168,12 +172,13 @@ def _fast_network(directory: Path, run: FinishedRun) -> FastNetwork | None:
 
 
 def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32Array:
-    """`per_cluster` rows [one-hot c, z] of each cluster in turn."""
+    """Return inputs of G, (K · per_cluster, K + Z) float32: `per_cluster` rows [one-hot c, z] for each cluster."""
     clusters = np.repeat(np.arange(config.train.n_clusters), per_cluster)
     return join_latent(clusters, draw_noise(len(clusters), config.train.latent_size, seed), config.train.n_clusters)
 
 
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
+    """Write the golden pair: generated cells, and what Q gives for them."""
     cells = from_network(backend.generate(latent))
     cluster_probs, surprise = backend.describe(to_network(cells))
     write_whole(png_bytes(cells.reshape(-1, CROP_PX, 3)), directory / GOLDEN_CELLS)
@@ -187,7 +192,7 @@ def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> No
 
 
 def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
-    """Prototypes in the proportions of the training cells, in random order."""
+    """Generate (200, 32, 32, 3) uint8 cells, in the proportions of the training cells, in random order."""
     train, shares = run.config.train, np.array(run.checks["shares"])
     drawn = np.random.default_rng(0).choice(train.n_clusters, SAMPLE_CELLS, p=shares / shares.sum())
     noise = draw_noise(SAMPLE_CELLS, train.latent_size, seed=1)
@@ -195,11 +200,16 @@ def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
 
 
 def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent: Float32Array) -> float:
-    """Largest difference between a backend and PyTorch.
+    """Return the largest difference between a backend and PyTorch, over G's cells and Q's outputs.
 
-    Returns:
-        Over G's cells and Q's probabilities, absolute; and over the surprise, a sum of as many squares as there are
-        components, for each of them, relative where it is above 1.
+    Differences of cells and probabilities are absolute. The surprise is a sum over components, so its difference is
+    divided by their number or, if the surprise itself is larger, by the surprise.
+
+    Args:
+        backend: runs the networks of the bundle.
+        q: Q as it is served, in PyTorch.
+        generator: G, in PyTorch.
+        latent: (N, K + Z) float32 inputs of G.
     """
     components = q.surprise.projection.shape[1]
     with torch.inference_mode():
@@ -215,7 +225,7 @@ def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent
 
 
 def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: Float32Array) -> None:
-    """weights.safetensors must give what the ONNX files give."""
+    """Raise an ExportError if the generator of weights.safetensors does not give what the ONNX file gives."""
     fallback = TorchBackend(directory, manifest)
     difference = float(np.abs(fallback.generate(latent) - onnx.generate(latent)).max())
     if not difference <= MAX_ONNX_DIFFERENCE:
@@ -225,7 +235,7 @@ def _check_fallback(directory: Path, manifest: Manifest, onnx: Backend, latent: 
 def build_manifest(
     directory: Path, run: FinishedRun, bundle_version: str, onnx_max_difference: float, fast: FastNetwork | None
 ) -> Manifest:
-    """The manifest of the files in `directory`, whose last part is the bundle's name."""
+    """Return the manifest of the files in `directory`; the last part of its path is the bundle's name."""
     config, cells = run.config, run.cells
     files = (*FILES, Q_FAST_ONNX) if fast else FILES
     return Manifest.model_validate(
@@ -253,6 +263,7 @@ def build_manifest(
 
 
 def _provenance(run: FinishedRun) -> dict[str, Any]:
+    """Return the field `training` of the manifest: configuration, data, versions."""
     source = {key: getattr(run.config.data, key) for key in ("name", "description", "source", "licence")}
     n_tiles = len(run.cells.tiles) - len(run.cells.empty_tiles)
     return {
@@ -265,6 +276,7 @@ def _provenance(run: FinishedRun) -> dict[str, Any]:
 
 
 def _metrics(run: FinishedRun, onnx_max_difference: float) -> dict[str, Any]:
+    """Return the field `metrics` of the manifest."""
     checks = run.checks
     per_cluster = zip(checks["shares"], checks["fidelity"], checks["diversity"], strict=True)
     return {

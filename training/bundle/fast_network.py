@@ -1,4 +1,7 @@
-"""q_fast.onnx of a bundle, if it may answer in place of q.onnx: cells of tiles that it was not fitted to decide."""
+"""q_fast.onnx of a bundle, and the gate that decides whether it may answer in place of q.onnx.
+
+The gate compares both on the cells of tiles that the fast network was not fitted to.
+"""
 
 from __future__ import annotations
 
@@ -18,67 +21,71 @@ from training.bundle.quantise import quantise
 from training.cells.extract import Cells
 
 HELD_OUT = 3
-"""Every third tile is held out."""
+"""Every third tile is held out of the fit, for the gate."""
 MIN_AGREEMENT = 0.99
 MAX_PROPORTION_CHANGE = 0.005
 MIN_OUTLIER_AGREEMENT = 0.995
 GOLDEN_TOLERANCE = 0.05
-"""A processor that rounds one value to the next integer moves the surprise of golden cells by up to half of it."""
+"""Largest difference from the golden pair.
+
+If a processor rounds one value to another integer, the surprise of golden cells moves by up to half of this.
+"""
 
 
 class NoFastNetwork(Exception):
-    """There is none that may answer; the text says why."""
+    """No fast network may answer; the text says why."""
 
 
 def make_fast(directory: Path, cells: Cells, threshold: float) -> FastNetwork:
-    """Write q_fast.onnx beside q.onnx, and what it gives on the golden cells beside what that gives.
+    """Write q_fast.onnx beside q.onnx, and add what it gives for the golden cells to the golden pair.
 
     Args:
         directory: the bundle, still without its manifest.
-        cells: those that the bundle was trained on.
-        threshold: of surprise, above which a cell is an outlier.
+        cells: the cells that the bundle was trained on.
+        threshold: a cell with a higher surprise is an outlier.
 
     Returns:
-        Its part of the manifest.
+        The field `fast` of the manifest.
 
     Raises:
-        NoFastNetwork: it does not pass the gate; the file is not there.
+        NoFastNetwork: it does not pass the gate; q_fast.onnx is not written.
         OSError: it cannot be written.
     """
-    judged = held_out(cells.tile_index)
-    if not judged.any():
-        raise NoFastNetwork("all cells are of one tile, and none is left to judge it by.")
+    left_out = held_out(cells.tile_index)
+    if not left_out.any():
+        raise NoFastNetwork("all cells are of one tile, so none can be held out to judge it.")
     fast = directory / Q_FAST_ONNX
-    quantise(directory / Q_ONNX, fast, to_network(cells.crops[~judged]))
-    backend, asked = OnnxBackend(directory, has_fast=True), cells.only(judged)
+    quantise(directory / Q_ONNX, fast, to_network(cells.crops[~left_out]))
+    backend = OnnxBackend(directory, has_fast=True)
     golden, golden_cells = read_golden(directory)
     k = len(golden.cluster_probs[0])
-    full, found = (encode(asked.crops, backend, k, precision) for precision in ("full", "fast"))
-    agreed = agreement(full, found, asked.tile_index, threshold)
-    if failed := failures(agreed):
+    test_cells = cells.only(left_out)
+    by_full, by_fast = (encode(test_cells.crops, backend, k, precision) for precision in ("full", "fast"))
+    measured = agreement(by_full, by_fast, test_cells.tile_index, threshold)
+    if failed := failures(measured):
         fast.unlink()
         raise NoFastNetwork("; ".join(failed) + ".")
-    given = encode(golden_cells, backend, k, "fast")
-    expected = Expected(cluster_probs=given.cluster_probs.tolist(), surprise=given.surprise.tolist())
+    by_fast = encode(golden_cells, backend, k, "fast")
+    expected = Expected(cluster_probs=by_fast.cluster_probs.tolist(), surprise=by_fast.surprise.tolist())
     both = golden.model_copy(update={"fast": expected})
     write_whole(both.model_dump_json().encode(), directory / GOLDEN_EXPECTED)
-    fitted = int((~judged).sum())
-    return FastNetwork(kind="int8", fitted_cells=fitted, agreement=agreed, tolerance=GOLDEN_TOLERANCE)
+    n_fitted = int((~left_out).sum())
+    return FastNetwork(kind="int8", fitted_cells=n_fitted, agreement=measured, tolerance=GOLDEN_TOLERANCE)
 
 
 def held_out(tile_index: Int64Array) -> BoolArray:
-    """(N,) bool: cells of the tiles that the gate looks at; none when all cells are of one tile."""
+    """Return which cells are of held-out tiles, (N,) bool; none if all cells are of one tile."""
     return np.isin(tile_index, np.unique(tile_index)[1::HELD_OUT])
 
 
 def agreement(full: Encoded, fast: Encoded, tile_index: Int64Array, threshold: float) -> FastAgreement:
-    """How far the fast Q says what the full one says.
+    """Measure how far the fast Q agrees with the full one.
 
     Args:
-        full: what the full Q says of N cells.
-        fast: what the fast one says of the same.
-        tile_index: (N,) the tile of each.
-        threshold: of surprise, above which a cell is an outlier.
+        full: outputs of the full Q for N cells.
+        fast: outputs of the fast Q for the same cells.
+        tile_index: (N,) the tile of each cell.
+        threshold: a cell with a higher surprise is an outlier.
     """
     outlier, fast_outlier = full.surprise > threshold, fast.surprise > threshold
     tiles = np.unique(tile_index)
@@ -98,21 +105,22 @@ def agreement(full: Encoded, fast: Encoded, tile_index: Int64Array, threshold: f
     )
 
 
-def failures(found: FastAgreement) -> list[str]:
-    """What the gate does not let pass, in words; empty when the fast Q may answer."""
+def failures(measured: FastAgreement) -> list[str]:
+    """Return one sentence for each demand that the fast Q does not meet; an empty list if it may answer."""
     checks = {
-        f"cells in the same cluster: {found.clusters:.4f}, wanted ≥ {MIN_AGREEMENT}": found.clusters >= MIN_AGREEMENT,
-        f"largest change of a proportion: {found.proportion_change:.4f}, wanted < {MAX_PROPORTION_CHANGE}": (
-            found.proportion_change < MAX_PROPORTION_CHANGE
+        f"cells in the same cluster: {measured.clusters:.4f}, wanted ≥ {MIN_AGREEMENT}": measured.clusters
+        >= MIN_AGREEMENT,
+        f"largest change of a proportion: {measured.proportion_change:.4f}, wanted < {MAX_PROPORTION_CHANGE}": (
+            measured.proportion_change < MAX_PROPORTION_CHANGE
         ),
-        f"cells alike in being outliers: {found.outliers:.4f}, wanted ≥ {MIN_OUTLIER_AGREEMENT}": (
-            found.outliers >= MIN_OUTLIER_AGREEMENT
+        f"cells with the same outlier flag: {measured.outliers:.4f}, wanted ≥ {MIN_OUTLIER_AGREEMENT}": (
+            measured.outliers >= MIN_OUTLIER_AGREEMENT
         ),
     }
-    return [said for said, passes in checks.items() if not passes]
+    return [demand for demand, met in checks.items() if not met]
 
 
 def _proportions(encoded: Encoded, outlier: BoolArray, chosen: BoolArray) -> Float64Array:
-    """(K,) of the chosen cells; zeros where all are outliers."""
+    """Return the proportions of the chosen cells, (K,); zeros if all are outliers."""
     values = summarise(encoded.cluster_probs[chosen], outlier[chosen]).values
     return np.zeros(encoded.cluster_probs.shape[1]) if values is None else values

@@ -1,4 +1,4 @@
-"""What a bundle must have learned before anyone is served by it."""
+"""What a run must have learned before it may be shipped as a bundle."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from app.pipeline.manifest import Metrics
 
 @dataclass(frozen=True)
 class Gate:
-    """A bound on one figure."""
+    """A limit on one figure.
+
+    Attributes:
+        title: what the figure is.
+        limit: the figure may not be beyond it.
+        at_least: whether the limit is the lowest figure that passes; else the figure must be below it.
+    """
 
     title: str
-    bound: float
+    limit: float
     at_least: bool
 
     @property
     def wanted(self) -> str:
-        """The bound in words."""
-        return f"{'≥' if self.at_least else '<'} {self.bound:g}"
+        """The limit as text, for example "≥ 0.95"."""
+        return f"{'≥' if self.at_least else '<'} {self.limit:g}"
 
     def passes(self, value: float) -> bool:
-        """Whether a figure is within the bound."""
-        return value >= self.bound if self.at_least else value < self.bound
+        """Return whether a figure is within the limit."""
+        return value >= self.limit if self.at_least else value < self.limit
 
 
 GATES = {
@@ -35,7 +41,7 @@ GATES = {
 
 
 def gate_values(metrics: Metrics) -> dict[str, float]:
-    """The figure that each gate is held against; a cluster too small to measure has diversity 0."""
+    """Return the figure that each gate judges; a cluster that is too small to measure counts as diversity 0."""
     return {
         "loss_q": metrics.loss_q,
         "share": min(cluster.share for cluster in metrics.clusters),
@@ -46,7 +52,7 @@ def gate_values(metrics: Metrics) -> dict[str, float]:
 
 
 def failed_gates(metrics: Metrics) -> list[str]:
-    """The gates that a bundle does not pass, in words; empty when it may be shipped."""
+    """Return one sentence for each gate that a bundle does not pass; an empty list if it may be shipped."""
     values = gate_values(metrics)
     return [
         f"{gate.title}: {values[name]:.3f}, wanted {gate.wanted}"

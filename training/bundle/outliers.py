@@ -1,4 +1,4 @@
-"""The training cells → `Surprise`, which tells how unlike them a cell is, and the limits of what is like them."""
+"""The training cells → `Surprise`, a score of how unlike them a cell is, and the limits that make it an outlier."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.gan.checks import in_chunks
 
 COMPONENTS = 60
-"""Principal components that the Gaussians are fitted on."""
+"""Number of principal components that the Gaussians are fitted on."""
 MIN_VARIANCE = 1e-6
-"""Of a component, as a share of all variance."""
+"""Smallest variance of a component that is used, as a share of the whole variance."""
 MIN_COVARIANCE = 0.001
-"""Added to that of a cluster along every component, where that of all cells is 1."""
+"""Added to the variance of a cluster along every component; the variance of all cells is 1."""
 FOLDS = 10
 TRAINING_SHARE = 0.01
-"""Of the training cells, each of a tile left out of the fit: the share that is called an outlier."""
+"""The threshold is set so that this share of the training cells is outliers, by fits that leave their tile out."""
 MIN_MAX_SHARE = 0.05
+"""Lowest value of the limit `max_share` on the share of outliers in a tile, 0–1."""
 MARGIN = 2.0
-"""Of `max_share` over what a training tile that was left out surely has of them."""
+"""`max_share`, as a multiple of the largest share of outliers that a training tile surely has."""
 
 
 @dataclass(frozen=True)
 class FittedOutliers:
-    """What tells outliers.
+    """The result of `fit_outliers`.
 
     Attributes:
-        surprise: the score, on the CPU.
-        limits: for the manifest.
+        surprise: gives the score of a cell; on the CPU.
+        limits: the field `outliers` of the manifest.
         outlier: (N,) bool, which training cells are outliers by the fit that leaves their tile out.
     """
 
@@ -45,16 +46,16 @@ class FittedOutliers:
     outlier: BoolArray
 
 
-def fit_outliers(critic: CriticQ, crops: UInt8Array, tile_index: Int64Array) -> FittedOutliers:
+def fit_outliers(q: CriticQ, crops: UInt8Array, tile_index: Int64Array) -> FittedOutliers:
     """Fit a Gaussian to the cells of each cluster, and take the limits from cells of tiles that were left out.
 
     Args:
-        critic: holds Q, on the CPU.
+        q: the network whose head is Q, on the CPU.
         crops: (N, 32, 32, 3) uint8 training cells, at least two.
-        tile_index: (N,) the tile of each.
+        tile_index: (N,) the tile of each cell.
     """
-    n_clusters = critic.code_logits.out_features
-    maps = in_chunks(lambda x: _statistics_and_logits(critic, x), torch.from_numpy(to_network(crops)))
+    n_clusters = q.code_logits.out_features
+    maps = in_chunks(lambda x: _statistics_and_logits(q, x), torch.from_numpy(to_network(crops)))
     statistics = maps[:, :-n_clusters].double().numpy()
     clusters = maps[:, -n_clusters:].argmax(1).numpy()
     components = min(COMPONENTS, statistics.shape[1], len(crops) // 2)
@@ -65,31 +66,31 @@ def fit_outliers(critic: CriticQ, crops: UInt8Array, tile_index: Int64Array) -> 
         left_out[fold] = _apply(fitted, statistics[fold])
     threshold = float(np.quantile(left_out, 1 - TRAINING_SHARE))
     outlier = left_out > threshold
-    largest = max(_surely(outlier[tile_index == tile]) for tile in np.unique(tile_index))
+    largest_share = max(_certain_share(outlier[tile_index == tile]) for tile in np.unique(tile_index))
     limits = Outliers(
         components=components,
         threshold=threshold,
         training_share=float(outlier.mean()),
-        max_share=min(1.0, max(MIN_MAX_SHARE, MARGIN * largest)),
+        max_share=min(1.0, max(MIN_MAX_SHARE, MARGIN * largest_share)),
     )
     return FittedOutliers(fit_surprise(statistics, clusters, n_clusters, components), limits, outlier)
 
 
 def fit_surprise(statistics: Float64Array, clusters: Int64Array, n_clusters: int, components: int) -> Surprise:
-    """A Gaussian for each cluster, its covariance shrunk as Ledoit & Wolf (2004) have it.
+    """Fit a Gaussian to each cluster, with a covariance that is shrunk as in Ledoit & Wolf (2004).
 
     Args:
         statistics: (N, D) float64 of `map_statistics`.
-        clusters: (N,) of each cell.
-        n_clusters: K; one of fewer than two cells has no Gaussian.
-        components: P.
+        clusters: (N,) the cluster of each cell.
+        n_clusters: K; a cluster of fewer than two cells has no Gaussian.
+        components: P, number of principal components.
     """
     spread = statistics.std(axis=0)
-    # A channel that is the same for all cells tells nothing.
+    # A channel that is the same for all cells carries no information.
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-9)
     mean = statistics.mean(axis=0)
     pca = PCA(components, svd_solver="full").fit((statistics - mean) * scale)
-    # Components along which the cells do not vary are left out: what is divided by next to nothing is noise.
+    # Components along which the cells hardly vary are left out: dividing by their deviation would amplify noise.
     varies = pca.explained_variance_ > MIN_VARIANCE * statistics.shape[1]
     deviations = np.where(varies, np.sqrt(pca.explained_variance_), np.inf)
     projection = scale[:, None] * pca.components_.T / deviations
@@ -103,7 +104,7 @@ def fit_surprise(statistics: Float64Array, clusters: Int64Array, n_clusters: int
         members = scores[clusters == cluster]
         if len(members) < 2:
             continue
-        # Cells that are all alike would make the least difference a surprise.
+        # If the cells of a cluster are all alike, the smallest difference would be a surprise.
         precision = np.linalg.inv(LedoitWolf().fit(members).covariance_ + MIN_COVARIANCE * np.eye(components))
         surprise.centres[cluster] = torch.from_numpy(members.mean(axis=0))
         surprise.whitening[cluster] = torch.from_numpy(np.linalg.cholesky(precision))
@@ -111,24 +112,27 @@ def fit_surprise(statistics: Float64Array, clusters: Int64Array, n_clusters: int
     return surprise
 
 
-def _statistics_and_logits(critic: CriticQ, crops: torch.Tensor) -> torch.Tensor:
-    maps = critic.trunk.maps(crops)
-    return torch.cat([map_statistics(maps), critic.code_logits(pooled(maps))], dim=1)
+def _statistics_and_logits(q: CriticQ, crops: torch.Tensor) -> torch.Tensor:
+    """Return the map statistics and Q's logits of (B, 3, 32, 32) crops, side by side, (B, D + K)."""
+    maps = q.trunk.maps(crops)
+    return torch.cat([map_statistics(maps), q.code_logits(pooled(maps))], dim=1)
 
 
 def _folds(tile_index: Int64Array) -> list[tuple[Int64Array, Int64Array]]:
+    """Return folds that leave out whole tiles, or cells if there is only one tile."""
     n_tiles = len(np.unique(tile_index))
     if n_tiles > 1:
         return list(GroupKFold(min(FOLDS, n_tiles)).split(tile_index, groups=tile_index))
     return list(KFold(min(FOLDS, len(tile_index)), shuffle=True, random_state=0).split(tile_index))
 
 
-def _surely(outlier: BoolArray) -> float:
-    """The share of outliers in a tile, less two standard errors: one in four cells is no evidence of many."""
+def _certain_share(outlier: BoolArray) -> float:
+    """Return the share of outliers in a tile, less two standard errors: a tile of four cells proves little."""
     share = float(outlier.mean())
     return share - 2 * (share * (1 - share) / len(outlier)) ** 0.5
 
 
 def _apply(surprise: Surprise, statistics: Float64Array) -> Float64Array:
+    """Return the surprise of each cell, (N, D) → (N,)."""
     with torch.no_grad():
         return np.asarray(surprise(torch.from_numpy(statistics).float()).double().numpy())

@@ -1,4 +1,4 @@
-"""q.onnx → q_fast.onnx: convolutions in 8-bit integers, both heads in float32 and fitted to what these then give."""
+"""q.onnx → q_fast.onnx: convolutions in 8-bit integers; both heads stay float32 and are fitted again to the result."""
 
 from __future__ import annotations
 
@@ -21,26 +21,31 @@ from app.files import write_whole
 from app.pipeline.types import Float32Array, Float64Array
 
 CALIBRATION_CELLS = 768
+"""Number of cells that the ranges of the activations are measured on."""
 PERCENTILE = 99.99
-"""Of an activation's values that its 8 bits span: the rare ends would coarsen all others."""
+"""The 8 bits span this percentage of an activation's values: spanning the rare extremes would coarsen all the rest."""
 RIDGE = 1e-4
-"""Of the heads' fit, relative to each input's variance."""
+"""Ridge of the heads' fit, relative to the variance of each input."""
 BATCH = 128
 
 
 def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
     """Write the fast Q.
 
-    Convolutions, and the ReLUs that go into them, are static QDQ: weights signed with a scale for each channel,
-    activations unsigned with one for each tensor. Rounding moves statistics that `Surprise` weighs by their small
-    spread, so both heads learn again, by ridge regression, to give from these what the full heads gave.
+    Convolutions, and the ReLUs before them, are quantised statically (QDQ): signed weights with a scale for each
+    channel, unsigned activations with a scale for each tensor. Rounding moves the statistics that `Surprise` divides by
+    their small spread. Therefore both heads are fitted again, by ridge regression, to give for the rounded inputs what
+    the full heads give for the exact ones.
 
     Args:
         full: q.onnx.
         fast: file to write.
-        crops: (N, 3, 32, 32) float32 of real cells: some set the ranges, all the heads.
+        crops: (N, 3, 32, 32) float32 of real cells: some of them set the ranges, and the heads are fitted to all.
+
+    Raises:
+        OSError: the file cannot be written.
     """
-    # The quantiser's histograms want batches of one size.
+    # The quantiser's histograms need batches of one size.
     n_chosen = min(CALIBRATION_CELLS, len(crops) // BATCH * BATCH or len(crops))
     chosen = np.random.default_rng(0).permutation(len(crops))[:n_chosen]
     with tempfile.TemporaryDirectory() as scratch:
@@ -53,7 +58,7 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
                 _Crops(crops[np.sort(chosen)]),
                 op_types_to_quantize=["Conv", "Relu"],
                 per_channel=True,
-                # 7 bits of weight: the 16-bit sums of processors without VNNI cannot overflow then.
+                # Weights of 7 bits, so that the 16-bit sums of processors without VNNI cannot overflow.
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -67,35 +72,35 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
 
 
 class Head:
-    """A linear map inside of a network: outputs = inputs @ weights + bias.
+    """A linear map inside a network, which can be read, applied and changed.
 
     Args:
         model: the network.
-        weights: name of its (D, P) or, `transposed`, (P, D) matrix.
-        offset: name of what is added to the outputs, or `of_inputs`, taken off the inputs before.
-        of_inputs: which of both.
+        weights: name of its matrix, (D, P) if `of_inputs`, else (P, D).
+        offset: name of its offset: (D,), subtracted from the inputs, if `of_inputs`, else (P,), added to the outputs.
+        of_inputs: whether the map is (inputs − offset) @ weights, and not inputs @ weights.T + offset.
     """
 
     def __init__(self, model: onnx.ModelProto, weights: str, offset: str, *, of_inputs: bool) -> None:
         self.model = model
         self.of_inputs = of_inputs
         self._weights, self._offset = (_initializer(model, name) for name in (weights, offset))
-        # The node that takes what comes in is that of the offset where it is taken off first.
+        # The node that takes the inputs is the subtraction, if the offset is one of the inputs.
         first = self._offset if of_inputs else self._weights
         self._inputs = next(node.input[0] for node in model.graph.node if first.name in node.input)
 
     @classmethod
     def code_logits(cls, model: onnx.ModelProto) -> Head:
-        """Pooled features (N, C) → logits (N, K)."""
+        """Return the head that maps pooled features (N, C) to logits (N, K)."""
         return cls(model, "code_logits.weight", "code_logits.bias", of_inputs=False)
 
     @classmethod
     def surprise(cls, model: onnx.ModelProto) -> Head:
-        """Map statistics (N, D) → principal scores (N, P)."""
+        """Return the head that maps map statistics (N, D) to principal scores (N, P)."""
         return cls(model, "surprise.projection", "surprise.mean", of_inputs=True)
 
     def inputs(self, crops: Float32Array) -> Float64Array:
-        """(N, D): what reaches it."""
+        """Return what reaches this head when the network is given (N, 3, 32, 32) crops, (N, D)."""
         probed = onnx.ModelProto()
         probed.CopyFrom(self.model)
         probed.graph.output.append(onnx.helper.make_empty_tensor_value_info(self._inputs))
@@ -105,18 +110,21 @@ class Head:
         return np.concatenate(found).astype(np.float64)
 
     def apply(self, inputs: Float64Array) -> Float64Array:
-        """(N, D) → (N, P)."""
+        """Apply this head to its inputs, (N, D) → (N, P)."""
         weights, offset = self._values()
         return np.asarray((inputs - offset) @ weights if self.of_inputs else inputs @ weights + offset)
 
     def fit(self, inputs: Float64Array, outputs: Float64Array) -> None:
-        """Change it so that it gives nearly (N, P) for (N, D); where the inputs do not tell, it stays as it is."""
+        """Change this head so that it maps the inputs (N, D) nearly to the outputs (N, P).
+
+        Along directions in which the inputs do not vary, it stays as it is.
+        """
         weights, _ = self._values()
         centre, target = inputs.mean(axis=0), outputs.mean(axis=0)
         around = inputs - centre
         covariance = around.T @ around / len(inputs)
         missing = around.T @ (outputs - target - around @ weights) / len(inputs)
-        # The last term is for channels that are the same in every cell.
+        # The last term keeps the matrix invertible if a channel is the same in every cell.
         ridge = np.diag(RIDGE * np.diag(covariance) + 1e-9)
         weights = weights + np.linalg.solve(covariance + ridge, missing)
         shift = target - centre @ weights
@@ -125,6 +133,7 @@ class Head:
         self._set(self._offset, offset)
 
     def _values(self) -> tuple[Float64Array, Float64Array]:
+        """Return the weights, (D, P) in both cases, and the offset."""
         weights, offset = (numpy_helper.to_array(tensor).astype(np.float64) for tensor in (self._weights, self._offset))
         return (weights if self.of_inputs else weights.T), offset
 
@@ -134,6 +143,7 @@ class Head:
 
 
 def _refit(full: Head, fast: Head, crops: Float32Array) -> None:
+    """Fit the fast head to give, for its own inputs, what the full head gives for the same crops."""
     fast.fit(fast.inputs(crops), full.apply(full.inputs(crops)))
 
 
@@ -142,19 +152,19 @@ def _initializer(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
 
 
 class _Crops(CalibrationDataReader):
-    """Crops in batches, as the quantiser asks for them."""
+    """Gives the quantiser crops in batches."""
 
     def __init__(self, crops: Float32Array) -> None:
         self._batches = iter([{"crops": crops[i : i + BATCH]} for i in range(0, len(crops), BATCH)])
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next batch, None after the last."""
+        """Return the next batch, or None after the last."""
         return next(self._batches, None)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's reports on standard output and its advice in the root log."""
+    """Inside this context, the quantiser's output and its advice in the root log are not shown."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

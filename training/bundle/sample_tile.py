@@ -1,4 +1,4 @@
-"""A synthetic tile for newcomers: generated cells on a drawn background. No pixel of it comes from a slide."""
+"""A synthetic tile to try the service on: generated cells on a drawn background. No pixel comes from a slide."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from app.pipeline.types import BoolArray, UInt8Array
 SIZE_PX = 512
 SPACING_PX = 38
 JITTER_PX = 5
-"""Cells lie on a grid, each moved by up to this much along x and y."""
+"""Cells lie on a grid; each is moved by up to this much along x and y."""
 EOSIN = np.array([226.0, 168.0, 205.0])
 GLASS = np.array([243.0, 240.0, 243.0])
 FAT_VACUOLES = ((90, 110, 62), (400, 60, 48), (430, 420, 75))
 """x, y, radius in px."""
 TEXTURE = ((2.0, 9.0), (12.0, 7.0))
-"""Standard deviation of the blur in px, and of the grey levels, of each layer of cytoplasm texture."""
+"""Each layer of cytoplasm texture: standard deviation of its blur in px, and of its grey levels."""
 
 
 def draw_tile(cells: UInt8Array, seed: int = 0) -> UInt8Array:
@@ -25,7 +25,7 @@ def draw_tile(cells: UInt8Array, seed: int = 0) -> UInt8Array:
 
     Args:
         cells: (N, 32, 32, 3) uint8 prototypes, N large enough to fill the tile.
-        seed: of texture and places.
+        seed: of the texture and of the places of the cells.
 
     Returns:
         (512, 512, 3) uint8.
@@ -47,7 +47,7 @@ def draw_tile(cells: UInt8Array, seed: int = 0) -> UInt8Array:
 
 
 def _background(random: np.random.Generator) -> tuple[np.ndarray, BoolArray]:
-    """Cytoplasm with soft texture, and round empty spaces; (512, 512, 3) float64 and (512, 512) bool."""
+    """Draw cytoplasm with soft texture, and round vacuoles of fat; (512, 512, 3) float64, (512, 512) bool = fat."""
     tile = np.tile(EOSIN, (SIZE_PX, SIZE_PX, 1))
     for blur, spread in TEXTURE:
         layer = cv2.GaussianBlur(random.standard_normal((SIZE_PX, SIZE_PX)), (0, 0), blur)
@@ -61,7 +61,7 @@ def _background(random: np.random.Generator) -> tuple[np.ndarray, BoolArray]:
 
 
 def _nucleus(cell: UInt8Array) -> BoolArray:
-    """The pixels of a generated cell that are not its white surround; (32, 32) bool."""
+    """Return which pixels of a generated cell are its nucleus and not the white around it; (32, 32) bool."""
     dark = (cell.min(axis=2) < 225).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
     if count == 1:

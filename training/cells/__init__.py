@@ -1,1 +1,1 @@
-"""From tiles to cells: crops, their positions, labels of tiles, and the quality reference."""
+"""From tiles to cells: their crops and positions, the labels of the tiles, and the limits of the quality flags."""

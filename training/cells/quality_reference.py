@@ -1,6 +1,7 @@
 """What the training tiles look like → how far from them a tile may be before it is flagged.
 
-Measured on the tiles and on random crops of them, so that another size or other contents of a tile raise no alarm.
+The measurements are taken on whole tiles and on random squares cut from them, which are called views here, so that a
+tile of another size or with other contents is not flagged for that.
 """
 
 from __future__ import annotations
@@ -20,55 +21,63 @@ from app.pipeline.stain.optical_density import is_tissue
 from app.pipeline.types import Float64Array, Int64Array, Stain, UInt8Array
 from training.errors import DataError
 
-CROPS_PER_TILE = 24
-CROP_SIDES = (400, 1000)
-"""Shortest and longest edge of a crop, px."""
+SQUARES_PER_TILE = 24
+SQUARE_SIDES = (400, 1000)
+"""Shortest and longest edge of a square, px."""
 SEED = 0
 MIN_NUCLEI = 20
-"""Radii below which their mean says nothing of the scale."""
+"""Smallest number of nuclei whose mean radius says something about the scale."""
 ORDINARY_JPEG = 75
-"""Quality that must raise no alarm; blocks are measured on crops that were saved with it."""
+"""A JPEG quality that must not be flagged: blockiness is measured on views that were saved with it."""
 HUE_QUANTILES = (0.005, 0.995)
 SATURATION_QUANTILE = 0.01
 
 FOCUS_MARGIN = 0.75
-"""The limit, over the least sharp crop."""
+"""The limit of focus, as a multiple of that of the least sharp view."""
 BLOCK_MARGIN = 3.0
-"""Over the most blocky crop at ORDINARY_JPEG."""
+"""The limit of blockiness, as a multiple of that of the most blocky view at ORDINARY_JPEG."""
 BLOCK_FLOOR = 1e-3
-"""So that tiles without any blocks do not make every other one blocky."""
+"""The lowest blockiness that is multiplied: else, training tiles without blocks would make every other tile blocky."""
 TISSUE_MARGIN = 0.25
-"""Over the emptiest crop."""
+"""The limit of the tissue fraction, as a multiple of that of the emptiest view."""
 CLIPPED_MARGIN, CLIPPED_FLOOR = 3.0, 0.02
-"""Over the crop with the most clipped tissue; and the least limit."""
+"""The limit of the clipped share, as a multiple of that of the view with the most; and the lowest limit, 0–1."""
 RADIUS_MARGINS = 1.05, 1.2
-"""Smallest mean radius over the limit, and limit over the largest: blasts have large nuclei, little has small ones."""
+"""The smallest mean radius over the lower limit, and the upper limit over the largest.
+
+The margin is wider above: blasts have large nuclei, but few cells of marrow have small ones.
+"""
 RADIUS_OVER_FOCUS_MARGIN = 1.1
-"""Likewise, on both sides, of the radius over focus."""
+"""The same margin on both sides, for the ratio of radius to focus."""
 HUE_MARGIN_DEG = 10.0
+"""Added to the range of hues on both sides, degrees."""
 SATURATION_MARGIN = 0.5
+"""The limit of saturation, as a multiple of that of the least saturated view."""
 MIN_HE_SHARE = 0.85
-"""The hue range holds at least 0.98 of every training crop; other laboratories' tiles have reached down to 0.9."""
+"""Smallest share of tissue pixels within the hue range, 0–1.
+
+At least 0.98 of every training view is within it; tiles of other laboratories have reached down to 0.9.
+"""
 STAIN_MARGIN, STAIN_FLOOR = 1.5, 2.0
-"""Over the distance of the tile, or crop of one, that is furthest from all the other tiles; and the least limit."""
+"""The limit of the stain distance, as a multiple of that of the view furthest from all other tiles; and the lowest."""
 SCALE_FLOOR = np.array([0.03, 0.01, 0.01, 0.03, 0.01, 0.004, *[0.03] * 6])
-"""Least standard deviation of each stain feature: a few tiles may agree by chance."""
+"""Smallest standard deviation of each stain feature: a few tiles may agree by chance."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """Measures of V views, each a tile or a crop of one; NaN where there was too little to measure.
+    """Measurements on V views, each a tile or a square cut from one; NaN if there was too little to measure.
 
     Attributes:
-        tile_index: (V,) int64, the tile.
+        tile_index: (V,) int64, the index of each view's tile.
         focus: (V,), see `QualityMeasures` of app.pipeline.quality.measure.
-        blockiness: (V,) after ORDINARY_JPEG.
-        tissue_fraction: (V,)
-        clipped: (V,)
-        saturation: (V,) low quantile.
-        hue_deg: (V, 2) low and high quantile.
-        stain: (V, 12) features.
-        nuclear_radius_px: (V,) mean.
+        blockiness: (V,) after saving as JPEG of quality ORDINARY_JPEG.
+        tissue_fraction: (V,) 0–1.
+        clipped: (V,) share of tissue pixels with a channel at 0 or 255, 0–1.
+        saturation: (V,) SATURATION_QUANTILE of the tissue pixels.
+        hue_deg: (V, 2) HUE_QUANTILES of the tissue pixels, degrees.
+        stain: (V, 12) features, see `STAIN_FEATURES` of app.pipeline.quality.measure.
+        nuclear_radius_px: (V,) mean radius of nuclei, px.
     """
 
     tile_index: Int64Array
@@ -82,39 +91,45 @@ class Views:
     nuclear_radius_px: Float64Array
 
     def as_arrays(self) -> dict[str, Any]:
-        """By name, to be stored beside other arrays; `from_arrays` is its inverse."""
+        """Return the arrays by name, to be stored beside other arrays; `from_arrays` reads them."""
         return {f"view_{field.name}": getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, np.ndarray]) -> Views:
-        """Read what `as_arrays` gave, among other arrays."""
+        """Return the views whose arrays, from `as_arrays`, are among the stored ones."""
         return cls(**{field.name: stored[f"view_{field.name}"] for field in fields(cls)})
 
     def only(self, chosen: np.ndarray) -> Views:
-        """The views where (V,) bool `chosen` is true."""
+        """Return the views for which the (V,) bool `chosen` is true."""
         return Views(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def random_square(shape: tuple[int, int], random: np.random.Generator) -> tuple[slice, slice]:
-    """A square of random size and place, as large as CROP_SIDES say or as the (H, W) tile allows."""
-    low, high = (min(side, *shape) for side in CROP_SIDES)
+    """Return the rows and columns of a square at a random place of an (H, W) tile.
+
+    Its size is random within SQUARE_SIDES, but no larger than the tile.
+    """
+    low, high = (min(side, *shape) for side in SQUARE_SIDES)
     side = int(random.integers(low, high + 1))
     top, left = (int(random.integers(0, edge - side + 1)) for edge in shape)
     return slice(top, top + side), slice(left, left + side)
 
 
 def measure_views(index: int, pixels: UInt8Array, stains: Stain, params: StainParams) -> list[dict[str, Any]]:
-    """Measures of a tile and of crops of it; a row of `Views` each.
+    """Measure a tile and SQUARES_PER_TILE random squares of it.
 
     Args:
-        index: of the tile.
+        index: the index of the tile, which also seeds the squares.
         pixels: (H, W, 3) uint8 RGB.
-        stains: its unmixing; the crops' are parts of it.
-        params: says what counts as background.
+        stains: of the whole tile; those of the squares are cut from it.
+        params: of the stain estimate; they decide which pixels are background.
+
+    Returns:
+        One dictionary of the fields of `Views` for each view.
     """
     random = np.random.default_rng((SEED, index))
     height, width = pixels.shape[:2]
-    squares = [random_square((height, width), random) for _ in range(CROPS_PER_TILE)]
+    squares = [random_square((height, width), random) for _ in range(SQUARES_PER_TILE)]
     rows = []
     for square in [(slice(0, height), slice(0, width)), *squares]:
         part = Stain(stains.normalised[square], stains.haematoxylin[square], stains.tissue[square], stains.estimate)
@@ -123,39 +138,41 @@ def measure_views(index: int, pixels: UInt8Array, stains: Stain, params: StainPa
 
 
 def stack_views(rows: list[dict[str, Any]]) -> Views:
-    """The rows of every tile as `Views`."""
+    """Return the rows of `measure_views`, of all tiles, as `Views`."""
     return Views(**{field.name: np.array([row[field.name] for row in rows]) for field in fields(Views)})
 
 
 def _measure(pixels: UInt8Array, stains: Stain, params: StainParams) -> dict[str, Any]:
+    """Return the fields of `Views` of one view, without its `tile_index`."""
     measures = measure_quality(pixels, pixels, stains, params)
     saved = jpeg(pixels, ORDINARY_JPEG)
     radii = measures.radii_px
     return {
-        **_of_colours(measures),
+        **_colour_fields(measures),
         "focus": _or_nan(measures.focus),
         "blockiness": _or_nan(measure_blockiness(saved, is_tissue(saved, params.min_magnitude))),
         "nuclear_radius_px": mean_radius(radii) if len(radii) >= MIN_NUCLEI else np.nan,
     }
 
 
-def _of_colours(measures: QualityMeasures) -> dict[str, Any]:
+def _colour_fields(measures: QualityMeasures) -> dict[str, Any]:
+    """Return the fields of `Views` that need tissue; NaN if the view has too little."""
     colours = measures.colours
-    unseen = np.full(N_STAIN_FEATURES, np.nan)
+    no_stain = np.full(N_STAIN_FEATURES, np.nan)
     if colours is None:
         scalars = dict.fromkeys(("tissue_fraction", "clipped", "saturation"), np.nan)
-        return {**scalars, "hue_deg": np.full(2, np.nan), "stain": unseen}
+        return {**scalars, "hue_deg": np.full(2, np.nan), "stain": no_stain}
     return {
         "tissue_fraction": measures.tissue_fraction,
         "clipped": colours.clipped,
         "saturation": float(np.quantile(colours.saturation, SATURATION_QUANTILE)),
         "hue_deg": np.quantile(colours.hue_deg, HUE_QUANTILES),
-        "stain": unseen if colours.stain is None else colours.stain,
+        "stain": no_stain if colours.stain is None else colours.stain,
     }
 
 
 def jpeg(pixels: UInt8Array, quality: int) -> UInt8Array:
-    """Pixels as they come back from JPEG of this quality, 0–100."""
+    """Return pixels as they are after saving them as JPEG of this quality, 0–100."""
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "JPEG", quality=quality)
     with Image.open(data) as image:
@@ -167,14 +184,14 @@ def _or_nan(value: float | None) -> float:
 
 
 def fit_reference(views: Views, stain_matrices: Float64Array) -> QualityReference:
-    """Limits beyond the extremes of the views.
+    """Set the limits of the quality flags a margin beyond the extremes of the views.
 
     Args:
         views: of the training tiles.
-        stain_matrices: (T, 3, 2) after normalisation, NaN where a tile had none.
+        stain_matrices: (T, 3, 2), after normalisation; NaN for a tile in which no two stains were found.
 
     Raises:
-        DataError: something could be measured on no view.
+        DataError: one of the measurements is NaN on every view in which two stains are seen.
     """
     seen = views.only(np.asarray(np.isfinite(views.stain).all(axis=1)))
     for field in fields(seen):
@@ -219,7 +236,7 @@ def _centre_and_scale(stain: Float64Array) -> tuple[Float64Array, Float64Array]:
 
 
 def _furthest_left_out(views: Views) -> float:
-    """Largest distance of a view from the views of the other tiles; of one tile, from its own."""
+    """Return the largest distance of a view from the views of the other tiles, or of a single tile, from its own."""
     tiles = np.unique(views.tile_index)
     distances = []
     for tile in tiles:

@@ -1,4 +1,4 @@
-"""labels.csv: which of a folder's tiles are normal and which are not, and which are of the same patient."""
+"""labels.csv: which tiles of a folder are normal, which are abnormal, and which are of the same patient."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from training.errors import LabelsError
 
 LABELS_CSV = "labels.csv"
 LABELS = ("normal", "abnormal")
-"""By number."""
+"""A label's number is its place here: 0 = normal, 1 = abnormal."""
 MIN_PER_LABEL = 4
-"""Tiles of each label, and patients where they are told apart: as many as the folds that they are left out in."""
+"""Smallest number of tiles of each label and, if patients are known, of patients with such tiles.
+
+It is the number of folds that the label is tested in, each without its own tiles.
+"""
 DELIMITERS = ",;\t"
-"""What spreadsheets write, by the user's country."""
+"""Spreadsheets separate columns by one of these, depending on the country."""
 
 
 @dataclass(frozen=True)
@@ -30,53 +33,53 @@ class TileLabels:
 
     Attributes:
         abnormal: (T,) int64, 1 = abnormal, 0 = normal.
-        patients: (T,) int64, the same number for tiles of the same patient; None where that was not said. The
-            patients' names are not kept.
+        patients: (T,) int64, the same number for tiles of the same patient; None if the patients are not known. The
+            names of the patients are not kept.
     """
 
     abnormal: Int64Array
     patients: Int64Array | None
 
     def only(self, chosen: Int64Array) -> TileLabels:
-        """Those of some tiles, by index."""
+        """Return the labels of the tiles with these indices."""
         return TileLabels(self.abnormal[chosen], None if self.patients is None else self.patients[chosen])
 
     def counts(self) -> dict[str, int]:
-        """Tiles of each label."""
+        """Return the number of tiles of each label."""
         return count_labels(self.abnormal)
 
     @property
     def n_patients(self) -> int | None:
-        """How many patients they are of, None where that is not known."""
+        """The number of patients, None if it is not known."""
         return None if self.patients is None else len(np.unique(self.patients))
 
     def as_arrays(self) -> dict[str, Any]:
-        """By name, to be stored beside other arrays; `from_arrays` is its inverse."""
+        """Return the arrays by name, to be stored beside other arrays; `from_arrays` reads them."""
         arrays = {"label_abnormal": self.abnormal}
         return arrays if self.patients is None else {**arrays, "label_patients": self.patients}
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, np.ndarray]) -> TileLabels | None:
-        """Read what `as_arrays` gave, among other arrays; None where there are no labels."""
+        """Return the labels whose arrays, from `as_arrays`, are among the stored ones; None if there are none."""
         if "label_abnormal" not in stored:
             return None
         return cls(stored["label_abnormal"], stored.get("label_patients"))
 
 
 def count_labels(abnormal: Int64Array) -> dict[str, int]:
-    """How many of (T,) are of each label."""
+    """Return how many of (T,) tiles, 1 = abnormal, have each label."""
     return {name: int((abnormal == number).sum()) for number, name in enumerate(LABELS)}
 
 
-def check_enough(labels: TileLabels, of: str) -> None:
-    """See that there are MIN_PER_LABEL tiles of each label, and patients where they are told apart.
+def check_enough(labels: TileLabels, source: str) -> None:
+    """Check that each label has MIN_PER_LABEL tiles and, if patients are known, as many patients.
 
     Args:
         labels: of the tiles that can be used.
-        of: where they come from, for the error.
+        source: where the labels come from; the error begins with it.
 
     Raises:
-        LabelsError: there are fewer; it gives both numbers.
+        LabelsError: a label has fewer.
     """
     for number, name in enumerate(LABELS):
         own = labels.abnormal == number
@@ -86,8 +89,8 @@ def check_enough(labels: TileLabels, of: str) -> None:
         for what, count in found.items():
             if count < MIN_PER_LABEL:
                 raise LabelsError(
-                    f"{of}: '{name}' needs at least {MIN_PER_LABEL} {what}, found {count} "
-                    f"(the label is tested on tiles left out in {MIN_PER_LABEL} parts)."
+                    f"{source}: '{name}' needs at least {MIN_PER_LABEL} {what}, found {count} "
+                    f"(the label is tested in {MIN_PER_LABEL} parts, each left out in turn)."
                 )
 
 
@@ -96,12 +99,15 @@ def read_labels(path: Path, tiles: Sequence[Path]) -> TileLabels:
 
     Args:
         path: CSV in UTF-8, separated by commas, semicolons or tabs. A tile is named by its file, with or without the
-            suffix; its label is `normal` or `abnormal`, in any case.
+            suffix; its label is `normal` or `abnormal`, in upper or lower case.
         tiles: T files.
 
+    Returns:
+        The labels of the T tiles, in the order of `tiles`.
+
     Raises:
-        LabelsError: it cannot be read; a column, a tile, a label or a patient is missing, unknown or there twice; or
-            there are too few of a label. The error names the file and the row.
+        LabelsError: the file cannot be read; a column, a tile, a label or a patient is missing, unknown or given twice;
+            or a label has too few tiles. The error names the file and, if there is one, the row.
     """
     found: dict[int, tuple[int, dict[str, str]]] = {}
     for number, row in _read_rows(path):
@@ -128,7 +134,7 @@ def read_labels(path: Path, tiles: Sequence[Path]) -> TileLabels:
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows that are not empty: their number, as a spreadsheet shows it, and their values by column."""
+    """Return the rows that are not empty: their numbers, as a spreadsheet shows them, and their values by column."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         head = text.partition("\n")[0]
@@ -154,8 +160,8 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _find(name: str, tiles: Sequence[Path], where: str) -> int:
-    """Which tile a name means: its file's, or else its file's without the suffix."""
-    # Names may be composed in one way on the disk and in another in the table.
+    """Return the index of the tile with this file name, or else with this file name without its suffix."""
+    # The same accented name may be encoded differently on the disk and in the table.
     wanted = normalize("NFC", name)
     exact = [i for i, tile in enumerate(tiles) if normalize("NFC", tile.name) == wanted]
     matches = exact or [i for i, tile in enumerate(tiles) if normalize("NFC", tile.stem) == wanted]

@@ -1,1 +1,1 @@
-"""The WGAN-GP + InfoGAN: its losses, its training loop, checkpoints and checks."""
+"""The WGAN-GP + InfoGAN: its networks, losses and training loop, how Q is trained, checkpoints and checks."""

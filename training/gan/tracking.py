@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `metrics.jsonl` and sample grids."""
+"""What a run writes for its user to look at: `metrics.jsonl`, and pictures of generated cells."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from app.pipeline.types import UInt8Array
 
 
 class MetricsLog:
-    """Append-only JSON lines, one per logged iteration.
+    """The losses and checks of a run, one JSON object a line; lines are only ever appended.
 
     Args:
         path: the file.
-        resume_at: iteration that a resumed run starts from; later lines, written after its checkpoint, are dropped.
+        resume_at: iteration of the checkpoint that the run resumes from; lines of later iterations are removed.
 
     Raises:
-        OSError: the file cannot be written, say on a full disk; it is as it was before.
+        OSError: the file cannot be written, for example on a full disk; it is unchanged.
     """
 
     def __init__(self, path: Path, resume_at: int) -> None:
@@ -36,16 +36,16 @@ class MetricsLog:
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
-        """All lines; a last one that a crash or a full disk cut short is left out."""
+        """Read all lines, without a last one that a crash or a full disk cut short."""
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def save_grid(path: Path, cells: UInt8Array, columns: int) -> None:
-    """Write cells as one PNG, row by row.
+    """Write cells as one picture, row by row.
 
     Args:
-        path: target.
+        path: of the PNG file.
         cells: (N, 32, 32, 3) uint8, N a multiple of `columns`.
         columns: cells per row.
     """

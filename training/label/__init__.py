@@ -1,1 +1,1 @@
-"""From proportions to the model of the image label."""
+"""From the proportions of clusters in tiles to the model that labels a tile as normal or abnormal."""

@@ -1,4 +1,4 @@
-"""The cells of tiles → the model of the tile's label: on the user's labels, or on simulated bags without them."""
+"""The cells of tiles → the model of the tile's label, fitted to the user's labels or else to simulated bags."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ SIMULATED_BASIS = (
     "so that large, pale (open-chromatin) nuclei dominate, as blasts would. Not validated on any patient."
 )
 LABELLED_BASIS = (
-    "Not simulated: rests on {n} tiles {patients}, labelled by whoever trained this bundle ({normal} normal, "
-    "{abnormal} abnormal). Left out of the fit{together}, {right} of the {n} were given their label. Not validated on "
-    "any other patient."
+    "Not simulated: the label rests on {n} tiles {patients}, labelled by those who trained this bundle ({normal} "
+    "normal, {abnormal} abnormal). Each tile was left out of a fit{together}, and labelled by it: {right} of the {n} "
+    "were given their own label. Not validated on any other patient."
 )
 
 
 def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config: FitConfig) -> dict[str, Any]:
-    """Fit both models on the tiles where they have labels, and on simulated bags where they do not.
+    """Fit the L2-SVM and k-means to the tiles' labels or, if there are none, to simulated bags.
 
     Args:
         cells: N real cells.
-        clusters: (N,) their clusters.
+        clusters: (N,) int64, the cluster of each cell.
         n_clusters: K.
-        config: C, seed; sizes and shares of the bags.
+        config: C and seed; sizes and shares of the bags.
 
     Returns:
-        `model` as `app.pipeline.manifest.ImageLevel` has it, and `metrics` on tiles, or bags, left out of the fit.
+        `model`, the fields of `app.pipeline.manifest.ImageLevel`, and `metrics`, measured on tiles or bags that were
+        left out of the fit.
 
     Raises:
         DataError: without labels, the cells are of a single tile.
@@ -59,21 +60,21 @@ def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config:
 
 
 def tile_proportions(cells: Cells, clusters: Int64Array, n_clusters: int) -> tuple[Int64Array, Float64Array]:
-    """The (T,) tiles that have cells, and the (T, K) proportions of these."""
+    """Return the indices of the tiles that have cells, (T,) int64, and the proportions of these tiles, (T, K)."""
     tiles = np.unique(cells.tile_index)
     counts = np.array([np.bincount(clusters[cells.tile_index == tile], minlength=n_clusters) for tile in tiles])
     return tiles, counts / counts.sum(axis=1, keepdims=True)
 
 
 def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConfig) -> dict[str, Any]:
-    """On T labelled tiles and their (T, K) proportions; tiles of a patient are left out together."""
+    """Fit to T labelled tiles with (T, K) proportions; tiles of the same patient are left out together."""
     n = len(proportions)
     examples = Examples(proportions, labels.abnormal)
-    folds = list(_part(labels))
+    folds = list(_folds(labels))
     figures, scores = score_left_out(examples, folds, config)
     calibration = fit_calibration(scores, labels.abnormal)
     patients = "of unknown patients" if labels.n_patients is None else f"of {labels.n_patients} patients"
-    together = "" if labels.n_patients is None else " with all others of the same patient"
+    together = "" if labels.n_patients is None else " with all other tiles of the same patient"
     right = sum(figures["called"][name][name] for name in LABELS)
     basis = LABELLED_BASIS.format(n=n, patients=patients, together=together, right=right, **labels.counts())
     metrics = {
@@ -97,10 +98,10 @@ def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConf
     return {"model": model, "metrics": metrics}
 
 
-def _part(labels: TileLabels) -> Folds:
-    """Folds with both labels in each; tiles of a patient fall into the same one."""
+def _folds(labels: TileLabels) -> Folds:
+    """Return folds that each hold tiles of both labels; tiles of the same patient are in the same fold."""
     if labels.patients is None:
-        # Without shuffling, neighbours by name, which are often of one slide, mostly fall into the same fold.
+        # Without shuffling, tiles whose names are neighbours, often of one slide, mostly are in the same fold.
         return StratifiedKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal)
     return StratifiedGroupKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal, labels.patients)
 
@@ -108,23 +109,30 @@ def _part(labels: TileLabels) -> Folds:
 def _fit_simulated(
     bags: Examples, drawn_from: Int64Array, proportions: Float64Array, config: FitConfig
 ) -> dict[str, Any]:
-    """On bags simulated from tiles; the (T, K) proportions of the real tiles, all healthy, are only looked at."""
+    """Fit to B bags that were simulated from tiles.
+
+    Args:
+        bags: B bags with their labels.
+        drawn_from: (B,) int64, the tile whose cells each bag was drawn from; bags of a tile are left out together.
+        proportions: (T, K) of the real tiles, all healthy: nothing is fitted to them, they are only scored.
+        config: C and seed.
+    """
     folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(proportions)))
     figures, scores = score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config)
     groups = {HEALTHY_TILES: proportions, SIMULATED_BAGS: bags.proportions[bags.abnormal == 1]}
     model = {
         "label_basis": SIMULATED_BASIS,
         **fit_models(bags, config),
-        # A simulation says nothing of how probable anything is.
+        # A simulation does not show how probable an abnormal tile is.
         "calibration": None,
         "conformal": fit_conformal(scores, bags.abnormal),
         "reference": fit_reference_tiles(groups, frozenset({SIMULATED_BAGS})),
     }
-    of_tiles = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
+    tile_scores = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
     metrics = {
         "data": f"simulated bags, {folds.get_n_splits()} folds by tile",
         **figures,
-        "training_tiles_called_normal": int((of_tiles <= 0).sum()),
+        "training_tiles_called_normal": int((tile_scores <= 0).sum()),
         "training_tiles": len(proportions),
     }
     return {"model": model, "metrics": metrics}

@@ -1,4 +1,4 @@
-"""Proportions with known labels → the models of the tile's label, and how well they do on what they have not seen."""
+"""Proportions with known labels → an L2-SVM and k-means (paper §III-B2), and their scores on examples left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Folds = Iterable[tuple[Int64Array, Int64Array]]
 
 @dataclass(frozen=True)
 class Examples:
-    """Tiles, or what stands for them.
+    """Tiles, or simulated bags of cells, with their labels.
 
     Attributes:
         proportions: (B, K) float64, each row sums to 1.
@@ -33,22 +33,22 @@ class Examples:
     abnormal: Int64Array
 
     def __getitem__(self, chosen: Int64Array) -> Examples:
-        """Some of them, by index."""
+        """Return the examples with these indices."""
         return Examples(self.proportions[chosen], self.abnormal[chosen])
 
 
 def fit_models(examples: Examples, config: FitConfig) -> dict[str, Any]:
     """Fit the L2-SVM and k-means (paper §III-B2).
 
-    The rarer label weighs as much as the other one: how many tiles of each someone has collected says nothing of how
-    often each occurs.
+    In the SVM both labels weigh the same, however many examples each has: how many tiles of a label somebody has
+    collected does not show how often it occurs.
 
     Args:
-        examples: with both labels among them.
-        config: C, seed, and the cells below which the service gives no label.
+        examples: of both labels.
+        config: C, seed, and the smallest number of cells for which the service gives a label.
 
     Returns:
-        min_cells, svm and kmeans of `app.pipeline.manifest.ImageLevel`.
+        The fields min_cells, svm and kmeans of `app.pipeline.manifest.ImageLevel`.
     """
     svm = LinearSVC(C=config.svm_c, class_weight="balanced", random_state=config.seed)
     svm.fit(examples.proportions, examples.abnormal)
@@ -60,9 +60,9 @@ def fit_models(examples: Examples, config: FitConfig) -> dict[str, Any]:
 
 
 def _fit_kmeans(examples: Examples, seed: int) -> dict[str, Any]:
-    """Two centres by k-means++; the one that holds the larger share of abnormal examples is called abnormal."""
+    """Find two centres by k-means++; the one with the larger share of abnormal examples is called abnormal."""
     kmeans = KMeans(n_clusters=2, init="k-means++", n_init=10, random_state=seed).fit(examples.proportions)
-    # Of a collapsed Q all examples are alike, and a centre may be empty.
+    # If Q has collapsed, all examples are alike, and a centre may be empty.
     shares = [
         examples.abnormal[kmeans.labels_ == centre].sum() / max(1, (kmeans.labels_ == centre).sum())
         for centre in (0, 1)
@@ -75,13 +75,15 @@ def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> tuple
     """Label every example, as the service would, with models that were fitted without its fold.
 
     Args:
-        examples: B.
-        folds: the indices of what is fitted to, both labels among them, and of what is left out, each of the B once.
+        examples: B examples.
+        folds: indices of the examples to fit to, with both labels among them, and of the examples to label; each of the
+            B examples is labelled once.
         config: as for `fit_models`.
 
     Returns:
-        Precision, recall and F1 of the SVM, weighted by support (as Table IV of the paper), the AUC of its scores, how
-        often each label was called what, and the first three of k-means. And the (B,) scores.
+        First, precision, recall and F1 of the SVM, weighted by support (as in Table IV of the paper), the AUC of its
+        scores, the confusion matrix `called` by true and given label, and the first three for k-means. Second, the
+        (B,) scores of the SVM.
     """
     scores = np.zeros(len(examples.abnormal))
     nearest = np.zeros(len(examples.abnormal), dtype=np.int64)
@@ -101,5 +103,6 @@ def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> tuple
 
 
 def _weighted(truth: Int64Array, called: Int64Array) -> dict[str, float]:
+    """Return precision, recall and F1, weighted by the number of examples of each label."""
     figures = precision_recall_fscore_support(truth, called, average="weighted", zero_division=0)
     return dict(zip(("precision", "recall", "f1"), map(float, figures[:3]), strict=True))

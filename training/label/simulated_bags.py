@@ -1,4 +1,4 @@
-"""Simulated tiles, where no abnormal tile is to be had: bags of real cells in which blast-like ones dominate."""
+"""Simulated tiles, for users who have no abnormal tile: bags of real cells in which blast-like cells dominate."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from training.config import FitConfig
 from training.label.models import Examples
 
 LARGE_QUANTILE = 0.7
-"""Nuclei above this quantile of area count as large."""
+"""Nuclei whose area is above this quantile count as large."""
 PALE_QUANTILE = 0.5
-"""Large nuclei above this quantile of lightness count as open-chromatin."""
+"""Large nuclei whose lightness is above this quantile count as pale, with open chromatin."""
 
 
 def blast_like(crops: UInt8Array, areas_px: Int64Array) -> BoolArray:
-    """Which cells have a large, pale nucleus, as myeloblasts do (paper §IV-E).
+    """Return which cells have a large, pale nucleus, as myeloblasts do (paper §IV-E).
 
     Args:
         crops: (N, 32, 32, 3) uint8.
-        areas_px: (N,) of their nuclei.
+        areas_px: (N,) areas of their nuclei.
 
     Returns:
         (N,) bool.
@@ -37,17 +37,17 @@ def simulate_bags(
 ) -> tuple[Examples, Int64Array]:
     """Draw normal and abnormal bags from the cells of each tile in turn, with replacement.
 
-    A normal bag is a bootstrap of one tile's cells. In an abnormal one a share, uniform in `blast_share`, is drawn
-    from the blast-like cells of the same tile (of all tiles where it has none).
+    A normal bag is a bootstrap of one tile's cells. In an abnormal bag, a share that is uniform in `blast_share` is
+    drawn from the blast-like cells of the same tile, or of all tiles if it has none.
 
     Args:
         cells: N real cells.
-        clusters: (N,) their clusters.
+        clusters: (N,) int64, the cluster of each cell.
         n_clusters: K.
         config: sizes, shares, seed.
 
     Returns:
-        B = 2 · `bags_per_class` bags, and the (B,) tile whose cells were drawn for each.
+        B = 2 · `bags_per_class` bags, and (B,) int64, the tile whose cells were drawn for each.
     """
     random = np.random.default_rng(config.seed)
     blasts = blast_like(cells.crops, cells.areas_px)
@@ -66,6 +66,17 @@ def simulate_bags(
 
 
 def draw_bag(own: Int64Array, blasts: Int64Array, size: int, share: float, random: np.random.Generator) -> Int64Array:
-    """Cells of a bag, drawn with replacement: this share of them from the blast-like ones, the others from all."""
+    """Draw the cells of a bag, with replacement.
+
+    Args:
+        own: indices of the cells to draw from.
+        blasts: indices of the blast-like cells to draw from.
+        size: number of cells in the bag.
+        share: of the bag that is drawn from `blasts`, 0–1.
+        random: source of the draws.
+
+    Returns:
+        (size,) int64 indices.
+    """
     n_blasts = round(share * size)
     return np.concatenate([random.choice(own, size - n_blasts), random.choice(blasts, n_blasts)])

@@ -1,1 +1,1 @@
-"""What a cell looks like, in numbers that are learned without labels."""
+"""What a cell looks like, as numbers that are found without labels."""

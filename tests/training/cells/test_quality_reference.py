@@ -9,8 +9,8 @@ from app.pipeline.stain.unmix import unmix
 from tests.drawing import draw_tile, grid_of_centres
 from training.cells.quality_reference import (
     CLIPPED_FLOOR,
-    CROP_SIDES,
-    CROPS_PER_TILE,
+    SQUARE_SIDES,
+    SQUARES_PER_TILE,
     STAIN_FLOOR,
     Views,
     fit_reference,
@@ -26,8 +26,8 @@ def views(cells) -> Views:
 
 
 def test_each_tile_has_its_own_row_and_those_of_its_crops(views):
-    assert np.bincount(views.tile_index).tolist() == [1 + CROPS_PER_TILE] * 3
-    assert views.stain.shape == (3 * (1 + CROPS_PER_TILE), 12)
+    assert np.bincount(views.tile_index).tolist() == [1 + SQUARES_PER_TILE] * 3
+    assert views.stain.shape == (3 * (1 + SQUARES_PER_TILE), 12)
     assert views.hue_deg.shape == (len(views.stain), 2)
     assert (views.hue_deg[:, 0] < views.hue_deg[:, 1]).all()
 
@@ -45,7 +45,7 @@ def test_square_is_within_the_tile_and_of_the_sizes_that_are_wanted(shape):
         down, across = random_square(shape, random)
         side = down.stop - down.start
         assert across.stop - across.start == side
-        assert min(CROP_SIDES[0], *shape) <= side <= min(CROP_SIDES[1], *shape)
+        assert min(SQUARE_SIDES[0], *shape) <= side <= min(SQUARE_SIDES[1], *shape)
         assert 0 <= down.start <= down.stop <= shape[0]
         assert 0 <= across.start <= across.stop <= shape[1]
 

@@ -124,7 +124,7 @@ def test_basis_says_on_what_the_label_rests(cells, fit_config):
     basis = fit_image_level(with_patients, told_apart(with_patients, shares), 5, fit_config)["model"]["label_basis"]
     assert "rests on 8 tiles of 8 patients" in basis
     assert "4 normal, 4 abnormal" in basis
-    assert "all others of the same patient, 8 of the 8" in basis
+    assert "all other tiles of the same patient, and labelled by it: 8 of the 8" in basis
     without = labelled(cells, [0, 1] * 4)
     basis = fit_image_level(without, told_apart(without, shares), 5, fit_config)["model"]["label_basis"]
     assert "unknown patients" in basis
