@@ -39,7 +39,7 @@ for name in FORMATS:
 
 @schemathesis.hook
 def before_load_schema(context: object, raw_schema: dict[str, Any]) -> None:
-    """If keys are set, require one for every operation that declares it."""
+    """Require a key for every operation that declares one, if the service under test has keys."""
     if KEYED in os.environ:
         for path in raw_schema["paths"].values():
             for operation in path.values():

@@ -1,6 +1,6 @@
 """A client that behaves well: it posts the sample at a steady rate and checks every answer.
 
-It shows whether others are served while an experiment runs.
+It shows whether well-behaved clients are served while an experiment runs.
 """
 
 from __future__ import annotations

@@ -119,7 +119,8 @@ def send(port: int, request: Request, judge: Judge) -> Answer:
         with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
             connection.sendall(request.data)
             if not request.is_whole:
-                # Without the end of the stream, the service would wait for the rest of the request.
+                # The service would wait for the rest. A whole request is not ended like this, because the service
+                # takes the end of the stream as a client that has left.
                 connection.shutdown(socket.SHUT_WR)
             response = HTTPResponse(connection, method=request.method)
             response.begin()

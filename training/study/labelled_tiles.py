@@ -1,4 +1,4 @@
-"""Tiles whose label is known (`fl_reactive`): their cells, their labels, and the blocks that they are split by."""
+"""Tiles whose label is known (`fl_reactive`): their cells, their labels, and the blocks into which they are split."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class LabelledTiles:
     """Tiles with a label, and their cells.
 
     Attributes:
-        unlabelled: N cells; `tile_index` is into the tiles.
-        positive: (T,) int64, 1 = `POSITIVE`.
-        blocks: (T,) int64, 0 … N_BLOCKS − 1.
-        tiles: names.
+        unlabelled: the N cells of all tiles.
+        positive: (T,) int64, 1 for tiles with the label `POSITIVE`, else 0.
+        blocks: (T,) int64 in 0 … N_BLOCKS − 1, block of each tile.
+        tiles: names of the tiles.
     """
 
     unlabelled: UnlabelledCells
@@ -76,10 +76,10 @@ class LabelledTiles:
 
 
 def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
-    """Cut the cells out of labelled tiles, as the pipeline does at twice their 20×.
+    """Enlarge labelled tiles of 20× to 40×, and cut out their cells as the pipeline does.
 
     Args:
-        directory: holds `tiles` and `labels.csv` (tile, index, label).
+        directory: directory that holds `tiles` and `labels.csv` (tile, index, label).
         track: wraps the tiles, to show progress.
 
     Raises:
@@ -109,17 +109,17 @@ def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
 
 
 def split_into_blocks(order: np.ndarray, positive: Int64Array) -> Int64Array:
-    """Number tiles by blocks: each label's own tiles, in their order, in N_BLOCKS runs of like length.
+    """Split tiles into blocks: the tiles of each label, in their order, into N_BLOCKS parts of similar length.
 
-    Neighbours in order look alike, so no fold may take single tiles out; and as each label is numbered by itself,
-    runs within labels give every block both.
+    Neighbouring tiles look alike, so a fold must not separate them. Each label is split by itself, so that every block
+    has tiles of both labels.
 
     Args:
-        order: (T,) int, place of a tile among those of its label.
+        order: (T,) int, position of each tile among those of its label.
         positive: (T,) int64, 0 or 1.
 
     Returns:
-        (T,) int64, 0 … N_BLOCKS − 1.
+        (T,) int64 in 0 … N_BLOCKS − 1.
     """
     blocks = np.zeros(len(order), np.int64)
     for label in (0, 1):

@@ -1,6 +1,6 @@
-"""Cells whose type is known: `crchisto` (typed centres) and `consep` (typed masks) → crops, to score clusters with.
+"""Cells whose type is known, to score clusters with: those of `crchisto` (typed centres) and `consep` (typed masks).
 
-The types are for scoring alone; what learns sees `TypedCells.unlabelled`.
+The types are used for scoring alone; a system that learns without types sees `TypedCells.unlabelled`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from training.study.metrics.nuclei import matched_pairs
 
 LABELLED = "labelled.npz"
 UPSAMPLING = 2
-"""`crchisto` and `fl_reactive` are 20×; the segmentation and the crops are for 40×."""
+"""`crchisto` and `fl_reactive` were scanned at 20×; the segmentation and the crops are for 40×."""
 MATCH_RADIUS_PX = 10
-"""Largest distance of a typed centre from a segmented nucleus's centroid, at 40×, as for detection."""
+"""Largest distance between a typed centre and the centroid of its nucleus, px at 40×, as for detection."""
 
 Track = Callable[[Iterable[Path]], Iterable[Path]]
 Found = tuple[UInt8Array, Nuclei, np.ndarray, list[str]]
@@ -65,10 +65,10 @@ class TypedCells:
     """Cells with the type that a pathologist gave them.
 
     Attributes:
-        unlabelled: the cells.
-        types: (N,) int64, index into `type_names`.
-        type_names: sorted.
-        tiles: name of each tile.
+        unlabelled: the cells without their types.
+        types: (N,) int64, index of each cell's type in `type_names`.
+        type_names: names of the types, sorted.
+        tiles: names of the tiles.
     """
 
     unlabelled: UnlabelledCells
@@ -112,11 +112,12 @@ def cut_typed_cells(directory: Path, track: Track = iter) -> TypedCells:
     """Cut the typed cells out of the tiles of `crchisto` or `consep`, stain-normalised as the pipeline does.
 
     Args:
-        directory: holds `tiles`, and `cells.csv` (tile, x, y, type) or `nuclei.csv` (tile, label, type) with `labels`.
+        directory: directory that holds `tiles`, and either `cells.csv` (tile, x, y, type) or `nuclei.csv` (tile, label,
+            type) with `labels`.
         track: wraps the tiles, to show progress.
 
     Raises:
-        DataError: it holds neither table or no tile, a tile cannot be decoded, or no cell was found.
+        DataError: the directory holds neither table or no tile, a tile cannot be decoded, or no cell was found.
     """
     if (directory / "nuclei.csv").is_file():
         table, find = _read_table(directory / "nuclei.csv"), _by_masks
@@ -155,10 +156,10 @@ def load_crops(directory: Path) -> UInt8Array:
 
 
 def read_enlarged(path: Path) -> UInt8Array:
-    """The pixels of a tile of 20× at 40×, (2H, 2W, 3) uint8.
+    """Read a tile of 20× and enlarge it to 40×, (2H, 2W, 3) uint8.
 
     Raises:
-        DataError: it cannot be decoded.
+        DataError: the tile cannot be decoded.
     """
     pixels = read_tile(path)
     size = (pixels.shape[1] * UPSAMPLING, pixels.shape[0] * UPSAMPLING)
@@ -174,7 +175,7 @@ def _read_table(path: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def _by_masks(path: Path, rows: list[dict[str, str]]) -> Found:
-    """The nuclei that the annotators outlined."""
+    """Find the typed nuclei of a tile by the masks that annotators outlined."""
     pixels = read_tile(path)
     with Image.open(path.parents[1] / "labels" / f"{path.stem}.png") as image:
         labels: Int32Array = np.asarray(image, dtype=np.int32)
@@ -187,7 +188,7 @@ def _by_masks(path: Path, rows: list[dict[str, str]]) -> Found:
 
 
 def _by_centres(path: Path, rows: list[dict[str, str]]) -> Found:
-    """The segmented nuclei that lie at a typed centre."""
+    """Segment a tile and find the nuclei that lie at a typed centre."""
     stains = unmix(read_enlarged(path), DEFAULT.stain)
     nuclei = segment(stains, DEFAULT)
     centres = np.array([(float(row["x"]), float(row["y"])) for row in rows]).reshape(-1, 2) * UPSAMPLING

@@ -1,1 +1,1 @@
-"""Systems of other publications, which ours is compared with."""
+"""Systems of other publications, with which this method is compared."""
