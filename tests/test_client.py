@@ -66,11 +66,11 @@ def without_request(answer):
 
 
 def test_answer_is_that_of_the_service(address, answer):
-    told = post(address).json()
+    answered = post(address).json()
     shown = answer.model_dump(mode="json")
     for part in ("request_id", "timing_ms"):
-        del told[part], shown[part]
-    assert shown == told
+        del answered[part], shown[part]
+    assert shown == answered
     assert len(answer.cells) > 0
 
 

@@ -122,24 +122,29 @@ def with_news(value):
 
 
 def test_newer_service_with_more_fields_is_still_read(answer):
-    told = answer.model_dump(mode="json")
-    with answering(as_json(with_news(told))) as (url, _), Client(url) as newer:
+    document = answer.model_dump(mode="json")
+    with answering(as_json(with_news(document))) as (url, _), Client(url) as newer:
         assert newer.analyze(TILE) == answer
 
 
 def test_newer_service_with_more_in_its_manifest_is_still_read(bundle):
     card = bundle_out(bundle, default=True)
-    told = card.model_dump(mode="json")
-    for part in (told, told["manifest"], told["manifest"]["quality"], told["manifest"]["image_level"]["svm"]):
+    document = card.model_dump(mode="json")
+    for part in (
+        document,
+        document["manifest"],
+        document["manifest"]["quality"],
+        document["manifest"]["image_level"]["svm"],
+    ):
         part["news"] = 1
-    with answering(as_json(told)) as (url, _), Client(url) as newer:
+    with answering(as_json(document)) as (url, _), Client(url) as newer:
         assert newer.bundle("marrow") == card
 
 
 def test_answer_that_lacks_a_field_is_named(answer):
-    told = answer.model_dump(mode="json")
-    del told["cells"][0]["contour"]
-    with answering(as_json(told)) as (url, _), Client(url) as other, pytest.raises(ServiceProblem) as caught:
+    document = answer.model_dump(mode="json")
+    del document["cells"][0]["contour"]
+    with answering(as_json(document)) as (url, _), Client(url) as other, pytest.raises(ServiceProblem) as caught:
         other.analyze(TILE)
     assert "cells.0.contour: Field required" in str(caught.value)
     assert marrowscope.__version__ in str(caught.value)
@@ -148,8 +153,8 @@ def test_answer_that_lacks_a_field_is_named(answer):
 def test_tile_is_sent_again_when_a_busy_service_has_a_place(answer, monkeypatch):
     pauses = []
     monkeypatch.setattr("app.client.time.sleep", pauses.append)
-    told = as_json(answer.model_dump(mode="json"))
-    with answering(busy(), ready(), busy("0"), ready(), told) as (url, asked), Client(url) as service:
+    document = as_json(answer.model_dump(mode="json"))
+    with answering(busy(), ready(), busy("0"), ready(), document) as (url, asked), Client(url) as service:
         assert service.analyze(TILE) == answer
     assert [path.partition("?")[0] for path in asked] == ["/analyze", "/readyz", "/analyze", "/readyz", "/analyze"]
     assert pauses == [1, MIN_PAUSE_S]

@@ -32,15 +32,15 @@ def test_an_answer_is_logged_with_what_repeats_it_and_nothing_more(service, path
         "/analyze?mpp=0.25&patient=Smith&prototypes=1", files={"tile": ("Smith-John.png", sample)}
     ).json()
     (line,) = read(path)
-    told = line["answer"]
+    record = line["answer"]
     assert line["request_id"] == answer["request_id"]
     assert line["tile_sha256"] == hashlib.sha256(sample).hexdigest()
     assert (line["status"], line["format"], line["key"], line["client"]) == (200, "json", None, "testclient")
-    assert told["parameters"] == answer["parameters"]
-    assert told["bundle"] == answer["bundle"]
-    assert (told["code_version"], told["result_sha256"]) == (answer["code_version"], answer["result_sha256"])
-    assert (told["n_cells"], told["label"]) == (len(answer["cells"]), answer["label"]["value"])
-    assert told["flags"] == [flag["code"] for flag in answer["quality"]["flags"]]
+    assert record["parameters"] == answer["parameters"]
+    assert record["bundle"] == answer["bundle"]
+    assert (record["code_version"], record["result_sha256"]) == (answer["code_version"], answer["result_sha256"])
+    assert (record["n_cells"], record["label"]) == (len(answer["cells"]), answer["label"]["value"])
+    assert record["flags"] == [flag["code"] for flag in answer["quality"]["flags"]]
     assert "Smith" not in path.read_text()
     assert len(path.read_bytes()) < 3000
 

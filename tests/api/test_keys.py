@@ -141,8 +141,8 @@ def test_nobody_gets_in_while_the_file_is_broken(guarded, keys_file, damage, cap
     assert_problem(ready, 503, "keys")
     assert str(keys_file.parent) not in ready.text
     assert guarded.get("/livez").status_code == 200
-    (said,) = [record.getMessage() for record in caplog.records if "no request is let in" in record.getMessage()]
-    assert str(keys_file) in said
+    (message,) = [record.getMessage() for record in caplog.records if "no request is let in" in record.getMessage()]
+    assert str(keys_file) in message
     keys_file.write_bytes(whole)
     assert status(guarded, "first-key") == guarded.get("/readyz").status_code == 200
 

@@ -8,7 +8,7 @@ from tests.conftest import REPOSITORY
 DOCUMENT = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))
 
 
-def said_of(value, schemas) -> str:
+def description_of(value, schemas) -> str:
     """The field's description, or that of the part that it holds."""
     if "description" in value:
         return value["description"]
@@ -25,7 +25,7 @@ def test_every_field_of_an_answer_is_described():
         f"{name}.{field}"
         for name, schema in schemas.items()
         for field, value in schema.get("properties", {}).items()
-        if not said_of(value, schemas)
+        if not description_of(value, schemas)
     ]
     assert undescribed == []
 
@@ -53,12 +53,12 @@ def operations():
 
 
 def test_headers_that_a_client_acts_on_are_declared():
-    told = {"202": "Location", "401": "WWW-Authenticate", "405": "Allow", "503": "Retry-After"}
+    declared = {"202": "Location", "401": "WWW-Authenticate", "405": "Allow", "503": "Retry-After"}
     for operation in operations():
         for status, response in operation["responses"].items():
             headers = response["headers"]
             assert "X-Request-ID" in headers
-            assert (told[status] in headers) if status in told else len(headers) == 1
+            assert (declared[status] in headers) if status in declared else len(headers) == 1
 
 
 def test_key_is_declared_as_one_that_may_not_be_needed():

@@ -1,4 +1,4 @@
-"""Run a command, and read what it said."""
+"""Run a command, and read what it prints."""
 
 import csv
 import re

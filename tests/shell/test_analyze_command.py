@@ -84,14 +84,16 @@ def test_one_tile_in_several_formats_is_a_file_in_each_and_a_row(here, tiles):
 
 @pytest.mark.parametrize("format", ["json", "geojson", "csv"])
 def test_text_of_one_tile_goes_to_stdout_and_is_what_would_be_in_the_file(here, tiles, format):
-    said = analyze(tiles / "one.png", "-f", format).stdout_bytes
+    printed = analyze(tiles / "one.png", "-f", format).stdout_bytes
     assert listing(here) == []
     analyze(tiles / "one.png", "-f", format, "--out", here)
     written = (here / f"one.{format}").read_bytes()
-    assert len(said) > 1000
+    assert len(printed) > 1000
     if format == "json":
-        said, written = (json.dumps({**json.loads(text), "request_id": 0, "timing_ms": 0}) for text in (said, written))
-    assert said == written
+        printed, written = (
+            json.dumps({**json.loads(text), "request_id": 0, "timing_ms": 0}) for text in (printed, written)
+        )
+    assert printed == written
 
 
 @pytest.mark.parametrize("given", ["only", "only/*.png"])
@@ -128,24 +130,24 @@ def test_same_stem_twice_is_refused_before_any_work(here, tiles):
     (tiles / "other").mkdir()
     twin = tiles / "other" / "One.tif"
     twin.write_bytes((tiles / "one.png").read_bytes())
-    said = usage_error("analyze", tiles / "two.v2.tif", tiles / "one.png", twin)
-    assert f"{tiles / 'one.png'} and {twin} would both be answered in One.json" in said
-    assert "name the folder above both" in said
+    printed = usage_error("analyze", tiles / "two.v2.tif", tiles / "one.png", twin)
+    assert f"{tiles / 'one.png'} and {twin} would both be answered in One.json" in printed
+    assert "name the folder above both" in printed
     assert listing(here) == []
 
 
 def test_answer_that_would_overwrite_a_tile_is_refused(here, tiles):
     (tiles / "one.stages.png").write_bytes((tiles / "one.png").read_bytes())
-    said = usage_error("analyze", tiles / "one.png", tiles / "one.stages.png", "--format", "stages", "--out", tiles)
-    assert "would be overwritten" in said
+    printed = usage_error("analyze", tiles / "one.png", tiles / "one.stages.png", "--format", "stages", "--out", tiles)
+    assert "would be overwritten" in printed
     assert listing(here) == []
 
 
 @pytest.mark.parametrize("name", ["summary.png", "SUMMARY.tif"])
 def test_answer_that_would_overwrite_the_summary_is_refused(here, tiles, name):
     (tiles / "one.png").rename(tiles / name)
-    said = usage_error("analyze", tiles / name, "-f", "csv", "--out", here)
-    assert f"the answer of {tiles / name} and the summary of all tiles would both be {here}" in said
+    printed = usage_error("analyze", tiles / name, "-f", "csv", "--out", here)
+    assert f"the answer of {tiles / name} and the summary of all tiles would both be {here}" in printed
     assert listing(here) == []
 
 
@@ -170,15 +172,15 @@ def test_scale_that_no_microscope_has_is_a_usage_error(here, tiles, mpp):
 
 
 def test_unknown_format_is_a_usage_error_that_names_the_known_ones(here, tiles):
-    said = usage_error("analyze", tiles / "one.png", "--format", "bmp")
-    assert "not one of" in said
-    assert all(f"'{format}'" in said for format in SUFFIXES)
+    printed = usage_error("analyze", tiles / "one.png", "--format", "bmp")
+    assert "not one of" in printed
+    assert all(f"'{format}'" in printed for format in SUFFIXES)
 
 
 def test_unknown_bundle_is_a_usage_error_that_names_the_known_ones(here, tiles):
-    said = usage_error("analyze", tiles / "one.png", "--bundle", "../marrow")
-    assert "'../marrow'" in said
-    assert "the bundles are: marrow" in said
+    printed = usage_error("analyze", tiles / "one.png", "--bundle", "../marrow")
+    assert "'../marrow'" in printed
+    assert "the bundles are: marrow" in printed
 
 
 def test_bundle_that_cannot_be_used_says_why(here, tiles, tmp_path, monkeypatch):
@@ -213,8 +215,8 @@ def test_help_teaches_by_example_in_lines_that_are_not_broken(columns, command, 
 
 
 def test_help_names_every_format():
-    said = words(analyze("--help").stdout)
-    assert all(f" {name} " in said for name in SUFFIXES)
+    printed = words(analyze("--help").stdout)
+    assert all(f" {name} " in printed for name in SUFFIXES)
 
 
 def in_a_process(code):

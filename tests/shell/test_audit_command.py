@@ -39,8 +39,8 @@ def change(old, new, path="audit.jsonl"):
 
 def test_every_logged_answer_can_be_repeated(logged):
     for line in logged[:2]:
-        said = run("replay", line["request_id"], "tile.png").stdout
-        assert said == f"The same result: {line['answer']['result_sha256']}\n"
+        printed = run("replay", line["request_id"], "tile.png").stdout
+        assert printed == f"The same result: {line['answer']['result_sha256']}\n"
 
 
 def test_what_differs_from_then_is_told(logged, here):

@@ -23,10 +23,10 @@ def test_progress_is_shown_on_a_terminal_only(here, tiles, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     names = [str(tiles / name) for name in ("one.png", "text.png", "two.v2.tif")]
     assert not analyze_tiles(names, Settings(), ["json"], out=here, bundle=None, mpp=None, precision="fast")
-    said = stderr.getvalue()
-    assert "3 of 3" in said
-    assert "two.v2.tif" in said
-    assert f"{tiles / 'text.png'}: " in said
+    message = stderr.getvalue()
+    assert "3 of 3" in message
+    assert "two.v2.tif" in message
+    assert f"{tiles / 'text.png'}: " in message
     written = stdout.buffer.getvalue().decode()
     assert written.splitlines() == [str(here / "one.json"), str(here / "two.v2.json")]
 
@@ -57,8 +57,8 @@ def test_answer_that_cannot_be_written_ends_the_run_and_leaves_nothing_half_done
     (here / "one.csv").mkdir()
     names = [tiles / name for name in ("two.v2.tif", "one.png", "text.png")]
     result = analyze(*names, "-f", "json", "-f", "csv", "--out", here, status=1)
-    said, last = result.stderr.splitlines()
-    assert said.startswith(f"{tiles / 'one.png'}: {here / 'one.csv'} cannot be written: ")
+    message, last = result.stderr.splitlines()
+    assert message.startswith(f"{tiles / 'one.png'}: {here / 'one.csv'} cannot be written: ")
     assert last == f"1 of 3 tiles analysed, 1 failed; see {here / 'summary.csv'}"
     written = ["one.json", "two.v2.csv", "two.v2.json"]
     assert listing(here) == sorted([*written, "summary.csv"])

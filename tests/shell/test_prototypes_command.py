@@ -4,7 +4,7 @@ from tests.shell.runs import listing, run, usage_error
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((5,), "The bundle's clusters are 0 to 4, found 5."),
         ((0, "--n", 0), "n must be 1 to 64, found 0."),
@@ -15,8 +15,8 @@ from tests.shell.runs import listing, run, usage_error
         (("two",), "Input should be a valid integer"),
     ],
 )
-def test_what_does_not_exist_is_a_usage_error_with_what_does(here, arguments, said):
-    assert said in usage_error("prototypes", *arguments)
+def test_what_does_not_exist_is_a_usage_error_with_what_does(here, arguments, message):
+    assert message in usage_error("prototypes", *arguments)
     assert listing(here) == []
 
 

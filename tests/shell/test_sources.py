@@ -92,7 +92,7 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(tree):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("t/*.png", "no PNG, JPEG or TIFF matches the pattern t/*.png."),
         ("t/p1/*.txt", "no PNG, JPEG or TIFF matches the pattern t/p1/*.txt."),
@@ -101,11 +101,11 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(tree):
         ("", "a tile's name is empty."),
     ],
 )
-def test_what_stands_for_no_tile_is_refused(tree, name, said):
+def test_what_stands_for_no_tile_is_refused(tree, name, message):
     (tree / "none").mkdir()
     with pytest.raises(typer.BadParameter) as refused:
         find_tiles(["t", name])
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads every folder")

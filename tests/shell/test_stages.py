@@ -164,11 +164,11 @@ def test_crops_are_shown_as_far_as_there_is_room(n, shown):
 def test_warnings_are_wrapped_and_long_titles_cut_within_the_figure():
     stages = drawn_nuclei((100, 100))
     plain = draw_stages(*stages, CAPTIONS)
-    told = draw_stages(*stages, Captions("name" * 200, ("code: " + "many words " * 40,), "Tile", "notice"))
-    panels_of(told)
-    assert told.shape[0] > plain.shape[0]
-    assert (told[:, 1 - MARGIN_PX :] == 255).all()
-    assert (told == WARNING).all(axis=2).sum() > 100
+    figure = draw_stages(*stages, Captions("name" * 200, ("code: " + "many words " * 40,), "Tile", "notice"))
+    panels_of(figure)
+    assert figure.shape[0] > plain.shape[0]
+    assert (figure[:, 1 - MARGIN_PX :] == 255).all()
+    assert (figure == WARNING).all(axis=2).sum() > 100
     assert not (plain == WARNING).all(axis=2).any()
 
 
