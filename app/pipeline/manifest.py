@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from app.pipeline.presets import Fraction, Part, Positive, SegmentationParams
+from app.pipeline.presets import Fraction, ManifestModel, Positive, SegmentationParams
 
 SCHEMA_VERSION = 2
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -28,35 +28,35 @@ Degrees = Annotated[float, Field(ge=0, le=360)]
 N_STAIN_FEATURES = 12
 
 
-class Architecture(Part):
+class Architecture(ManifestModel):
     """What the PyTorch fallback needs to rebuild the networks."""
 
     channels: int = Field(ge=1, description="Every layer has this many channels.")
     code_scale: float = Field(gt=0, description="The one-hot code at the generator's input is multiplied by this.")
 
 
-class Svm(Part):
+class Svm(ManifestModel):
     """L2-SVM on proportions: score = weights · P + bias, and a positive score means abnormal."""
 
     weights: tuple[float, ...] = Field(description="The proportion of each of the K clusters has one of these weights.")
     bias: float = Field(description="A tile has this score before any cluster contributes.")
 
 
-class KMeans(Part):
+class KMeans(ManifestModel):
     """Two centres in the space of proportions, and the label of each."""
 
     centres: tuple[tuple[float, ...], tuple[float, ...]] = Field(description="Each centre has K proportions.")
     labels: tuple[LabelValue, LabelValue] = Field(description="The centres have these labels, in the same order.")
 
 
-class LabelCounts(Part):
+class LabelCounts(ManifestModel):
     """How many examples there are of each label."""
 
     normal: int = Field(ge=0, description="This many examples are normal.")
     abnormal: int = Field(ge=0, description="This many examples are abnormal.")
 
 
-class Calibration(Part):
+class Calibration(ManifestModel):
     """Platt's sigmoid (1999): probability of abnormal = 1 / (1 + exp(−(slope · score + intercept)))."""
 
     slope: float = Field(description="The log odds of abnormal rise by this when the SVM's score rises by 1.")
@@ -66,7 +66,7 @@ class Calibration(Part):
     )
 
 
-class Conformal(Part):
+class Conformal(ManifestModel):
     """Limits of the scores that each label can have, from examples that the SVM had not seen (Vovk 2015)."""
 
     coverage: Fraction = Field(description="The limits hold for this share of each label's examples.")
@@ -79,7 +79,7 @@ class Conformal(Part):
     examples: LabelCounts = Field(description="The limits were fitted to this many examples.")
 
 
-class ReferenceGroup(Part):
+class ReferenceGroup(ManifestModel):
     """Tiles, or simulated ones, that a tile is compared with."""
 
     name: str = Field(min_length=1, description="The name says what the tiles of the group are.")
@@ -91,7 +91,7 @@ class ReferenceGroup(Part):
     )
 
 
-class Reference(Part):
+class Reference(ManifestModel):
     """Reference tiles, and the principal components on which a tile is shown among them (paper Fig. 10)."""
 
     groups: tuple[ReferenceGroup, ...] = Field(min_length=1)
@@ -104,7 +104,7 @@ class Reference(Part):
     )
 
 
-class ImageLevel(Part):
+class ImageLevel(ManifestModel):
     """How the proportions of a tile become its label."""
 
     label_basis: str = Field(
@@ -120,7 +120,7 @@ class ImageLevel(Part):
     reference: Reference
 
 
-class Outliers(Part):
+class Outliers(ManifestModel):
     """When a cell is unlike the training cells, and when a tile has too many such cells."""
 
     components: int = Field(
@@ -135,7 +135,7 @@ class Outliers(Part):
     max_share: Fraction = Field(description="A tile with a higher share of outliers gets no label.")
 
 
-class ClusterName(Part):
+class ClusterName(ManifestModel):
     """The name that somebody gave to a cluster."""
 
     cluster: int = Field(ge=0, description="The cluster has this number.")
@@ -156,7 +156,7 @@ class ClusterName(Part):
         return value
 
 
-class ClusterNames(Part):
+class ClusterNames(ManifestModel):
     """The names that people gave to clusters; each change makes another version."""
 
     version: int = Field(ge=1, description="The names were changed this many times.")
@@ -178,7 +178,7 @@ class ClusterNames(Part):
         return next((named.name for named in self.clusters if named.cluster == cluster), None)
 
 
-class QualityReference(Part):
+class QualityReference(ManifestModel):
     """What the training tiles look like, and how far a tile may differ from them before it is flagged."""
 
     stain_matrix: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
@@ -246,7 +246,7 @@ class QualityReference(Part):
         return value
 
 
-class DataSource(Part):
+class DataSource(ManifestModel):
     """One data set that the bundle was trained on."""
 
     name: str = Field(description="The data set has this short name.")
@@ -257,7 +257,7 @@ class DataSource(Part):
     cells: int = Field(ge=1, description="The networks were trained on this many cells.")
 
 
-class Training(Part):
+class Training(ManifestModel):
     """How and on what the bundle was trained."""
 
     config: dict[str, JsonValue] = Field(description="This is the whole configuration of the training.")
@@ -267,7 +267,7 @@ class Training(Part):
     iterations: int = Field(ge=1, description="The generator was updated this many times.")
 
 
-class ClusterMetrics(Part):
+class ClusterMetrics(ManifestModel):
     """Figures of one cluster, measured when the bundle was made."""
 
     share: float = Field(ge=0, le=1, description="This share of the training cells is in the cluster.")
@@ -280,7 +280,7 @@ class ClusterMetrics(Part):
     )
 
 
-class Metrics(Part):
+class Metrics(ManifestModel):
     """How well the bundle learned."""
 
     loss_q: float = Field(description="The loss L_Q (eq. 12) on generated cells is this many nats.")
@@ -296,7 +296,7 @@ class Metrics(Part):
     )
 
 
-class FastAgreement(Part):
+class FastAgreement(ManifestModel):
     """How well the fast Q agrees with the full one, on tiles that it was not fitted to."""
 
     tiles: int = Field(ge=1, description="This many tiles were held out.")
@@ -311,7 +311,7 @@ class FastAgreement(Part):
     )
 
 
-class FastNetwork(Part):
+class FastNetwork(ManifestModel):
     """A second Q that gives nearly the same answer in less time."""
 
     kind: Literal["int8"] = Field(
@@ -322,7 +322,7 @@ class FastNetwork(Part):
     tolerance: Positive = Field(description="It may differ from its golden pair by at most this.")
 
 
-class Manifest(Part):
+class Manifest(ManifestModel):
     """The description of a bundle. It names every other file of the bundle, with its checksum."""
 
     schema_version: Literal[2] = Field(description="The document has this version of the schema.")

@@ -13,13 +13,13 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class Part(BaseModel):
+class ManifestModel(BaseModel):
     """A part of a manifest. It cannot be changed; an unknown key, NaN and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class StainParams(Part):
+class StainParams(ManifestModel):
     """How colours are normalised and unmixed."""
 
     target_mean: Triple = Field(description="Normalisation moves the mean of lαβ to this.")
@@ -56,7 +56,7 @@ class StainParams(Part):
         return value
 
 
-class ThresholdParams(Part):
+class ThresholdParams(ManifestModel):
     """How nuclei are found by the paper's method: a constant threshold and its clean-up."""
 
     preset: Literal["paper"] = Field(description="The numbers are those of this preset.")
@@ -70,7 +70,7 @@ class ThresholdParams(Part):
     opening_px: int = Field(ge=1, description="Touching nuclei are split by an opening with a square of this edge, px.")
 
 
-class ScoreParams(Part):
+class ScoreParams(ManifestModel):
     """How the score of an object is computed; it is in natural logarithms, and a nucleus scores above 0."""
 
     bias: float = Field(description="A convex object of medium size, with an edge and a density of 1, has this score.")
@@ -87,7 +87,7 @@ class ScoreParams(Part):
     density: float = Field(ge=0, description="An object gains this much when its mean density grows by a factor of e.")
 
 
-class LevelParams(Part):
+class LevelParams(ManifestModel):
     """How nuclei are found among the objects at many levels of density."""
 
     preset: Literal["default"] = Field(description="The numbers are those of this preset.")
