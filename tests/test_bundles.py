@@ -131,16 +131,16 @@ def test_bundle_sorts_real_cells_as_its_card_says(bundle, bm_graz):
     metrics = bundle.manifest.metrics
     shares = np.bincount(clusters, minlength=k) / len(clusters)
     np.testing.assert_allclose(shares, [cluster.share for cluster in metrics.clusters], atol=0.01)
-    assert shares.min() >= GATES["share"].bound
+    assert shares.min() >= GATES["share"].limit
     turned = [
         encode(np.rot90(cells.crops, turns, axes=(1, 2)), bundle.backend, k).cluster_probs.argmax(axis=1)
         for turns in (1, 2, 3)
     ]
     agreement = np.mean([clusters == other for other in turned])
     assert agreement == pytest.approx(metrics.rotation_agreement, abs=0.01)
-    assert agreement >= GATES["rotation_agreement"].bound
+    assert agreement >= GATES["rotation_agreement"].limit
     drawn = [prototypes(bundle, c, 16, 3) for c in range(k)]
     flat = to_network(np.concatenate(drawn)).reshape(k, 16, -1)
     assert (
-        min(diversity(flat, to_network(cells.crops).reshape(len(cells), -1), clusters, 3)) >= GATES["diversity"].bound
+        min(diversity(flat, to_network(cells.crops).reshape(len(cells), -1), clusters, 3)) >= GATES["diversity"].limit
     )
