@@ -1,6 +1,5 @@
 import errno
 import json
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from app.pipeline.presets import PRESETS
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
+from tests.processes import ran
 from training.__main__ import main
 from training.cells.extract import Cells
 from training.cells.tile_labels import TileLabels
@@ -21,15 +21,15 @@ from training.config import write_config
 from training.gan.loop import training_loop
 from training.label.image_level import write_image_level
 
-PATIENCE_S = 300
+LIMIT_S = 120
+"""For one command on a busy machine; most of it is the import of PyTorch."""
 
 
-def run(*arguments, status=0):
-    """`python -m training …` in a process of its own."""
-    command = [sys.executable, "-m", "training", *map(str, arguments)]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert ended.returncode == status, ended.stderr
-    return ended
+def run(*arguments):
+    """Run `python -m training …` in a process of its own, and return what it prints."""
+    ended = ran([sys.executable, "-m", "training", *arguments], LIMIT_S, cwd=REPOSITORY)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 @pytest.fixture
@@ -44,20 +44,21 @@ def tiles(tmp_path):
 
 
 @pytest.mark.slow
-def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, shipped_bundle):
+@pytest.mark.timeout(400)
+def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, succeed, fail):
+    """What has to survive the end of a process runs in processes of its own."""
     cells, work, bundle = tmp_path / "cells", tmp_path / "run", tmp_path / "models" / "tiny"
     n = 2 * len(grid_of_centres((320, 320)))
-    assert f"{n} cells of 2 tiles" in run("cells", tiles, cells).stdout
+    assert f"{n} cells of 2 tiles" in succeed("cells", tiles, cells)
     assert len(Cells.load(cells)) == n
 
     paused = run("train", cells, work, "--config", "smoke", "--stop-after", 4, "--threads", 1)
-    assert "4 iterations" in paused.stdout
-    assert "6 iterations" in run("train", cells, work, "--config", "smoke", "--threads", 1).stdout
-    run("train", cells, work, "--config", "smoke", "--seed", 5, status=1)
+    assert "4 iterations" in paused
+    assert "6 iterations" in run("train", cells, work, "--config", "smoke", "--threads", 1)
+    fail("train", cells, work, "--config", "smoke", "--seed", 5)
 
-    assert json.loads(run("fit", work).stdout)["training_tiles"] == 2
-    refused = run("export", work, bundle, "--bundle-version", "2", status=1)
-    assert "not learned enough" in " ".join(refused.stderr.split())
+    assert json.loads(succeed("fit", work))["training_tiles"] == 2
+    assert "not learned enough" in fail("export", work, bundle, "--bundle-version", "2")
     assert not bundle.exists()
     run("export", work, bundle, "--bundle-version", "2", "--unfit")
     loaded = load_bundle(bundle, threads=1)
@@ -67,7 +68,7 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, shipped_bundle):
     detection = tmp_path / "results" / "detection.json"
     detection.parent.mkdir()
     detection.write_text("{}", encoding="utf-8")
-    run("report", detection.parent, tmp_path / "results.md", "--bundle", bundle)
+    succeed("report", detection.parent, tmp_path / "results.md", "--bundle", bundle)
     assert "`tiny` 2" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
@@ -101,14 +102,15 @@ def labelled_tiles(bm_graz, tmp_path):
 
 
 @pytest.mark.slow
-def test_from_labelled_tiles_to_an_answer_that_says_so(labelled_tiles, tmp_path):
+@pytest.mark.timeout(300)
+def test_from_labelled_tiles_to_an_answer_that_says_so(labelled_tiles, tmp_path, succeed):
     cells, work, bundle, config = (tmp_path / name for name in ("cells", "run", "ours", "mine.toml"))
     config.write_text(OWN_CONFIG, encoding="utf-8")
-    assert "4 normal, 4 abnormal, of 4 patients" in run("cells", labelled_tiles, cells).stdout
-    run("train", cells, work, "--config", config, "--threads", 1)
-    metrics = json.loads(run("fit", work).stdout)
+    assert "4 normal, 4 abnormal, of 4 patients" in succeed("cells", labelled_tiles, cells)
+    succeed("train", cells, work, "--config", config, "--threads", 1)
+    metrics = json.loads(succeed("fit", work))
     assert (metrics["tiles"], metrics["patients"]) == ({"normal": 4, "abnormal": 4}, 4)
-    run("export", work, bundle, "--unfit")
+    succeed("export", work, bundle, "--unfit")
 
     loaded = load_bundle(bundle, threads=1)
     answer = analyse((labelled_tiles / "01.png").read_bytes(), loaded, max_pixels=10**6).label
