@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import socket
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter, sleep
 
 import httpx
@@ -19,6 +20,7 @@ from bench.process import clean_environment
 PATIENCE_S = 60
 """Longest wait until the server is ready."""
 POLL_S = 0.01
+ADDRESS = re.compile(r"running on (http://[\d.]+:\d+)")
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,16 @@ def serving(**environment: str) -> Iterator[Server]:
     Raises:
         RuntimeError: the process ended or did not become ready; the message ends with the end of its output.
     """
-    port = _free_port()
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
-    with tempfile.TemporaryFile() as output:
+    # The system chooses a port that is free, and the service writes it to its log.
+    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+    with tempfile.NamedTemporaryFile() as output:
         env = {**clean_environment(), **environment}
         start = perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
         try:
-            url = f"http://127.0.0.1:{port}"
-            if not _becomes_ready(url, process):
-                output.seek(0)
-                raise RuntimeError(f"The service did not become ready:\n{output.read().decode()[-2000:]}")
+            url = _wait_until_ready(process, Path(output.name))
+            if url is None:
+                raise RuntimeError(f"The service did not become ready:\n{Path(output.name).read_text()[-2000:]}")
             yield Server(url, process.pid, perf_counter() - start)
         finally:
             process.terminate()
@@ -66,20 +67,17 @@ def serving(**environment: str) -> Iterator[Server]:
             process.wait()
 
 
-def _becomes_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
-    """Poll /readyz; False if the process ends or `PATIENCE_S` passes before it answers 200."""
-    end = perf_counter() + PATIENCE_S
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str | None:
+    """Poll /readyz until it answers 200, and return the address; None if the process ends or `PATIENCE_S` passes."""
+    end, url = perf_counter() + PATIENCE_S, None
     with httpx.Client(trust_env=False) as client:
         while process.poll() is None and perf_counter() < end:
-            with suppress(httpx.TransportError):
-                if client.get(f"{url}/readyz").status_code == 200:
-                    return True
+            if url is None:
+                found = ADDRESS.search(log.read_text(encoding="utf-8"))
+                url = found[1] if found else None
+            else:
+                with suppress(httpx.TransportError):
+                    if client.get(f"{url}/readyz").status_code == 200:
+                        return url
             sleep(POLL_S)
-    return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    return None

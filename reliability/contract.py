@@ -24,6 +24,8 @@ from reliability.contract_hooks import KEYED
 PER_EXAMPLE = 12
 """Least number of requests that schemathesis sends for each example of an operation that it is asked for."""
 QUICK_CASES = 500
+REQUEST_TIMEOUT_S = 120
+"""Longer than the service may take, so that a busy machine makes no error."""
 
 
 def measure(*, quick: bool, cases: int = 5000) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def _schemathesis(server: Server, examples: int, seed: int, headers: Mapping[str
     """
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--checks", "all"]
     command += ["--seed", str(seed), "--max-examples", str(examples), "--generation-database", "none", "--no-color"]
+    command += ["--request-timeout", str(REQUEST_TIMEOUT_S)]
     command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "reliability.contract_hooks", "PYTHONPATH": str(ROOT)}
     if headers:

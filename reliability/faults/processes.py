@@ -32,7 +32,7 @@ LOAD_S = 2.0
 WORKERS = 2
 DRAIN_S = 30
 """Longest time in which the service has to end after SIGTERM."""
-IN_FLIGHT_S = 0.2
+IN_FLIGHT_S = 1.0
 """A request whose last byte was sent this long before the signal counts as accepted by the service."""
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import http.client
 import os
-import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from bench import ROOT
-from bench.process import clean_environment
-from bench.server import PATIENCE_S
+from bench.process import clean_environment, descendants
+from bench.server import ADDRESS, PATIENCE_S
 from bench.tiles import drawn, to_png
 from reliability.normal_client import SAMPLE
 from reliability.soak.clients import Address, Answer, Connection, Expected, Tally, address_of, ask_alone
@@ -24,7 +25,6 @@ from reliability.soak.requests import Case, get, post
 
 READY = get("/readyz")
 OK, UNAVAILABLE = 200, 503
-ADDRESS = re.compile(r"running on (http://[\d.]+:\d+)")
 POLL_S = 0.02
 END_S = 40
 """Longest wait until a server has ended after SIGTERM; it allows itself 30 s for requests that it has begun."""
@@ -96,13 +96,12 @@ def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) ->
 
 def workers_of(server: Started) -> list[int]:
     """Return the process ids of the workers that `--processes` started."""
-    listed = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(server.process.pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
+    found = []
+    for pid in descendants(server.process.pid):
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def path_with(folder: str) -> str:
@@ -131,8 +130,13 @@ def _end(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(END_S)
     except subprocess.TimeoutExpired:
+        workers = descendants(process.pid)
         process.kill()
         process.wait()
+        # They outlive their parent, and hold the pipe of the log open.
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,15 @@ def test_memory_that_is_taken_is_seen_and_its_peak_stays():
 
 @linux
 def test_processor_time_grows_with_work_and_not_with_sleep():
-    start = cpu_seconds()
+    """Python counts the same time by another clock, and more finely."""
+    differences = [cpu_seconds() - process_time()]
     sleep(0.3)
-    slept = cpu_seconds()
+    differences.append(cpu_seconds() - process_time())
     end = process_time() + 0.3
     while process_time() < end:
         pass
-    assert slept - start < 0.1
-    assert 0.25 < cpu_seconds() - slept < 0.4
+    differences.append(cpu_seconds() - process_time())
+    assert max(differences) - min(differences) < 0.1
 
 
 def test_process_that_is_gone_has_no_memory():

@@ -19,7 +19,6 @@ def test_normal_client_is_answered_rightly_all_the_while(rows):
     for row in rows:
         assert row["normal_right"] > 0, row
         assert row["normal_wrong"] == 0, row
-        assert row["normal_max_ms"] < 5000, row
 
 
 def test_nothing_of_the_attacks_stays_in_memory(rows):

@@ -41,8 +41,10 @@ def answering(*answers):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address
-        server.shutdown()
+        try:
+            yield server.server_address
+        finally:
+            server.shutdown()
 
 
 def tally_of(*answers, requests=1, is_patient=False):
