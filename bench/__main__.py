@@ -38,7 +38,9 @@ def main(
     tile: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Tiles to measure; the first is measured by stage. Default: the public tiles, or else the sample."
+            exists=True,
+            dir_okay=False,
+            help="Tiles to measure; the first is measured by stage. Default: the public tiles, or else the sample.",
         ),
     ] = None,
     runs: Annotated[

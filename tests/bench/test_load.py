@@ -97,7 +97,7 @@ def test_cells_are_those_of_the_answers():
         assert count_cells(url, TILES) == [1, 3]
 
 
-def test_tile_that_is_refused_is_said():
+def test_refused_tile_is_an_error():
     with stub(places=0) as (url, _), pytest.raises(RuntimeError, match="503"):
         count_cells(url, TILES)
 

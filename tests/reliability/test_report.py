@@ -8,7 +8,7 @@ def test_page_is_what_the_files_say():
     assert PAGE.read_text(encoding="utf-8") == markdown()
 
 
-def test_figures_become_tables_and_what_is_missing_is_said(tmp_path):
+def test_figures_become_tables_and_missing_experiments_are_named(tmp_path):
     found = {
         "command": "python -m reliability soak",
         "date": "2026-01-01",

@@ -47,15 +47,15 @@ def test_blocks_are_runs_of_each_label_in_the_order_of_its_index():
 
 
 @pytest.mark.parametrize(
-    ("break_it", "said"),
+    ("break_it", "message"),
     [
         (lambda at: (at / "labels.csv").unlink(), "labels.csv does not exist"),
         (lambda at: (at / "labels.csv").write_text(HEADER, encoding="utf-8"), "no label for follicular_lymphoma_1"),
     ],
 )
-def test_tiles_without_labels_are_refused(directory, break_it, said):
+def test_tiles_without_labels_are_refused(directory, break_it, message):
     break_it(directory)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         cut_labelled_tiles(directory)
 
 

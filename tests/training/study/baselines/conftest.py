@@ -1,4 +1,4 @@
-"""Drawn cells that any sensible system tells apart."""
+"""Drawn cells of kinds that any sensible system can separate."""
 
 import numpy as np
 import pytest

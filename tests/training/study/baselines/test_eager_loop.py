@@ -1,4 +1,4 @@
-"""The plain loop beside ours: as different as they are written, they are to train alike."""
+"""The plain loop and ours are written differently, and have to train alike."""
 
 from dataclasses import replace
 

@@ -99,7 +99,7 @@ def test_a_seed_gives_the_same_clusters_and_leaves_other_randomness_alone(quick_
     assert not torch.equal(first, fit_dec(groups, 3, seed=2).predict(x))
 
 
-def test_a_loss_that_is_not_finite_is_told(quick_dec, groups):
+def test_a_loss_that_is_not_finite_is_an_error(quick_dec, groups):
     groups[0, 0] = np.inf
     with pytest.raises(DivergedError, match="DEC diverged"):
         fit_dec(groups, 3, seed=0)

@@ -37,7 +37,7 @@ def test_the_network_knows_a_cat(lite0, cat):
     assert set(scores.topk(3).indices.tolist()) <= IMAGENET_CATS
 
 
-def test_a_cell_has_1280_features_whatever_its_company(lite0, three_kinds):
+def test_a_cell_has_1280_features_whatever_cells_are_described_with_it(lite0, three_kinds):
     features = lite0.features(three_kinds[:20])
     assert features.shape == (20, 1280)
     assert features.dtype == np.float32

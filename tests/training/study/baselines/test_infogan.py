@@ -8,7 +8,7 @@ from app.pipeline.crops import to_network
 from training.study.baselines.infogan import InfoGan, InfoGanModel, discriminator_loss, generator_loss
 
 
-def test_losses_of_a_discriminator_that_cannot_tell():
+def test_losses_of_a_discriminator_that_guesses():
     undecided = torch.zeros(8, 1)
     assert discriminator_loss(undecided, undecided).item() == pytest.approx(2 * math.log(2))
     assert generator_loss(undecided).item() == pytest.approx(math.log(2))

@@ -50,7 +50,7 @@ def test_texture_ignores_rotation_and_gradients_do_not(describe, three_kinds):
     assert np.abs(turned[:, SIFT] - features[:, SIFT]).max() > 0.1
 
 
-def test_the_histogram_tells_lightness_and_size(describe):
+def test_the_histogram_depends_on_lightness_and_size(describe):
     # Grey 128 has L* = 53.6, so it is in bin 4 of 8; its a* and b* are 0, as those of the canvas.
     lightness = describe(drawn(128))[0, LAB][:8]
     assert lightness[[4, 7]] == pytest.approx([400 / 1024, 624 / 1024])

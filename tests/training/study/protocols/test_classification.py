@@ -23,7 +23,7 @@ def test_split_depends_on_the_seed_alone():
     assert not np.array_equal(splits[0], splits[2])
 
 
-def test_features_that_tell_types_apart_are_recorded_as_such(tmp_path):
+def test_features_that_separate_the_types_score_best(tmp_path):
     made, seen = [], []
 
     def find(name):

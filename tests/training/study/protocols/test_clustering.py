@@ -39,9 +39,9 @@ def records(tmp_path):
     return Records(tmp_path / "clustering.json")
 
 
-def run(records, *systems, told=lambda line: None, made=None, **changes):
+def run(records, *systems, report=lambda line: None, made=None, **changes):
     task = ClusteringTask(**{"systems": systems, "seeds": (0, 1), "n_clusters": (2,), **changes})
-    evaluate_clustering({"drawn": labelled()}, task, records, told, partial(find, made=made))
+    evaluate_clustering({"drawn": labelled()}, task, records, report, partial(find, made=made))
     return records.read()
 
 
@@ -70,15 +70,15 @@ def test_fit_is_done_again_when_it_is_asked_for(records):
     assert len(made) == 2
 
 
-def test_number_of_clusters_tells_fits_apart(records):
+def test_number_of_clusters_identifies_a_fit(records):
     assert {record["n_clusters"] for record in run(records, "grey", n_clusters=(2, 3))} == {2, 3}
 
 
 def test_system_that_is_missing_does_not_stop_the_others(records):
-    said = []
-    recorded = run(records, "missing", "grey", told=said.append)
+    lines = []
+    recorded = run(records, "missing", "grey", report=lines.append)
     assert {record["system"] for record in recorded} == {"grey"}
-    assert "'missing' cannot be run here" in said
+    assert "'missing' cannot be run here" in lines
 
 
 def test_system_that_diverges_has_a_record_that_says_so(records):
@@ -88,8 +88,8 @@ def test_system_that_diverges_has_a_record_that_says_so(records):
 
 
 @pytest.mark.parametrize("system", ["grey", "certain"])
-def test_clusters_in_company_are_scored_beside_those_of_the_cell_alone(records, monkeypatch, system):
-    """One cell of each tile of twelve is dark: its company outvotes it, probabilities or not."""
+def test_clusters_with_neighbours_are_scored_beside_those_of_the_cell_alone(records, monkeypatch, system):
+    """One cell of each tile of twelve is dark: its neighbours outvote it, probabilities or not."""
     monkeypatch.setitem(SYSTEMS, "certain", type("Certain", (ByGrey,), {"probabilities": None}))
     cells, dark = unlabelled(dark_share=[1 / 12] * 10)
     lonely = TypedCells(cells, dark.astype(np.int64), ("pale", "dark"), tuple("0123456789"))
@@ -148,11 +148,11 @@ class Fickle(ByGrey):
 
 def test_every_pair_of_seeds_is_compared(tmp_path):
     records = Records(tmp_path / "agreement.json")
-    said = []
-    evaluate_agreement({"drawn": unlabelled()[0].crops}, ("fickle", Fickle), 2, range(3), records, said.append)
+    lines = []
+    evaluate_agreement({"drawn": unlabelled()[0].crops}, ("fickle", Fickle), 2, range(3), records, lines.append)
     found = {(record["seed"], record["other_seed"]): record for record in records.read()}
     assert set(found) == {(0, 1), (0, 2), (1, 2)}
     assert found[0, 2]["ari"] == found[0, 2]["nmi"] == 1
     # Dark cells come first in each tile: alternate ones are half dark, as by chance.
     assert found[0, 1]["ari"] == pytest.approx(0, abs=0.02)
-    assert "seeds 0 and 2: ARI 1.000" in said[1]
+    assert "seeds 0 and 2: ARI 1.000" in lines[1]

@@ -29,7 +29,7 @@ def tiles():
     return LabelledTiles(cells, POSITIVE, split_into_blocks(order, POSITIVE), tuple(map(str, range(N_TILES))))
 
 
-def test_proportions_that_tell_tiles_apart_are_recorded_as_such(tiles, tmp_path):
+def test_proportions_that_separate_the_tiles_score_best(tiles, tmp_path):
     made = []
 
     def find(name):
@@ -98,7 +98,7 @@ def test_heads_know_no_label_of_a_test_tile(head):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("head", [by_svm, by_kmeans])
-def test_tiles_that_are_all_alike_are_told_apart_by_chance(head):
+def test_tiles_that_are_all_alike_are_labelled_by_chance(head):
     """As those of a clusterer that puts all cells into one cluster are."""
     fold = TileFold(np.ones((40, 3)), np.tile([0, 1], 20), np.repeat(np.arange(4), 10), 2, 0)
     assert head(fold)["auc"] == 0.5

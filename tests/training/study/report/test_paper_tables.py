@@ -80,8 +80,8 @@ def test_what_happened_in_a_fit_stands_under_the_table():
 
 
 def test_figures_with_neighbours_have_a_table_of_their_own():
-    company = {"purity": 0.81, "class_entropy": 0.2, "f1": 0.6, "nmi": 0.3, "ari": 0.3}
-    text = SECTIONS["clustering"]([*clusters("mf-kmeans", 0.5), *fits("ours", 0.7, f1=0.5, in_company=company)])
+    voted = {"purity": 0.81, "class_entropy": 0.2, "f1": 0.6, "nmi": 0.3, "ari": 0.3}
+    text = SECTIONS["clustering"]([*clusters("mf-kmeans", 0.5), *fits("ours", 0.7, f1=0.5, in_company=voted)])
     alone, together = text.split("with neighbours\n")
     assert "| ours | **0.700** |" in alone
     assert "| MF + k-means | – |" in together
@@ -105,7 +105,7 @@ def test_agreement_is_the_mean_over_pairs_of_seeds_and_the_lowest_of_them():
     assert "seeds (0, 1, 2)" in text
 
 
-def test_published_figures_are_said_to_be_so():
+def test_published_figures_are_marked_as_such():
     figures = {"precision": 0.8, "recall": 0.7, "f1": 0.75, "dimensions": 188, "training_cells": 96, "test_cells": 24}
     labels = [
         {**record, "head": "SVM on proportions", "fold": fold, "precision": 1, "recall": 1, "f1": 1, "auc": 1}
@@ -165,4 +165,4 @@ def test_label_that_rests_on_the_users_tiles_is_not_called_a_simulation(shipped_
     text = render({}, manifest.model_copy(update={"metrics": metrics}))
     assert "On 8 labelled tiles: precision 0.900, recall 0.800, F1 0.850, AUC 0.950." in text
     assert ("Of the normal ones 7 are called normal and 1 are called abnormal." in text) == bool(called)
-    assert "simulation can be told apart" not in text
+    assert "simulated bags can be" not in text

@@ -12,7 +12,7 @@ from training.study.systems.cell_systems import (
 
 
 @pytest.mark.parametrize("find", [clusterer, describer])
-def test_unknown_system_is_told_the_known_ones(find):
+def test_error_of_an_unknown_system_names_the_known_ones(find):
     with pytest.raises(DataError, match="ours"):
         find("theirs")
 

@@ -28,7 +28,7 @@ def fitted(drawn):
     return system
 
 
-def test_q_tells_what_a_glance_tells(fitted, drawn):
+def test_q_separates_dark_from_pale_cells(fitted, drawn):
     crops, dark = drawn
     clusters = fitted.clusters(crops)
     assert max((clusters == dark).mean(), (clusters != dark).mean()) > 0.95
