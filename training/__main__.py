@@ -14,7 +14,7 @@ import typer
 
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS, Engine
-from training.config import load_config, read_config, write_config
+from training.config import SHIPPED_NAMES, load_config, read_config, write_config
 from training.console import bar, write_text
 from training.errors import ConfigError, DataError, TrainingError
 from training.study.commands import evaluate
@@ -81,7 +81,7 @@ def labelled(
 def train(
     cells: Annotated[Path, typer.Argument(help="directory that `cells` wrote")],
     run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished run is resumed")],
-    config: Annotated[Path, typer.Option(help="full, cpu, smoke, or a TOML file")] = Path("cpu"),
+    config: Annotated[Path, typer.Option(help=f"one of {', '.join(SHIPPED_NAMES)}, or a TOML file")] = Path("cpu"),
     seed: Annotated[int | None, typer.Option(help="replaces the seed of the configuration")] = None,
     stop_after: Annotated[int | None, typer.Option(min=1, help="pause at this iteration; run again to go on")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
@@ -144,11 +144,13 @@ def export(
 ) -> None:
     """Write the run as a bundle that the service loads; one that fails its self-test or its gates is not written."""
     config, found, trainer = _open_run(run)
-    from training.bundle.export import FinishedRun, export_bundle
+    from training.bundle.export import FinishedRun, check_target, export_bundle
     from training.bundle.outliers import fit_outliers
     from training.gan.checks import check_model
     from training.label.image_level import read_image_level
 
+    check_target(out)
+    image_level = read_image_level(run)
     nets = trainer.nets
     finished = FinishedRun(
         config=config,
@@ -157,7 +159,7 @@ def export(
         q=nets.ema_q,
         iterations=trainer.iteration,
         checks=check_model(nets.ema_generator, nets.ema_q, found.crops),
-        image_level=read_image_level(run),
+        image_level=image_level,
         outliers=fit_outliers(nets.ema_q, found.crops, found.tile_index),
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)

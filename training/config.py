@@ -17,6 +17,7 @@ from app.files import write_whole
 from training.errors import ConfigError
 
 SHIPPED = Path(__file__).parent / "configs"
+SHIPPED_NAMES = tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 _STRICT = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -128,9 +129,11 @@ def load_config(path: Path, seed: int | None = None) -> Config:
 
 
 def _shipped(name: str) -> Path:
-    names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
-    if name not in names:
-        raise ConfigError(f"There is no configuration '{name}': name one of {', '.join(names)}, or a .toml file.")
+    """Return the file of a shipped configuration."""
+    if name not in SHIPPED_NAMES:
+        raise ConfigError(
+            f"There is no configuration '{name}': name one of {', '.join(SHIPPED_NAMES)}, or a .toml file."
+        )
     return SHIPPED / f"{name}.toml"
 
 

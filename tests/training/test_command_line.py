@@ -76,10 +76,10 @@ OWN_CONFIG = """
 base = "smoke"
 
 [data]
-name = "ours"
+name = "marrow_2"
 description = "drawn by a test"
 source = "our laboratory"
-licence = "ours"
+licence = "marrow_2"
 mpp = 0.25
 mpp_basis = "drawn"
 """
@@ -104,7 +104,7 @@ def labelled_tiles(bm_graz, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_from_labelled_tiles_to_an_answer_that_says_so(labelled_tiles, tmp_path, succeed):
-    cells, work, bundle, config = (tmp_path / name for name in ("cells", "run", "ours", "mine.toml"))
+    cells, work, bundle, config = (tmp_path / name for name in ("cells", "run", "marrow_2", "mine.toml"))
     config.write_text(OWN_CONFIG, encoding="utf-8")
     assert "4 normal, 4 abnormal, of 4 patients" in succeed("cells", labelled_tiles, cells)
     succeed("train", cells, work, "--config", config, "--threads", 1)
@@ -117,22 +117,22 @@ def test_from_labelled_tiles_to_an_answer_that_says_so(labelled_tiles, tmp_path,
     assert loaded.manifest.image_level.label_basis.startswith("Not simulated: the label rests on 8 tiles of 4 patients")
     # Four tiles of a label are too few for any.
     assert answer.value == "indeterminate"
-    assert loaded.manifest.training.data[0].name == "ours"
+    assert loaded.manifest.training.data[0].name == "marrow_2"
     assert "bm_graz" not in loaded.manifest.model_dump_json()
 
 
 @pytest.fixture
 def fail(monkeypatch, capsys):
-    """Run a command that must fail, and give what it says."""
+    """Run a command that must fail, and return its message."""
 
     def attempt(*arguments):
         monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 1
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        return " ".join(said.split())
+        message = capsys.readouterr().err
+        assert "Traceback" not in message
+        return " ".join(message.split())
 
     return attempt
 
@@ -167,7 +167,7 @@ def test_full_disk_ends_with_one_line(fail, tiles, tmp_path, monkeypatch):
     assert list((tmp_path / "[cells]").iterdir()) == []
 
 
-def test_unknown_preset_is_told_the_known_ones(fail, tmp_path):
+def test_message_about_an_unknown_preset_names_the_known_ones(fail, tmp_path):
     assert "paper" in fail("cells", tmp_path, tmp_path / "cells", "--preset", "other")
 
 
@@ -199,26 +199,38 @@ def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, cells):
-    """The run keeps the cells that it began with: `fit` and `export` would speak of these, not of the others."""
+@pytest.mark.parametrize(("name", "message"), [("Not A Name", "lower-case letters"), ("taken", "is not a bundle")])
+def test_export_to_a_wrong_directory_is_refused_before_anything_is_measured(
+    fail, tmp_path, smoke, cells, name, message
+):
     run_directory = tmp_path / "run"
     write_config(smoke, run_directory)
     cells.save(run_directory)
-    replace(cells, crops=255 - cells.crops).save(tmp_path / "others")
-    fail("train", tmp_path / "others", run_directory, "--config", "smoke", "--stop-after", "1")
+    training_loop(smoke.train, cells.crops, run_directory, torch.device("cpu"), stop_after=1)
+    (tmp_path / "taken").mkdir()
+    assert message in fail("export", run_directory, tmp_path / name)
+
+
+def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, cells):
+    """The run keeps the cells that it began with, and `fit` and `export` use those."""
+    run_directory = tmp_path / "run"
+    write_config(smoke, run_directory)
+    cells.save(run_directory)
+    replace(cells, crops=255 - cells.crops).save(tmp_path / "other cells")
+    fail("train", tmp_path / "other cells", run_directory, "--config", "smoke", "--stop-after", "1")
 
 
 @pytest.fixture
 def succeed(monkeypatch, capsys):
-    """Run a command in this process, and give what it says."""
+    """Run a command in this process, and return what it prints."""
 
     def attempt(*arguments):
         monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        assert ended.value.code == 0, said.err
-        return said.out
+        printed = capsys.readouterr()
+        assert ended.value.code == 0, printed.err
+        return printed.out
 
     return attempt
 

@@ -108,7 +108,7 @@ def test_data_are_described_as_a_whole(load):
         ('base = "cpu"\n[data]\nname = 1\n', "data.name"),
     ],
 )
-def test_mistake_is_said_in_one_line(load, text, word):
+def test_message_about_a_mistake_is_one_line(load, text, word):
     with pytest.raises(ConfigError, match=word) as error:
         load(text)
     assert "\n" not in str(error.value)

@@ -117,10 +117,7 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         InvalidBundle: the written bundle does not load, or does not reproduce its golden pair.
         OSError: it cannot be written, for example on a full disk; the error names the file.
     """
-    if not re.fullmatch(NAME_PATTERN, target.name):
-        raise ExportError(f"A bundle's name consists of lower-case letters, digits, - and _, found '{target.name}'.")
-    if target.exists() and not (target / MANIFEST).is_file():
-        raise ExportError(f"{target} exists and is not a bundle; nothing was changed.")
+    check_target(target)
     with whole_directory(target) as staged:
         q = ClusterNet(run.q, run.outliers.surprise).eval()
         _write_networks(staged, run.generator, q)
@@ -139,6 +136,18 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         load_bundle(staged)
         _check_fallback(staged, manifest, onnx, latent)
     return manifest
+
+
+def check_target(target: Path) -> None:
+    """Check that a bundle may be written to a directory.
+
+    Raises:
+        ExportError: it exists and is not a bundle, or its name cannot be a bundle's.
+    """
+    if not re.fullmatch(NAME_PATTERN, target.name):
+        raise ExportError(f"A bundle's name consists of lower-case letters, digits, - and _, found '{target.name}'.")
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise ExportError(f"{target} exists and is not a bundle; nothing was changed.")
 
 
 def _write_networks(directory: Path, generator: Generator, q: ClusterNet) -> None:

@@ -111,18 +111,18 @@ def read_labels(path: Path, tiles: Sequence[Path]) -> TileLabels:
     """
     found: dict[int, tuple[int, dict[str, str]]] = {}
     for number, row in _read_rows(path):
-        where = f"{path}, row {number}"
-        tile = _find(row["tile"], tiles, where)
+        place = f"{path}, row {number}"
+        tile = _find(row["tile"], tiles, place)
         if tile in found:
-            raise LabelsError(f"{where}: the tile {tiles[tile].name} is already in row {found[tile][0]}.")
+            raise LabelsError(f"{place}: the tile {tiles[tile].name} is already in row {found[tile][0]}.")
         if row["label"].lower() not in LABELS:
-            raise LabelsError(f"{where}: the label must be {' or '.join(LABELS)}, found '{row['label']}'.")
+            raise LabelsError(f"{place}: the label must be {' or '.join(LABELS)}, found '{row['label']}'.")
         if row.get("patient") == "":
-            raise LabelsError(f"{where}: there is no patient; name one in each row, or leave the column out.")
+            raise LabelsError(f"{place}: there is no patient; name one in each row, or leave the column out.")
         found[tile] = number, row
     if without := [tile.name for i, tile in enumerate(tiles) if i not in found]:
-        others = f" and {len(without) - 1} more tiles" if without[1:] else ""
-        raise LabelsError(f"{path}: there is no row for {without[0]}{others}.")
+        more = f" and {len(without) - 1} more tiles" if without[1:] else ""
+        raise LabelsError(f"{path}: there is no row for {without[0]}{more}.")
     rows = [found[i][1] for i in range(len(tiles))]
     abnormal = np.array([LABELS.index(row["label"].lower()) for row in rows], dtype=np.int64)
     patients = None
@@ -159,15 +159,15 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _find(name: str, tiles: Sequence[Path], where: str) -> int:
+def _find(name: str, tiles: Sequence[Path], place: str) -> int:
     """Return the index of the tile with this file name, or else with this file name without its suffix."""
     # The same accented name may be encoded differently on the disk and in the table.
     wanted = normalize("NFC", name)
     exact = [i for i, tile in enumerate(tiles) if normalize("NFC", tile.name) == wanted]
     matches = exact or [i for i, tile in enumerate(tiles) if normalize("NFC", tile.stem) == wanted]
     if not matches:
-        raise LabelsError(f"{where}: there is no tile '{name}' in {tiles[0].parent}.")
+        raise LabelsError(f"{place}: there is no tile '{name}' in {tiles[0].parent}.")
     if len(matches) > 1:
         names = " or ".join(tiles[i].name for i in matches)
-        raise LabelsError(f"{where}: '{name}' may be {names}; name it with its suffix.")
+        raise LabelsError(f"{place}: '{name}' may be {names}; name it with its suffix.")
     return matches[0]

@@ -43,13 +43,13 @@ def probabilities(clusters):
     return np.eye(3, dtype=np.float32)[clusters]
 
 
-def said(clusters, surprise):
+def outputs(clusters, surprise):
     return Encoded(probabilities(clusters), np.asarray(surprise, np.float32), "full")
 
 
 def test_agreement_counts_cells_outliers_and_proportions():
-    full = said([0, 0, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 0, 9])
-    fast = said([0, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 9, 9])
+    full = outputs([0, 0, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 0, 9])
+    fast = outputs([0, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 9, 9])
     found = agreement(full, fast, np.array([7, 7, 7, 7, 8, 8, 8, 8]), 5.0)
     assert (found.tiles, found.cells) == (2, 8)
     assert found.clusters == 7 / 8
@@ -61,7 +61,7 @@ def test_agreement_counts_cells_outliers_and_proportions():
 
 
 def test_tile_without_a_cell_that_counts_has_no_proportions():
-    outliers = said([0, 1], [9, 9])
+    outliers = outputs([0, 1], [9, 9])
     assert agreement(outliers, outliers, np.array([0, 0]), 5.0).worst_tile_proportion_change == 0
 
 
@@ -70,7 +70,7 @@ def test_tile_without_a_cell_that_counts_has_no_proportions():
     [("clusters", 0.99, 0.989), ("outliers", 0.995, 0.994), ("proportion_change", 0.0049, 0.005)],
 )
 def test_gate_names_what_does_not_pass(field, within, beyond):
-    same = agreement(said([0, 1], [0, 0]), said([0, 1], [0, 0]), np.array([0, 1]), 5.0)
+    same = agreement(outputs([0, 1], [0, 0]), outputs([0, 1], [0, 0]), np.array([0, 1]), 5.0)
     assert failures(same) == []
     assert failures(same.model_copy(update={field: within})) == []
     (failure,) = failures(same.model_copy(update={field: beyond}))

@@ -34,7 +34,7 @@ def test_surprise_is_the_negative_log_density_of_the_mixture_but_for_a_constant(
     np.testing.assert_allclose(surprise - surprise[0], np.log(density[0]) - np.log(density), rtol=0.08, atol=0.25)
 
 
-def test_cluster_without_cells_attracts_nobody():
+def test_cluster_without_cells_attracts_no_cell():
     statistics, clusters = two_gaussians()
     found = fit_surprise(statistics, clusters, 5, components=3)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_cluster_without_cells_attracts_nobody():
     assert torch.isfinite(surprise).all()
 
 
-def test_channel_that_never_varies_tells_nothing():
+def test_channel_that_never_varies_has_no_effect():
     statistics, clusters = two_gaussians()
     dead = np.hstack([statistics, np.full((len(statistics), 1), 7.0)])
     with torch.no_grad():

@@ -27,15 +27,15 @@ def read(tmp_path):
 
 @pytest.fixture
 def refuse(read):
-    """What is said of a table that must be refused; always the file's name, in one line."""
+    """Read a table that must be refused, and return the message: one line with the name of the file."""
 
     def attempt(*table, **options):
         with pytest.raises(LabelsError) as error:
             read(*table, **options)
-        said = str(error.value)
-        assert "labels.csv" in said
-        assert "\n" not in said
-        return said
+        message = str(error.value)
+        assert "labels.csv" in message
+        assert "\n" not in message
+        return message
 
     return attempt
 
@@ -47,7 +47,7 @@ def test_labels_come_in_the_order_of_the_tiles(read):
     assert labels.counts() == {"normal": 4, "abnormal": 4}
 
 
-def test_patients_are_told_apart_and_not_named(read):
+def test_patients_are_numbered_and_their_names_are_not_kept(read):
     patients = ["Ann", "Ann", "Bo", "Bo", "Cy", "Di", "Ed", "Flo"]
     labels = read("tile,label,patient", [f"{row},{who}" for row, who in zip(ROWS, patients, strict=True)])
     assert labels.patients.tolist() == [0, 0, 1, 1, 2, 3, 4, 5]
@@ -81,22 +81,22 @@ def test_umlaut_may_be_composed_otherwise_on_the_disk(read):
     assert read("tile,label", rows, tiles=tiles).abnormal.tolist() == [0, 1] * 4
 
 
-def test_tiles_of_one_name_are_told_apart_by_their_suffix(read, refuse):
+def test_tiles_of_one_name_are_distinguished_by_their_suffix(read, refuse):
     tiles = [*TILES[:-1], Path("tiles/a.tif")]
     rows = [*ROWS[:-1], "a.tif,abnormal"]
     assert read("tile,label", rows, tiles=tiles).abnormal.tolist() == [0, 1] * 4
-    said = refuse("tile,label", [*ROWS[:-1], "a,abnormal"], tiles=tiles)
-    assert "row 9" in said
-    assert "a.png or a.tif" in said
+    message = refuse("tile,label", [*ROWS[:-1], "a,abnormal"], tiles=tiles)
+    assert "row 9" in message
+    assert "a.png or a.tif" in message
 
 
 @pytest.mark.parametrize(
     "head", ["tile", "tile,lable", "a.png,normal", "tile,label,patients", "tile,label,label", "tile,label,age", ""]
 )
 def test_other_columns_are_refused(refuse, head):
-    said = refuse(head, ROWS)
-    assert "row 1" in said
-    assert "tile, label and, if known, patient" in said
+    message = refuse(head, ROWS)
+    assert "row 1" in message
+    assert "tile, label and, if known, patient" in message
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_other_columns_are_refused(refuse, head):
     ],
 )
 def test_mistake_in_a_row_is_named(refuse, change, words):
-    said = refuse("tile,label", change(ROWS))
-    assert all(word in said for word in words)
+    message = refuse("tile,label", change(ROWS))
+    assert all(word in message for word in words)
 
 
 def test_patient_is_given_for_all_tiles_or_none(refuse):
@@ -122,8 +122,10 @@ def test_patient_is_given_for_all_tiles_or_none(refuse):
 
 
 def test_too_few_tiles_of_a_label_are_refused_with_both_numbers(refuse):
-    said = refuse("tile,label", [row.replace(",abnormal", ",normal") if i < 6 else row for i, row in enumerate(ROWS)])
-    assert "'abnormal' needs at least 4 tiles, found 1" in said
+    message = refuse(
+        "tile,label", [row.replace(",abnormal", ",normal") if i < 6 else row for i, row in enumerate(ROWS)]
+    )
+    assert "'abnormal' needs at least 4 tiles, found 1" in message
 
 
 def test_too_few_patients_with_a_label_are_refused_with_both_numbers(refuse):
@@ -142,12 +144,12 @@ def test_too_few_patients_with_a_label_are_refused_with_both_numbers(refuse):
         pytest.param(b'tile,label\n"a.png,normal\n', id="an open quotation mark"),
     ],
 )
-def test_what_is_no_table_is_refused(refuse, content):
+def test_file_that_is_no_table_is_refused(refuse, content):
     refuse(content)
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: None], ids=["directory", "missing"])
-def test_what_cannot_be_read_is_refused(tmp_path, make):
+def test_file_that_cannot_be_read_is_refused(tmp_path, make):
     make(tmp_path / "labels.csv")
     with pytest.raises(LabelsError, match=r"labels\.csv cannot be read"):
         read_labels(tmp_path / "labels.csv", TILES)

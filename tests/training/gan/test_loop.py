@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from training.config import load_config
-from training.errors import DataError, DivergedError
+from training.errors import CheckpointError, DataError, DivergedError
 from training.gan import checkpoint
 from training.gan.checks import check_model
 from training.gan.loop import restore_trainer, training_loop
@@ -118,6 +118,15 @@ def test_restored_trainer_has_the_weights_of_the_checkpoint(whole, train_config,
 def test_run_without_a_checkpoint_cannot_be_restored(train_config, crops, tmp_path):
     with pytest.raises(DataError, match="no checkpoint"):
         restore_trainer(train_config, crops, tmp_path, CPU)
+
+
+def test_checkpoint_of_an_earlier_version_is_refused(train_config, crops, tmp_path):
+    training_loop(train_config, crops, tmp_path, CPU, stop_after=1)
+    state = checkpoint.load(tmp_path, CPU)
+    state["nets"]["mean_critic"] = state["nets"].pop("ema_q")
+    checkpoint.save(tmp_path, state)
+    with pytest.raises(CheckpointError, match="earlier version"):
+        training_loop(train_config, crops, tmp_path, CPU)
 
 
 def test_diverged_run_stops_and_keeps_its_last_checkpoint(train_config, crops, tmp_path):

@@ -36,8 +36,8 @@ def labelled(cells, abnormal, patients=None):
     )
 
 
-def told_apart(cells, shares):
-    """(N,) clusters: of the ten cells of each tile this many in cluster 1, the others in 0."""
+def clusters_of(cells, shares):
+    """Clusters of cells, (N,): of the ten cells of each tile, this many are in cluster 1, and the rest in 0."""
     return (np.arange(len(cells)) % 10 < np.array(shares)[cells.tile_index]).astype(np.int64)
 
 
@@ -53,7 +53,7 @@ def one_tile(cells):
     )
 
 
-def test_models_tell_simulated_bags_apart(cells, fit_config):
+def test_models_separate_simulated_bags(cells, fit_config):
     # Healthy cells of every tile are in cluster 0 here, so that a tile left out is like the others.
     clusters = blast_like(cells.crops, cells.areas_px).astype(np.int64)
     result = fit_image_level(cells, clusters, 5, replace(fit_config, blast_share=(0.6, 0.8)))
@@ -90,9 +90,9 @@ def test_one_tile_is_too_few_and_the_error_says_so(cells, fit_config):
         fit_image_level(single, np.arange(len(single)) % 5, 5, fit_config)
 
 
-def test_labelled_tiles_that_differ_are_told_apart(cells, fit_config):
+def test_labelled_tiles_that_differ_are_separated(cells, fit_config):
     found = labelled(cells, [0, 1] * 4)
-    result = fit_image_level(found, told_apart(found, [1, 8, 2, 9, 1, 7, 2, 8]), 5, fit_config)
+    result = fit_image_level(found, clusters_of(found, [1, 8, 2, 9, 1, 7, 2, 8]), 5, fit_config)
     model, metrics = ImageLevel.model_validate(result["model"]), result["metrics"]
     assert "Not simulated" in model.label_basis
     assert metrics["f1"] == metrics["auc"] == metrics["kmeans"]["f1"] == 1
@@ -108,7 +108,7 @@ def test_labelled_tiles_that_differ_are_told_apart(cells, fit_config):
 
 def test_forty_labelled_tiles_give_labels_and_probabilities(cells, fit_config):
     found = labelled(cells, [0, 1] * 20)
-    result = fit_image_level(found, told_apart(found, [1, 8, 2, 9] * 10), 5, fit_config)
+    result = fit_image_level(found, clusters_of(found, [1, 8, 2, 9] * 10), 5, fit_config)
     model, metrics = ImageLevel.model_validate(result["model"]), result["metrics"]
     assert model.conformal.examples.model_dump() == {"normal": 20, "abnormal": 20}
     assert model.calibration.tiles.model_dump() == {"normal": 20, "abnormal": 20}
@@ -121,18 +121,18 @@ def test_forty_labelled_tiles_give_labels_and_probabilities(cells, fit_config):
 def test_basis_says_on_what_the_label_rests(cells, fit_config):
     shares = [1, 8, 2, 9, 1, 7, 2, 8]
     with_patients = labelled(cells, [0, 1] * 4, patients=range(8))
-    basis = fit_image_level(with_patients, told_apart(with_patients, shares), 5, fit_config)["model"]["label_basis"]
+    basis = fit_image_level(with_patients, clusters_of(with_patients, shares), 5, fit_config)["model"]["label_basis"]
     assert "rests on 8 tiles of 8 patients" in basis
     assert "4 normal, 4 abnormal" in basis
     assert "all other tiles of the same patient, and labelled by it: 8 of the 8" in basis
     without = labelled(cells, [0, 1] * 4)
-    basis = fit_image_level(without, told_apart(without, shares), 5, fit_config)["model"]["label_basis"]
+    basis = fit_image_level(without, clusters_of(without, shares), 5, fit_config)["model"]["label_basis"]
     assert "unknown patients" in basis
     assert not re.search("^Simulated", basis)
 
 
 def test_figures_are_of_tiles_whose_patient_was_left_out(cells, fit_config):
-    """Each patient has a cluster that nobody else has: what was learned of one says nothing of another."""
+    """Each patient has a cluster of its own, so that tiles of one patient do not help to label those of another."""
     patients = np.array([*range(8), *range(4)])
     found = labelled(cells, patients % 2, patients)
     clusters = patients[found.tile_index]
@@ -145,13 +145,13 @@ def test_figures_are_of_tiles_whose_patient_was_left_out(cells, fit_config):
 def test_rare_label_weighs_as_much_as_the_other(cells, fit_config):
     """Eight normal tiles against four: their number must not move the border beyond .5."""
     found = labelled(cells, [0] * 8 + [1] * 4)
-    result = fit_image_level(found, told_apart(found, [3] * 8 + [5] * 4), 5, fit_config)
+    result = fit_image_level(found, clusters_of(found, [3] * 8 + [5] * 4), 5, fit_config)
     assert result["metrics"]["called"]["abnormal"] == {"normal": 0, "abnormal": 4}
 
 
 def test_tile_without_cells_is_left_out(cells, fit_config):
     found = labelled(cells, [0, 1] * 4)
-    clusters = told_apart(found, [1, 8, 2, 9, 1, 7, 2, 8])
+    clusters = clusters_of(found, [1, 8, 2, 9, 1, 7, 2, 8])
     whole = fit_image_level(found, clusters, 5, fit_config)
     shifted = replace(
         found,
@@ -162,7 +162,7 @@ def test_tile_without_cells_is_left_out(cells, fit_config):
     assert fit_image_level(shifted, clusters, 5, fit_config) == whole
 
 
-def test_result_is_kept_and_forgotten(cells, clusters, fit_config, tmp_path):
+def test_result_is_written_read_and_removed(cells, clusters, fit_config, tmp_path):
     result = fit_image_level(cells, clusters, 5, fit_config)
     write_image_level(result, tmp_path)
     assert read_image_level(tmp_path) == result
