@@ -66,11 +66,21 @@ def open_page(browser, address):
         return page
 
     yield open_
+    for page, _ in opened:
+        page.context.close()
     for page, url in opened:
         complaints = [text for text in page.complaints if not any(str(status) in text for status in page.refused)]
         assert complaints == []
         assert all(asked.startswith((f"{url}/", "blob:")) for asked in page.asked)
-        page.context.close()
+
+
+@pytest.fixture
+def empty_page(browser):
+    """A page that is nowhere yet, without the checks of `open_page`."""
+    found = browser.new_page()
+    found.set_default_timeout(PATIENCE_MS)
+    yield found
+    found.close()
 
 
 @pytest.fixture

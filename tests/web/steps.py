@@ -1,5 +1,7 @@
 """What a person does on the page, and what they then see."""
 
+from tests.waiting import until
+
 SHOWN = "#viewer[data-tile]"
 
 
@@ -13,10 +15,15 @@ def try_sample(page):
 
 
 def hover(page, cell):
-    """Put the pointer on a cell's centre."""
-    page.locator(f"#cell-{cell}").scroll_into_view_if_needed()
-    box = page.locator(f"#cell-{cell}").bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    """Put the pointer on a cell's centre, wherever the tile has come to rest, until the page shows the cell."""
+
+    def is_shown():
+        page.locator(f"#cell-{cell}").scroll_into_view_if_needed()
+        box = page.locator(f"#cell-{cell}").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        return page.text_content("#cell").strip().startswith(f"Cell {cell}:")
+
+    until(is_shown)
 
 
 def download(page, button):

@@ -2,14 +2,11 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_MS = 30_000
-
 
 @pytest.fixture
-def docs(browser, address):
+def docs(empty_page, address):
     """/docs, that may not complain about its own policy and asks nothing of another host."""
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE_MS)
+    page = empty_page
     complaints, asked = [], []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -18,7 +15,6 @@ def docs(browser, address):
     yield page
     assert complaints == []
     assert all(url.startswith((f"{address}/", "blob:", "data:")) for url in asked)
-    page.close()
 
 
 def run(page, operation, **parameters):

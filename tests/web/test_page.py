@@ -7,6 +7,7 @@ from PIL import Image
 
 from tests.keys_file import write_keys
 from tests.served import served
+from tests.waiting import PATIENCE_S
 from tests.web.steps import SHOWN, download, hover, try_sample, upload
 
 pytestmark = pytest.mark.slow
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def answer(address, sample_bytes):
-    return httpx.post(f"{address}/analyze", files={"tile": sample_bytes}, timeout=60).json()
+    return httpx.post(f"{address}/analyze", files={"tile": sample_bytes}, timeout=PATIENCE_S).json()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_downloads_are_what_the_service_gives(page, address, sample_bytes):
     for format in ("csv", "overlay", "labels"):
         data, _ = download(page, f"#downloads [data-format='{format}']")
         files = {"tile": sample_bytes}
-        assert data == httpx.post(f"{address}/analyze?format={format}", files=files, timeout=60).content
+        assert data == httpx.post(f"{address}/analyze?format={format}", files=files, timeout=PATIENCE_S).content
     data, name = download(page, "#downloads [data-format='json']")
     assert name == "synthetic-sample.json"
     assert json.loads(data)["notice"].startswith("For Research Use Only")
@@ -188,8 +189,10 @@ def test_scale_is_sent_and_checked(page, sample_bytes):
     page.fill("#mpp", "9")
     asked = posted(page)
     upload(page, "wrong.png", sample_bytes)
-    page.wait_for_timeout(500)
-    assert posted(page) == asked, "the browser says that 9 is too much, and no tile is sent"
+    page.fill("#mpp", "0.5")
+    with page.expect_request("**/analyze?*"):
+        upload(page, "right.png", sample_bytes)
+    assert posted(page) == asked + 1, "the browser says that 9 is too much, and that tile is not sent"
 
 
 def test_busy_service_is_asked_again(page):
@@ -216,9 +219,9 @@ def test_service_that_is_gone_is_said_in_words(page):
     assert "cannot be reached" in page.text_content("#problems")
 
 
-def test_api_key_is_asked_for_where_one_is_needed(browser, sample_bytes, tmp_path):
+def test_api_key_is_asked_for_where_one_is_needed(empty_page, sample_bytes, tmp_path):
     with served(keys_file=write_keys(tmp_path / "keys.json", browser="secret")) as (_, url):
-        page = browser.new_page()
+        page = empty_page
         page.goto(url)
         page.wait_for_selector("#key")
         assert "valid key" in page.text_content("#problems")
@@ -227,7 +230,6 @@ def test_api_key_is_asked_for_where_one_is_needed(browser, sample_bytes, tmp_pat
         page.wait_for_selector("#card-title")
         upload(page, "mine.png", sample_bytes)
         page.wait_for_selector(SHOWN)
-        page.close()
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (820, 1180)], ids=["laptop", "tablet"])
