@@ -2,30 +2,23 @@
 
 import json
 import re
-import subprocess
 import sys
 import tomllib
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.processes import ran
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
 HEADINGS = {"MainThread": "On the event loop", "analyse": "On a worker thread", "quality": "On the quality thread"}
-TIMEOUT_S = 120
 
 
 @pytest.fixture(scope="module")
 def called():
     """The modules that each thread called, in order, in a process of its own."""
-    traced = subprocess.run(
-        [sys.executable, "-m", "tests.tracing"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=TIMEOUT_S,
-    )
+    traced = ran([sys.executable, "-m", "tests.tracing"], cwd=REPOSITORY)
+    assert traced.returncode == 0, traced.stderr
     return json.loads(traced.stdout)
 
 

@@ -43,7 +43,7 @@ def test_child_ends_with_the_block_where_its_parent_has_ended_before():
 
 
 def test_command_that_does_not_end_fails_with_its_name():
-    with pytest.raises(AssertionError, match="did not end within 0.5 s"):
+    with pytest.raises(AssertionError, match=r"did not end within 0\.5 s"):
         ran([sys.executable, "-c", SLEEPS], 0.5)
 
 

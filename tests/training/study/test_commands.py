@@ -1,7 +1,6 @@
 """From cells to the report, by the commands, with systems that take no time."""
 
 import json
-import subprocess
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -9,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.conftest import REPOSITORY
+from tests.processes import ran
 from tests.training.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
 from training.study import commands
@@ -102,5 +103,6 @@ def test_purity_is_scored_while_the_gan_learns_and_the_figure_says_of_what(resul
 )
 def test_help_and_report_do_not_load_what_they_do_not_need(module, heavy):
     command = [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"]
-    loaded = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
-    assert not heavy & set(loaded)
+    found = ran(command, cwd=REPOSITORY)
+    assert found.returncode == 0, found.stderr
+    assert not heavy & set(found.stdout.split())
