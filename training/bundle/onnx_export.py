@@ -9,6 +9,7 @@ import logging
 import warnings
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,6 +49,16 @@ def write_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, out
             output_names=output_names,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
+        model = onnx.load(temporary)
+        _remove_metadata(model)
+        temporary.write_bytes(model.SerializeToString())
+
+
+def _remove_metadata(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on the origin of each node: they name source files by their paths on this machine."""
+    graph = model.graph
+    for holder in (model, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        del holder.metadata_props[:]
 
 
 def fold_pooling(q: ClusterNet) -> ClusterNet:

@@ -21,6 +21,7 @@ from app.pipeline.networks.architecture import ClusterNet
 from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.run import analyse
+from tests.conftest import REPOSITORY
 from training.bundle.export import FinishedRun, export_bundle
 from training.bundle.outliers import fit_outliers
 from training.errors import ExportError
@@ -140,6 +141,13 @@ def test_safetensors_give_what_pytorch_gave(exported, nets):
     np.testing.assert_allclose(fallback.generate(latents(7)), expected, atol=1e-6)
 
 
+def test_onnx_files_name_no_path_of_this_machine(exported):
+    for file in exported.glob("*.onnx"):
+        written = file.read_bytes()
+        assert str(REPOSITORY).encode() not in written
+        assert b"site-packages" not in written
+
+
 @pytest.mark.parametrize("name", ["q.onnx", "generator.onnx"])
 def test_onnx_files_stand_alone(exported, name):
     model = onnx.load(exported / name)
@@ -200,7 +208,7 @@ def test_failing_export_leaves_the_bundle_before_it(export, exported, tmp_path, 
 
 @contextmanager
 def no_file_over(size):
-    """What the system itself does to a file that grows too large, whoever writes it."""
+    """Let the system itself refuse to write any file beyond this size."""
     resource = pytest.importorskip("resource", reason="this system has no such limit")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -212,11 +220,11 @@ def no_file_over(size):
 
 @contextmanager
 def full_disk_for(name):
-    """A disk that is full as soon as half a file of this name is written."""
+    """Act like a disk that is full when half of the file of this name is written."""
     whole = Path.write_bytes
 
     def half(path, data):
-        if not path.name.startswith(name.split(".")[0]):
+        if not path.name.endswith(name):
             return whole(path, data)
         whole(path, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
