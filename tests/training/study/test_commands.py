@@ -10,13 +10,13 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.processes import ran
-from tests.training.drawn_cells import ByGrey, labelled, unlabelled
+from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
 from training.study import commands
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.systems import cell_systems
 
-GREY = cell_systems.LazySystem("by grey", "tests.training.drawn_cells", "ByGrey")
+GREY = cell_systems.LazySystem("by grey", "tests.training.study.drawn_cells", "ByGrey")
 POSITIVE = np.repeat([1, 0], 16)
 
 

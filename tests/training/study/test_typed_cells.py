@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import labelled
+from tests.training.study.drawn_cells import labelled
 from training.errors import DataError
 from training.study.typed_cells import load_crops
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from app.pipeline.prototypes import tile_grid
-from tests.training.drawn_cells import labelled
+from tests.training.study.drawn_cells import labelled
 from training.errors import DataError
 from training.gan.tracking import MetricsLog
 from training.study.figures.canvas import keep_figure

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import N_TILES, ByGrey, labelled
+from tests.training.study.drawn_cells import N_TILES, ByGrey, labelled
 from training.study.protocols.classification import ClassificationTask, evaluate_classification, split_by_tile
 from training.study.records import Records
 from training.study.systems.cell_systems import MissingSystemError

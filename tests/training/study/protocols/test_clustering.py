@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import ByGrey, labelled, unlabelled
+from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
 from training.errors import DivergedError
 from training.study.protocols.clustering import (
     NEIGHBOURS,

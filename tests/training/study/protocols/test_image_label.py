@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.training.drawn_cells import CELLS_PER_TILE, ByGrey, unlabelled
+from tests.training.study.drawn_cells import CELLS_PER_TILE, ByGrey, unlabelled
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.protocols.image_label import (
     KMEANS,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from app.pipeline.networks.architecture import Trunk
-from tests.training.drawn_cells import unlabelled
+from tests.training.study.drawn_cells import unlabelled
 from training.study.systems import marrowscope_system as module
 from training.study.systems.marrowscope_system import MarrowscopeSystem, PaperRecipe, block_features, variants
 
