@@ -40,6 +40,24 @@ def nets(train_config, cells):
     return trainer.nets
 
 
+@pytest.fixture(scope="module", autouse=True)
+def converted_once():
+    """Convert each network to ONNX once, which takes seconds; further exports of the same weights get the same file."""
+    convert, files = torch.onnx.export, {}
+
+    def convert_once(net, arguments, path, **options):
+        weights = b"".join(tensor.numpy().tobytes() for tensor in net.state_dict().values())
+        key = (hashlib.sha256(weights).digest(), str(net), *options["output_names"])
+        if key not in files:
+            convert(net, arguments, path, **options)
+            files[key] = Path(path).read_bytes()
+        Path(path).write_bytes(files[key])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.onnx, "export", convert_once)
+        yield
+
+
 @pytest.fixture(scope="module")
 def outliers(nets, cells):
     return fit_outliers(nets.ema_q, cells.crops, cells.tile_index)
