@@ -43,10 +43,10 @@ def test_d_answers_alike_however_a_cell_lies():
 
 
 def test_losses_start_at_a_guess_and_move(three_kinds):
-    system = CatGan(5, 0, iterations=60)
+    system = CatGan(5, 0, iterations=20)
     system.fit(three_kinds)
     notes = system.notes()
-    assert notes["iterations"] == 60
+    assert notes["iterations"] == 20
     assert notes["real_entropy"] < notes["fake_entropy"] <= math.log(5) + 1e-3
     assert notes["real_marginal_entropy"] > notes["real_entropy"]
 
