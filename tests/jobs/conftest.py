@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from app.jobs import runner as runner_module
@@ -11,6 +13,7 @@ from tests.jobs.postgres import find_tools, postgres
 def postgres_url():
     tools = find_tools()
     if tools is None:
+        assert "CI" not in os.environ, "PostgreSQL is not installed (initdb was not found)"
         pytest.skip("PostgreSQL is not installed (initdb was not found).")
     with postgres(tools) as url:
         yield url
