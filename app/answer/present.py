@@ -336,6 +336,7 @@ def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
         default=default,
         n_clusters=bundle.manifest.n_clusters,
         precisions=list(bundle.backend.precisions),
+        warnings=list(bundle.warnings),
     )
 
 

@@ -308,6 +308,11 @@ class BundleSummary(BundleIdentity):
         description="Precisions that POST /analyze can answer with. If full is the only one, the bundle has no fast "
         "network, or it is not used here."
     )
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="What differs from the bundle as it was made: files that are missing, and what answers in their "
+        "place. Empty for a bundle that is served as it was made.",
+    )
 
 
 class BundlesOut(_Answer):

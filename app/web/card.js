@@ -18,6 +18,7 @@ export function showCard(card) {
       entry("Licence of the weights", manifest.licence),
       entry("Made", `${manifest.created}, ${training.iterations} generator iterations, code ${training.code_version}`),
       entry("Computes with", `${card.backend} on ${card.device}; precision ${card.precisions.join(" or ")}`),
+      card.warnings.length ? entry("Warnings", ...card.warnings) : [],
       entry("SHA-256 of the manifest", html("code", {}, card.sha256)),
     ),
     clusters(metrics.clusters),

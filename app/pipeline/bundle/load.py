@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.pipeline.crops import CROP_PX, to_network
 from app.pipeline.errors import EngineUnavailable, InvalidBundle
-from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED, Q_ONNX, Manifest
+from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED, Q_FAST_ONNX, Q_ONNX, Manifest
 from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.networks.encode import Encoded, encode
 from app.pipeline.networks.open import open_backend
@@ -24,8 +24,11 @@ from app.pipeline.types import UInt8Array
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 FAST_Q = "the fast Q"
-REPLACEABLE = frozenset({Q_ONNX, GENERATOR_ONNX})
-"""Files that may be missing, because PyTorch then computes the networks; one that is there must match its checksum."""
+REPLACEABLE = frozenset({Q_ONNX, Q_FAST_ONNX, GENERATOR_ONNX})
+"""Files that may be missing, because the full Q answers for the fast one, and PyTorch computes both other networks.
+
+A file that is there must match its checksum.
+"""
 
 
 class Expected(BaseModel):
@@ -72,12 +75,15 @@ class Bundle:
         sha256: hex digest of manifest.json, which contains the checksum of every other file.
         directory: directory of the bundle.
         backend: backend that computes Q and G.
+        warnings: what differs from the whole bundle, one sentence each: a file that another one replaces, or a fast Q
+            that this processor computes differently.
     """
 
     manifest: Manifest
     sha256: str
     directory: Path
     backend: Backend
+    warnings: tuple[str, ...] = ()
 
 
 def load_bundle(directory: Path, threads: int = 0) -> Bundle:
@@ -92,7 +98,7 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
             than the bundle, or the golden pair is not reproduced.
     """
     manifest, sha256 = read_manifest(directory)
-    _verify_files(directory, manifest)
+    missing = _verify_files(directory, manifest)
     if manifest.name != directory.name:
         raise InvalidBundle(
             f"The bundle in {directory.name} has the name {manifest.name} in its manifest; both names must be the same."
@@ -102,8 +108,10 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
     except EngineUnavailable as error:
         raise InvalidBundle(f"{directory.name}: {error}") from error
     bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads))
-    _self_test(bundle)
-    return bundle
+    warnings = (*_replaced(missing, bundle.backend), *_self_test(bundle))
+    for warning in warnings:
+        log.warning("%s: %s", directory.name, warning)
+    return replace(bundle, warnings=warnings)
 
 
 def read_manifest(directory: Path) -> tuple[Manifest, str]:
@@ -126,20 +134,39 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
         raise InvalidBundle(f"{directory.name}/{MANIFEST} is malformed at {where}: {first['msg']}.") from error
 
 
-def _verify_files(directory: Path, manifest: Manifest) -> None:
+def _verify_files(directory: Path, manifest: Manifest) -> list[str]:
+    """Compare every file with its checksum, and return the names of those that are missing and replaceable.
+
+    Raises:
+        InvalidBundle: a file has been altered, cannot be read, or is missing and nothing replaces it.
+    """
+    missing = []
     for name, wanted in manifest.files.items():
         try:
             found = hashlib.sha256((directory / name).read_bytes()).hexdigest()
         except OSError as error:
             if name in REPLACEABLE and not (directory / name).exists():
+                missing.append(name)
                 continue
             raise InvalidBundle(f"{directory.name}/{name} cannot be read.") from error
         if found != wanted:
             raise InvalidBundle(f"{directory.name}/{name} has been altered: sha256 {found}, expected {wanted}.")
+    return missing
 
 
-def _self_test(bundle: Bundle) -> None:
+def _replaced(missing: list[str], backend: Backend) -> list[str]:
+    """Return, in at most one sentence, which files are missing and what computes every answer instead."""
+    if not missing:
+        return []
+    verb = "is" if len(missing) == 1 else "are"
+    return [f"{', '.join(missing)} {verb} missing; every answer is the full Q's, computed by {backend.name}."]
+
+
+def _self_test(bundle: Bundle) -> list[str]:
     """Check that the networks reproduce the golden pair; a fast Q that does not is never asked.
+
+    Returns:
+        A sentence about the fast Q if it is never asked for this reason.
 
     Raises:
         InvalidBundle: G or the full Q does not reproduce it, or the golden pair has the wrong shape.
@@ -159,17 +186,19 @@ def _self_test(bundle: Bundle) -> None:
             found.append((name, difference, tolerance))
     except Exception as error:  # each library has its own exceptions for ragged or misshapen arrays
         raise InvalidBundle(f"{bundle.directory.name}: the networks cannot compute the golden pair.") from error
+    warnings = []
     for network, difference, tolerance in found:
         if not difference <= tolerance:
             reason = (
-                f"{bundle.directory.name}: {network} does not reproduce its golden pair "
+                f"{network} does not reproduce its golden pair "
                 f"(difference {difference:.2g}, tolerance {tolerance:.2g})."
             )
             if network != FAST_Q:
-                raise InvalidBundle(reason)
+                raise InvalidBundle(f"{bundle.directory.name}: {reason}")
             # Processors add up 8-bit products in different ways. Where the result differs, the full Q answers.
-            log.warning("%s Every answer is the full Q's.", reason)
+            warnings.append(f"{reason} Every answer is the full Q's.")
             bundle.backend.precisions = ("full",)
+    return warnings
 
 
 def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:

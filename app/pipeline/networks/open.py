@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.pipeline.errors import InvalidBundle
-from app.pipeline.manifest import GENERATOR_ONNX, Q_ONNX, WEIGHTS, Manifest
+from app.pipeline.manifest import GENERATOR_ONNX, Q_FAST_ONNX, Q_ONNX, WEIGHTS, Manifest
 from app.pipeline.networks.backend import Backend
 from app.pipeline.networks.batching import BatchedBackend
 from app.pipeline.networks.onnx import OnnxBackend
 
 
 def open_backend(directory: Path, manifest: Manifest, threads: int = 0) -> Backend:
-    """Open ONNX Runtime when both ONNX files are there, else PyTorch; either uses CUDA where there is a GPU.
+    """Open ONNX Runtime when the ONNX files of Q and G are there, else PyTorch; either uses CUDA where there is a GPU.
+
+    Without the file of the fast Q, the backend has none, and the full Q answers every request.
 
     Args:
         directory: directory of the bundle.
@@ -22,10 +24,12 @@ def open_backend(directory: Path, manifest: Manifest, threads: int = 0) -> Backe
     Raises:
         InvalidBundle: neither backend can be opened; the text says why.
     """
+    missing = [name for name in (Q_ONNX, GENERATOR_ONNX) if not (directory / name).is_file()]
+    reason = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     try:
-        if (directory / Q_ONNX).is_file() and (directory / GENERATOR_ONNX).is_file():
-            return _batched(OnnxBackend(directory, threads, has_fast=manifest.fast is not None))
-        reason = f"{Q_ONNX} or {GENERATOR_ONNX} is missing"
+        if not missing:
+            has_fast = manifest.fast is not None and (directory / Q_FAST_ONNX).is_file()
+            return _batched(OnnxBackend(directory, threads, has_fast=has_fast))
     except ImportError:
         reason = "ONNX Runtime is not installed"
     except Exception as error:  # ONNX Runtime's own exceptions share no public base class

@@ -4,12 +4,14 @@ import json
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
 
+from app.answer.present import Result, bundle_out
 from app.pipeline.bundle.load import load_bundle, read_golden
 from app.pipeline.crops import from_network
 from app.pipeline.errors import InvalidBundle
@@ -18,6 +20,8 @@ from app.pipeline.networks.encode import encode
 from app.pipeline.run import analyse
 
 REPLACEABLE = ("q.onnx", "generator.onnx")
+NETWORKS = ("q.onnx", "q_fast.onnx", "generator.onnx", "weights.safetensors")
+SUBSETS = [names for n in range(len(NETWORKS) + 1) for names in combinations(NETWORKS, n)]
 
 
 @pytest.fixture
@@ -102,11 +106,40 @@ def test_altered_file_is_refused(directory, name):
         load_bundle(directory)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "q_fast.onnx", *(name for name in FILES if name not in REPLACEABLE)])
+@pytest.mark.parametrize("name", ["manifest.json", *(name for name in FILES if name not in REPLACEABLE)])
 def test_missing_file_is_refused(directory, name):
     (directory / name).unlink()
     with pytest.raises(InvalidBundle, match=name):
         load_bundle(directory)
+
+
+@pytest.mark.parametrize("has_torch", [True, False], ids=["torch", "no torch"])
+@pytest.mark.parametrize("gone", SUBSETS, ids=lambda names: " ".join(names) or "nothing")
+def test_files_that_are_missing_are_replaced_or_named(directory, monkeypatch, caplog, gone, has_torch):
+    """Every combination: the answer names what computed it, and a bundle that nothing computes says why."""
+    for name in gone:
+        (directory / name).unlink()
+    if not has_torch:
+        monkeypatch.setitem(sys.modules, "app.pipeline.networks.pytorch", None)
+    needs_torch = bool({"q.onnx", "generator.onnx"} & set(gone))
+    if "weights.safetensors" in gone:
+        with pytest.raises(InvalidBundle, match=r"weights\.safetensors cannot be read"):
+            load_bundle(directory)
+        return
+    if needs_torch and not has_torch:
+        with pytest.raises(InvalidBundle, match="PyTorch") as refused:
+            load_bundle(directory)
+        assert [name for name in REPLACEABLE if name in str(refused.value)] == [x for x in REPLACEABLE if x in gone]
+        return
+    bundle = load_bundle(directory, threads=1)
+    wanted = ("pytorch" if needs_torch else "onnxruntime", "full" if gone else "fast")
+    analysis = analyse((directory / "sample.png").read_bytes(), bundle, max_pixels=10**6, precision="fast")
+    used = Result(analysis, bundle, "0").bundle_used
+    assert (used.backend, used.precision) == wanted
+    card = bundle_out(bundle, default=True)
+    assert (card.backend, card.precisions[-1]) == wanted
+    assert [name for name in NETWORKS if any(name in warning for warning in card.warnings)] == list(gone)
+    assert [name for name in NETWORKS if name in caplog.text] == list(gone)
 
 
 def without_fast(values):
