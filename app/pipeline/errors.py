@@ -13,6 +13,10 @@ class UnsupportedTile(PipelineError):
     """The image is readable, but its pixel format or shape is not one that can be analysed."""
 
 
+class UnequalAxes(UnsupportedTile):
+    """The file says that its pixels are not square."""
+
+
 class TileTooLarge(PipelineError):
     """The image has more pixels than allowed."""
 

@@ -8,10 +8,11 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage, xml2dict
+from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
 from app.batch.read.resampling import Box, read_window
-from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, mean_mpp
+from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window
+from app.pipeline.declared_scale import DeclaredScale, scale_of_tiff
 from app.pipeline.types import UInt8Array
 
 # The library logs every oddity of a file; what matters is raised once, as an error.
@@ -21,23 +22,6 @@ JPEG = frozenset({COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.ALT_JPEG, COM
 GREY = frozenset({PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE})
 PREMULTIPLIED, ALPHA = 1, 2
 """Values of the tag ExtraSamples."""
-UM_PER_TAG_UNIT = {2: 25_400.0, 3: 10_000.0}
-"""µm per inch and per cm, by the value of the tag ResolutionUnit."""
-UM_PER_UNIT = {
-    "pm": 1e-6,
-    "Å": 1e-4,
-    "nm": 1e-3,
-    "µm": 1.0,  # the micro sign
-    "μm": 1.0,  # the Greek letter
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "\\u00B5m": 1.0,  # as ImageJ writes it
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-}
-"""µm per unit of OME and ImageJ."""
 
 
 class TiffSlide:
@@ -49,7 +33,8 @@ class TiffSlide:
         self._levels = levels_of(file)
         self._sizes = [(page.imagewidth, page.imagelength) for page in self._levels]
         self.width, self.height = self._sizes[0]
-        self.mpp = mpp_of(file)
+        scale = scale_of(file)
+        self.mpp = None if scale is None else (scale.mpp_x + scale.mpp_y) / 2
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
         """Read a part of the slide, as `app.batch.read.slide.Slide` describes."""
@@ -178,27 +163,10 @@ def _next_page(file: TiffFile) -> int:
     return int(offset)
 
 
-def mpp_of(file: TiffFile) -> float | None:
-    """Return µm per px of level 0 from the metadata of OME or ImageJ, or the resolution tags; None if they lack it."""
-    if file.ome_metadata is not None:
-        return mean_mpp(_ome_mpp(file.ome_metadata))
+def scale_of(file: TiffFile) -> DeclaredScale | None:
+    """Return the scale of level 0 that the metadata of OME, ImageJ or Aperio or the resolution tags declare."""
     page = file.series[0].keyframe
-    unit = UM_PER_TAG_UNIT.get(int(page.resolutionunit or 1))
-    if file.imagej_metadata is not None:
-        unit = UM_PER_UNIT.get(str(file.imagej_metadata.get("unit")), unit)
-    return mean_mpp(unit / per_unit if unit and per_unit > 0 else None for per_unit in page.resolution)
-
-
-def _ome_mpp(text: str) -> list[float | None]:
-    """Return µm per px along x and y of the first picture of OME's XML."""
-    try:
-        images = xml2dict(text)["OME"]["Image"]
-        pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
-        sizes = [pixels.get(f"PhysicalSize{axis}") for axis in "XY"]
-        units = [UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XY"]
-        return [float(size) * unit if size and unit else None for size, unit in zip(sizes, units, strict=True)]
-    except Exception:  # anything may be missing or of another type, and the slide can be used without it
-        return []
+    return scale_of_tiff(file.ome_metadata or page.description, page.resolution, int(page.resolutionunit or 1))
 
 
 def _paste(onto: UInt8Array, block: UInt8Array, x: int, y: int) -> None:
