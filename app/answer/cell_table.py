@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
+from app.answer.csv_table import csv_table
 from app.answer.present import Result
 
 CELL_COLUMNS = ("tile_sha256", "id", "x", "y", "x0", "y0", "x1", "y1", "area_px", "touches_border")
@@ -18,15 +16,13 @@ def cell_table(result: Result) -> bytes:
     of the cell in px of the upload; whether the tile's border cuts it; its cluster, the cluster's name, whether the
     cell is an outlier, which no cluster counts; and the probability of each cluster. A field without a value is empty.
     """
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
     cells, names = result.cells, [cluster.name for cluster in result.clusters]
-    writer.writerow([*CELL_COLUMNS, *CLUSTER_COLUMNS, *(f"probability_{k}" for k in range(len(names)))])
+    rows = []
     for i, cluster in enumerate(cells.clusters):
         place = [*cells.centroids[i], *cells.bboxes[i], cells.areas_px[i], _yes(cells.touches_border[i])]
         sorted_into = [cluster, names[cluster], _yes(cells.outliers[i]), *cells.probabilities[i]]
-        writer.writerow([result.tile.sha256, i, *place, *sorted_into])
-    return buffer.getvalue().encode()
+        rows.append([result.tile.sha256, i, *place, *sorted_into])
+    return csv_table([*CELL_COLUMNS, *CLUSTER_COLUMNS, *(f"probability_{k}" for k in range(len(names)))], rows)
 
 
 def _yes(flag: bool) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
 
+from app.answer.csv_table import csv_table
 from app.answer.present import Result
 from app.files import write_whole
 from app.shell.sources import Source
@@ -84,7 +83,7 @@ def answered_row(tile: Path, result: Result) -> Row:
     """Return the row of a tile that was analysed, with the values of its JSON answer."""
     label, bundle = result.label, result.bundle_used
     row: dict[str, object] = {
-        "tile": tile,
+        "tile": str(tile),
         "status": "ok",
         "width": result.tile.width,
         "height": result.tile.height,
@@ -113,23 +112,19 @@ def answered_row(tile: Path, result: Result) -> Row:
 
 def failed_row(tile: Path, error: str) -> Row:
     """Return the row of a tile that could not be analysed or answered."""
-    return {"tile": tile, "status": "failed", "error": error}
+    return {"tile": str(tile), "status": "failed", "error": error}
 
 
 def summary_table(rows: Sequence[Row], n_clusters: int) -> bytes:
-    """Return the summary as CSV (RFC 4180): one header, then one row for each tile.
+    """Return the summary as `csv_table` writes it: one row for each tile.
 
     Args:
         rows: the rows, in the order of the tiles.
         n_clusters: K of the bundle; each cluster has four columns.
     """
     clusters = [column for k in range(n_clusters) for column in _cluster_columns(k)]
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, [*FIRST_COLUMNS, *LABEL_COLUMNS, *clusters, *LAST_COLUMNS])
-    writer.writeheader()
-    writer.writerows(rows)
-    # The name of a file need not be text.
-    return buffer.getvalue().encode(errors="backslashreplace")
+    columns = [*FIRST_COLUMNS, *LABEL_COLUMNS, *clusters, *LAST_COLUMNS]
+    return csv_table(columns, ([row.get(column) for column in columns] for row in rows))
 
 
 def _cluster_columns(k: int) -> tuple[str, ...]:

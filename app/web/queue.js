@@ -6,6 +6,9 @@ import { flagName } from "./label.js";
 
 const STATES = { waiting: "waits", running: "is analysed …", failed: "failed", done: "done" };
 
+// The beginning of a text that a spreadsheet takes for a formula, as app/answer/csv_table.py has it.
+const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
+
 export class Queue {
   /** `onDone(entry)` or `onFailed(entry)` is called after each tile, `onSelect(entry)` after a click on its name. */
   constructor({ onDone, onFailed, onSelect }) {
@@ -104,7 +107,8 @@ function summaryRow({ name, answer, problem }) {
 }
 
 function quoted(value) {
-  const text = value === null || value === undefined ? "" : String(value);
+  const isFormula = typeof value === "string" && FORMULA.test(value);
+  const text = value === null || value === undefined ? "" : `${isFormula ? "'" : ""}${value}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

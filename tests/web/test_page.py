@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 
@@ -128,7 +129,7 @@ def test_several_tiles_are_worked_off_and_listed(page, sample_bytes, shoot):
     page.refused.add(415)
     white = io.BytesIO()
     Image.new("RGB", (300, 200), "white").save(white, "PNG")
-    files = [("one.png", sample_bytes), ("two.png", white.getvalue()), ("three.png", b"not a picture")]
+    files = [("one.png", sample_bytes), ("two.png", white.getvalue()), ("=1+2.png", b"not a picture")]
     page.set_input_files("#files", [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files])
     page.wait_for_selector("#summary tbody tr:nth-child(3) .bad")
     rows = [row.text_content() for row in page.locator("#summary tbody tr").all()]
@@ -145,9 +146,11 @@ def test_several_tiles_are_worked_off_and_listed(page, sample_bytes, shoot):
     shoot(page, "white", full_page=True)
 
     data, name = download(page, "#summary-csv")
-    lines = data.decode().splitlines()
+    rows = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
     assert name == "summary.csv"
-    assert [line.split(",")[1] for line in lines] == ["status", "ok", "ok", "failed"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "failed"]
+    assert [row["tile"] for row in rows] == ["one.png", "two.png", "'=1+2.png"]
+    assert float(rows[0]["score"]) < 0  # a number is no formula
 
     page.click("#clear")
     assert not page.is_visible("#result")

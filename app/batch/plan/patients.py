@@ -7,6 +7,8 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.answer.csv_table import plain_text
+
 COLUMNS = ("slide", "patient")
 
 
@@ -19,7 +21,7 @@ def read_patients(path: Path) -> dict[str, str]:
 
     Args:
         path: a CSV file in UTF-8 with the columns `slide` and `patient`; other columns are ignored. A slide is named by
-            its id in the batch, or by its file name with or without the ending.
+            its id in the batch, or by its file name with or without the ending. A table that `csv_table` wrote will do.
 
     Returns:
         The patient of each slide, by the name of the slide as the table has it.
@@ -45,7 +47,7 @@ def read_patients(path: Path) -> dict[str, str]:
     reader.fieldnames = found
     patients: dict[str, str] = {}
     for row in reader:
-        slide, patient = ((row[name] or "").strip() for name in COLUMNS)
+        slide, patient = (plain_text((row[name] or "").strip()) for name in COLUMNS)
         if not slide and not patient:
             continue
         if not slide or not patient:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.answer.csv_table import csv_table
 from app.batch.folder import BatchFolder, BatchManifest
 from app.batch.summary import Counted, FailedSlide, SlideSummary, read_summary
 from app.batch.write.cohort_plot import cohort_plot
@@ -28,8 +27,6 @@ LABEL = {"label": pa.string(), "score": pa.float64(), "probability": pa.float64(
 ORIGIN = dict.fromkeys(
     ("bundle", "bundle_version", "bundle_sha256", "precision", "code_version", "fingerprint"), pa.string()
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a text that a spreadsheet would take for a formula."""
 
 
 def write_cohort(folder: BatchFolder, batch: BatchManifest, bundle: Bundle, failures: Mapping[str, str]) -> None:
@@ -112,21 +109,9 @@ def failures_table(failures: Sequence[FailedSlide]) -> pa.Table:
 
 
 def table_csv(table: pa.Table) -> bytes:
-    """Write a table as CSV (RFC 4180) in UTF-8; null is an empty field.
-
-    The names of files and patients come from outside. A name that a spreadsheet would take for a formula gets an
-    apostrophe before it.
-    """
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(table.column_names)
+    """Write a table as `csv_table` does; null is an empty field."""
     columns = [table[name].to_pylist() for name in table.column_names]
-    writer.writerows([_harmless(value) for value in row] for row in zip(*columns, strict=True))
-    return buffer.getvalue().encode()
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return csv_table(table.column_names, zip(*columns, strict=True))
 
 
 def _table(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
