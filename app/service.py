@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -56,6 +57,9 @@ class Analyzer:
     Args:
         settings: the limits, and the folder of the bundles.
         metrics: counts tiles, stages, busy workers and the queue.
+
+    Raises:
+        RuntimeError: the system starts no more threads.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -64,7 +68,7 @@ class Analyzer:
         metrics.workers.set(settings.workers)
         metrics.places.set(settings.queue)
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
-        self._workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="analyse")
+        self._workers = _started_workers(settings.workers)
         self._unfinished: set[Future[Any]] = set()
 
     def load(self) -> None:
@@ -176,12 +180,7 @@ class Analyzer:
         if self.is_full:
             raise Busy(BUSY)
         self._metrics.waiting.inc()
-        try:
-            future = self._workers.submit(self._counted, call)
-        except RuntimeError as error:  # The system starts no thread: it has too little memory or too many processes.
-            # The executor keeps the call, and runs it when a thread can be started again. Its result is dropped, since
-            # its client has had this answer.
-            raise Busy("No worker can be started now; try again shortly.") from error
+        future = self._workers.submit(self._counted, call)
         # A thread cannot be stopped. Its place is free when the call ends, not when the client leaves.
         self._unfinished.add(future)
         future.add_done_callback(self._finished)
@@ -201,3 +200,25 @@ class Analyzer:
         self._unfinished.discard(future)
         if future.cancelled():
             self._metrics.waiting.dec()
+
+
+def _started_workers(number: int) -> ThreadPoolExecutor:
+    """Return an executor whose threads all run already.
+
+    It would otherwise start a thread when a call comes for it. If the system then starts none, the executor keeps the
+    call and runs it later for nobody, and from then on it uses fewer threads than it may.
+
+    Raises:
+        RuntimeError: the system starts no more threads: it has too little memory, or too many processes.
+    """
+    workers = ThreadPoolExecutor(number, thread_name_prefix="analyse")
+    # A thread that has ended its call would be given the next one, so the first threads wait for the last.
+    together = threading.Barrier(number)
+    try:
+        for _ in range(number):
+            workers.submit(together.wait)
+    except RuntimeError:
+        together.abort()
+        workers.shutdown(wait=False, cancel_futures=True)
+        raise
+    return workers

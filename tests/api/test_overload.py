@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 import app.service
+from app.observe.metrics import Metrics
 from app.pipeline.run import analyse
+from app.service import Analyzer
+from app.settings import Settings
 from tests.api.answers import assert_problem, post_tile
 from tests.api.exchange import HEAD, Exchange
 from tests.drawing import draw_tile, encoded, grid_of_centres
@@ -151,14 +154,42 @@ def test_tile_for_which_memory_runs_out_is_503_and_the_next_one_is_answered(serv
     assert post_tile(client, sample).status_code == 200
 
 
-def test_worker_that_cannot_be_started_is_503(serve, monkeypatch, sample):
-    def no_thread(_):
-        raise RuntimeError("can't start new thread")
+def no_thread(_):
+    raise RuntimeError("can't start new thread")
 
-    client = serve()
+
+def test_workers_run_already_when_the_system_starts_no_thread_any_more(serve, gate, background, monkeypatch):
+    """No call is kept that later runs for nobody, and every worker goes on to work."""
+    client = serve(workers=2, queue=0)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", no_thread)
-        refused = post_tile(client, sample)
-    assert_problem(refused, 503, "No worker")
-    assert post_tile(client, sample).status_code == 200
-    assert "marrowscope_queue_length 0.0" in client.get("/metrics").text
+        for _ in range(4):
+            assert client.get("/prototypes/0").status_code == 200
+    both = [background.submit(post_tile, client, TILE) for _ in range(2)]
+    for _ in both:
+        assert gate.begun.acquire(timeout=PATIENCE_S)
+    metrics = client.get("/metrics").text
+    assert "marrowscope_queue_length 0.0" in metrics
+    assert "marrowscope_workers_busy 2.0" in metrics
+    assert_problem(client.get("/prototypes/0"), 503, "busy")
+    gate.opened.set()
+    assert [answer.result().status_code for answer in both] == [200, 200]
+
+
+def test_service_does_not_start_where_the_system_starts_too_few_threads(monkeypatch):
+    start = threading.Thread.start
+    begun = []
+
+    def only_two(thread):
+        if len(begun) == 2:
+            no_thread(thread)
+        begun.append(thread)
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", only_two)
+        with pytest.raises(RuntimeError, match="new thread"):
+            Analyzer(Settings(workers=3), Metrics())
+    for thread in begun:
+        thread.join(PATIENCE_S)
+    assert not any(thread.is_alive() for thread in begun)
