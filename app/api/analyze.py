@@ -12,6 +12,7 @@ from app.answer.present import Result
 from app.answer.schemas import AnalysisOut
 from app.api.bundles import AnalyzerDep, BundleQuery
 from app.api.keys import keyed_router
+from app.api.parameters import form_refusal
 from app.api.problems import declare
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.inputs import FORMATS as UPLOADS
@@ -112,7 +113,7 @@ async def read_tile(request: Request, tile: UploadFile) -> bytes:
     """
     form = await request.form()
     if len(form.multi_items()) != 1:
-        raise HTTPException(400, "The multipart form must hold exactly one file, in the field `tile`.")
+        raise HTTPException(400, form_refusal(request, form))
     data = await tile.read()
     await form.close()
     return data

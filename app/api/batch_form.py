@@ -16,6 +16,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from app.api.parameters import suggestion
 from app.jobs.folder import PATIENTS, REGIONS, TILES
 from app.pipeline.inputs import (
     MPP_RANGE,
@@ -183,6 +184,9 @@ def _fields(form: FormData) -> BatchForm:
         return BatchForm.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            unknown = suggestion(str(first["loc"][0]), (*BatchForm.model_fields, *FILE_FIELDS))
+            raise HTTPException(422, f"There is no form field {unknown}") from error
         raise HTTPException(422, f"Field {first['loc'][0]}: {first['msg']}, found {first['input']!r:.80}.") from error
 
 

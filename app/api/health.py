@@ -7,11 +7,12 @@ from starlette.concurrency import run_in_threadpool
 
 from app.answer.schemas import HealthOut
 from app.api.bundles import AnalyzerDep
+from app.api.parameters import Route
 from app.api.problems import STATUS, declare
 from app.audit.log import AuditLog
 from app.observe.metrics import CONTENT_TYPE, Metrics
 
-router = APIRouter(tags=["health"], responses=declare(405, 414, 431, 500))
+router = APIRouter(route_class=Route, tags=["health"], responses=declare(405, 414, 422, 431, 500))
 
 
 @router.get("/livez", response_description="The process is alive.")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import APIKeyHeader
 
 from app.access.keyring import Keyring
+from app.api.parameters import Route
 from app.api.problems import declare
 
 HEADER = "X-API-Key"
@@ -39,18 +38,13 @@ def require_key(request: Request) -> None:
     request.state.key_name = name
 
 
-class KeyedRoute(APIRoute):
+class KeyedRoute(Route):
     """A route that asks for a key before the body is read. FastAPI would run a dependency only after the upload."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's own handler, behind `require_key`."""
-        handle = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            require_key(request)
-            return await handle(request)
-
-        return guarded
+    def before(self, request: Request) -> None:
+        """Refuse a request without a key, and then one with wrong parameters; raises as `require_key` does, too."""
+        require_key(request)
+        super().before(request)
 
 
 def keyed_router(*statuses: int, **options: Any) -> APIRouter:

@@ -21,10 +21,11 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
 """Largest length of the names and values of all headers together."""
 BATCHES = "/batches"
-MAX_FILES, MAX_FIELDS = 2, 1
+MAX_FILES, MAX_FIELDS = 2, 8
 """Parts of a multipart form at which the parser stops.
 
-Each is one more than a right form has, so that the usual mistakes are refused by the route, which explains them.
+A right form has one file and no text. The usual mistakes, such as a second file or the query's parameters as text, are
+refused by the route, which explains them.
 """
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from app.access.keyring import KeysUnreadable
 from app.answer.schemas import Problem
 from app.api.middleware import safe_headers
+from app.api.parameters import form_refusal
 from app.audit.log import NotWritten
 from app.jobs.batch import StoreUnavailable
 from app.jobs.slides_root import NotUnderRoot
@@ -56,7 +57,7 @@ DESCRIPTIONS: Mapping[int, str] = {
     414: "Path and query are too long.",
     415: "The upload is not a readable 8-bit PNG, JPEG or TIFF image, or the body is not a multipart form.",
     416: "The file is shorter than the header Range asks.",
-    422: "A parameter is outside its range.",
+    422: "A parameter is unknown, given twice, or outside its range.",
     431: "The request has too many headers, or they are too long.",
     500: "Something unexpected went wrong. The problem holds nothing but the id of the request.",
     503: "The service is busy or not ready. The header Retry-After holds the seconds to wait.",
@@ -111,7 +112,7 @@ def install_problem_handlers(app: FastAPI) -> None:
             return problem(request, 422, f"Parameter {name}: {first['msg']}, found {found}.")
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return problem(request, 415, "The body must be multipart/form-data with the image in the field `tile`.")
-        return problem(request, 400, "The multipart form must hold exactly one file, in the field `tile`.")
+        return problem(request, 400, form_refusal(request, await request.form()))
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s failed", request.state.request_id, exc_info=error)

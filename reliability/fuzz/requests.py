@@ -12,7 +12,14 @@ from reliability.fuzz.mutations import ANYWHERE, NUMBERS, Rng, mutated, number, 
 
 Kind = Literal["file", "form", "query"]
 SHARES: dict[Kind, float] = {"file": 0.6, "form": 0.25, "query": 0.15}
-PATHS = ("/analyze", "/prototypes", "/prototypes/{}", "/bundles", "/bundles/{}", "/bundles/{}/sample", "/{}", "/web/{}")
+PROTOTYPES = ("n", "seed", "bundle", "format")
+PATHS = {
+    "/analyze": ("mpp", "prototypes", "bundle", "format", "precision"),
+    "/prototypes": PROTOTYPES,
+    "/prototypes/{}": PROTOTYPES,
+    **dict.fromkeys(("/bundles", "/bundles/{}", "/bundles/{}/sample", "/{}", "/web/{}"), ()),
+}
+"""The parameters of each path. Unknown ones are refused before any value is looked at, so most requests have these."""
 
 # Each of the following has made a parser fail somewhere.
 BOUNDARY = b"----marrow"
@@ -48,7 +55,7 @@ CONTENT_TYPES = (
     b"image/png",
     b"",
 )
-NAMES = ("mpp", "prototypes", "seed", "n", "bundle", "format", "precision", "cluster", "MPP", "m\u0301pp", "")
+ODD_NAMES = ("mpp", "seed", "cluster", "MPP", "m\u0301pp", "")
 TEXTS = (
     "",
     "0",
@@ -179,8 +186,12 @@ def _form(tile: bytes, rng: Rng) -> Request:
 
 def _query(corpus: Sequence[bytes], rng: Rng) -> Request:
     """Return a request with odd names and values in its path and query, percent-encoded; one in ten is damaged."""
-    path = pick(PATHS, rng).format(quote(_text(rng), safe=""))
-    names = [pick(NAMES, rng) for _ in range(int(rng.integers(1, 4)))]
+    template = pick(list(PATHS), rng)
+    path = template.format(quote(_text(rng), safe=""))
+    own = PATHS[template]
+    names = list(rng.permutation(own)[: int(rng.integers(1, 4))]) if own else []
+    if rng.random() < 0.2:
+        names.append(pick(ODD_NAMES, rng))
     query = "&".join(f"{quote(name)}={quote(_text(rng), safe='')}" for name in names)
     if rng.random() < 0.1:
         query += "&bundle=" + quote_from_bytes(rng.bytes(6))

@@ -28,9 +28,7 @@ def read(path):
 
 
 def test_an_answer_is_logged_with_what_repeats_it_and_nothing_more(service, path, sample):
-    answer = service.post(
-        "/analyze?mpp=0.25&patient=Smith&prototypes=1", files={"tile": ("Smith-John.png", sample)}
-    ).json()
+    answer = service.post("/analyze?mpp=0.25&prototypes=1", files={"tile": ("Smith-John.png", sample)}).json()
     (line,) = read(path)
     record = line["answer"]
     assert line["request_id"] == answer["request_id"]
@@ -56,6 +54,7 @@ def test_refusals_are_logged_too(service, path, sample):
     refusals = [
         (415, lambda: post_tile(service, b"no image")),
         (422, lambda: post_tile(service, sample, mpp="x" * 500)),
+        (422, lambda: post_tile(service, sample, patient="Smith")),
         (404, lambda: post_tile(service, sample, bundle="\ud800 none".encode(errors="surrogatepass"))),
         (406, lambda: service.post("/analyze", files={"tile": sample}, headers={"Accept": "text/html"})),
         (400, lambda: service.post("/analyze", files={"other": sample})),
@@ -70,6 +69,7 @@ def test_refusals_are_logged_too(service, path, sample):
     assert all(line["answer"] is None for line in lines)
     assert lines[0]["tile_sha256"] == hashlib.sha256(b"no image").hexdigest()
     assert lines[1]["asked"] == {"mpp": "x" * 80}
+    assert "Smith" not in path.read_text()
 
 
 def test_the_name_of_the_key_is_logged_and_so_is_who_has_none(serve, path, tmp_path, sample, monkeypatch):
