@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from app.api.connection import Connection
+from app.cpus import usable_cpus
 from app.main import create_app
 from app.observe.logs import log_config
 from app.observe.processes import shared_numbers
@@ -31,14 +32,14 @@ def serve(settings: Settings, processes: int) -> None:
     Args:
         settings: the settings of the service; several processes get them through the environment.
         processes: the number of processes; one that dies is replaced. If the settings do not say how many threads ONNX
-            Runtime has, the processes share the cores.
+            Runtime has, the processes share the cores that they may use.
     """
     if processes == 1:
         keep_buffers()
         uvicorn.run(create_app(settings), **_options(settings))
         return
     if settings.threads == 0:
-        settings = settings.model_copy(update={"threads": max(1, (os.cpu_count() or 1) // processes)})
+        settings = settings.model_copy(update={"threads": max(1, usable_cpus() // processes)})
     os.environ.update(as_environment(settings))
     with shared_numbers():
         options = {**_options(settings), "workers": processes, "timeout_worker_healthcheck": HUNG_AFTER_S}

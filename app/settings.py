@@ -44,7 +44,9 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         default=30.0, gt=0, description="The time that a request body may take to arrive, in seconds; then 408."
     )
-    threads: int = Field(default=0, ge=0, description="The threads of ONNX Runtime; 0 means one per core.")
+    threads: int = Field(
+        default=0, ge=0, description="The threads of ONNX Runtime; 0 means one per core that may be used."
+    )
     log_format: Literal["json", "text"] | None = Field(
         default=None, description="The format of the log. Without it: text on a terminal, else JSON."
     )
@@ -71,7 +73,7 @@ class Settings(BaseSettings):
         default=None, description="The Dask scheduler of batches, tcp://…. Without it, they run on this machine."
     )
     batch_workers: int | None = Field(
-        default=None, ge=1, description="The number of processes of a batch. Without it: one per core."
+        default=None, ge=1, description="The number of processes of a batch. Without it: one per core that may be used."
     )
     batch_max_bytes: int = Field(
         default=1024**3, ge=1, description="The largest upload of a batch, in bytes, all its files together."

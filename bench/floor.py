@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from app.cpus import usable_cpus
 from app.pipeline.manifest import Q_ONNX
 from bench import BUNDLE
-from bench.machine import cores
 from bench.process import run_child
 from bench.tiles import read_pixels
 
@@ -125,8 +125,8 @@ def best_rates(rates: list[Rates]) -> Rates:
 def memory_bandwidth() -> float:
     """Return the bytes per second, read and written ones together, of copies on all cores; the best of the runs."""
     source, target = np.ones(COPIED_BYTES, np.uint8), np.zeros(COPIED_BYTES, np.uint8)
-    parts = list(zip(np.array_split(target, cores()), np.array_split(source, cores()), strict=True))
-    with ThreadPoolExecutor(cores()) as threads:
+    parts = list(zip(np.array_split(target, usable_cpus()), np.array_split(source, usable_cpus()), strict=True))
+    with ThreadPoolExecutor(usable_cpus()) as threads:
         fastest = min(_seconds(lambda: list(threads.map(lambda part: np.copyto(*part), parts))))
     return 2 * COPIED_BYTES / fastest
 

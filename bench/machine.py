@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from app.answer.provenance import processor
+from app.cpus import usable_cpus
 from bench import ROOT
 
 LIBRARIES = (
@@ -34,16 +35,11 @@ def provenance() -> dict[str, Any]:
         "machine": {
             "processor": processor(),
             "architecture": platform.machine(),
-            "cores": cores(),
+            "cores": usable_cpus(),
             "system": platform.system(),
         },
         "versions": {"python": platform.python_version(), **_versions()},
     }
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class BackgroundLoad:

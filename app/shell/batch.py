@@ -57,7 +57,10 @@ SlideMpp = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, max=256, help="Number of processes on this machine. Default: one per core.", show_default=False
+        min=1,
+        max=256,
+        help="Number of processes on this machine. Default: one per core that may be used.",
+        show_default=False,
     ),
 ]
 Scheduler = Annotated[

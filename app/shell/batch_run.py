@@ -12,7 +12,6 @@ from pathlib import Path
 from types import FrameType
 
 import typer
-from dask.system import CPU_COUNT
 from rich import progress as bars
 from rich.console import Console
 
@@ -22,6 +21,7 @@ from app.batch.plan.patients import PatientsError, patient_of, read_patients
 from app.batch.run.cluster import connect_workers
 from app.batch.run.engine import Engine
 from app.batch.run.resume import begin_or_resume
+from app.cpus import usable_cpus
 from app.jobs.progress import Progress, write_progress
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
@@ -45,7 +45,7 @@ class BatchOptions:
         mpp: µm per px of the slides whose files do not say it; None if it is not given.
         bundle: the name of the bundle; None for the default one.
         precision: the precision of the network that sorts the cells.
-        workers: the number of processes on this machine; None for one per core.
+        workers: the number of processes on this machine; None for one per core that may be used.
         scheduler: the address of a Dask scheduler; None for this machine.
         gzip: whether to compress GeoJSON.
     """
@@ -91,7 +91,7 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
         begin_or_resume(folder, batch)
         with (
             _ended_by_sigterm(),
-            connect_workers(options.scheduler, options.workers or CPU_COUNT, folder.path) as client,
+            connect_workers(options.scheduler, options.workers or usable_cpus(), folder.path) as client,
             _progress_bar() as bar,
         ):
             engine = Engine(client, folder, batch, bar)

@@ -91,7 +91,7 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
 
     Args:
         directory: directory of the bundle; it has the bundle's name.
-        threads: threads of ONNX Runtime; 0 means one per core.
+        threads: threads of ONNX Runtime; 0 means one per core that may be used.
 
     Raises:
         InvalidBundle: a file or the engine is missing, a file is altered or malformed, the directory has another name

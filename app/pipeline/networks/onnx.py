@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from app.cpus import usable_cpus
 from app.pipeline.manifest import GENERATOR_ONNX, Q_FAST_ONNX, Q_ONNX
 from app.pipeline.networks.backend import BackendName, Device, Precision
 from app.pipeline.types import Float32Array
@@ -24,7 +26,7 @@ class OnnxBackend:
 
     Args:
         directory: directory of the bundle.
-        threads: threads within one operator; 0 lets ONNX Runtime use one per core.
+        threads: threads within one operator; 0 means one per core that may be used.
         has_fast: whether the bundle has a fast Q. It is not opened on CUDA, since its 8-bit convolutions are made for
             CPUs.
     """
@@ -67,7 +69,9 @@ def _session_options(threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # By itself, ONNX Runtime takes every core of the machine, also in a container that may use fewer.
+    cpus = usable_cpus()
+    options.intra_op_num_threads = threads or (cpus if cpus < (os.cpu_count() or 1) else 0)
     # A thread that waits by spinning takes its core from other requests and from OpenCV. This is just long enough for
     # it to be there for the next layer.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
