@@ -106,13 +106,13 @@ def test_a_crash_is_logged_with_its_stack_and_the_id_that_the_client_got(client,
 def test_all_that_the_service_says_has_the_form_that_was_chosen(form, sample):
     with served(log_format=form) as (process, address):
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE_S)
-        connection.request("GET", "/livez?key=secret")
+        connection.request("GET", "/livez?secret=1")
         request_id = connection.getresponse().headers["X-Request-ID"]
         connection.close()
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_S)
         lines = process.stderr.read().splitlines()
-    assert [line for line in lines if "GET /livez 200" in line and request_id in line]
+    assert [line for line in lines if "GET /livez 422" in line and request_id in line]
     assert [line for line in lines if "uvicorn.error" in line and "Application shutdown complete" in line]
     assert not [line for line in lines if "secret" in line]
     for line in lines:
