@@ -24,6 +24,7 @@ from app.pipeline.inputs import (
     SEVERAL_FILES_SUFFIXES,
     SLIDE_SUFFIXES,
     TILE_SUFFIXES,
+    FrameName,
 )
 from app.pipeline.networks.backend import Precision
 
@@ -59,6 +60,11 @@ class BatchForm(BaseModel):
         ge=MPP_RANGE[0],
         le=MPP_RANGE[1],
         description="Scale in µm per pixel, 0.05 to 4, of the slides whose files do not state it.",
+    )
+    frame: FrameName = Field(
+        default="bounds",
+        description="What the coordinates of results and regions count from: `bounds` is the scanned part of a slide, "
+        "which QuPath shows, or the canvas where the file states no bounds; `canvas` is the whole canvas.",
     )
     precision: Precision = Field(
         default="fast", description="Precision of the network that sorts the cells, as in POST /analyze."

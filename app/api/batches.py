@@ -124,6 +124,7 @@ def _add(batches: Batches, folder: Path, form: BatchForm, bundle: str, by: str |
     parameters = Parameters(
         bundle=bundle,
         mpp=form.mpp,
+        frame=form.frame,
         precision=form.precision,
         regions=len(list((folder / REGIONS).glob("*"))),
         patients=(folder / PATIENTS).exists(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.batch.summary import SUMMARY
+from app.pipeline.inputs import FrameName
 from app.pipeline.networks.backend import Precision
 
 MANIFEST = "manifest.json"
@@ -39,6 +40,10 @@ class BatchManifest(_Manifest):
     code_version: str = Field(description="The version of the program.")
     precision: Precision = Field(description="The precision of the network that sorts the cells into clusters.")
     mpp: float | None = Field(description="µm per pixel of the slides whose files do not say it.")
+    frame: FrameName = Field(
+        default="bounds",
+        description="Whether a slide is the scanned part that its file states, as in QuPath, or its whole canvas.",
+    )
     max_pixels: int = Field(description="The largest number of pixels of a PNG or JPEG.")
     gzip: bool = Field(description="Whether the GeoJSON files are compressed.")
     slides: tuple[BatchSlide, ...] = Field(description="The slides, in the order of the command line.")

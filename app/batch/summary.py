@@ -8,12 +8,26 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut
+from app.pipeline.inputs import FrameName
 
 SUMMARY = "summary.json"
 
 
 class _Summary(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Frame(_Summary):
+    """The part of a slide's canvas that is analysed; the coordinates of all results count from its corner."""
+
+    name: FrameName = Field(
+        description="`bounds` if the frame is the scanned part that the file states, which QuPath shows; `canvas` if "
+        "it is the whole canvas."
+    )
+    x: int = Field(description="The column of the frame's first pixel on the canvas, in px of level 0.")
+    y: int = Field(description="The row of the frame's first pixel on the canvas, in px of level 0.")
+    canvas_width: int = Field(description="The width of the canvas, in px of level 0.")
+    canvas_height: int = Field(description="The height of the canvas, in px of level 0.")
 
 
 class Counted(_Summary):
@@ -72,6 +86,7 @@ class SlideSummary(Counted):
     notice: str = Field(description="What the results may be used for.")
     width: int = Field(description="The width of the slide at full resolution (level 0), in px.")
     height: int = Field(description="The height of the slide at full resolution (level 0), in px.")
+    frame: Frame
     mpp: float | None = Field(
         description="µm per px of level 0; null if it is not known and that of the bundle was assumed."
     )

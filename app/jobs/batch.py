@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.progress import Progress
 from app.pipeline.errors import PipelineError
+from app.pipeline.inputs import FrameName
 from app.pipeline.networks.backend import Precision
 
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
@@ -31,6 +32,11 @@ class Parameters(BaseModel):
     bundle: str = Field(description="The name of the bundle.")
     mpp: float | None = Field(
         description="Scale of every slide in µm per pixel, 0.05 to 4; null means that the files state it."
+    )
+    frame: FrameName = Field(
+        default="bounds",
+        description="What the coordinates of results and regions count from: `bounds` is the scanned part of a slide, "
+        "which QuPath shows, or the canvas where the file states no bounds; `canvas` is the whole canvas.",
     )
     precision: Precision = Field(description="The precision of the network that sorts the cells into clusters.")
     regions: int = Field(description="The number of files of regions that were sent with the batch.")

@@ -35,6 +35,7 @@ def batch_command(settings: Settings) -> Callable[[Batch, Path], list[str]]:
             "--bundle": parameters.bundle,
             "--precision": parameters.precision,
             "--mpp": parameters.mpp,
+            "--frame": parameters.frame,
             "--regions": _regions(folder / REGIONS) if parameters.regions else None,
             "--patients": folder / PATIENTS if parameters.patients else None,
             "--workers": settings.batch_workers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from app.pipeline.errors import InvalidParameter
 
@@ -16,6 +17,9 @@ SEVERAL_FILES_SUFFIXES = (".mrxs", ".vms", ".vmu", ".dcm")
 """Those of SLIDE_SUFFIXES whose slides consist of several files."""
 PICTURE_SUFFIXES = (".overlay.png", ".labels.png", ".stages.png")
 """Endings of the pictures that `marrowscope analyze` writes. They may lie beside tiles, and are not tiles."""
+FrameName = Literal["bounds", "canvas"]
+"""What the coordinates of a slide count from: `bounds` is the scanned part, which QuPath shows, where the file of the
+slide states one; `canvas` is the whole plane that the file spans, whose unscanned parts are empty."""
 MPP_RANGE = (0.05, 4.0)
 """Lowest and highest µm per pixel that a tile may have: a microscope's pixels are neither smaller nor larger."""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.pipeline.inputs import FrameName
 from app.shell.options import BundleOption, PrecisionOption, needs_extra, read_settings, report_errors
 
 HELP = """Analyse whole slides and cohorts, on all cores of this machine or on a
@@ -67,6 +68,13 @@ Scheduler = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Use the workers of the Dask scheduler at this address.", show_default=False),
 ]
+FrameOption = Annotated[
+    FrameName,
+    typer.Option(
+        help="What coordinates count from, also those of --regions: bounds is the scanned part, as QuPath shows it; "
+        "canvas is the whole plane of the file."
+    ),
+]
 Gzip = Annotated[bool, typer.Option("--gzip", help="Compress the GeoJSON files.")]
 
 
@@ -76,6 +84,7 @@ def batch(
     regions: Regions = None,
     patients: Patients = None,
     mpp: SlideMpp = None,
+    frame: FrameOption = "bounds",
     bundle: BundleOption = None,
     precision: PrecisionOption = "fast",
     workers: Workers = None,
@@ -94,6 +103,7 @@ def batch(
             regions=regions,
             patients=patients,
             mpp=mpp,
+            frame=frame,
             bundle=bundle,
             precision=precision,
             workers=workers,

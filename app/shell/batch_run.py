@@ -26,7 +26,7 @@ from app.jobs.progress import Progress, write_progress
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.inputs import check_mpp
+from app.pipeline.inputs import FrameName, check_mpp
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.options import open_bundle
@@ -43,6 +43,7 @@ class BatchOptions:
         regions: GeoJSON for the only slide, or a folder with a file for each slide; None for whole slides.
         patients: a CSV file with the columns slide and patient; None if there is none.
         mpp: µm per px of the slides whose files do not say it; None if it is not given.
+        frame: what coordinates count from, where the file of a slide states bounds.
         bundle: the name of the bundle; None for the default one.
         precision: the precision of the network that sorts the cells.
         workers: the number of processes on this machine; None for one per core that may be used.
@@ -55,6 +56,7 @@ class BatchOptions:
     regions: Path | None
     patients: Path | None
     mpp: float | None
+    frame: FrameName
     bundle: str | None
     precision: Precision
     workers: int | None
@@ -117,6 +119,7 @@ def _manifest(
         code_version=code_version(),
         precision=options.precision,
         mpp=options.mpp,
+        frame=options.frame,
         max_pixels=settings.max_pixels,
         gzip=options.gzip,
         slides=tuple(

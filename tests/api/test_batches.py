@@ -33,7 +33,7 @@ def lab(serve_batches):
 
 
 def test_tiles_are_analysed_and_their_results_fetched(lab, tmp_path):
-    response = post_tiles(lab, "a.png", "A.png", "../b/ä ö.TIF", mpp="0.25", precision="full")
+    response = post_tiles(lab, "a.png", "A.png", "../b/ä ö.TIF", mpp="0.25", frame="canvas", precision="full")
     assert response.status_code == 202
     batch = response.json()
     assert response.headers["Location"] == f"/batches/{batch['id']}"
@@ -41,6 +41,7 @@ def test_tiles_are_analysed_and_their_results_fetched(lab, tmp_path):
     assert batch["parameters"] == {
         "bundle": "marrow",
         "mpp": 0.25,
+        "frame": "canvas",
         "precision": "full",
         "regions": 0,
         "patients": False,

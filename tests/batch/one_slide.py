@@ -17,6 +17,7 @@ from app.batch.plan.plan import Plan
 from app.batch.plan.prepare import prepare
 from app.batch.plan.tissue import write_overview
 from app.batch.read.open import open_slide
+from app.batch.read.slide import whole_canvas
 from app.batch.run.resume import begin_or_resume
 from app.batch.write.geojson import write_slide_geojson
 from app.batch.write.slide_results import write_slide
@@ -36,6 +37,7 @@ PLAN = Plan(
     fingerprint="0" * 64,
     width=300,
     height=100,
+    frame=whole_canvas(300, 100),
     mpp=0.25,
     um_per_px=0.25,
     downsample=1.0,
@@ -63,7 +65,7 @@ class OneSlide:
 
     def analyse(self) -> "OneSlide":
         """Write the cells of all tiles."""
-        with closing(open_slide(Path(self.source.path), MAX_PIXELS)) as slide:
+        with closing(open_slide(Path(self.source.path), MAX_PIXELS, self.batch.frame)) as slide:
             for number in range(len(self.plan.tiles)):
                 cells = analyse_tile(slide, self.plan, number, self.bundle, self.batch.precision)
                 write_tile(cells, self.folder.tile(self.source.slide, number))
@@ -71,7 +73,7 @@ class OneSlide:
 
     def write(self) -> Path:
         """Write the results, and return their folder."""
-        with closing(open_slide(Path(self.source.path), MAX_PIXELS)) as slide:
+        with closing(open_slide(Path(self.source.path), MAX_PIXELS, self.batch.frame)) as slide:
             write_slide(slide, self.source, self.folder, self.bundle, self.batch)
         write_slide_geojson(self.source.slide, self.folder, self.bundle, self.batch)
         return self.folder.results(self.source.slide)
@@ -90,7 +92,9 @@ def small_tiles(monkeypatch) -> None:
     monkeypatch.setattr(grid, "ONE_TILE_PX", 1)
 
 
-def source_and_batch(path, bundle, *, mpp=None, regions=None, gzip=False) -> tuple[BatchSlide, BatchManifest]:
+def source_and_batch(
+    path, bundle, *, mpp=None, frame="bounds", regions=None, gzip=False
+) -> tuple[BatchSlide, BatchManifest]:
     """Return a slide and the manifest of a batch that has no other slide."""
     source = BatchSlide(slide=path.stem, path=str(path), regions=regions and str(regions), patient="P-1")
     batch = BatchManifest(
@@ -100,6 +104,7 @@ def source_and_batch(path, bundle, *, mpp=None, regions=None, gzip=False) -> tup
         code_version="0.1.0",
         precision="fast",
         mpp=mpp,
+        frame=frame,
         max_pixels=MAX_PIXELS,
         gzip=gzip,
         slides=(source,),
@@ -112,7 +117,7 @@ def prepared(path_of_batch, path, bundle, **options) -> OneSlide:
     source, batch = source_and_batch(path, bundle, **options)
     folder = BatchFolder(path_of_batch)
     begin_or_resume(folder, batch)
-    with closing(open_slide(path, MAX_PIXELS)) as slide:
+    with closing(open_slide(path, MAX_PIXELS, batch.frame)) as slide:
         plan, overview = prepare(slide, source, batch, bundle)
     write_overview(overview, folder.overview(source.slide))
     folder.plan(source.slide).write_text(plan.model_dump_json())

@@ -11,6 +11,7 @@ from app.answer.present import Result
 from app.answer.schemas import NOTICE
 from app.batch.analyse.cells import SlideCells
 from app.batch.plan.plan import Region
+from app.batch.read.slide import whole_canvas
 from app.batch.space.density import box_edge, density_maps, density_png, density_top
 from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
@@ -62,6 +63,7 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
         notice=NOTICE,
         width=tile.width,
         height=tile.height,
+        frame=whole_canvas(tile.width, tile.height),
         mpp=mpp,
         um_per_px=MPP,
         tiles=1,

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import QualityOut
+from app.batch.summary import Frame
 from app.pipeline.types import LabStatistics, StainEstimate
 
 
@@ -62,6 +63,7 @@ class Plan(_Plan):
     )
     width: int = Field(description="The width of the slide at full resolution (level 0), in px.")
     height: int = Field(description="The height of the slide at full resolution (level 0), in px.")
+    frame: Frame
     mpp: float | None = Field(description="µm per px of level 0; null if neither the file nor the command says it.")
     um_per_px: float = Field(description="µm per px of level 0; that of the bundle if it is not known.")
     downsample: float = Field(description="px of level 0 per px of the scale at which the bundle analyses.")

@@ -55,6 +55,7 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
         fingerprint=identity.sha256,
         width=slide.width,
         height=slide.height,
+        frame=slide.frame,
         mpp=mpp,
         um_per_px=um_per_px,
         downsample=downsample,

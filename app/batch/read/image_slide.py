@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from app.batch.read.slide import SlideError, Window
+from app.batch.read.slide import SlideError, Window, whole_canvas
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError
 from app.pipeline.geometry import resize
@@ -22,6 +22,7 @@ class ImageSlide:
 
     def __init__(self, pixels: UInt8Array) -> None:
         self.height, self.width = (int(side) for side in pixels.shape[:2])
+        self.frame = whole_canvas(self.width, self.height)
         self.mpp: float | None = None
         self._pixels = pixels
 

@@ -13,6 +13,7 @@ from app.batch.read.openslide_slide import OpenSlideSlide, dicom_file, vendor_of
 from app.batch.read.slide import Slide, SlideError
 from app.batch.read.tiff_slide import TiffSlide, check_complete, check_pixels, levels_of
 from app.pipeline.decode import MAX_SIDE_PX
+from app.pipeline.inputs import FrameName
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for a TIFF of no vendor. It would give the same pixels more slowly, and without OME's levels and
@@ -20,7 +21,7 @@ scale."""
 TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_slide(path: Path, max_pixels: int) -> Slide:
+def open_slide(path: Path, max_pixels: int, frame: FrameName = "bounds") -> Slide:
     """Open a slide, or a tile as if it were one.
 
     OpenSlide reads what the scanner of a vendor wrote. A PNG, a JPEG, or a TIFF of one level with at most `max_pixels`
@@ -30,6 +31,7 @@ def open_slide(path: Path, max_pixels: int) -> Slide:
     Args:
         path: a file, or a folder that holds one DICOM slide.
         max_pixels: the largest tile that is decoded as a whole.
+        frame: whether the slide is the scanned part, where its file states one, or the whole canvas.
 
     Raises:
         SlideError: the file cannot be read, or is not a slide. The text does not name the path.
@@ -41,7 +43,7 @@ def open_slide(path: Path, max_pixels: int) -> Slide:
         if not start:
             raise SlideError("The file is empty (0 bytes).")
         if vendor_of(file) not in (None, GENERIC):
-            return OpenSlideSlide(file)
+            return OpenSlideSlide(file, frame)
         if file.suffix.lower() == ".mrxs":  # without its folder it is a small JPEG, which must not pass for the slide
             raise SlideError("An .mrxs file needs its folder of the same name beside it, which is missing or damaged.")
         if start in TIFF_HEADERS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,9 @@ from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
 from app.batch.read.resampling import Box, read_window
-from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, mean_mpp
+from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, mean_mpp, whole_canvas
+from app.batch.summary import Frame
+from app.pipeline.inputs import FrameName
 from app.pipeline.types import UInt8Array
 
 SERIES = "dicom.SeriesInstanceUID"
@@ -20,16 +23,27 @@ SERIES = "dicom.SeriesInstanceUID"
 class OpenSlideSlide:
     """A slide that is read with OpenSlide.
 
+    Args:
+        path: the file of the slide.
+        frame: the frame that is wanted; a file that states no bounds has its canvas only.
+
     Raises:
         SlideError: OpenSlide knows the format but cannot open the file, or the file is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, frame: FrameName = "bounds") -> None:
         self._path = path
         self._slide = _open(path)
-        self._sizes = self._slide.level_dimensions
         self._check_tiles()
-        self.width, self.height = self._sizes[0]
+        canvas = self._slide.dimensions
+        bounds = _bounds(self._slide.properties) if frame == "bounds" else None
+        x, y, self.width, self.height = bounds or (0, 0, *canvas)
+        self.frame = whole_canvas(*canvas) if bounds is None else _frame(x, y, canvas)
+        # Sizes of levels need not be whole: the frame begins anywhere between the pixels of a smaller level.
+        self._sizes = [
+            (self.width * width / canvas[0], self.height * height / canvas[1])
+            for width, height in self._slide.level_dimensions
+        ]
         self.mpp = mean_mpp(_number(self._slide.properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
@@ -49,7 +63,7 @@ class OpenSlideSlide:
 
     def _check_tiles(self) -> None:
         """Refuse huge tiles: only a damaged file has them, and too little memory for one would end the process."""
-        for level in range(len(self._sizes)):
+        for level in range(self._slide.level_count):
             sides = [
                 self._slide.properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height")
             ]
@@ -61,11 +75,27 @@ class OpenSlideSlide:
     def _read_level(self, level: int, box: Box) -> UInt8Array:
         # OpenSlide takes the corner in px of level 0, and divides it by its own mean of both directions.
         downsample = self._slide.level_downsamples[level]
-        corner = (round(box.x0 * downsample), round(box.y0 * downsample))
+        corner = (self.frame.x + round(box.x0 * downsample), self.frame.y + round(box.y0 * downsample))
         region = self._slide.read_region(corner, level, (box.x1 - box.x0, box.y1 - box.y0))
         if region.getchannel("A").getextrema() != (255, 255):
             region = Image.alpha_composite(Image.new("RGBA", region.size, (255, 255, 255, 255)), region)
         return np.asarray(cv2.cvtColor(np.asarray(region), cv2.COLOR_RGBA2RGB), dtype=np.uint8)
+
+
+def _bounds(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:
+    """Return x, y, width and height of the scanned part, as QuPath takes them; None if the file does not state it.
+
+    QuPath takes the bounds if all four numbers are there and whole, wherever they lie.
+    """
+    try:
+        x, y, width, height = (int(properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height"))
+    except (KeyError, ValueError):
+        return None
+    return (x, y, width, height) if width > 0 and height > 0 else None
+
+
+def _frame(x: int, y: int, canvas: tuple[int, int]) -> Frame:
+    return Frame(name="bounds", x=x, y=y, canvas_width=canvas[0], canvas_height=canvas[1])
 
 
 def vendor_of(path: Path) -> str | None:

@@ -27,7 +27,7 @@ class Box:
     y1: int
 
 
-def best_level(widths: Sequence[int], downsample: float) -> int:
+def best_level(widths: Sequence[float], downsample: float) -> int:
     """Return the number of the smallest level that still has the wanted resolution.
 
     Args:
@@ -39,7 +39,7 @@ def best_level(widths: Sequence[int], downsample: float) -> int:
 
 
 def read_window(
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[float, float]],
     window: Window,
     downsample: float,
     read: Callable[[int, Box], UInt8Array],
@@ -51,7 +51,7 @@ def read_window(
     they are off by at most half a px of the level.
 
     Args:
-        sizes: the width and height in px of each level, level 0 first.
+        sizes: the width and height in px of each level, level 0 first; those of smaller levels need not be whole.
         window: the part to read, in px of level 0.
         downsample: px of level 0 per px of the result, > 0.
         read: returns the pixels, (h, w, 3) uint8, of a box of a level.
@@ -78,10 +78,11 @@ def read_window(
     return shrunk
 
 
-def _on_level(start: int, length: int, full: int, level: int) -> tuple[int, int]:
+def _on_level(start: int, length: int, full: float, level: float) -> tuple[int, int]:
     """Return begin and end on one axis of a level of `level` px where level 0 has `full` px; at least 1 px apart."""
-    begin = min(round(start * level / full), level - 1)
-    end = min(round((start + length) * level / full), level)
+    last = max(1, round(level))
+    begin = min(round(start * level / full), last - 1)
+    end = min(round((start + length) * level / full), last)
     return begin, max(end, begin + 1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.batch.summary import Frame
 from app.pipeline.errors import PipelineError
 from app.pipeline.inputs import is_possible_mpp
 from app.pipeline.types import UInt8Array
@@ -53,11 +54,13 @@ class Slide(Protocol):
     Attributes:
         width: in px of level 0, ≥ 1.
         height: in px of level 0, ≥ 1.
+        frame: where the slide lies on the canvas of its file; all coordinates count from the corner of the frame.
         mpp: µm per px of level 0, the mean of both directions; None if the file does not say it.
     """
 
     width: int
     height: int
+    frame: Frame
     mpp: float | None
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
@@ -80,6 +83,11 @@ class Slide(Protocol):
     def close(self) -> None:
         """Close the file."""
         ...
+
+
+def whole_canvas(width: int, height: int) -> Frame:
+    """Return the frame of a slide that is its whole canvas of this size, in px of level 0."""
+    return Frame(name="canvas", x=0, y=0, canvas_width=width, canvas_height=height)
 
 
 def mean_mpp(directions: Iterable[float | None]) -> float | None:

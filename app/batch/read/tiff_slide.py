@@ -11,7 +11,7 @@ import numpy as np
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
 from app.batch.read.resampling import Box, read_window
-from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window
+from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, whole_canvas
 from app.pipeline.declared_scale import DeclaredScale, scale_of_tiff
 from app.pipeline.types import UInt8Array
 
@@ -33,6 +33,7 @@ class TiffSlide:
         self._levels = levels_of(file)
         self._sizes = [(page.imagewidth, page.imagelength) for page in self._levels]
         self.width, self.height = self._sizes[0]
+        self.frame = whole_canvas(self.width, self.height)
         scale = scale_of(file)
         self.mpp = None if scale is None else (scale.mpp_x + scale.mpp_y) / 2
 

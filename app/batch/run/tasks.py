@@ -25,6 +25,7 @@ from app.batch.write.slide_results import write_slide
 from app.files import remove_unfinished, write_whole
 from app.pipeline.bundle.load import Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.inputs import FrameName
 from app.pipeline.memory import keep_buffers
 
 
@@ -47,7 +48,7 @@ def prepare_slide(path: Path, index: int) -> list[int]:
     with suppress(OSError, ValueError, BadZipFile):  # the files are missing, or a power cut left one without its end
         read_overview(folder.overview(source.slide))
         return missing_tiles(folder, read_plan(folder.plan(source.slide)))
-    plan, overview = prepare(_slide(source.path, batch.max_pixels), source, batch, _bundle(batch))
+    plan, overview = prepare(_slide(source.path, batch.max_pixels, batch.frame), source, batch, _bundle(batch))
     write_overview(overview, folder.overview(source.slide))
     write_whole(plan.model_dump_json().encode(), folder.plan(source.slide))
     return missing_tiles(folder, plan)
@@ -67,7 +68,9 @@ def analyse_slide_tile(path: Path, index: int, number: int) -> None:
     batch, folder = read_manifest(path), BatchFolder(path)
     source = batch.slides[index]
     plan = _plan(folder.plan(source.slide))
-    cells = analyse_tile(_slide(source.path, batch.max_pixels), plan, number, _bundle(batch), batch.precision)
+    cells = analyse_tile(
+        _slide(source.path, batch.max_pixels, batch.frame), plan, number, _bundle(batch), batch.precision
+    )
     write_tile(cells, folder.tile(source.slide, number))
 
 
@@ -84,7 +87,7 @@ def write_results(path: Path, index: int) -> None:
     batch, folder = read_manifest(path), BatchFolder(path)
     source = batch.slides[index]
     if existing_summary(folder, source.slide) is None:
-        write_slide(_slide(source.path, batch.max_pixels), source, folder, _bundle(batch), batch)
+        write_slide(_slide(source.path, batch.max_pixels, batch.frame), source, folder, _bundle(batch), batch)
 
 
 def write_outlines(path: Path, index: int) -> None:
@@ -104,9 +107,9 @@ def write_outlines(path: Path, index: int) -> None:
 
 
 @lru_cache(maxsize=2)
-def _slide(path: str, max_pixels: int) -> Slide:
+def _slide(path: str, max_pixels: int, frame: FrameName) -> Slide:
     """Open a slide, which stays open for its next tile; a worker does one task at a time."""
-    return open_slide(Path(path), max_pixels)
+    return open_slide(Path(path), max_pixels, frame)
 
 
 @lru_cache(maxsize=2)

@@ -21,7 +21,14 @@ Row = Mapping[str, str | int | float | None]
 
 SLIDE = {"slide": pa.string(), "file": pa.string(), "patient": pa.string()}
 STATUS = {"status": pa.string(), "error": pa.string()}
-SIZE = {"width": pa.int64(), "height": pa.int64(), "mpp": pa.float64()}
+SIZE = {
+    "width": pa.int64(),
+    "height": pa.int64(),
+    "frame": pa.string(),
+    "frame_x": pa.int64(),
+    "frame_y": pa.int64(),
+    "mpp": pa.float64(),
+}
 COUNTED = {"tissue_mm2": pa.float64(), "cells": pa.int64(), "outliers": pa.int64()}
 LABEL = {"label": pa.string(), "score": pa.float64(), "probability": pa.float64(), "reason": pa.string()}
 ORIGIN = dict.fromkeys(
@@ -156,6 +163,9 @@ def _slide_row(summary: SlideSummary) -> Row:
         "status": "ok",
         "width": summary.width,
         "height": summary.height,
+        "frame": summary.frame.name,
+        "frame_x": summary.frame.x,
+        "frame_y": summary.frame.y,
         "mpp": summary.mpp,
         "tiles": summary.tiles,
         "flags": " ".join(flag.code for flag in summary.quality.flags),

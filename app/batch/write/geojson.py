@@ -1,7 +1,7 @@
 """The GeoJSON (RFC 7946) of a slide, which QuPath imports: regions as annotations and cells as detections.
 
 Its features are those of the answer's GeoJSON, but they are written tile by tile, one line per feature. Coordinates are
-px of level 0 with the origin at the top left corner of the first pixel.
+px of level 0 with the origin at the top left corner of the first pixel of the frame (`app.batch.summary.Frame`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from app.files import whole_file
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.types import Int64Array
 
-FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "mpp"}
+FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "frame", "mpp"}
 """Fields of the plan that become members of the collection."""
 DECIMALS = 2
 """Decimals of coordinates, px of level 0."""
@@ -79,7 +79,7 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
         "label": counted.label.model_dump(mode="json"),
         "bundle": used.model_dump(mode="json"),
     }
-    source = f"{plan.fingerprint}/{used.sha256}/{plan.mpp}/{used.precision}"
+    source = f"{plan.fingerprint}/{used.sha256}/{plan.mpp}/{used.precision}/{plan.frame.name}"
     collection = Collection(members, source, [cluster.name for cluster in counted.clusters], plan.mpp)
     tables = _numbered(kept_cells(folder, plan, kept), cells.clusters)
     write_geojson(folder.geojson(slide, batch), collection, plan.regions, tables, compress=batch.gzip)

@@ -102,7 +102,7 @@ def _summary(
     every = np.ones(len(cells), bool)
     return SlideSummary(
         **dict(count(cells, every, plan.tissue_mm2, plan.quality, manifest)),
-        **plan.model_dump(include={"slide", "file", "fingerprint", "width", "height", "mpp", "um_per_px"}),
+        **plan.model_dump(include={"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "um_per_px"}),
         patient=source.patient,
         notice=NOTICE,
         tiles=len(plan.tiles),
@@ -123,8 +123,15 @@ def _summary(
 
 def _about(plan: Plan, summary: SlideSummary) -> dict[str, str]:
     """Return what the metadata of cells.parquet say about its origin."""
-    sha256 = summary.bundle.sha256
-    return {"notice": NOTICE, "slide": plan.slide, "fingerprint": plan.fingerprint, "bundle_sha256": sha256}
+    return {
+        "notice": NOTICE,
+        "slide": plan.slide,
+        "fingerprint": plan.fingerprint,
+        "bundle_sha256": summary.bundle.sha256,
+        "frame": plan.frame.name,
+        "frame_x": str(plan.frame.x),
+        "frame_y": str(plan.frame.y),
+    }
 
 
 def _tables(folder: BatchFolder, plan: Plan, measured: _Measured) -> Iterator[pa.Table]:

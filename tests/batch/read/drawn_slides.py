@@ -48,6 +48,34 @@ def write_striped(path, pixels, mpp=0.25, rows=64, compression="deflate", **opti
     return path
 
 
+SCN = """<?xml version="1.0"?>
+<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection sizeX="{across}" sizeY="{down}">
+<image><device model="Leica SCN400"/><pixels sizeX="32" sizeY="32"><dimension sizeX="32" sizeY="32" r="0" ifd="0"/>
+</pixels><view sizeX="{across}" sizeY="{down}" offsetX="0" offsetY="0"/><scanSettings><objectiveSettings>
+<objective>1</objective></objectiveSettings><illuminationSettings><illuminationSource>brightfield</illuminationSource>
+</illuminationSettings></scanSettings></image>
+<image><device model="Leica SCN400"/><pixels sizeX="{width}" sizeY="{height}">{dimensions}</pixels>
+<view sizeX="{view_x}" sizeY="{view_y}" offsetX="{x}" offsetY="{y}"/><scanSettings><objectiveSettings>
+<objective>40</objective></objectiveSettings><illuminationSettings><illuminationSource>brightfield</illuminationSource>
+</illuminationSettings></scanSettings></image></collection></scn>"""
+
+
+def write_leica(path, pixels, mpp=0.25, at=(96, 64), canvas=(1024, 1024), levels=2, compression="deflate") -> Path:
+    """An SCN slide of Leica: a scanned part, which OpenSlide calls its bounds, at x, y of a larger canvas."""
+    pictures, nm = halves(pixels, levels), mpp * 1000
+    sizes = [one.shape[1::-1] for one in pictures]
+    dimensions = [f'<dimension sizeX="{w}" sizeY="{h}" r="{i}" ifd="{i + 1}"/>' for i, (w, h) in enumerate(sizes)]
+    (width, height), nanometres = sizes[0], [round(side * nm) for side in (*canvas, *sizes[0], *at)]
+    names = dict(zip(("across", "down", "view_x", "view_y", "x", "y"), nanometres, strict=True))
+    text = SCN.format(width=width, height=height, dimensions="".join(dimensions), **names)
+    options = {"photometric": "rgb", "tile": (64, 64), "compression": compression, "metadata": None}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(np.full((32, 32, 3), 255, np.uint8), description=text, **options)
+        for i, picture in enumerate(pictures):
+            writer.write(picture, **options, **resolution_of(mpp, i))
+    return path
+
+
 def write_aperio(path, pixels, mpp=0.25, tile=128, levels=2, compression="deflate") -> Path:
     """A slide that OpenSlide takes for one of Aperio's: tiled levels, described as their scanner does."""
     with tifffile.TiffWriter(path, bigtiff=False) as writer:
