@@ -20,7 +20,7 @@ from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.plan.patients import PatientsError, patient_of, read_patients
 from app.batch.run.cluster import connect_workers
 from app.batch.run.engine import Engine
-from app.batch.run.resume import begin_or_resume
+from app.batch.run.resume import begin_or_resume, existing_summary
 from app.cpus import usable_cpus
 from app.jobs.progress import Progress, write_progress
 from app.lock import lock_folder
@@ -198,7 +198,11 @@ def _progress_bar() -> Iterator[_Bar]:
 
 
 def _print_outcome(folder: BatchFolder, batch: BatchManifest, progress: Progress) -> None:
-    """Print each failure with its reason to stderr, and the path of the report to stdout."""
+    """Print what is no region, and each failure with its reason, to stderr; and the path of the report to stdout."""
+    for source in batch.slides:
+        summary = existing_summary(folder, source.slide)
+        for sentence in summary.regions_skipped if summary else ():
+            typer.echo(f"{source.path}: {sentence}", err=True)
     paths = {source.slide: source.path for source in batch.slides}
     for failure in progress.failures:
         typer.echo(f"{paths[failure.slide]}: {failure.reason}", err=True)

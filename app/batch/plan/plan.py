@@ -75,6 +75,9 @@ class Plan(_Plan):
         description="x, y of each core that has tissue, in px of level 0 and in reading order."
     )
     regions: tuple[Region, ...] = Field(description="The regions; empty if the whole slide is analysed.")
+    regions_skipped: tuple[str, ...] = Field(
+        default=(), description="What else the file of the regions holds and why it is no region, in sentences."
+    )
     stain: StainNumbers | None = Field(description="The stain; null if no two stains can be told apart.")
     quality: QualityOut = Field(description="The quality of the slide, measured once on a sample of its tissue.")
 

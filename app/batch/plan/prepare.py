@@ -11,7 +11,7 @@ from app.answer.schemas import QualityOut
 from app.batch.folder import BatchManifest, BatchSlide
 from app.batch.plan.grid import MARGIN_PX, cores, tile_edge
 from app.batch.plan.plan import Plan, Region, StainNumbers
-from app.batch.plan.regions import read_regions, regions_file, union
+from app.batch.plan.regions import DrawnRegions, read_regions, regions_file, union
 from app.batch.plan.stain_sample import measure_stain
 from app.batch.plan.tissue import Overview, overview_of, tissue_mm2
 from app.batch.read.fingerprint import fingerprint
@@ -39,7 +39,8 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
     mpp = _mpp(slide, batch)
     um_per_px = manifest.mpp if mpp is None else mpp
     downsample = manifest.mpp / um_per_px
-    regions = _regions(source, slide)
+    drawn = _regions(source, slide)
+    regions = drawn.regions
     with memory_errors():
         overview = overview_of(slide, downsample, manifest.segmentation.stain.min_magnitude)
         area_mm2 = tissue_mm2(overview, um_per_px, regions)
@@ -65,6 +66,7 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
         margin_px=math.ceil(MARGIN_PX * downsample),
         tiles=_tiles(overview, edge, regions) if estimate else (),
         regions=regions,
+        regions_skipped=drawn.skipped,
         stain=StainNumbers.of(estimate) if estimate else None,
         quality=QualityOut.model_validate(quality),
     )
@@ -80,9 +82,9 @@ def _mpp(slide: Slide, batch: BatchManifest) -> float | None:
     return mpp
 
 
-def _regions(source: BatchSlide, slide: Slide) -> tuple[Region, ...]:
+def _regions(source: BatchSlide, slide: Slide) -> DrawnRegions:
     if source.regions is None:
-        return ()
+        return DrawnRegions((), ())
     path = Path(source.regions)
     if path.is_dir():
         path = regions_file(path, source.slide, Path(source.path).name)

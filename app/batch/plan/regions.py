@@ -7,11 +7,9 @@ centroid before it is compared with a region, and a cell lies in the regions tha
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,18 +19,48 @@ import shapely
 from shapely.geometry import shape
 
 from app.batch.plan.plan import Region
+from app.batch.plan.qupath import CORE, RESULTS, ROOT, QuPathObject, read_objects
 from app.batch.read.slide import SlideError
 from app.pipeline.types import BoolArray, Float64Array
 
 SUFFIXES = (".geojson", ".json", ".geojson.gz")
 AREAS = ("Polygon", "MultiPolygon")
-ANNOTATIONS = (None, "annotation", "unknown")
-"""`objectType` of features that are regions; detections and cells are results of an analysis."""
+POINTS, LINES = ("Point", "MultiPoint"), ("LineString", "MultiLineString")
 IGNORED = "Ignore*"
 """QuPath's classification of areas that are not to be analysed."""
-MAX_BYTES = 256 * 1024**2
+UNNAMED = "Region"
+CUT_OFF = 0.01
+"""The largest share of a region beyond the border of the slide that is not reported; people draw a little past it."""
+SHOWN_NAMES = 5
+"""The largest number of different names in a sentence."""
 CENTRE = 0.5
 """From the corner of a pixel to its centre."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRegions:
+    """The regions of a slide.
+
+    Attributes:
+        regions: the regions, cut off at the border of the slide; empty if the whole slide is analysed.
+        skipped: what else the file holds and why it is no region, in sentences.
+    """
+
+    regions: tuple[Region, ...]
+    skipped: tuple[str, ...]
+
+
+class _NoRegion(Exception):
+    """An object is no region; the text is the reason, the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """An area that somebody drew, valid and not empty."""
+
+    name: str
+    is_ignored: bool
+    area: shapely.Geometry
 
 
 def regions_file(folder: Path, slide: str, file: str) -> Path:
@@ -53,34 +81,43 @@ def regions_file(folder: Path, slide: str, file: str) -> Path:
     raise SlideError(f"The folder of regions has no {Path(file).stem}.geojson for it.")
 
 
-def read_regions(path: Path, width: int, height: int) -> tuple[Region, ...]:
-    """Read the regions of a slide.
+def read_regions(path: Path, width: int, height: int) -> DrawnRegions:
+    """Read the regions of a slide: the areas of annotations and TMA cores, at any depth of QuPath's hierarchy.
 
-    Areas that QuPath classifies as `Ignore*` are cut out of the regions. Regions of the same name get a number.
+    Areas that QuPath classifies as `Ignore*`, or as a class derived from it, are cut out of the regions. Regions of the
+    same name get a number. Whatever else the file holds is skipped, and the result says so.
 
     Args:
         path: GeoJSON of QuPath, gzipped or not: a FeatureCollection, a list of features, or one feature.
         width: the width of the slide, in px of level 0.
         height: the height of the slide, in px of level 0.
 
-    Returns:
-        At least one region, cut off at the border of the slide.
-
     Raises:
-        SlideError: the file cannot be read, is not GeoJSON, or has no area within the slide.
+        SlideError: the file cannot be read, is not GeoJSON, or has no region within the slide.
     """
-    drawn = [_area(feature, path) for feature in _features(path) if _is_region(feature)]
-    ignored = shapely.union_all([area for name, area in drawn if name == IGNORED])
+    areas, why_not = _areas(read_objects(path))
+    ignored = shapely.union_all([drawn.area for drawn in areas if drawn.is_ignored])
     slide = shapely.box(0, 0, width, height)
-    areas = [(name, area.difference(ignored).intersection(slide)) for name, area in drawn if name != IGNORED]
-    areas = [(name, _only_areas(area)) for name, area in areas if area.area > 0]
-    if not areas:
-        raise SlideError(
-            f"{path.name} holds no area within the slide ({width} x {height} px); "
-            "export annotations from QuPath as GeoJSON, in pixels."
-        )
-    names = _unique([name for name, _ in areas])
-    return tuple(Region(name=name, wkt=area.wkt) for name, (_, area) in zip(names, areas, strict=True))
+    kept, cut_off = [], []
+    for drawn in (drawn for drawn in areas if not drawn.is_ignored):
+        within = drawn.area.intersection(slide)
+        area = _only_areas(within.difference(ignored))
+        if within.area == 0:
+            why_not.append((f"'{drawn.name}'", f"it lies beyond the slide of {width} x {height} px"))
+        elif area.area == 0:
+            why_not.append((f"'{drawn.name}'", "it lies in areas to ignore"))
+        else:
+            kept.append((drawn.name, area))
+            if (beyond := 1 - within.area / drawn.area.area) > CUT_OFF:
+                cut_off.append(f"Cut '{drawn.name}' off at the border of the slide: {beyond:.0%} of it lies beyond.")
+    skipped = (*_sentences(why_not), *cut_off)
+    if not kept:
+        refused = f"{path.name} holds no area within the slide ({width} x {height} px); "
+        refused += "export annotations from QuPath as GeoJSON, in pixels."
+        raise SlideError(" ".join([refused, *skipped]))
+    names = _unique([name for name, _ in kept])
+    regions = (Region(name=name, wkt=area.wkt) for name, (_, area) in zip(names, kept, strict=True))
+    return DrawnRegions(tuple(regions), skipped)
 
 
 def union(regions: Sequence[Region]) -> shapely.Geometry:
@@ -130,49 +167,85 @@ def _unique(names: list[str]) -> list[str]:
     return numbered
 
 
-def _features(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        with path.open("rb") as file:
-            is_gzipped = file.peek(2)[:2] == b"\x1f\x8b"
-            raw = (gzip.GzipFile(fileobj=file) if is_gzipped else file).read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise SlideError(f"{path.name} has more than {MAX_BYTES} bytes of GeoJSON; export annotations alone.")
-        content = json.loads(raw)
-    except (gzip.BadGzipFile, ValueError, EOFError, zlib.error, RecursionError) as error:
-        raise SlideError(f"{path.name} is not GeoJSON.") from error
-    except OSError as error:
-        raise SlideError(f"The regions in {path.name} cannot be read: {error.strerror or error}.") from error
-    features = content.get("features", [content]) if isinstance(content, dict) else content
-    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
-        raise SlideError(f"{path.name} is not GeoJSON.")
-    return features
+def _areas(objects: Sequence[QuPathObject]) -> tuple[list[_Area], list[tuple[str, str]]]:
+    """Return the areas among some objects; and of each other object what it is called, and why it is no area."""
+    areas, why_not = [], []
+    for drawn in objects:
+        if drawn.kind == ROOT:  # It stands for the whole slide, and only holds other objects.
+            continue
+        classes = ": ".join(drawn.classes)
+        name = drawn.name or classes or UNNAMED
+        try:
+            areas.append(_Area(name, IGNORED in (*drawn.classes, drawn.name), _area(drawn)))
+        except _NoRegion as reason:
+            why_not.append((drawn.kind if drawn.kind in RESULTS else f"'{name}'", str(reason)))
+    return areas, why_not
 
 
-def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
-    properties = feature.get("properties")
-    return properties if isinstance(properties, dict) else {}
+def _area(drawn: QuPathObject) -> shapely.Geometry:
+    """Return the valid geometry of an annotation or TMA core.
 
-
-def _is_region(feature: Mapping[str, Any]) -> bool:
-    geometry = feature.get("geometry")
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    return kind in AREAS and _properties(feature).get("objectType") in ANNOTATIONS
-
-
-def _area(feature: Mapping[str, Any], path: Path) -> tuple[str, shapely.Geometry]:
-    """Return the name and the valid geometry of a region."""
-    properties = _properties(feature)
-    classification = properties.get("classification")
-    class_name = classification.get("name") if isinstance(classification, dict) else None
-    name = IGNORED if class_name == IGNORED else properties.get("name") or class_name or "Region"
+    Raises:
+        _NoRegion: it is of another kind, or makes no area.
+    """
+    if drawn.kind in RESULTS:
+        raise _NoRegion("results of an analysis are no regions")
+    if drawn.kind == CORE and drawn.is_missing:
+        raise _NoRegion("the TMA core is marked as missing")
+    parts = list(_parts(drawn.geometry or {}))
+    polygons = [part for part in parts if part.get("type") in AREAS]
+    if not polygons:
+        raise _NoRegion(_without_area({str(part.get("type")) for part in parts}))
     try:
         with np.errstate(invalid="ignore"):  # NaN is refused right below
-            area = _only_areas(shapely.make_valid(shape(feature["geometry"])))
-        if not np.isfinite(area.bounds).all() and not area.is_empty:
-            raise ValueError("not finite")
-        return str(name), area
+            shapes = [shapely.force_2d(shape(polygon)) for polygon in polygons]
     except Exception as error:  # anything may be given as coordinates, and shapely and numpy each have their own errors
-        raise SlideError(f"{path.name} holds a region '{name}' whose coordinates make no area.") from error
+        raise _NoRegion("its coordinates make no polygon") from error
+    if not all(np.isfinite(shapely.get_coordinates(one)).all() for one in shapes):
+        raise _NoRegion("its coordinates are not all finite numbers")
+    area = _only_areas(shapely.union_all([shapely.make_valid(one) for one in shapes]))
+    if area.area == 0:
+        raise _NoRegion("its area is 0")
+    return area
+
+
+def _parts(geometry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a geometry, or the geometries in a collection of them, of which QuPath counts only the areas."""
+    if geometry.get("type") != "GeometryCollection":
+        yield geometry
+        return
+    nested = geometry.get("geometries")
+    for one in nested if isinstance(nested, list) else []:
+        yield from _parts(one if isinstance(one, dict) else {})
+
+
+def _without_area(kinds: set[str]) -> str:
+    if kinds and kinds <= set(POINTS):
+        return "points have no area"
+    if kinds and kinds <= {*POINTS, *LINES}:
+        return "lines have no area"
+    return "it has no outline"
+
+
+def _sentences(why_not: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a sentence for each reason, which names the objects that were skipped for it."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in why_not:
+        reasons.setdefault(reason, []).append(name)
+    return [f"Skipped {_listed(names)}: {reason}." for reason, names in reasons.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    counted = Counter(names).most_common()
+    shown = [_several(name, number) for name, number in counted[:SHOWN_NAMES]]
+    others = sum(number for _, number in counted[SHOWN_NAMES:])
+    return ", ".join(shown) + (f" and {others} more" if others else "")
+
+
+def _several(name: str, number: int) -> str:
+    if name in RESULTS:
+        return f"{number} {name}{'s' if number > 1 else ''}"
+    return name if number == 1 else f"{name} ({number} times)"
 
 
 def _only_areas(geometry: shapely.Geometry) -> shapely.Geometry:

@@ -114,6 +114,7 @@ def _summary(
             )
             for region, inside in zip(plan.regions, measured.members, strict=True)
         ],
+        regions_skipped=list(plan.regions_skipped),
         neighbours=pair_summaries(cells, measured.nearest, plan.um_per_px, manifest.n_clusters),
         islands=island_summaries(cells, measured.islands, manifest.n_clusters),
         bundle=present.bundle_used(bundle, batch.precision),

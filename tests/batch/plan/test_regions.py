@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
-from app.batch.plan import regions
+from app.batch.plan import qupath
 from app.batch.plan.plan import Region
 from app.batch.plan.regions import read_regions, region_members, region_names, regions_file
 from app.batch.read.slide import SlideError
@@ -35,15 +35,22 @@ def collection(*features):
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(content, pack=False):
+def read_all(tmp_path):
+    """Read regions, and what was skipped beside them."""
+
+    def read_all(content, pack=False):
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         path = tmp_path / "drawn.geojson"
         path.write_bytes(gzip.compress(data) if pack else data)
         found = read_regions(path, WIDTH, HEIGHT)
-        return {region.name: shapely.from_wkt(region.wkt) for region in found}
+        return {region.name: shapely.from_wkt(region.wkt) for region in found.regions}, list(found.skipped)
 
-    return read
+    return read_all
+
+
+@pytest.fixture
+def read(read_all):
+    return lambda content, pack=False: read_all(content, pack)[0]
 
 
 def areas(found):
@@ -76,14 +83,16 @@ def test_equal_names_are_numbered_past_names_that_are_there(read):
     assert areas(read(content)) == {"a 2": 1, "a 1": 4, "a 3": 9, "b": 16}
 
 
-def test_what_is_to_be_ignored_is_cut_out_of_all_regions(read):
+def test_what_is_to_be_ignored_is_cut_out_of_all_regions(read_all):
     content = collection(
         drawn(polygon(0, 0, 100), "a"),
         drawn(polygon(50, 50, 100), None, "Ignore*"),
         drawn(polygon(90, 90, 10), "inside what is ignored"),
         drawn(polygon(100, 0, 100), "b"),
     )
-    assert areas(read(content)) == {"a": 7500, "b": 7500}
+    found, skipped = read_all(content)
+    assert areas(found) == {"a": 7500, "b": 7500}
+    assert skipped == ["Skipped 'inside what is ignored': it lies in areas to ignore."]
 
 
 def test_holes_and_several_parts_are_kept(read):
@@ -93,21 +102,174 @@ def test_holes_and_several_parts_are_kept(read):
     assert not shapely.contains_xy(found["two"], 20, 20)
 
 
-def test_region_ends_where_the_slide_does_and_one_beyond_it_is_none(read):
+def test_region_ends_where_the_slide_does_and_one_beyond_it_is_none(read_all):
     content = [drawn(polygon(-50, -50, 100), "corner"), drawn(polygon(WIDTH, 0, 100), "beside")]
-    assert areas(read(content)) == {"corner": 2500}
+    found, skipped = read_all(content)
+    assert areas(found) == {"corner": 2500}
+    assert skipped == [
+        "Skipped 'beside': it lies beyond the slide of 1000 x 800 px.",
+        "Cut 'corner' off at the border of the slide: 75% of it lies beyond.",
+    ]
 
 
-def test_results_points_and_lines_are_no_regions(read):
+def test_points_lines_and_what_has_no_outline_are_skipped_and_named(read_all):
     content = [
         BOX,
-        drawn(polygon(0, 0, 10), "a cell", kind="cell"),
-        drawn(polygon(0, 0, 10), "a nucleus", kind="detection"),
-        drawn({"type": "Point", "coordinates": [1, 2]}),
-        drawn({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}),
+        drawn({"type": "Point", "coordinates": [1, 2]}, "a dot"),
+        drawn({"type": "MultiPoint", "coordinates": [[1, 2]]}, None, "Tumor"),
+        drawn({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "a ruler"),
         {"type": "Feature", "geometry": None, "properties": {}},
     ]
-    assert read(content).keys() == {"Biopsy"}
+    found, skipped = read_all(content)
+    assert found.keys() == {"Biopsy"}
+    assert skipped == [
+        "Skipped 'a dot', 'Tumor': points have no area.",
+        "Skipped 'a ruler': lines have no area.",
+        "Skipped 'Region': it has no outline.",
+    ]
+
+
+def feature(side, properties=None, **members):
+    return {"type": "Feature", "geometry": polygon(0, 0, side), "properties": properties or {}, **members}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "detection", "cell", "tile"),
+    [
+        [{"id": f"Path{kind}Object"} for kind in ("Annotation", "Detection", "Cell", "Tile")],
+        *(
+            [{"properties": {property_: kind}} for kind in ("annotation", "detection", "cell", "tile")]
+            for property_ in ("object_type", "objectType", "type")
+        ),
+    ],
+    ids=["0.2", "0.3", "0.4", "alias"],
+)
+def test_results_of_an_analysis_are_no_regions_in_any_version_of_qupath(read_all, annotation, detection, cell, tile):
+    content = collection(
+        feature(100, **annotation), *[feature(7, **detection)] * 3, feature(8, **cell), feature(9, **tile)
+    )
+    found, skipped = read_all(content)
+    assert areas(found) == {"Region": 10_000}
+    assert skipped == ["Skipped 3 detections, 1 cell, 1 tile: results of an analysis are no regions."]
+
+
+def test_kind_is_that_of_the_properties_before_that_of_the_id(read):
+    assert areas(read([feature(5, {"objectType": "annotation"}, id="PathDetectionObject")])) == {"Region": 25}
+    # QuPath takes an object of a kind that it does not know for an annotation.
+    assert areas(read([feature(5, {"objectType": "something"})])) == {"Region": 25}
+
+
+BASE_THEN_DERIVED = {"name": "Positive", "colorRGB": -1, "parentClass": {"name": "Tumor", "colorRGB": -2}}
+
+
+@pytest.mark.parametrize(
+    ("classification", "name"),
+    [
+        ("Stroma", "Stroma"),
+        ("Tumor: Positive", "Tumor: Positive"),
+        ({"name": "Stroma", "color": [1, 2, 3]}, "Stroma"),
+        ({"name": "Stroma", "colorRGB": -3670016}, "Stroma"),
+        ({"names": ["Tumor", "Positive"], "color": [1, 2, 3]}, "Tumor: Positive"),
+        (BASE_THEN_DERIVED, "Tumor: Positive"),
+        ({}, "Region"),
+        (None, "Region"),
+        ({"names": []}, "Region"),
+    ],
+)
+def test_class_is_read_and_shown_as_qupath_does(read, classification, name):
+    assert read([feature(5, {"classification": classification})]).keys() == {name}
+
+
+@pytest.mark.parametrize(
+    "classification",
+    [
+        "Ignore*",
+        "Ignore*: Fold",
+        {"name": "Ignore*"},
+        {"names": ["Ignore*", "Fold"]},
+        {"names": ["Tumor", "Ignore*"]},
+        {"name": "Fold", "colorRGB": -1, "parentClass": {"name": "Ignore*", "colorRGB": -2}},
+    ],
+)
+def test_what_is_classified_as_ignored_in_any_form_is_cut_out(read, classification):
+    content = [drawn(polygon(0, 0, 100), "a"), feature(10, {"classification": classification, "name": "fold"})]
+    assert areas(read(content)) == {"a": 100**2 - 10**2}
+
+
+def test_region_class_of_qupath_is_no_class_to_ignore(read):
+    assert areas(read([feature(10, {"classification": "Region*"})])) == {"Region*": 100}
+
+
+def test_nested_objects_are_regions_too_at_any_depth_and_place(read):
+    fold = feature(10, {"classification": {"name": "Ignore*"}})
+    inner = feature(50, {"name": "inner", "childObjects": [fold]})
+    content = feature(100, {"name": "outer", "objectType": "annotation", "childObjects": [inner]})
+    beside = feature(20, {"name": "beside"}, childObjects=[feature(15, {"name": "below"})])
+    root = {
+        "type": "Feature",
+        "geometry": None,
+        "properties": {"objectType": "root", "childObjects": [content, beside]},
+    }
+    assert areas(read(root)) == {"outer": 9900, "inner": 2400, "beside": 300, "below": 125}
+
+
+def test_areas_of_a_collection_of_geometries_count(read_all):
+    line = {"type": "LineString", "coordinates": [[0, 0], [50, 50]]}
+    nested = {"type": "GeometryCollection", "geometries": [polygon(200, 0, 10), line]}
+    parts = {"type": "GeometryCollection", "geometries": [polygon(0, 0, 20), nested]}
+    found, skipped = read_all(
+        [drawn(parts, "parts"), drawn({"type": "GeometryCollection", "geometries": [line]}, "line")]
+    )
+    assert areas(found) == {"parts": 500}
+    assert skipped == ["Skipped 'line': lines have no area."]
+
+
+@pytest.mark.parametrize("kind", [{"id": "TMACoreObject"}, {"properties": {"objectType": "tmaCore"}}])
+def test_cores_of_a_tissue_microarray_are_regions_unless_they_are_missing(read_all, kind):
+    def core(name, is_missing):
+        made = feature(10, **kind)
+        made["properties"] = {**made["properties"], "name": name, "isMissing": is_missing}
+        return made
+
+    found, skipped = read_all([core("A-1", False), core("A-2", True)])
+    assert areas(found) == {"A-1": 100}
+    assert skipped == ["Skipped 'A-2': the TMA core is marked as missing."]
+
+
+NOT_FINITE = "its coordinates are not all finite numbers"
+NO_POLYGON = "its coordinates make no polygon"
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "reason"),
+    [
+        ("here", NO_POLYGON),
+        ([[[5, 5], [6, 6]]], NO_POLYGON),
+        ([[[0, 0], [float("nan"), 5], [5, 5], [0, 0]]], NOT_FINITE),
+        ([[[0, 0], [float("inf"), 5], [5, 5], [0, 0]]], NOT_FINITE),
+        ([[[0, 0], [9, 0], [9, 9], [0, 0]], [[1, 1], [float("nan"), 2], [2, 2], [1, 1]]], NOT_FINITE),
+        ([[[0, 0], [9, 9], [0, 0], [0, 0]]], "its area is 0"),
+        ([], "its area is 0"),
+    ],
+)
+def test_one_bad_region_is_skipped_with_its_reason_and_the_others_stay(read_all, coordinates, reason):
+    bad = drawn({"type": "Polygon", "coordinates": coordinates}, "click")
+    found, skipped = read_all(collection(BOX, bad))
+    assert areas(found) == {"Biopsy": 10_000}
+    assert skipped == [f"Skipped 'click': {reason}."]
+
+
+def test_heights_of_coordinates_are_left_out(read):
+    ring = [[0, 0, 3], [10, 0, 3], [10, 10, 3], [0, 10, 3], [0, 0, 3]]
+    found = read(drawn({"type": "Polygon", "coordinates": [ring]}, "flat"))
+    assert (areas(found), found["flat"].has_z) == ({"flat": 100}, False)
+
+
+def test_many_names_are_counted_and_some_of_them_shown(read_all):
+    dots = [drawn({"type": "Point", "coordinates": [1, 2]}, f"dot {i // 2}") for i in range(20)]
+    _, skipped = read_all([BOX, *dots])
+    shown = ", ".join(f"'dot {i}' (2 times)" for i in range(5))
+    assert skipped == [f"Skipped {shown} and 10 more: points have no area."]
 
 
 def test_outline_that_crosses_itself_is_two_areas(read):
@@ -140,12 +302,18 @@ def test_spike_of_an_outline_is_no_area_and_does_no_harm(read):
         (collection(), "holds no area within the slide"),
         (collection(drawn(polygon(5000, 0, 10))), "holds no area within the slide"),
         (drawn(polygon(0, 0, 0)), "holds no area within the slide"),
-        (drawn({"type": "Polygon", "coordinates": "here"}, "odd"), "a region 'odd' whose coordinates make no area"),
-        (drawn({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "odd"), "region 'odd'"),
-        (drawn({"type": "Polygon"}, "odd"), "region 'odd'"),
-        (drawn({"type": "MultiPolygon", "coordinates": [[1]]}, "odd"), "region 'odd'"),
-        (b'{"geometry": {"type": "Polygon", "coordinates": [[[0,0],[NaN,5],[5,5],[0,0]]]}}', "region 'Region'"),
-        (b'{"geometry": {"type": "Polygon", "coordinates": [[[0,0],[1e999,5],[5,5],[0,0]]]}}', "region 'Region'"),
+        (drawn({"type": "Polygon", "coordinates": "here"}, "odd"), "Skipped 'odd': its coordinates make no polygon."),
+        (drawn({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "odd"), "Skipped 'odd'"),
+        (drawn({"type": "Polygon"}, "odd"), "Skipped 'odd'"),
+        (drawn({"type": "MultiPolygon", "coordinates": [[1]]}, "odd"), "Skipped 'odd'"),
+        (
+            b'{"geometry": {"type": "Polygon", "coordinates": [[[0,0],[NaN,5],[5,5],[0,0]]]}}',
+            "Skipped 'Region': its coordinates are not all finite numbers.",
+        ),
+        (
+            b'{"geometry": {"type": "Polygon", "coordinates": [[[0,0],[1e999,5],[5,5],[0,0]]]}}',
+            "Skipped 'Region': its coordinates are not all finite numbers.",
+        ),
     ],
 )
 def test_what_holds_no_region_is_refused_in_words(read, content, message):
@@ -155,7 +323,7 @@ def test_what_holds_no_region_is_refused_in_words(read, content, message):
 
 
 def test_file_that_would_fill_the_memory_is_refused(read, monkeypatch):
-    monkeypatch.setattr(regions, "MAX_BYTES", 1000)
+    monkeypatch.setattr(qupath, "MAX_BYTES", 1000)
     with pytest.raises(SlideError, match="has more than 1000 bytes"):
         read(b" " * 100_000, pack=True)
 

@@ -37,6 +37,8 @@ def slide(tmp_path_factory, bundle):
         {"type": "Feature", "geometry": shapely.geometry.mapping(area), "properties": {"name": name}}
         for name, area in REGIONS.items()
     ]
+    click = {"type": "Polygon", "coordinates": [[[5, 5], [6, 6]]]}
+    features.append({"type": "Feature", "geometry": click, "properties": {"name": "a <click>"}})
     (folder / "r.geojson").write_text(json.dumps(features))
     path = write_striped(folder / "a.tif", pixels, 0.25)
     with pytest.MonkeyPatch.context() as patch:
@@ -75,6 +77,12 @@ def test_parquet_geojson_and_summary_agree(slide, written):
     counts = np.bincount(clusters[~outlier], minlength=len(summary.clusters))
     assert counts.tolist() == [cluster.count for cluster in summary.clusters]
     assert outlier.sum() == summary.outliers.count
+
+
+def test_summary_and_report_say_what_was_drawn_and_is_no_region(written):
+    sentence = "Skipped 'a <click>': its coordinates make no polygon."
+    assert summary_of(written).regions_skipped == [sentence]
+    assert sentence in html.unescape((written / "report.html").read_text(encoding="utf-8"))
 
 
 def test_outlines_of_both_files_are_the_same(written):

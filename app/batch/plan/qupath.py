@@ -1,0 +1,141 @@
+"""The objects of a GeoJSON file of QuPath: annotations, TMA cores, detections, cells and tiles.
+
+Every version of QuPath writes them a little differently, and QuPath reads all forms. This module reads them as QuPath
+0.6 does (`QuPathTypeAdapters`, and `PathClassTypeAdapter` in `GsonTools`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.batch.read.slide import SlideError
+
+ANNOTATION, CORE, ROOT = "annotation", "TMA core", "root"
+RESULTS = ("detection", "cell", "tile")
+"""Kinds of objects that an analysis makes."""
+KINDS = {
+    "pathannotationobject": ANNOTATION,
+    "tmacoreobject": CORE,
+    "tmacore": CORE,
+    "tma_core": CORE,
+    "pathrootobject": ROOT,
+    "root": ROOT,
+    **{f"path{kind}object": kind for kind in RESULTS},
+    **{kind: kind for kind in RESULTS},
+}
+"""The kind of an object by every name that a version of QuPath has for it; QuPath takes all others for annotations."""
+TYPE_PROPERTIES = ("objectType", "object_type", "type")
+"""The first of these properties gives the kind since QuPath 0.3; QuPath 0.2 gives it as the id of the feature."""
+CHILDREN = ("childObjects", "children")
+MAX_BYTES = 256 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class QuPathObject:
+    """One object.
+
+    Attributes:
+        kind: annotation, TMA core, detection, cell, tile or root.
+        name: the name that a person gave it; None if it has none.
+        classes: its classification from the base to the most derived class, such as Tumor and Positive; empty if it is
+            not classified.
+        geometry: the geometry of GeoJSON; None if it has none.
+        is_missing: whether it is a TMA core that is marked as missing.
+    """
+
+    kind: str
+    name: str | None
+    classes: tuple[str, ...]
+    geometry: Mapping[str, Any] | None
+    is_missing: bool
+
+
+def read_objects(path: Path) -> list[QuPathObject]:
+    """Read all objects of a file, each one before those that are nested in it.
+
+    Args:
+        path: GeoJSON, gzipped or not: a FeatureCollection, a list of features, or one feature.
+
+    Raises:
+        SlideError: the file cannot be read, is too large, or is not GeoJSON.
+    """
+    content = _content(path)
+    features = content.get("features", [content]) if isinstance(content, dict) else content
+    try:
+        return [_object(feature) for feature in _with_nested(features)]
+    except TypeError as error:
+        raise SlideError(f"{path.name} is not GeoJSON.") from error
+
+
+def _content(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            is_gzipped = file.peek(2)[:2] == b"\x1f\x8b"
+            raw = (gzip.GzipFile(fileobj=file) if is_gzipped else file).read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise SlideError(f"{path.name} has more than {MAX_BYTES} bytes of GeoJSON; export annotations alone.")
+        return json.loads(raw)
+    except (gzip.BadGzipFile, ValueError, EOFError, zlib.error, RecursionError) as error:
+        raise SlideError(f"{path.name} is not GeoJSON.") from error
+    except OSError as error:
+        raise SlideError(f"The regions in {path.name} cannot be read: {error.strerror or error}.") from error
+
+
+def _with_nested(features: object) -> Iterator[Mapping[str, Any]]:
+    """Yield features, each one before those nested in it; raises TypeError for what is no list of features."""
+    waiting = [features]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, list):
+            waiting.extend(reversed(found))
+        elif isinstance(found, dict):
+            yield found
+            owners = (found, _properties(found))
+            nested = [owner[name] for owner in owners for name in CHILDREN if isinstance(owner.get(name), list)]
+            waiting.extend(reversed(nested))
+        else:
+            raise TypeError(f"a feature is not {type(found).__name__}")
+
+
+def _object(feature: Mapping[str, Any]) -> QuPathObject:
+    properties = _properties(feature)
+    geometry, name = feature.get("geometry"), properties.get("name")
+    return QuPathObject(
+        kind=_kind(feature, properties),
+        name=str(name) if name not in (None, "") else None,
+        classes=_classes(properties.get("classification")),
+        geometry=geometry if isinstance(geometry, dict) else None,
+        is_missing=properties.get("isMissing") is True,
+    )
+
+
+def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
+    properties = feature.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _kind(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    given = next((properties[name] for name in TYPE_PROPERTIES if name in properties), feature.get("id"))
+    return KINDS.get(str(given).casefold(), ANNOTATION)
+
+
+def _classes(classification: object) -> tuple[str, ...]:
+    """Return the names of a classification, base first.
+
+    Its forms are a string with colons, {"name": …} with the same string, {"names": […]}, and until QuPath 0.3 {"name":
+    …, "parentClass": {…}}.
+    """
+    if isinstance(classification, str):
+        return tuple(filter(None, (name.strip() for name in classification.split(":"))))
+    if not isinstance(classification, dict):
+        return ()
+    own = classification.get("name") or classification.get("names")
+    names = own if isinstance(own, list) else [own]
+    parents = _classes(classification.get("parentClass"))
+    return (*parents, *(part for name in names if isinstance(name, str) for part in _classes(name)))
