@@ -10,6 +10,7 @@ How to add an experiment:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,6 +95,25 @@ def faults(quick: Quick = False) -> None:
     from reliability.faults.experiment import measure
 
     report("faults", measure(quick=quick), quick=quick)
+
+
+@cli.command()
+def cases(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Folder with the inputs. Default: draw them."),
+    ] = None,
+) -> None:
+    """Put inputs to the program that could be answered wrongly without a word, and compare with the right answers.
+
+    With a folder of inputs no file is written.
+    """
+    from reliability.cases.experiment import measure
+
+    results = measure(folder)
+    report("cases", results, quick=folder is not None)
+    if results["wrong"] or results["missing"]:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ CI runs the short form of each experiment (`--quick`) as a test. The clients of 
 as the service.
 """
 EXPERIMENTS: Mapping[str, tuple[str, str]] = {
+    "cases": (
+        "Never silently wrong",
+        "A file that says something about its pixels that is easily passed over (a scale, a frame, a turn, a region, a "
+        "second picture), and a request that is easily misread, get the right answer, or are refused with the reason.",
+    ),
     "contract": (
         "Contract",
         "Every request, whether it fits `openapi.json` or not, gets an answer that `openapi.json` declares "
