@@ -50,14 +50,15 @@ class FlagOut(_Answer):
 
     code: str = Field(
         description="Code of the flag: blurred, compressed, little_tissue, saturated, no_stain, not_he, "
-        "stain_out_of_range, mpp_unknown, scale_suspect, few_cells or many_outliers."
+        "stain_out_of_range, mpp_unknown, scale_suspect, few_cells, many_outliers or unlike_training_tiles."
     )
     message: str = Field(description="What was found, in a sentence, with the measured value and its limit.")
     value: Rounded | None = Field(
         description="The measured value. It is a ratio for blurred and compressed; a share of 0 to 1 for "
         "little_tissue, saturated, not_he and many_outliers; a number of robust standard deviations for "
         "stain_out_of_range; the mean nuclear radius, or that radius over focus, in px at the bundle's scale, for "
-        "scale_suspect; a number of cells for few_cells; and null for no_stain and mpp_unknown."
+        "scale_suspect; a number of cells for few_cells; the mean surprise of the cells, in nats up to a constant, for "
+        "unlike_training_tiles; and null for no_stain and mpp_unknown."
     )
     threshold: Rounded | None = Field(
         description="The limit that the value passed, in the same unit; null where the value is null."

@@ -120,8 +120,25 @@ class ImageLevel(ManifestModel):
     reference: Reference
 
 
+class TileSurprise(ManifestModel):
+    """How surprising the cells of a tile of the training data are on average, when their tile is left out of the fit.
+
+    A tile of n cells is unlike the training tiles if the mean surprise of its cells is above
+    mean + √(tile_margin² + cell_margin² / n).
+    """
+
+    mean: float = Field(description="The mean surprise of the cells of a training tile is this, on average, in nats.")
+    tile_margin: float = Field(
+        ge=0, description="A tile with very many cells may exceed that mean by this much, in nats."
+    )
+    cell_margin: float = Field(
+        ge=0, description="A tile with a single cell may exceed it by about this much, because cells differ, in nats."
+    )
+    tiles: int = Field(ge=2, description="These numbers were measured on this many tiles.")
+
+
 class Outliers(ManifestModel):
-    """When a cell is unlike the training cells, and when a tile has too many such cells."""
+    """When a cell is unlike the training cells, and when a tile is, because too many or all of its cells are."""
 
     components: int = Field(
         ge=1, description="Surprise is measured on this many principal components of Q's feature maps."
@@ -133,6 +150,10 @@ class Outliers(ManifestModel):
         description="This share of training cells is above the threshold, when their tile is left out of the fit."
     )
     max_share: Fraction = Field(description="A tile with a higher share of outliers gets no label.")
+    tile_surprise: TileSurprise | None = Field(
+        default=None,
+        description="A tile whose cells are more surprising on average gets no label; null if that was not measured.",
+    )
 
 
 class ClusterName(ManifestModel):

@@ -12,6 +12,7 @@ const FLAGS = {
   no_stain: "No stain found",
   scale_suspect: "Scale in doubt",
   many_outliers: "Many outliers",
+  unlike_training_tiles: "Unlike the training tiles",
   few_cells: "Few cells",
   mpp_unknown: "Scale not given",
 };

@@ -13,7 +13,8 @@ def cells_at(places, clusters, outlier=None, n_clusters=5) -> SlideCells:
     clusters = np.asarray(clusters, np.int64)
     outlier = np.zeros(len(clusters), bool) if outlier is None else np.asarray(outlier, bool)
     probs = np.eye(n_clusters, dtype=np.float32)[clusters]
-    return SlideCells(np.asarray(places, float).reshape(-1, 2), clusters, probs, outlier)
+    surprise = np.zeros(len(clusters), np.float32)
+    return SlideCells(np.asarray(places, float).reshape(-1, 2), clusters, probs, surprise, outlier)
 
 
 def mixed_cells(n, um_per_px=1.0, seed=0, density=MARROW_PER_UM2) -> SlideCells:

@@ -43,7 +43,8 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
     result = Result(analysis, bundle, "0" * 32)
     found, n_clusters = analysis.cells, bundle.manifest.n_clusters
     proportions, tile = analysis.proportions, analysis.tile
-    cells = SlideCells(found.centroids, proportions.clusters, found.cluster_probs, proportions.outlier)
+    surprise = np.zeros(len(found), np.float32)
+    cells = SlideCells(found.centroids, proportions.clusters, found.cluster_probs, surprise, proportions.outlier)
     nearest, numbers = nearest_um(cells, MPP, n_clusters), islands(cells, MPP)
     half = shapely.box(0, 0, tile.width / 2, tile.height)
     region = Region(name="left <half>", wkt=half.wkt)

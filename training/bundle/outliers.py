@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GroupKFold, KFold
 
 from app.pipeline.crops import to_network
-from app.pipeline.manifest import Outliers
+from app.pipeline.manifest import Outliers, TileSurprise
 from app.pipeline.networks.architecture import CriticQ, Surprise, map_statistics, pooled
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.gan.checks import in_chunks
@@ -27,6 +29,8 @@ TRAINING_SHARE = 0.01
 """The threshold is set so that this share of the training cells is outliers, by fits that leave their tile out."""
 MIN_MAX_SHARE = 0.05
 """Lowest value of the limit `max_share` on the share of outliers in a tile, 0–1."""
+TILE_CONFIDENCE = 0.98
+"""Share of further tiles like the training tiles whose mean surprise stays below the limit."""
 MARGIN = 2.0
 """`max_share`, as a multiple of the largest share of outliers that a training tile surely has."""
 
@@ -67,13 +71,37 @@ def fit_outliers(q: CriticQ, crops: UInt8Array, tile_index: Int64Array) -> Fitte
     threshold = float(np.quantile(left_out, 1 - TRAINING_SHARE))
     outlier = left_out > threshold
     largest_share = max(_certain_share(outlier[tile_index == tile]) for tile in np.unique(tile_index))
+    tiles = [left_out[tile_index == tile] for tile in np.unique(tile_index)]
     limits = Outliers(
         components=components,
         threshold=threshold,
         training_share=float(outlier.mean()),
         max_share=min(1.0, max(MIN_MAX_SHARE, MARGIN * largest_share)),
+        tile_surprise=tile_surprise(tiles) if len(tiles) > 1 else None,
     )
     return FittedOutliers(fit_surprise(statistics, clusters, n_clusters, components), limits, outlier)
+
+
+def tile_surprise(tiles: Sequence[Float64Array]) -> TileSurprise:
+    """Return how far above the usual the mean surprise of a tile's cells may be, before the tile is called unlike.
+
+    The limit is the upper end of a prediction interval for one more tile: means of tiles are taken to be normal, with
+    a variance between tiles and a variance of the cells within them (a model of random effects, by its moments).
+
+    Args:
+        tiles: the surprise of the cells of each of at least two tiles, when their tile is left out of the fit.
+    """
+    means = np.array([cells.mean() for cells in tiles])
+    within = float(np.mean([cells.var() for cells in tiles]))
+    by_cells = float(np.mean([cells.var() / len(cells) for cells in tiles]))
+    between = max(0.0, float(means.var(ddof=1)) - by_cells)
+    quantile = float(stats.t.ppf(TILE_CONFIDENCE, len(tiles) - 1))
+    return TileSurprise(
+        mean=float(means.mean()),
+        tile_margin=quantile * (between + (between + by_cells) / len(tiles)) ** 0.5,
+        cell_margin=quantile * within**0.5,
+        tiles=len(tiles),
+    )
 
 
 def fit_surprise(statistics: Float64Array, clusters: Int64Array, n_clusters: int, components: int) -> Surprise:

@@ -32,12 +32,14 @@ class SlideCells:
         centroids: (N, 2) float64 x, y in px of level 0, pixels named by their centres.
         clusters: (N,) int64, the most probable cluster.
         cluster_probs: (N, K) float32, the probability of each cluster.
+        surprise: (N,) float32, how unlike the training cells the cell is.
         outlier: (N,) bool, whether the cell is counted in no cluster.
     """
 
     centroids: Float64Array
     clusters: Int64Array
     cluster_probs: Float32Array
+    surprise: Float32Array
     outlier: BoolArray
 
     def __len__(self) -> int:
@@ -109,14 +111,15 @@ def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_cl
         OSError: the table of a tile cannot be read.
     """
     names = [f"p{k}" for k in range(n_clusters)]
-    tables = list(kept_cells(folder, plan, kept, ["x", "y", "outlier", *names]))
+    tables = list(kept_cells(folder, plan, kept, ["x", "y", "surprise", "outlier", *names]))
     if not tables:
         no_probs = np.zeros((0, n_clusters), np.float32)
-        return SlideCells(np.zeros((0, 2)), np.zeros(0, np.int64), no_probs, np.zeros(0, bool))
+        return SlideCells(np.zeros((0, 2)), np.zeros(0, np.int64), no_probs, np.zeros(0, np.float32), np.zeros(0, bool))
     every = pa.concat_tables(tables)
     probs = np.column_stack([every[name].to_numpy() for name in names])
     centroids = np.column_stack([every["x"].to_numpy(), every["y"].to_numpy()])
-    return SlideCells(centroids, probs.argmax(axis=1).astype(np.int64), probs, every["outlier"].to_numpy())
+    surprise, outlier = (every[name].to_numpy() for name in ("surprise", "outlier"))
+    return SlideCells(centroids, probs.argmax(axis=1).astype(np.int64), probs, surprise, outlier)
 
 
 def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: QualityOut, manifest: Manifest) -> Counted:
@@ -130,7 +133,8 @@ def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: Qua
         manifest: the manifest of the bundle.
     """
     proportions = summarise(cells.cluster_probs[members], cells.outlier[members])
-    doubts = [flag.message for flag in quality_with(quality, proportions, manifest).flags if flag.prevents_label]
+    flags = quality_with(quality, proportions, cells.surprise[members], manifest).flags
+    doubts = [flag.message for flag in flags if flag.prevents_label]
     label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
     return Counted(
         cells=int(members.sum()),
@@ -141,9 +145,11 @@ def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: Qua
     )
 
 
-def quality_with(quality: QualityOut, proportions: Proportions, manifest: Manifest) -> QualityOut:
-    """Return the quality of a slide, with the flags that its cells give cause for."""
-    flags = [FlagOut.model_validate(flag) for flag in cell_flags(proportions, manifest.outliers)]
+def quality_with(
+    quality: QualityOut, proportions: Proportions, surprise: Float32Array, manifest: Manifest
+) -> QualityOut:
+    """Return the quality of a slide, with the flags that its cells give cause for; `surprise` is that of each."""
+    flags = [FlagOut.model_validate(flag) for flag in cell_flags(proportions, surprise, manifest.outliers)]
     return quality.model_copy(update={"flags": [*quality.flags, *flags]})
 
 

@@ -69,6 +69,7 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
             "y": centroids[kept, 1],
             "area_px": to_slide.areas(nuclei.areas_px).astype(np.float32),
             "touches_border": nuclei.touches_border & ~_is_inner(nuclei, window, plan),
+            "surprise": encoded.surprise,
             "outlier": encoded.surprise > manifest.outliers.threshold,
             **{f"p{k}": encoded.cluster_probs[:, k] for k in range(manifest.n_clusters)},
             "geometry": pa.array(_polygons(nuclei, to_slide), pa.binary()),

@@ -6,16 +6,17 @@ they are known.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.pipeline.manifest import Outliers, QualityReference
+from app.pipeline.manifest import Outliers, QualityReference, TileSurprise
 from app.pipeline.presets import StainParams
 from app.pipeline.proportions import Proportions
 from app.pipeline.quality.measure import STAIN_FEATURES, Colours, QualityMeasures, mean_radius, measure_quality
-from app.pipeline.types import Float64Array, Stain, Tile, UInt8Array
+from app.pipeline.types import Float32Array, Float64Array, Stain, Tile, UInt8Array
 
 MESSAGES = {
     "blurred": "Focus is {value}, below {limit}: fine detail is missing.",
@@ -180,11 +181,12 @@ def _flag(code: str, value: float, threshold: float, **details: str) -> Flag:
     return Flag(code, MESSAGES[code].format(value=f"{value:.3g}", limit=limit, **details), value, threshold)
 
 
-def cell_flags(proportions: Proportions, outliers: Outliers) -> tuple[Flag, ...]:
-    """Return the flags `few_cells` and `many_outliers`, if they apply to a tile.
+def cell_flags(proportions: Proportions, surprise: Float32Array, outliers: Outliers) -> tuple[Flag, ...]:
+    """Return the flags `few_cells`, `many_outliers` and `unlike_training_tiles`, if they apply to a tile.
 
     Args:
         proportions: proportions of the tile.
+        surprise: (N,) float32, the surprise of each of its cells, outliers included.
         outliers: the bundle's limits.
     """
     flags = []
@@ -200,7 +202,25 @@ def cell_flags(proportions: Proportions, outliers: Outliers) -> tuple[Flag, ...]
             "is the bundle's limit: is this marrow, stained and scanned as the training tiles?"
         )
         flags.append(Flag("many_outliers", message, share, outliers.max_share))
+    if n_cells and outliers.tile_surprise is not None:
+        flags += _unlike(float(surprise.mean(dtype=np.float64)), n_cells, outliers.tile_surprise)
     return tuple(flags)
+
+
+def _unlike(mean: float, n_cells: int, usual: TileSurprise) -> Iterator[Flag]:
+    """Yield `unlike_training_tiles` if the cells of a tile are, taken together, unlike those of any training tile.
+
+    Each of the cells may be within what the training cells show, where their mean is not: the cells of another organ
+    are all a little odd. The limit is that of a prediction interval for the mean of a new tile, in which tiles differ
+    and the cells of a tile differ.
+    """
+    limit = usual.mean + math.hypot(usual.tile_margin, usual.cell_margin / n_cells**0.5)
+    if mean > limit:
+        message = (
+            f"On average, the cells are unlike the training cells by {mean:.1f}, and the bundle's limit for "
+            f"{n_cells} cells is {limit:.1f}: is this marrow, prepared as the training tiles?"
+        )
+        yield Flag("unlike_training_tiles", message, mean, limit)
 
 
 def _few_cells(proportions: Proportions) -> Flag:

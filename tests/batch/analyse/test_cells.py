@@ -70,9 +70,9 @@ def test_what_is_wrong_with_the_slide_prevents_the_labels_of_its_regions(cells, 
 def test_many_outliers_are_flagged_beside_what_was_measured(cells, quality, manifest):
     odd = cells_at(cells.centroids, cells.clusters, np.arange(300) % 2 == 0)
     before = quality.model_copy(update={"flags": ["kept"]})
-    before_them, *flags = quality_with(before, summarise(odd.cluster_probs, odd.outlier), manifest).flags
+    before_them, *flags = quality_with(before, summarise(odd.cluster_probs, odd.outlier), odd.surprise, manifest).flags
     assert (before_them, [flag.code for flag in flags]) == ("kept", ["few_cells", "many_outliers"])
-    flags = quality_with(quality, summarise(cells.cluster_probs, cells.outlier), manifest).flags
+    flags = quality_with(quality, summarise(cells.cluster_probs, cells.outlier), cells.surprise, manifest).flags
     assert [flag.code for flag in flags] == ["few_cells"]
 
 

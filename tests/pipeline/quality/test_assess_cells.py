@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from app.pipeline.manifest import TileSurprise
 from app.pipeline.proportions import summarise
 from app.pipeline.quality.assess import cell_flags
 
@@ -8,7 +9,10 @@ from app.pipeline.quality.assess import cell_flags
 def flags_of(n, n_outliers, manifest):
     probabilities = np.eye(5, dtype=np.float32)[np.arange(n) % 5]
     return {
-        flag.code: flag for flag in cell_flags(summarise(probabilities, np.arange(n) < n_outliers), manifest.outliers)
+        flag.code: flag
+        for flag in cell_flags(
+            summarise(probabilities, np.arange(n) < n_outliers), np.zeros(n, np.float32), manifest.outliers
+        )
     }
 
 
@@ -43,3 +47,26 @@ def test_more_outliers_than_the_bundle_allows_prevent_a_label(manifest, n, n_out
         assert flags["many_outliers"].prevents_label
         assert flags["many_outliers"].value == pytest.approx(n_outliers / n)
         assert f"{n_outliers} of {n} cells" in flags["many_outliers"].message
+
+
+# Limits 10 + √(9 + 1600 / n): 15 of 100 cells, 10 + √(9 + 16) of 100; 50.1 of a single one.
+@pytest.mark.parametrize(
+    ("n", "mean", "flagged"), [(0, 0, False), (1, 50, False), (1, 51, True), (100, 14.9, False), (100, 15.1, True)]
+)
+def test_tile_whose_cells_are_all_a_little_odd_gets_no_label(manifest, n, mean, flagged):
+    usual = TileSurprise(mean=10, tile_margin=3, cell_margin=40, tiles=5)
+    limits = manifest.outliers.model_copy(update={"tile_surprise": usual})
+    spread = np.where(np.arange(n) % 2, 5, -5) * (n > 1)
+    proportions = summarise(np.eye(5, dtype=np.float32)[np.zeros(n, int)], np.zeros(n, bool))
+    flags = {flag.code: flag for flag in cell_flags(proportions, (mean + spread).astype(np.float32), limits)}
+    assert ("unlike_training_tiles" in flags) == flagged
+    if flagged:
+        assert flags["unlike_training_tiles"].prevents_label
+        assert flags["unlike_training_tiles"].value == pytest.approx(mean, rel=1e-5)
+        assert flags["unlike_training_tiles"].threshold == pytest.approx(10 + (9 + 1600 / n) ** 0.5)
+
+
+def test_bundle_that_did_not_measure_tiles_flags_none(manifest):
+    limits = manifest.outliers.model_copy(update={"tile_surprise": None})
+    proportions = summarise(np.eye(5, dtype=np.float32)[np.zeros(600, int)], np.zeros(600, bool))
+    assert cell_flags(proportions, np.full(600, 1e6, np.float32), limits) == ()

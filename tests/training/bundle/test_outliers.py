@@ -5,7 +5,7 @@ from scipy.stats import multivariate_normal
 
 from app.pipeline.crops import to_network
 from app.pipeline.networks.architecture import map_statistics
-from training.bundle.outliers import fit_outliers, fit_surprise
+from training.bundle.outliers import fit_outliers, fit_surprise, tile_surprise
 from training.gan.trainer import Trainer
 
 
@@ -78,3 +78,29 @@ def test_few_cells_of_a_tile_do_not_make_many_outliers_usual(critic, cells):
     found = fit_outliers(critic, cells.crops, np.arange(120) // 4)
     assert found.outlier.any()
     assert found.limits.max_share == 0.05
+
+
+def test_one_further_tile_in_fifty_is_above_the_limit():
+    """Tiles and cells drawn from the model itself; the limits are fitted to twelve tiles at a time."""
+    random = np.random.default_rng(0)
+
+    def tile(n_cells):
+        return random.normal(7 + random.normal(0, 5), 27, n_cells)
+
+    above = []
+    for _ in range(400):
+        usual = tile_surprise([tile(300) for _ in range(12)])
+        for n_cells in (20, 300):
+            limit = usual.mean + np.hypot(usual.tile_margin, usual.cell_margin / n_cells**0.5)
+            above += [tile(n_cells).mean() > limit for _ in range(20)]
+    # Of 16,000 tiles; those that share a limit agree, so the error is larger than that of as many coins.
+    assert np.mean(above) == pytest.approx(0.02, abs=0.006)
+
+
+def test_a_single_tile_does_not_say_how_tiles_differ(critic, cells):
+    one = cells.tile_index == 0
+    assert fit_outliers(critic, cells.crops[one], cells.tile_index[one]).limits.tile_surprise is None
+    found = fit_outliers(critic, cells.crops, cells.tile_index).limits.tile_surprise
+    assert found.tiles == 3
+    assert found.tile_margin >= 0
+    assert found.cell_margin > 0
