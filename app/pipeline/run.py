@@ -112,7 +112,9 @@ def analyse_stages(
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
             quality = judging.result()
-            quality = replace(quality, flags=quality.flags + cell_flags(proportions, encoded.surprise, manifest.outliers))
+            quality = replace(
+                quality, flags=quality.flags + cell_flags(proportions, encoded.surprise, manifest.outliers)
+            )
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
             cells = Cells.of_tile(nuclei, encoded.cluster_probs, tile)

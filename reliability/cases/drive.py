@@ -1,4 +1,4 @@
-"""The ways in which a case is put to the program: over HTTP, by the shell, and as a batch. Each returns what came back."""
+"""The ways in which a case is put to the program (over HTTP, by the shell, as a batch). Each returns what came back."""
 
 from __future__ import annotations
 
@@ -174,4 +174,3 @@ def _points(coordinates: Any) -> Iterator[tuple[float, float]]:
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-

@@ -69,15 +69,23 @@ def _bounds(folder: Path, tile: UInt8Array) -> None:
     )
     with tifffile.TiffWriter(folder / "bounds.scn", bigtiff=True) as writer:
         for i, pixels in enumerate((np.full_like(small, 240), main, small)):
-            _write_tiled(writer, pixels, 256, description=text if i == 0 else None, **_resolution(*[0.25 * 4 ** (i - 1)] * 2))
+            _write_tiled(
+                writer, pixels, 256, description=text if i == 0 else None, **_resolution(*[0.25 * 4 ** (i - 1)] * 2)
+            )
     _write_regions(folder / "roi.geojson", [_feature((20, 20, 240, 240), objectType="annotation", name="Marrow")])
 
 
 def _leica_image(
-    name: str, size_nm: tuple[int, int], offset_nm: tuple[int, int], objective: float, levels: list[tuple[int, int, int]]
+    name: str,
+    size_nm: tuple[int, int],
+    offset_nm: tuple[int, int],
+    objective: float,
+    levels: list[tuple[int, int, int]],
 ) -> str:
     """Return Leica's description of one picture of a slide, sizes in nm; levels are width, height and page."""
-    pages = "".join(f'<dimension sizeX="{w}" sizeY="{h}" r="{r}" ifd="{page}"/>' for r, (w, h, page) in enumerate(levels))
+    pages = "".join(
+        f'<dimension sizeX="{w}" sizeY="{h}" r="{r}" ifd="{page}"/>' for r, (w, h, page) in enumerate(levels)
+    )
     return (
         f'<image name="{name}" uuid="urn:uuid:{name}"><creationDate>2020-01-01T00:00:00Z</creationDate>'
         f'<device model="Leica SCN400;Leica SCN" version="1"/>'
@@ -147,7 +155,12 @@ def _codecs(folder: Path, tile: UInt8Array) -> None:
     for name, compression, kind in (("jpeg2000", JPEG_2000, "JPEG2000"), ("png", PNG_IN_TIFF, "PNG")):
         block = io.BytesIO()
         Image.fromarray(pixels).save(block, kind, **({"no_jp2": True} if kind == "JPEG2000" else {}))
-        shape = {"shape": pixels.shape, "dtype": np.uint8, "tile": pixels.shape[:2], "compression": compression}
+        shape: dict[str, Any] = {
+            "shape": pixels.shape,
+            "dtype": np.uint8,
+            "tile": pixels.shape[:2],
+            "compression": compression,
+        }
         with tifffile.TiffWriter(folder / f"{name}.tif") as writer:
             writer.write(iter([block.getvalue()]), photometric="rgb", metadata=None, **shape)
     tifffile.imwrite(folder / "float32.tif", pixels.astype(np.float32) / 255, photometric="rgb", metadata=None)

@@ -110,12 +110,15 @@ CASES: tuple[Case, ...] = (
                 post("mpp=0.25"),
                 {"tile.mpp": 0.25, "tile.mpp_source": "request", "flags": has("scale_conflict")},
             ),
-            Case(
-                f"03-declared-scale-ignored/{name}", "batch", batch(), {"exit": 0, "mpp": 0.5, "mpp_source": source}
-            ),
+            Case(f"03-declared-scale-ignored/{name}", "batch", batch(), {"exit": 0, "mpp": 0.5, "mpp_source": source}),
         )
     ),
-    Case("04-detections-as-regions/tile.jpg", "batch", batch("--regions", "qupath02.geojson"), _MARROW),
+    Case(
+        "04-detections-as-regions/tile.jpg",
+        "batch --regions qupath02.geojson",
+        batch("--regions", "qupath02.geojson"),
+        _MARROW,
+    ),
     Case("04-detections-as-regions/tile.jpg", "batch", batch("--regions", "qupath03.geojson"), _MARROW),
     Case("05-classification-forms/tile.jpg", "batch", batch("--regions", "ignore_string.geojson"), _MARROW),
     Case(
@@ -147,9 +150,7 @@ CASES: tuple[Case, ...] = (
         for query, name in (("MPP=0.5", "MPP"), ("mmp=0.5", "mmp"), ("fomat=csv", "fomat"))
     ),
     Case("12-ignored-parameters", "POST -F mpp=", post(mpp="0.5"), {"status": 400, "detail": has("query")}),
-    Case(
-        "13-slow-upload", "POST in 9 s, 3 s allowed", post_form(as_form, pieces=30, pause_s=0.3), {"status": 200}
-    ),
+    Case("13-slow-upload", "POST in 9 s, 3 s allowed", post_form(as_form, pieces=30, pause_s=0.3), {"status": 200}),
     *(
         Case(
             "14-help-not-unicode",

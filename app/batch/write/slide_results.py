@@ -106,9 +106,7 @@ def _summary(
         patient=source.patient,
         notice=NOTICE,
         tiles=len(plan.tiles),
-        quality=quality_with(
-            plan.quality, summarise(cells.cluster_probs, cells.outlier), cells.surprise, manifest
-        ),
+        quality=quality_with(plan.quality, summarise(cells.cluster_probs, cells.outlier), cells.surprise, manifest),
         regions=[
             RegionSummary(
                 name=region.name,

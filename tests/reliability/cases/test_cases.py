@@ -21,7 +21,9 @@ def server():
         yield server
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.is_drawn], ids=lambda case: f"{case.input}, {case.how}")
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.is_drawn], ids=lambda case: f"{case.input}, {case.how}"
+)
 def test_case_is_right(case, inputs, server):
     row = row_of(case, inputs, server)
     assert row["outcome"] == "right", row
