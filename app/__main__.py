@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from app import __version__
 from app.shell import audit, batch, keys
 from app.shell.options import BundleOption, PrecisionOption, read_settings, report_errors
+from app.streams import write_any_text
 
 # Each command imports what it needs when it runs, so that --help and the other commands start at once.
 Format = StrEnum("Format", ["json", "geojson", "csv", "overlay", "labels", "stages"])  # Typer has no list of literals.
@@ -168,7 +170,8 @@ def prototypes(
     from app.shell.prototypes import write_prototypes
 
     with report_errors():
-        typer.echo(write_prototypes(read_settings(), cluster, n=n, seed=seed, bundle=bundle, out=out))
+        written = write_prototypes(read_settings(), cluster, n=n, seed=seed, bundle=bundle, out=out)
+    typer.echo(os.fsencode(written))
 
 
 @cli.command()
@@ -266,6 +269,7 @@ def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
 
 def main() -> None:
     """Console entry point."""
+    write_any_text()
     # Each command expands patterns itself; Typer must not do it first on Windows.
     cli(windows_expand_args=False)
 

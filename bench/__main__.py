@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from app.streams import write_any_text
 from bench import ROOT
 from bench.floor import best_rates, compare_with_floor, machine_rates
 from bench.load import measure_service, measure_starts
@@ -119,4 +120,5 @@ def _q_rates() -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    write_any_text()
     cli()

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from app.streams import write_any_text
 from reliability.report import report, write_page
 
 Quick = Annotated[
@@ -117,4 +118,5 @@ def cases(
 
 
 if __name__ == "__main__":
+    write_any_text()
     cli()

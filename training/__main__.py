@@ -14,6 +14,7 @@ import typer
 
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS, Engine
+from app.streams import write_any_text
 from training.config import SHIPPED_NAMES, load_config, read_config, write_config
 from training.console import bar, write_text
 from training.errors import ConfigError, DataError, TrainingError
@@ -221,6 +222,7 @@ def _describe(labels: TileLabels | None) -> str:
 
 def main() -> None:
     """Run the command line; an error that the user can put right is one line and exit status 1."""
+    write_any_text()
     try:
         cli()
     except (TrainingError, PipelineError, OSError) as error:

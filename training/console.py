@@ -32,4 +32,4 @@ def keep_scores(path: Path, scores: dict[str, Any]) -> None:
     """Write measured scores as JSON, whole or not at all, and print them."""
     text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text)
-    typer.echo(text, nl=False)
+    typer.echo(text.encode(), nl=False)

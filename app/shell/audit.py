@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +69,7 @@ def rotate_log(
         log = file or read_settings().audit_log
         if log is None:
             raise InvalidParameter("No audit log is named. Name the file, or set MARROWSCOPE_AUDIT_LOG.")
-        typer.echo(rotate(log))
+        typer.echo(os.fsencode(rotate(log)))
 
 
 def replay(
