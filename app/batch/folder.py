@@ -24,6 +24,9 @@ class BatchSlide(_Manifest):
 
     slide: str = Field(description="The id of the slide, which names its folder of results.")
     path: str = Field(description="The absolute path of the slide, which must be the same on every worker.")
+    refused: str | None = Field(
+        default=None, description="Why its file cannot be opened, which its name alone says; null if it may be opened."
+    )
     regions: str | None = Field(
         description="The path of the file with its regions, or of a folder with a file for each slide; null means that "
         "the whole slide is analysed."

@@ -30,7 +30,7 @@ from app.pipeline.inputs import FrameName, check_mpp
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.options import open_bundle
-from app.shell.sources import SlideSource, find_slides
+from app.shell.sources import SlideSource, find_slides, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,8 @@ def _manifest(
         slides=tuple(
             BatchSlide(
                 slide=source.slide,
-                path=str(source.path),
+                path=readable(str(source.path)),
+                refused=_name_refusal(source.path),
                 regions=regions,
                 patient=patient_of(patients, source.slide, source.path.name),
             )
@@ -143,7 +144,17 @@ def _regions(regions: Path | None, slides: Sequence[SlideSource]) -> str | None:
         raise typer.BadParameter(
             f"{regions} is one file for {len(slides)} slides; name a folder with a GeoJSON file for each."
         )
-    return str(regions.resolve())
+    resolved = str(regions.resolve())
+    if readable(resolved) != resolved:
+        raise typer.BadParameter(f"the path {readable(resolved)} holds bytes that are not UTF-8; rename it.")
+    return resolved
+
+
+def _name_refusal(path: Path) -> str | None:
+    """Return why a slide cannot be analysed because of its name; None if it can."""
+    if readable(str(path)) == str(path):
+        return None
+    return "Its path holds bytes that are not UTF-8, shown here as escapes: rename the file or its folder."
 
 
 def _patients(table: Path | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,16 @@ Row = Mapping[str, object]
 """Values of a row of the summary, by column. A missing column and None both give an empty field."""
 
 
+NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ}
+"""Errors of a name that this disk does not take: it is too long, or holds bytes that are not text."""
+
+
 class CannotWrite(OSError):
     """A file cannot be written; the text names it and says why."""
+
+
+class NameRefused(OSError):
+    """A file cannot be written because of its own name, so that others can; the text names it and says why."""
 
 
 def write(data: bytes, target: Path) -> None:
@@ -31,11 +40,14 @@ def write(data: bytes, target: Path) -> None:
 
     Raises:
         CannotWrite: the file cannot be written; an older file of that name remains.
+        NameRefused: the disk does not take the name of the file, or of a folder above it.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(data, target)
     except OSError as error:
+        if error.errno in NAME_ERRORS:
+            raise NameRefused(f"{target} cannot be written: {error.strerror}; rename the tile.") from error
         raise CannotWrite(f"{target} cannot be written: {error.strerror}") from error
 
 

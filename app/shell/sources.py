@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections import Counter
@@ -17,6 +18,8 @@ from app.pipeline.inputs import PICTURE_SUFFIXES, SLIDE_SUFFIXES, TILE_SUFFIXES
 
 DICOM = ".dcm"
 KINDS = "PNG, JPEG or TIFF"
+MAX_ID_BYTES = 200
+"""Longest id of a slide that is made of its name; most disks take names of 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ class SlideSource:
     """One slide on disk.
 
     Attributes:
-        slide: id of the slide in the batch, which names its folder of results.
-        path: its file, as an absolute path.
+        slide: id of the slide in the batch, which names its folder of results. It is valid UTF-8.
+        path: its file, as an absolute path, which need not be UTF-8.
     """
 
     slide: str
@@ -137,7 +140,7 @@ def find_slides(given: Sequence[str]) -> list[SlideSource]:
         OSError: a folder cannot be read.
     """
     sources = _one_per_series(find_tiles(given, (*TILE_SUFFIXES, *SLIDE_SUFFIXES), "slide or tile"))
-    stems = [source.stem.as_posix().replace("/", "--") for source in sources]
+    stems = [_slide_id(source.stem) for source in sources]
     # Many file systems take A and a for one name.
     often = Counter(stem.casefold() for stem in stems)
     found, used = [], {stem.casefold() for stem in stems if often[stem.casefold()] == 1}
@@ -151,6 +154,21 @@ def find_slides(given: Sequence[str]) -> list[SlideSource]:
             used.add(slide.casefold())
         found.append(SlideSource(slide, source.path.resolve()))
     return found
+
+
+def _slide_id(stem: Path) -> str:
+    """Return the id of a slide. Bytes that are not UTF-8 are escaped, and a long name is cut and gets a checksum."""
+    name = readable(stem.as_posix().replace("/", "--"))
+    data = name.encode()
+    if len(data) <= MAX_ID_BYTES:
+        return name
+    checksum = hashlib.sha256(data).hexdigest()[:8]
+    return f"{data[: MAX_ID_BYTES - len(checksum) - 1].decode(errors='ignore')}-{checksum}"
+
+
+def readable(name: str) -> str:
+    r"""Return the name of a file as valid text: a byte of it that is not UTF-8 becomes an escape such as \udcff."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _one_per_series(sources: Sequence[Source]) -> list[Source]:

@@ -1,6 +1,7 @@
 """Runs that do not go to their end, and what is seen of one."""
 
 import io
+import shutil
 import sys
 
 import pytest
@@ -95,3 +96,20 @@ def test_answer_of_too_many_cells_for_its_format_is_a_failed_tile(here, tiles, m
     assert "format labels has room for 3 cells" in result.stderr
     assert [row["status"] for row in summary_of(here)] == ["failed"]
     assert listing(here) == ["summary.csv"]
+
+
+def test_a_name_that_is_too_long_for_an_answer_costs_its_own_tile_alone(here, tiles):
+    long = tiles / f"{'a' * 251}.png"
+    shutil.copy(tiles / "one.png", long)
+    result = analyze(tiles / "one.png", long, tiles / "two.v2.tif", "-f", "geojson", status=1)
+    assert [row["status"] for row in summary_of(here)] == ["ok", "failed", "ok"]
+    assert summary_of(here)[1]["error"].endswith("cannot be written: File name too long; rename the tile.")
+    assert result.stderr.splitlines()[-1] == "2 tiles analysed, 1 failed; see summary.csv"
+    assert listing(here) == ["one.geojson", "summary.csv", "two.v2.geojson"]
+
+
+def test_the_longest_name_that_a_disk_takes_is_written(here, tiles):
+    long = tiles / f"{'a' * (255 - len('.overlay.png'))}.png"
+    shutil.copy(tiles / "one.png", long)
+    analyze(long, "-f", "overlay")
+    assert listing(here) == [f"{long.stem}.overlay.png", "summary.csv"]

@@ -75,3 +75,13 @@ def test_no_two_slides_have_one_id_even_where_case_does_not_count(stems):
     # Files need not be there to be named.
     slides = ids(*[f"folder{i}/{stem}.png" for i, stem in enumerate(stems)])
     assert len({slide.casefold() for slide in slides}) == len(stems)
+
+
+def test_ids_are_valid_text_of_a_length_that_every_disk_takes(tree):
+    for name in ("a" * 251 + ".svs", "ä" * 120 + "1.svs", "ä" * 120 + "2.svs", "b\udcff.svs"):
+        (tree / "u" / name).touch()
+    found = ids("u/*.svs")
+    assert len(set(found)) == 4
+    assert "b\\udcff" in found
+    assert all(len(one.encode()) <= 200 for one in found)
+    assert found == ids("u/*.svs")

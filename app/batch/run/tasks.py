@@ -18,7 +18,7 @@ from app.batch.plan.plan import Plan, read_plan
 from app.batch.plan.prepare import prepare
 from app.batch.plan.tissue import read_overview, write_overview
 from app.batch.read.open import open_slide
-from app.batch.read.slide import Slide
+from app.batch.read.slide import Slide, SlideError
 from app.batch.run.resume import existing_summary, missing_tiles
 from app.batch.write.geojson import write_slide_geojson
 from app.batch.write.slide_results import write_slide
@@ -44,6 +44,8 @@ def prepare_slide(path: Path, index: int) -> list[int]:
     """
     batch, folder = read_manifest(path), BatchFolder(path)
     source = batch.slides[index]
+    if source.refused:
+        raise SlideError(source.refused)
     remove_unfinished(folder.results(source.slide))
     with suppress(OSError, ValueError, BadZipFile):  # the files are missing, or a power cut left one without its end
         read_overview(folder.overview(source.slide))

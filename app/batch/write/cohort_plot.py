@@ -18,6 +18,8 @@ from app.pipeline.manifest import Reference
 SIZE_IN, DPI = (9.0, 5.5), 120
 MAX_NAMED = 30
 """The largest number of slides whose ids are written beside them; more would overlap."""
+MAX_ID = 40
+"""The largest number of characters of an id that are written; a longer one would leave no room for the plot."""
 LABELS = {
     "normal": hex_color(cluster_color(5)),
     "abnormal": hex_color(cluster_color(4)),
@@ -58,8 +60,9 @@ def cohort_plot(summaries: Sequence[SlideSummary], reference: Reference) -> byte
         _draw_slides(axes, [place for place in places if place.label == label], label, color)
     if len(places) <= MAX_NAMED:
         for place in places:
+            short = place.slide if len(place.slide) <= MAX_ID else f"{place.slide[: MAX_ID - 1]}…"
             # A dollar sign would begin a formula.
-            text = place.slide.replace("$", r"\$")
+            text = short.replace("$", r"\$")
             axes.annotate(text, (place.x, place.y), xytext=(5, 4), textcoords="offset points", fontsize=7, zorder=3)
     for axis, number, share in zip((axes.xaxis, axes.yaxis), (1, 2), reference.explained, strict=True):
         axis.set_label_text(f"principal component {number} ({share:.0%} of variance)")

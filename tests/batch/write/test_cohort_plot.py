@@ -67,3 +67,11 @@ def test_any_id_can_be_written(example, reference, slide):
 def test_slide_without_a_counted_cell_has_no_place(example, reference):
     nowhere = summary_of(example, "a", label=example.summary.label.model_copy(update={"reference": None}))
     assert cohort_plot([nowhere], reference) == cohort_plot([], reference)
+
+
+def test_a_long_name_leaves_room_for_the_plot(example, reference):
+    places = [
+        places_of(pixels(cohort_plot([at(example, name, 0.2, 0.1)], reference)), "normal") for name in ("a", "a" * 200)
+    ]
+    assert len(places[0]) > 0
+    assert len(places[1]) > 0.8 * len(places[0])
