@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -60,6 +61,11 @@ class Settings(BaseSettings):
         default=None, description="The audit log, with a line for each request to /analyze. Without it, there is none."
     )
     without_keys: bool = Field(default=False, description="Whether other machines may use the service without a key.")
+    allowed_hosts: str = Field(
+        default="",
+        description="The names, separated by commas, that requests and the service's page may have besides those of "
+        "this machine, such as that of a proxy.",
+    )
     batches_dir: UnixPath | None = Field(
         default=None, description="The folder of batches and their results. Without it, there are no batches."
     )
@@ -78,3 +84,8 @@ class Settings(BaseSettings):
     batch_max_bytes: int = Field(
         default=1024**3, ge=1, description="The largest upload of a batch, in bytes, all its files together."
     )
+
+    @property
+    def allowed_names(self) -> frozenset[str]:
+        """The names of `allowed_hosts`, in lower case and without ports."""
+        return frozenset(urlsplit(f"//{name.strip()}").hostname or "" for name in self.allowed_hosts.split(",")) - {""}

@@ -24,7 +24,7 @@ from reliability.raw_client import END, FORM, PART, Reply, converse, count_statu
 
 DEFAULTS = Settings.model_construct()
 POST = b"POST /analyze HTTP/1.1\r\n" + FORM
-CHUNKED = POST + b"Host: service\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = POST + b"Host: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVERY_S = 0.25
 """Interval of the normal client's requests."""
 COLUMNS = ("times", "at_once", "wanted", "found", "longest_s")
@@ -80,7 +80,7 @@ def attacks(n_slow: int) -> list[Attack]:
     parts = b"".join(PART + b"a\r\n" for _ in range(1000))
     noise = np.random.default_rng(0).integers(0, 256, 1_000_000, dtype=np.uint8).tobytes()
     lookalikes = b"\r\n------marro" * (DEFAULTS.max_bytes // 14)
-    dripping = [b"POST /analyze HTTP/1.1\r\nContent-Length: 1000\r\nHost: service\r\n" + FORM + b"\r\n" + PART]
+    dripping = [b"POST /analyze HTTP/1.1\r\nContent-Length: 1000\r\nHost: 127.0.0.1\r\n" + FORM + b"\r\n" + PART]
     get = b"GET /livez HTTP/1.1\r\n"
     return [
         Attack("bytes, declared", 413, lambda: [upload(too_many_bytes)]),

@@ -40,7 +40,7 @@ def request(head: bytes, body: bytes = b"") -> bytes:
         head: request line and headers, each with its line break.
         body: bytes after the headers.
     """
-    return head + b"Host: service\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    return head + b"Host: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
 def upload(tile: bytes) -> bytes:

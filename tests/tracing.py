@@ -42,7 +42,7 @@ async def post_one_tile(tracer):
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://tile") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
     ):
         # The first request builds the middleware.
         await client.get("/livez")

@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader
 from app.access.keyring import Keyring
 from app.api.parameters import Route
 from app.api.problems import declare
+from app.api.sites import refuse_other_sites
 
 HEADER = "X-API-Key"
 api_key = APIKeyHeader(
@@ -39,10 +40,19 @@ def require_key(request: Request) -> None:
 
 
 class KeyedRoute(Route):
-    """A route that asks for a key before the body is read. FastAPI would run a dependency only after the upload."""
+    """A route that asks for a key before the body is read, and refuses other web pages.
+
+    FastAPI would run a dependency only after the upload.
+    """
 
     def before(self, request: Request) -> None:
-        """Refuse a request without a key, and then one with wrong parameters; raises as `require_key` does, too."""
+        """Refuse a request of another page, without a key, or with wrong parameters.
+
+        Raises:
+            HTTPException: 403, 401 or 422.
+            KeysUnreadable: the keys cannot be read, and nobody is let in.
+        """
+        refuse_other_sites(request)
         require_key(request)
         super().before(request)
 
@@ -54,5 +64,5 @@ def keyed_router(*statuses: int, **options: Any) -> APIRouter:
         statuses: refusals that every route declares besides those of every keyed route.
         options: other options of the router.
     """
-    responses = declare(401, *statuses, 405, 414, 422, 431, 500, 503)
+    responses = declare(401, 403, *statuses, 405, 414, 422, 431, 500, 503)
     return APIRouter(route_class=KeyedRoute, dependencies=[Depends(api_key)], responses=responses, **options)

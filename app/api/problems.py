@@ -48,6 +48,7 @@ STATUS: Mapping[type[Exception], int] = {
 DESCRIPTIONS: Mapping[int, str] = {
     400: "The request is malformed: it has no multipart form, or the form has other fields than it should have.",
     401: "The API key is missing or wrong. This happens only when the service has keys set.",
+    403: "Another web page asked, or the service was asked under a name that is not its own.",
     404: "There is no such path, cluster, bundle or batch; or the service runs no batches.",
     405: "The path does not have this method.",
     406: "The answer has none of the media types that the header Accept names.",

@@ -149,7 +149,7 @@ def _http(
     length: int | None = None,
     content_type: bytes = b"multipart/form-data; boundary=" + BOUNDARY,
 ) -> bytes:
-    lines = [method.encode() + b" " + target + b" HTTP/1.1", b"Host: x", b"Connection: close"]
+    lines = [method.encode() + b" " + target + b" HTTP/1.1", b"Host: 127.0.0.1", b"Connection: close"]
     lines += [b"Content-Type: " + content_type, b"Content-Length: %d" % (len(body) if length is None else length)]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 

@@ -14,7 +14,8 @@ from tests.api.answers import check_answer, post_tile
 def open_client(stack: ExitStack, **settings) -> TestClient:
     """A client of a new service, its lifespan entered; every answer is checked by `check_answer`."""
     app = create_app(Settings(**{"threads": 1, **settings}))
-    client = stack.enter_context(TestClient(app, raise_server_exceptions=False, follow_redirects=False))
+    options = {"raise_server_exceptions": False, "follow_redirects": False, "base_url": "http://127.0.0.1:8000"}
+    client = stack.enter_context(TestClient(app, **options))
     client.event_hooks["response"].append(check_answer)
     return client
 

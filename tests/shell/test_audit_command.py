@@ -21,7 +21,7 @@ def logged(here, shipped_bundle, monkeypatch):
     monkeypatch.setenv("MARROWSCOPE_AUDIT_LOG", "audit.jsonl")
     shutil.copy(shipped_bundle / "sample.png", "tile.png")
     tile = (here / "tile.png").read_bytes()
-    with TestClient(create_app(Settings(threads=1))) as service:
+    with TestClient(create_app(Settings(threads=1)), base_url="http://127.0.0.1") as service:
         post_tile(service, tile, mpp=0.3, precision="full", prototypes=2)
         post_tile(service, tile, format="csv")
         post_tile(service, b"no image")

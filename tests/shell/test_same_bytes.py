@@ -17,7 +17,7 @@ FORMATS = ("json", "geojson", "csv", "overlay", "labels")
 
 @pytest.fixture(scope="module")
 def service():
-    with TestClient(create_app(Settings(threads=1))) as client:
+    with TestClient(create_app(Settings(threads=1)), base_url="http://127.0.0.1") as client:
         yield client
 
 
