@@ -25,6 +25,14 @@ NUCLEI = ((9, 9), (29, 10), (11, 24), (30, 23))
 """x and y of their centres, px."""
 ORIENTATION = 0x0112
 TIFF_COMPRESSIONS = ("packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg", "zstd", "lzma")
+OME = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+    '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="40" SizeY="32" SizeC="3" SizeZ="1" SizeT="1" '
+    'PhysicalSizeX="0.5" PhysicalSizeXUnit="&#181;m" PhysicalSizeY="500" PhysicalSizeYUnit="nm"/></Image></OME>'
+)
+IMAGEJ = "ImageJ=1.54f\nunit=micron\n"
+APERIO = "Aperio Image Library v12.0.15\r\n40x32 [0,0 40x32] (16x16) JPEG/RGB Q=88|AppMag = 20|MPP = 0.4990"
+"""Descriptions of TIFFs that say how many µm a pixel has."""
 FORMATS = {png.SIGNATURE: png.MUTATIONS, b"\xff\xd8": jpeg.MUTATIONS}
 """Mutations of a format by the first bytes of its files; any other file is a TIFF."""
 SHARE_OF_FORMAT = 0.7
@@ -142,6 +150,10 @@ def _tiff(tile: np.ndarray, image: Image.Image) -> Iterator[tuple[str, bytes]]:
     yield "big_endian.tif", _arranged(tile, byteorder=">", compression="zlib")
     yield "bigtiff.tif", _arranged(tile, bigtiff=True, compression="zlib")
     yield "rgb16.tif", _arranged(tile.astype(np.uint16) * 257, compression="zlib")
+    yield "ome.tif", _arranged(tile, description=OME, compression="zlib")
+    yield "imagej.tif", _arranged(tile, description=IMAGEJ, resolution=(2, 2), compression="zlib")
+    yield "aperio.svs", _pyramid(tile, APERIO)
+    yield "pyramid.tif", _pyramid(tile)
     yield "float.tif", _arranged((tile[..., 0] / 255).astype(np.float32), photometric="minisblack", compression="zlib")
 
 
@@ -157,6 +169,26 @@ def _arranged(pixels: np.ndarray, photometric: str = "rgb", **options: Any) -> b
     tifffile.imwrite(
         buffer, np.ascontiguousarray(pixels), photometric=photometric, metadata=None, software=False, **options
     )
+    return buffer.getvalue()
+
+
+def _pyramid(tile: np.ndarray, description: str | None = None) -> bytes:
+    """Return a TIFF of two levels, both with this description."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for level, pixels in enumerate((tile, tile[::2, ::2])):
+            writer.write(
+                np.ascontiguousarray(pixels),
+                photometric="rgb",
+                tile=(16, 16),
+                compression="zlib",
+                subfiletype=min(level, 1),
+                description=description,
+                resolution=(20_000 / 2**level, 20_000 / 2**level),
+                resolutionunit="CENTIMETER",
+                metadata=None,
+                software=False,
+            )
     return buffer.getvalue()
 
 
