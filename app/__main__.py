@@ -98,7 +98,10 @@ Out = Annotated[
 ]
 Mpp = Annotated[
     float | None,
-    typer.Option(help="µm per pixel of the tiles, 0.05 to 4. Default: the scale of the bundle.", show_default=False),
+    typer.Option(
+        help="µm per pixel of the tiles, 0.05 to 4. Default: what each file says, or else the bundle's.",
+        show_default=False,
+    ),
 ]
 
 

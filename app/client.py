@@ -139,7 +139,7 @@ class Client:
 
         Args:
             tile: a path, bytes, an array or a PIL image, as the class describes.
-            mpp: µm per pixel of the tile, 0.05 to 4; None takes the tile to be at the bundle's scale.
+            mpp: µm per pixel of the tile, 0.05 to 4; None takes what the file says, or else the bundle's scale.
             bundle: name of the bundle; None for the service's default.
             prototypes: number of prototype cells per cluster to embed, 0 to 16.
             precision: precision of the network that sorts the cells. full is exact; fast uses 8-bit integers and gives

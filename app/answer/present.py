@@ -99,7 +99,12 @@ class Result:
         """The upload."""
         tile = self.analysis.tile
         return TileOut(
-            width=tile.width, height=tile.height, mpp=tile.mpp, sha256=tile.sha256, cut_nuclei=self.analysis.n_cut
+            width=tile.width,
+            height=tile.height,
+            mpp=tile.mpp,
+            mpp_source=tile.mpp_source,
+            sha256=tile.sha256,
+            cut_nuclei=self.analysis.n_cut,
         )
 
     @cached_property
@@ -155,7 +160,7 @@ class Result:
         """The parameters that give the same result again."""
         return ParametersOut(
             bundle=self.bundle.manifest.name,
-            mpp=self.analysis.tile.mpp,
+            mpp=self.analysis.tile.requested_mpp,
             precision=self.analysis.precision,
             prototypes=self.n_prototypes,
         )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.pipeline.declared_scale import MppSource
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 from app.pipeline.networks.backend import Precision
 
@@ -37,7 +38,13 @@ class TileOut(_Answer):
     width: int = Field(description="Width of the upload in px.")
     height: int = Field(description="Height of the upload in px.")
     mpp: float | None = Field(
-        description="Scale of the upload in µm per pixel, 0.05 to 4, as the request gave it; null if it gave none."
+        description="Scale of the upload in µm per pixel, 0.05 to 4, as the request gave it, or else as the file says; "
+        "null if neither says it, and the tile was taken to be at the bundle's scale."
+    )
+    mpp_source: MppSource = Field(
+        description="Where the scale comes from: request, the parameter mpp; ome_xml, imagej, aperio, tiff_resolution, "
+        "png_phys or jfif, the metadata of the file; objective, the power of the objective in the file, from which the "
+        "scale was estimated; slide_metadata, what a slide scanner wrote; bundle, nobody said it."
     )
     sha256: str = Field(description="SHA-256 of the uploaded bytes, in hexadecimal.")
     cut_nuclei: int = Field(
@@ -50,15 +57,18 @@ class FlagOut(_Answer):
 
     code: str = Field(
         description="Code of the flag: blurred, compressed, little_tissue, saturated, no_stain, not_he, "
-        "stain_out_of_range, mpp_unknown, scale_suspect, few_cells, many_outliers or unlike_training_tiles."
+        "stain_out_of_range, mpp_unknown, scale_suspect, scale_conflict, mpp_from_objective, orientation_ignored, "
+        "icc_profile_ignored, few_cells, many_outliers or unlike_training_tiles."
     )
     message: str = Field(description="What was found, in a sentence, with the measured value and its limit.")
     value: Rounded | None = Field(
         description="The measured value. It is a ratio for blurred and compressed; a share of 0 to 1 for "
         "little_tissue, saturated, not_he and many_outliers; a number of robust standard deviations for "
         "stain_out_of_range; the mean nuclear radius, or that radius over focus, in px at the bundle's scale, for "
-        "scale_suspect; a number of cells for few_cells; the mean surprise of the cells, in nats up to a constant, for "
-        "unlike_training_tiles; and null for no_stain and mpp_unknown."
+        "scale_suspect; the difference as a share of the file's scale for scale_conflict; a number of cells for "
+        "few_cells; the mean surprise of the cells, in nats up to a constant, for unlike_training_tiles; and null for "
+        "no_stain, mpp_unknown, mpp_from_objective, orientation_ignored and "
+        "icc_profile_ignored."
     )
     threshold: Rounded | None = Field(
         description="The limit that the value passed, in the same unit; null where the value is null."
@@ -227,7 +237,10 @@ class ParametersOut(_Answer):
     """The parameters of the answer. With them, the same bundle and code give the same result for the same tile."""
 
     bundle: str = Field(description="Name of the bundle, also where the request named none.")
-    mpp: float | None = Field(description="Scale of the tile in µm per pixel, 0.05 to 4; null if none was given.")
+    mpp: float | None = Field(
+        description="Scale of the tile in µm per pixel, 0.05 to 4, as the request gave it; null if it gave none. The "
+        "same file then says the same scale again."
+    )
     precision: Precision = Field(
         description="Precision that the answer has. It may be full where the request asked for fast."
     )

@@ -54,8 +54,8 @@ async def analyze(
         Query(
             ge=MPP_RANGE[0],
             le=MPP_RANGE[1],
-            description="Scale of the tile in µm per pixel, 0.05 to 4. Without it, the tile is taken to be at the "
-            "bundle's scale.",
+            description="Scale of the tile in µm per pixel, 0.05 to 4. Without it, the scale that the file says is "
+            "taken, and else the bundle's; tile.mpp_source in the answer says which.",
         ),
     ] = None,
     prototypes: Annotated[

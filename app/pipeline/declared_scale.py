@@ -19,6 +19,8 @@ ScaleSource = Literal[
     "ome_xml", "imagej", "aperio", "tiff_resolution", "png_phys", "jfif", "objective", "slide_metadata"
 ]
 """Where in a file a scale was found."""
+MppSource = Literal["request", ScaleSource, "bundle"]
+"""Where the scale of a tile comes from: the request, the file, or, where neither says it, the bundle."""
 
 MAX_DIFFERENCE = 0.03
 """Largest difference of both axes, as a share of their mean, that is rounding and not another shape of pixel."""
@@ -59,6 +61,13 @@ class DeclaredScale:
     mpp_y: float
     source: ScaleSource
 
+    @property
+    def text(self) -> str:
+        """Both values as a message shows them, without a unit; one value where they are equal."""
+        if self.mpp_x == self.mpp_y:
+            return f"{self.mpp_x:.4g}"
+        return f"{self.mpp_x:.4g} along x and {self.mpp_y:.4g} along y"
+
     def square_mpp(self) -> float:
         """Return µm per pixel of both axes: their mean.
 
@@ -68,10 +77,29 @@ class DeclaredScale:
         mean = (self.mpp_x + self.mpp_y) / 2
         if abs(self.mpp_x - self.mpp_y) > MAX_DIFFERENCE * mean:
             raise UnequalAxes(
-                f"The file says that its pixels have {self.mpp_x:g} µm along x and {self.mpp_y:g} µm along y, and only "
-                "square pixels can be analysed. If that is wrong, give mpp: it is then used for both axes."
+                f"The file says that its pixels are not square: they have {self.mpp_x:.4g} µm along x and "
+                f"{self.mpp_y:.4g} µm along y ({self.source}). Only square pixels can be analysed. If the "
+                "file is wrong, give mpp: it is then used for both axes."
             )
         return mean
+
+
+def chosen_mpp(requested: float | None, declared: DeclaredScale | None) -> tuple[float | None, MppSource]:
+    """Return µm per pixel and where they come from: the request comes first, and then the file.
+
+    Args:
+        requested: µm per pixel that the request gave; None if it gave none.
+        declared: the scale that the file declares; None if it declares none.
+
+    Returns:
+        µm per pixel, None where neither says it and the bundle's are taken; and the source.
+
+    Raises:
+        UnequalAxes: the request gave none, and the file says that its pixels are not square.
+    """
+    if requested is not None:
+        return requested, "request"
+    return (None, "bundle") if declared is None else (declared.square_mpp(), declared.source)
 
 
 def scale_of_axes(mpp_x: float | None, mpp_y: float | None, source: ScaleSource) -> DeclaredScale | None:

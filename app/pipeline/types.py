@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.pipeline.declared_scale import MppSource
+from app.pipeline.metadata import NOTHING, Metadata
+
 UInt8Array = NDArray[np.uint8]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
@@ -22,12 +25,21 @@ class Tile:
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
         sha256: hex digest of the uploaded bytes.
-        mpp: µm per pixel of `pixels`, or None where the request did not give it.
+        mpp: µm per pixel of `pixels`, from the request or the file; None where neither says it.
+        mpp_source: where `mpp` comes from.
+        metadata: what the file says about the picture.
     """
 
     pixels: UInt8Array
     sha256: str
     mpp: float | None = None
+    mpp_source: MppSource = "bundle"
+    metadata: Metadata = NOTHING
+
+    @property
+    def requested_mpp(self) -> float | None:
+        """µm per pixel that the request gave; None if it gave none."""
+        return self.mpp if self.mpp_source == "request" else None
 
     @property
     def width(self) -> int:

@@ -15,6 +15,10 @@ const FLAGS = {
   unlike_training_tiles: "Unlike the training tiles",
   few_cells: "Few cells",
   mpp_unknown: "Scale not given",
+  scale_conflict: "Scale unlike the file's",
+  mpp_from_objective: "Scale from the objective",
+  orientation_ignored: "Not turned",
+  icc_profile_ignored: "Colour profile not applied",
 };
 
 /** Return the code of a flag in words. */

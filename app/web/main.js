@@ -80,7 +80,7 @@ async function show() {
   const { tile, timing_ms: timing, bundle } = answer;
   byId("tile-name").textContent = entry.name;
   byId("tile-facts").textContent =
-    `${tile.width} × ${tile.height} px, ${tile.mpp ? `${tile.mpp} µm per pixel` : "scale not given"} · ` +
+    `${tile.width} × ${tile.height} px, ${tile.mpp ? `${tile.mpp} µm per pixel${tile.mpp_source === "request" ? "" : ", from the file"}` : "scale not given"} · ` +
     `${plural(answer.cells.length, "cell")} · bundle ${bundle.name} ${bundle.version} · ${Math.round(timing.total)} ms`;
   showCell(null, shown);
   showFilter(answer);

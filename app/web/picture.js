@@ -2,10 +2,15 @@
 
 import { analyse } from "./api.js";
 
-/** Return a canvas of the answer's size. If the browser cannot read the file, such as TIFF, the service sends it as PNG. */
+/**
+ * Return a canvas of the answer's size. The service sends a PNG of the pixels if the browser cannot read the file, such
+ * as TIFF, or would turn it by its orientation.
+ */
 export async function picture(entry) {
-  const { width, height } = entry.answer.tile;
-  const own = await decode(entry.file).catch(() => null);
+  const { tile, quality } = entry.answer;
+  const { width, height } = tile;
+  const isTurned = quality.flags.some(({ code }) => code === "orientation_ignored");
+  const own = isTurned ? null : await decode(entry.file).catch(() => null);
   const bitmap =
     own?.width === width && own?.height === height ? own : await decode(await analyse(entry.file, entry.options, "tile"));
   const canvas = document.createElement("canvas");

@@ -1,5 +1,3 @@
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,15 +32,17 @@ def test_transparent_pixels_are_the_white_of_glass(bundle):
     np.testing.assert_array_equal(shown[50:], TILE[50:])
 
 
-def test_photograph_that_its_file_says_to_turn_is_upright(bundle):
+def test_photograph_that_its_file_says_to_turn_is_shown_as_it_is_stored_and_says_so(bundle):
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = encoded(IMAGE.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
-    with Image.open(io.BytesIO(turned)) as image:
-        assert image.size == (TILE.shape[0], TILE.shape[1])
-    shown = as_pixels(analysed(turned, bundle), "tile")
-    assert shown.shape == TILE.shape
-    assert np.abs(shown.astype(int) - TILE).mean() < 5
+    stored = IMAGE.transpose(Image.Transpose.ROTATE_90)
+    result = analysed(encoded(stored, "JPEG", exif=exif, quality=95), bundle)
+    shown = as_pixels(result, "tile")
+    assert (result.tile.width, result.tile.height) == stored.size
+    assert np.abs(shown.astype(int) - np.asarray(stored)).mean() < 5
+    (flag,) = [flag for flag in result.quality.flags if flag.code == "orientation_ignored"]
+    assert "orientation 6" in flag.message
+    assert not flag.prevents_label
 
 
 def test_rescaled_tile_is_shown_as_it_was_uploaded(bundle):

@@ -59,6 +59,7 @@ def test_answer_names_the_upload_and_the_bundle(answer, upload, card):
         "width": width,
         "height": height,
         "mpp": None,
+        "mpp_source": "bundle",
         "sha256": hashlib.sha256(upload).hexdigest(),
         "cut_nuclei": answer["tile"]["cut_nuclei"],
     }
@@ -199,14 +200,40 @@ def test_naming_the_default_bundle_changes_nothing(client, sample, sample_answer
 def test_mpp_of_the_bundle_changes_only_itself(client, sample, sample_answer, card):
     mpp = card["manifest"]["mpp"]
     answer = lasting(post_tile(client, sample, mpp=mpp).json())
-    assert answer["tile"]["mpp"] == mpp
+    assert (answer["tile"]["mpp"], answer["tile"]["mpp_source"]) == (mpp, "request")
     assert answer["parameters"]["mpp"] == mpp
-    answer["tile"]["mpp"] = answer["parameters"]["mpp"] = None
+    answer["tile"] |= {"mpp": None, "mpp_source": "bundle"}
+    answer["parameters"]["mpp"] = None
     assert "mpp_unknown" not in {flag["code"] for flag in answer["quality"]["flags"]}
     plain = copy.deepcopy(lasting(sample_answer))
     plain["quality"]["flags"] = [flag for flag in plain["quality"]["flags"] if flag["code"] != "mpp_unknown"]
     assert answer.pop("result_sha256") != plain.pop("result_sha256")
     assert answer == plain
+
+
+def test_a_scale_in_the_file_is_that_of_the_request(client, sample, card):
+    with Image.open(io.BytesIO(sample)) as image:
+        twice = image.resize((2 * image.width, 2 * image.height))
+    mpp = card["manifest"]["mpp"] / 2
+    stated = encoded(twice, dpi=(25_400 / mpp, 25_400 / mpp))
+    answer = post_tile(client, stated).json()
+    asked = post_tile(client, encoded(twice), mpp=answer["tile"]["mpp"]).json()
+    assert answer["tile"]["mpp"] == pytest.approx(mpp, rel=1e-4)
+    assert answer["tile"]["mpp_source"] == "png_phys"
+    assert answer["parameters"]["mpp"] is None
+    assert answer["cells"] == asked["cells"]
+    assert answer["quality"]["flags"] == asked["quality"]["flags"]
+    other = post_tile(client, stated, mpp=2 * mpp).json()
+    assert other["tile"]["mpp"] == 2 * mpp
+    (flag,) = [flag for flag in other["quality"]["flags"] if flag["code"] == "scale_conflict"]
+    assert f"The request says {2 * mpp:g} µm per pixel, and the file {mpp:g} (png_phys)" in flag["message"]
+
+
+def test_pixels_that_are_not_square_need_the_scale_from_the_request(client, sample):
+    with Image.open(io.BytesIO(sample)) as image:
+        data = encoded(image, dpi=(50_800, 101_600))
+    assert_problem(post_tile(client, data), 415, "0.5 µm along x and 0.25 µm along y", "give mpp")
+    assert post_tile(client, data, mpp=0.25).status_code == 200
 
 
 def test_coordinates_are_those_of_the_upload_whatever_its_scale(client, sample, sample_answer, card):

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import struct
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,14 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from app.pipeline.decode import decode
 from app.pipeline.errors import (
     InvalidParameter,
     PipelineError,
     TileTooLarge,
+    UnequalAxes,
     UnreadableTile,
     UnsupportedTile,
 )
@@ -140,14 +142,25 @@ def test_transparency_shows_the_white_of_an_empty_slide(data, expected):
     assert np.abs(pixels_of(data)[0].astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
-def test_exif_orientation_is_applied(orientation, turns):
+@pytest.mark.parametrize("orientation", [1, 2, 3, 6, 8])
+@pytest.mark.parametrize(
+    ("image_format", "options"),
+    [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("JPEG", {"quality": 95})],
+)
+def test_pixels_stay_where_they_are_stored(image_format, options, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    upright = np.rot90(NOISE, turns)
-    tile = decode(encoded(NOISE, exif=exif), max_pixels=LIMIT)
-    np.testing.assert_array_equal(tile.pixels, upright)
-    assert (tile.height, tile.width) == upright.shape[:2]
+    tile = decode(encoded(NOISE, image_format, exif=exif, **options), max_pixels=LIMIT)
+    np.testing.assert_array_equal(tile.pixels, pixels_of(encoded(NOISE, image_format, **options)))
+    assert tile.metadata.orientation == orientation
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_a_tiff_is_not_turned_by_either_kind_of_orientation(byteorder):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    tag = [(274, "H", 1, 8, True)]
+    for tags in (tag, [(700, "B", len(xmp), xmp, True)], [*tag, (700, "B", len(xmp), xmp, True)]):
+        np.testing.assert_array_equal(pixels_of(tiff(NOISE, extratags=tags, byteorder=byteorder)), NOISE)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +177,25 @@ def test_exif_orientation_is_applied(orientation, turns):
 )
 def test_what_is_not_png_jpeg_or_tiff_is_unreadable(data):
     with pytest.raises(UnreadableTile):
+        decode(data, max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        *(
+            (encoded(SMOOTH, other), f"a {name} picture")
+            for other, name in [("GIF", "GIF"), ("BMP", "BMP"), ("WEBP", "WebP")]
+        ),
+        (encoded(SMOOTH, "JPEG2000"), "a JPEG 2000 picture"),
+        (encoded(SMOOTH, "AVIF"), "an AVIF picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (bytes(128) + b"DICM" + bytes(20), "a DICOM file"),
+    ],
+)
+def test_another_format_is_named(data, name):
+    with pytest.raises(UnreadableTile, match=f"The upload is {name}, which is not read; save the tile as PNG"):
         decode(data, max_pixels=LIMIT)
 
 
@@ -214,15 +246,96 @@ def test_more_than_eight_bits_are_unsupported(data):
             encoded(Image.fromarray(NOISE), "TIFF", save_all=True, append_images=[Image.fromarray(SMOOTH)]),
             id="multi-page TIFF",
         ),
-        pytest.param(
-            encoded(Image.fromarray(NOISE), "MPO", save_all=True, append_images=[Image.fromarray(SMOOTH)]),
-            id="stereo JPEG",
-        ),
     ],
 )
 def test_several_frames_or_pages_are_unsupported(data):
     with pytest.raises(UnsupportedTile, match="several frames"):
         decode(data, max_pixels=LIMIT)
+
+
+def test_the_first_picture_of_a_jpeg_is_read_as_phones_write_further_ones_behind_it():
+    alone = encoded(SMOOTH, "JPEG", quality=90)
+    several = encoded(
+        Image.fromarray(SMOOTH), "MPO", save_all=True, append_images=[Image.fromarray(NOISE[:20])], quality=90
+    )
+    np.testing.assert_array_equal(pixels_of(several), pixels_of(alone))
+
+
+CASES_OF_SCALE = {
+    "png_phys": (encoded(NOISE, dpi=(50_800, 50_800)), 0.5),
+    "jfif": (encoded(NOISE, "JPEG", dpi=(50_800, 50_800)), 0.5),
+    "tiff_resolution": (tiff(NOISE, resolution=(20_000, 20_000), resolutionunit="CENTIMETER"), 0.5),
+    "imagej": (tiff(NOISE, imagej=True, resolution=(2, 2), metadata={"unit": "um", "axes": "YXS"}), 0.5),
+    "ome_xml": (tiff(NOISE, ome=True, metadata={"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}), 0.5),
+    "aperio": (tiff(NOISE, description="Aperio Image Library v12\r\n60x40|AppMag = 20|MPP = 0.5", metadata=None), 0.5),
+    "objective": (tiff(NOISE, description="Aperio Image Library v12\r\n60x40|AppMag = 20", metadata=None), 0.5),
+}
+
+
+@pytest.mark.parametrize("source", CASES_OF_SCALE)
+def test_the_scale_is_what_the_file_says_unless_the_request_says_another(source):
+    data, mpp = CASES_OF_SCALE[source]
+    tile = decode(data, max_pixels=LIMIT)
+    assert (tile.mpp, tile.mpp_source) == (pytest.approx(mpp, rel=1e-4), source)
+    asked = decode(data, max_pixels=LIMIT, mpp=0.25)
+    assert (asked.mpp, asked.mpp_source, asked.metadata) == (0.25, "request", tile.metadata)
+
+
+def test_exif_gives_the_scale_of_a_jpeg_without_density():
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296] = 20_000, 20_000, 3
+    tile = decode(encoded(NOISE, "JPEG", exif=exif), max_pixels=LIMIT)
+    assert (tile.mpp, tile.mpp_source) == (0.5, "jfif")
+
+
+@pytest.mark.parametrize("dpi", [72, 96, 300, 1200])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF"])
+def test_the_resolution_of_a_screen_or_printer_is_no_scale(image_format, dpi):
+    tile = decode(encoded(NOISE, image_format, dpi=(dpi, dpi)), max_pixels=LIMIT)
+    assert (tile.mpp, tile.mpp_source, tile.metadata.scale) == (None, "bundle", None)
+
+
+def test_pixels_that_are_not_square_are_refused_unless_the_request_says_otherwise():
+    data = tiff(NOISE, resolution=(20_000, 40_000), resolutionunit="CENTIMETER")
+    with pytest.raises(UnequalAxes, match=r"0\.5 µm along x and 0\.25 µm along y.*give mpp"):
+        decode(data, max_pixels=LIMIT)
+    assert decode(data, max_pixels=LIMIT, mpp=0.4).mpp == 0.4
+
+
+def profile(name) -> bytes:
+    """An ICC profile of version 2 that has no more than a description."""
+    text = b"desc" + bytes(4) + struct.pack(">I", len(name) + 1) + name.encode() + b"\0"
+    return bytes(128) + struct.pack(">I4sII", 1, b"desc", 144, len(text)) + text
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize(
+    ("icc", "name"),
+    [
+        (profile("sRGB IEC61966-2.1"), None),
+        (ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), None),
+        (profile("Aperio Lab Scanner"), "Aperio Lab Scanner"),
+        (ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes(), "XYZ identity built-in"),
+        (bytes(200), "without a name"),
+    ],
+)
+def test_a_colour_profile_is_named_and_not_applied(image_format, icc, name):
+    data = encoded(SMOOTH, image_format, icc_profile=icc)
+    tile = decode(data, max_pixels=LIMIT)
+    assert tile.metadata.color_profile == name
+    np.testing.assert_array_equal(tile.pixels, pixels_of(encoded(SMOOTH, image_format)))
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+def test_hostile_metadata_cost_next_to_nothing(image_format):
+    # 5,000 fields, each of which claims to be the whole of the EXIF data.
+    entries = b"".join(struct.pack("<HHII", 282 + i % 2, 2, 60_000, 8) for i in range(5_000))
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5_000) + entries
+    data = encoded(NOISE, image_format, exif=exif)
+    start = time.thread_time()
+    assert decode(data, max_pixels=LIMIT).metadata.scale is None
+    assert time.thread_time() - start < 1
 
 
 def huge_jpeg() -> bytes:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-
 from app.batch.read.slide import SlideError, Window, whole_canvas
-from app.pipeline.decode import decode
+from app.pipeline.decode import read_picture, reader_of
 from app.pipeline.errors import PipelineError
 from app.pipeline.geometry import resize
+from app.pipeline.inputs import LONGEST_MARK, other_format
+from app.pipeline.metadata import NOTHING, Metadata
 from app.pipeline.types import UInt8Array
-
-HEADERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
-"""The first bytes of a file, and the reader of its header."""
 
 
 class ImageSlide:
-    """A picture whose pixels are all in memory. A scale in its file is ignored, as it is for an upload."""
+    """A picture whose pixels are all in memory."""
 
-    def __init__(self, pixels: UInt8Array) -> None:
+    def __init__(self, pixels: UInt8Array, metadata: Metadata = NOTHING) -> None:
         self.height, self.width = (int(side) for side in pixels.shape[:2])
         self.frame = whole_canvas(self.width, self.height)
-        self.mpp: float | None = None
+        self.metadata = metadata
+        scale = metadata.scale
+        self.mpp = None if scale is None else (scale.mpp_x + scale.mpp_y) / 2
         self._pixels = pixels
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
@@ -44,14 +42,19 @@ def open_image(path: Path, max_pixels: int) -> ImageSlide:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        start = file.read(8)
-        kind = next((kind for header, kind in HEADERS.items() if start.startswith(header)), None)
-        if kind is None:
-            raise SlideError("It is not a slide that OpenSlide can read, and not a TIFF, PNG or JPEG.")
+        start = file.read(LONGEST_MARK)
+        reader = reader_of(start)
+        if reader is None:
+            other = other_format(start)
+            raise SlideError(
+                f"It is {other}, which is not read; save it as TIFF, PNG or JPEG."
+                if other
+                else "It is not a slide that OpenSlide can read, and not a TIFF, PNG or JPEG."
+            )
         file.seek(0)
         try:
             # Image.open would refuse a large picture without giving its size.
-            width, height = kind(file).size
+            width, height = reader(file).size
         except Exception as error:  # Pillow reports damage with exceptions of many kinds
             raise SlideError("The image is damaged or truncated and cannot be decoded.") from error
     if width * height > max_pixels:
@@ -70,6 +73,6 @@ def decode_image(path: Path, max_pixels: int) -> ImageSlide:
         OSError: the file cannot be read.
     """
     try:
-        return ImageSlide(decode(path.read_bytes(), max_pixels=max_pixels).pixels)
+        return ImageSlide(*read_picture(path.read_bytes(), max_pixels=max_pixels))
     except PipelineError as error:
         raise SlideError(str(error).replace("The upload", "The file")) from error

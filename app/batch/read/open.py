@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from PIL.TiffImagePlugin import COMPRESSION_INFO
 from tifffile import TiffFile, TiffPage
 
 from app.batch.read.image_slide import decode_image, open_image
@@ -14,11 +13,12 @@ from app.batch.read.slide import Slide, SlideError
 from app.batch.read.tiff_slide import TiffSlide, check_complete, check_pixels, levels_of
 from app.pipeline.decode import MAX_SIDE_PX
 from app.pipeline.inputs import FrameName
+from app.pipeline.tiff_directories import HEADERS
+from app.pipeline.tiff_pages import READ_COMPRESSIONS
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for a TIFF of no vendor. It would give the same pixels more slowly, and without OME's levels and
 scale."""
-TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_slide(path: Path, max_pixels: int, frame: FrameName = "bounds") -> Slide:
@@ -46,7 +46,7 @@ def open_slide(path: Path, max_pixels: int, frame: FrameName = "bounds") -> Slid
             return OpenSlideSlide(file, frame)
         if file.suffix.lower() == ".mrxs":  # without its folder it is a small JPEG, which must not pass for the slide
             raise SlideError("An .mrxs file needs its folder of the same name beside it, which is missing or damaged.")
-        if start in TIFF_HEADERS:
+        if start in HEADERS:
             return _open_tiff(file, max_pixels)
         return open_image(file, max_pixels)
     except OSError as error:
@@ -76,5 +76,5 @@ def _is_tile(levels: list[TiffPage], max_pixels: int) -> bool:
     """Whether it is a plain TIFF that `decode` can read, or refuses with a better reason than `check_pixels`."""
     page = levels[0]
     fits = page.imagewidth * page.imagelength <= max_pixels and max(page.imagewidth, page.imagelength) <= MAX_SIDE_PX
-    is_common = page.bitspersample <= 8 and page.samplesperpixel <= 4 and page.compression in COMPRESSION_INFO
+    is_common = page.bitspersample <= 8 and page.samplesperpixel <= 4 and page.compression in READ_COMPRESSIONS
     return len(levels) == 1 and fits and is_common

@@ -1,18 +1,20 @@
 """Whether a tile is good enough, and like the training tiles: measures are compared with limits, and flags raised.
 
-`assess` judges the picture: focus, exposure, compression, tissue, stain and scale. `cell_flags` judges the cells, once
-they are known.
+`assess` judges the picture: focus, exposure, compression, tissue, stain and scale. `file_flags` repeats what the file
+says and the analysis did not follow. `cell_flags` judges the cells, once they are known.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from app.pipeline.declared_scale import UM_OF_OBJECTIVE, DeclaredScale
 from app.pipeline.manifest import Outliers, QualityReference, TileSurprise
+from app.pipeline.metadata import AS_STORED, Metadata
 from app.pipeline.presets import StainParams
 from app.pipeline.proportions import Proportions
 from app.pipeline.quality.measure import STAIN_FEATURES, Colours, QualityMeasures, mean_radius, measure_quality
@@ -26,12 +28,34 @@ MESSAGES = {
     "no_stain": "Haematoxylin and eosin cannot be distinguished in this tile, so no nucleus was sought.",
     "not_he": "The share of stain in colours of haematoxylin and eosin is {value}, below {limit}: is this H&E?",
     "stain_out_of_range": "The stain differs from the training tiles' by {value}, above {limit}; most in {most}.",
-    "mpp_unknown": "The request gave no mpp: the tile was taken to be at the bundle's scale.",
+    "mpp_unknown": "Neither the request nor the file says how many µm a pixel has: the tile was taken to be at the "
+    "bundle's scale.",
     "scale_suspect": "The mean nuclear radius{over_focus} is {value} px, {side} {limit}: is the scale right?",
+    "scale_conflict": "The request says {asked:g} µm per pixel, and the file {declared} ({where}): they differ by "
+    "{value:.0%}, above {limit:.0%}. The request was followed.",
+    "mpp_from_objective": "The file names its objective, {power:g}×, and no µm per pixel: {mpp:g} µm were taken, which "
+    "scanners usually have with it. Send mpp if that is wrong.",
+    "orientation_ignored": "The file asks viewers to turn or mirror the picture (orientation {orientation}). It was "
+    "analysed as it is stored, and all coordinates are those of the stored pixels: a viewer that turns it shows it "
+    "differently.",
+    "icc_profile_ignored": "The file has a colour profile ({profile}). It was not applied: the stored numbers were "
+    "taken as sRGB, so a viewer that applies it shows other colours.",
 }
 """Messages of flags by code, in the order in which flags are given."""
-HARMLESS = frozenset({"mpp_unknown", "few_cells"})
+HARMLESS = frozenset(
+    {
+        "mpp_unknown",
+        "scale_conflict",
+        "mpp_from_objective",
+        "orientation_ignored",
+        "icc_profile_ignored",
+        "few_cells",
+    }
+)
 """Codes of flags that do not prevent a label."""
+MAX_CONFLICT, MAX_CONFLICT_OF_OBJECTIVE = 0.05, 0.25
+"""Largest difference of the request's scale from the file's, as a share of the file's. An objective tells it only
+roughly: scanners differ by a tenth at the same power."""
 DIFFERENTIAL_COUNT = 500
 """Fewest cells of a differential count of marrow (Lee et al. 2008, ICSH guideline)."""
 
@@ -87,7 +111,8 @@ def assess(tile: Tile, pixels: UInt8Array, stains: Stain, params: StainParams, r
         reference: numbers of the training tiles, and limits.
     """
     measures = measure_quality(tile.pixels, pixels, stains, params)
-    return judge(measures, reference, stained=stains.estimate is not None, mpp_known=tile.mpp is not None)
+    quality = judge(measures, reference, stained=stains.estimate is not None, mpp_known=tile.mpp is not None)
+    return replace(quality, flags=quality.flags + file_flags(tile.metadata, tile.requested_mpp))
 
 
 def judge(measures: QualityMeasures, reference: QualityReference, *, stained: bool, mpp_known: bool) -> Quality:
@@ -97,7 +122,7 @@ def judge(measures: QualityMeasures, reference: QualityReference, *, stained: bo
         measures: measures of the tile.
         reference: numbers of the training tiles, and limits.
         stained: whether two stains could be distinguished.
-        mpp_known: whether the request gave the scale.
+        mpp_known: whether the request or the file gave the scale.
     """
     colours = measures.colours
     deviations = _deviations(colours, reference) if stained else None
@@ -179,6 +204,41 @@ def _scale_flags(measures: QualityMeasures, reference: QualityReference, *, mpp_
 def _flag(code: str, value: float, threshold: float, **details: str) -> Flag:
     limit = f"the bundle's limit of {threshold:.3g}"
     return Flag(code, MESSAGES[code].format(value=f"{value:.3g}", limit=limit, **details), value, threshold)
+
+
+def file_flags(metadata: Metadata, requested_mpp: float | None) -> tuple[Flag, ...]:
+    """Return the flags of what a file says: a scale that is doubtful, and what was not applied to its pixels.
+
+    Args:
+        metadata: what the file says.
+        requested_mpp: µm per pixel that the request gave; None if it gave none.
+    """
+    return (*_declared_scale_flags(metadata.scale, requested_mpp), *_not_applied_flags(metadata))
+
+
+def _declared_scale_flags(declared: DeclaredScale | None, requested_mpp: float | None) -> Iterator[Flag]:
+    if declared is None:
+        return
+    if requested_mpp is None:
+        if declared.source == "objective":
+            message = MESSAGES["mpp_from_objective"].format(power=UM_OF_OBJECTIVE / declared.mpp_x, mpp=declared.mpp_x)
+            yield Flag("mpp_from_objective", message)
+        return
+    difference = max(abs(requested_mpp / mpp - 1) for mpp in (declared.mpp_x, declared.mpp_y))
+    limit = MAX_CONFLICT_OF_OBJECTIVE if declared.source == "objective" else MAX_CONFLICT
+    if difference > limit:
+        message = MESSAGES["scale_conflict"].format(
+            asked=requested_mpp, declared=declared.text, where=declared.source, value=difference, limit=limit
+        )
+        yield Flag("scale_conflict", message, difference, limit)
+
+
+def _not_applied_flags(metadata: Metadata) -> Iterator[Flag]:
+    if metadata.orientation != AS_STORED:
+        message = MESSAGES["orientation_ignored"].format(orientation=metadata.orientation)
+        yield Flag("orientation_ignored", message)
+    if metadata.color_profile is not None:
+        yield Flag("icc_profile_ignored", MESSAGES["icc_profile_ignored"].format(profile=metadata.color_profile))
 
 
 def cell_flags(proportions: Proportions, surprise: Float32Array, outliers: Outliers) -> tuple[Flag, ...]:

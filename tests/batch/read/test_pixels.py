@@ -10,7 +10,7 @@ from app.batch.read.open import open_slide
 from app.batch.read.openslide_slide import OpenSlideSlide
 from app.batch.read.slide import Window
 from app.batch.read.tiff_slide import TiffSlide
-from app.pipeline.decode import decode
+from app.pipeline.decode import read_picture
 from app.pipeline.geometry import rescale
 from tests.batch.read.dicom import write_dicom
 from tests.batch.read.drawn_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped
@@ -139,8 +139,8 @@ def test_a_tile_has_the_pixels_of_an_upload_at_every_scale(tmp_path):
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
         slide = open_slide(tmp_path / name, 300_000)
-        upload = decode(data, max_pixels=300_000).pixels
-        assert slide.mpp is None
+        upload, metadata = read_picture(data, max_pixels=300_000)
+        assert slide.metadata == metadata
         np.testing.assert_array_equal(slide.read(WHOLE), upload, name)
         for factor in (0.5, 0.7, 1.3):
             np.testing.assert_array_equal(slide.read(WHOLE, 1 / factor), rescale(upload, factor, max_pixels=10**7))

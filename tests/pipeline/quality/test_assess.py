@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from app.pipeline.bundle.load import read_manifest
+from app.pipeline.declared_scale import DeclaredScale
+from app.pipeline.metadata import Metadata
 from app.pipeline.presets import DEFAULT
-from app.pipeline.quality.assess import MESSAGES, assess, he_share, judge, stain_distance
+from app.pipeline.quality.assess import MESSAGES, assess, file_flags, he_share, judge, stain_distance
 from app.pipeline.quality.measure import STAIN_FEATURES, QualityMeasures, measure_blockiness, measure_quality
 from app.pipeline.run import analyse
 from app.pipeline.stain.unmix import unmix
@@ -247,3 +249,41 @@ def test_analysis_of_a_file_has_the_same_flags(good, reference, fake_bundle):
     of_pixels = quality_of(blurred, reference)
     assert analysis.quality == replace(of_pixels, flags=of_pixels.flags + of_cells)
     assert "blurred" in codes(analysis.quality)
+
+
+SQUARE = DeclaredScale(0.5, 0.5, "ome_xml")
+OBJECTIVE = DeclaredScale(0.5, 0.5, "objective")
+UNEQUAL = DeclaredScale(0.5, 0.25, "tiff_resolution")
+
+
+@pytest.mark.parametrize(
+    ("scale", "requested", "expected"),
+    [
+        (None, None, None),
+        (None, 0.25, None),
+        (SQUARE, None, None),
+        (SQUARE, 0.52, None),
+        (SQUARE, 0.25, "The request says 0.25 µm per pixel, and the file 0.5 (ome_xml): they differ by 50%, above 5%"),
+        (UNEQUAL, 0.5, "the file 0.5 along x and 0.25 along y (tiff_resolution): they differ by 100%, above 5%"),
+        (OBJECTIVE, None, "The file names its objective, 20×, and no µm per pixel: 0.5 µm were taken"),
+        (OBJECTIVE, 0.46, None),
+        (OBJECTIVE, 0.25, "The request says 0.25 µm per pixel, and the file 0.5 (objective): they differ by 50%"),
+    ],
+)
+def test_a_scale_that_the_file_contradicts_or_only_suggests_is_said(scale, requested, expected):
+    flags = file_flags(Metadata(scale=scale), requested)
+    if expected is None:
+        assert flags == ()
+    else:
+        (flag,) = flags
+        assert expected in flag.message
+        assert flag.code == ("mpp_from_objective" if requested is None else "scale_conflict")
+        assert not flag.prevents_label
+
+
+def test_what_was_not_applied_to_the_pixels_is_said():
+    flags = file_flags(Metadata(orientation=6, color_profile="Display P3"), None)
+    assert [flag.code for flag in flags] == ["orientation_ignored", "icc_profile_ignored"]
+    assert "orientation 6" in flags[0].message
+    assert "(Display P3)" in flags[1].message
+    assert not any(flag.prevents_label for flag in flags)

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.pipeline.manifest import QualityReference
 from app.pipeline.presets import SegmentationParams
-from app.pipeline.quality.assess import MESSAGES, judge
+from app.pipeline.quality.assess import HARMLESS, MESSAGES, judge
 from app.pipeline.quality.measure import QualityMeasures, measure_quality
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Float64Array, UInt8Array
@@ -24,7 +24,7 @@ from training.study.protocols.segmentation import KAINZ_TEST_TILES, Track
 CLEAN_CROPS = 500
 DEGRADED_CROPS_PER_TILE = 2
 SEED = 1
-CODES = tuple(code for code in MESSAGES if code != "mpp_unknown")
+CODES = tuple(code for code in MESSAGES if code not in HARMLESS)
 SPLITS = {"test": "tune", "tune": "tune", "all": "all"}
 """The tiles on which the reference is fitted, by the tiles that are judged."""
 
@@ -48,7 +48,7 @@ class Judged:
     stained: bool
 
     def flags(self, reference: QualityReference) -> frozenset[str]:
-        """Return the codes of its flags, except mpp_unknown."""
+        """Return the codes of its flags, except those of the file."""
         quality = judge(self.measures, reference, stained=self.stained, mpp_known=True)
         return frozenset(flag.code for flag in quality.flags)
 

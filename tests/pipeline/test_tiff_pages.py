@@ -1,0 +1,130 @@
+import io
+import re
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+
+from app.pipeline.decode import decode
+from app.pipeline.errors import UnsupportedTile
+from app.pipeline.tiff_directories import directories
+
+LIMIT = 1_000_000
+SMOOTH = np.stack(np.broadcast_arrays(np.arange(64) * 4, np.arange(48)[:, None] * 5, 128), axis=-1).astype(np.uint8)
+GREY = np.ascontiguousarray(SMOOTH[..., 0])
+PLANES = np.ascontiguousarray(np.moveaxis(SMOOTH, -1, 0))
+APERIO = "Aperio Image Library v12.0.15\r\n64x48 [0,0 64x48] (16x16) JPEG/RGB Q=88"
+
+
+def tiff(*pages, bigtiff=False, **common) -> bytes:
+    """A TIFF of pages, each a pair of pixels and options."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, bigtiff=bigtiff) as writer:
+        for pixels, options in pages:
+            writer.write(pixels, **{"photometric": "rgb", "metadata": None, **common, **options})
+    return buffer.getvalue()
+
+
+def read(data) -> np.ndarray:
+    return decode(data, max_pixels=LIMIT).pixels
+
+
+def small(factor) -> np.ndarray:
+    return np.ascontiguousarray(SMOOTH[::factor, ::factor])
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        pytest.param([(small(2), {"subfiletype": 1}), (small(4), {"subfiletype": 1})], id="pyramid"),
+        pytest.param(
+            [
+                (small(2), {"description": f"{APERIO}\r\n64x48 -> 32x24"}),
+                (small(4), {"description": f"{APERIO}\r\n64x48 -> 16x12"}),
+                (SMOOTH, {"description": f"{APERIO}\r\nlabel 64x48", "subfiletype": 1}),
+                (np.zeros((90, 200, 3), np.uint8), {"description": f"{APERIO}\r\nmacro 200x90", "subfiletype": 9}),
+            ],
+            id="Aperio",
+        ),
+    ],
+)
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_the_first_level_is_read_where_the_other_pages_are_smaller_copies(further, bigtiff):
+    np.testing.assert_array_equal(read(tiff((SMOOTH, {"description": APERIO}), *further, bigtiff=bigtiff)), SMOOTH)
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([(SMOOTH, {}), (SMOOTH, {})], id="stack"),
+        pytest.param([(SMOOTH, {}), (SMOOTH, {"subfiletype": 1})], id="stack marked as a pyramid"),
+        pytest.param([(SMOOTH, {"description": APERIO}), (SMOOTH, {"description": APERIO})], id="focal planes"),
+        pytest.param([(SMOOTH, {}), (small(2), {})], id="another picture"),
+        pytest.param([(small(2), {"subfiletype": 1}), (SMOOTH, {})], id="thumbnail first"),
+        pytest.param([(SMOOTH, {}), *[(small(16), {"subfiletype": 1})] * 120], id="more levels than there can be"),
+        pytest.param([(GREY, {"photometric": "minisblack"})] * 3, id="channels"),
+    ],
+)
+def test_several_pictures_stay_refused(pages):
+    with pytest.raises(UnsupportedTile, match=r"several frames or pages: page \d+ has \d+ x \d+ pixels"):
+        read(tiff(*pages))
+
+
+def test_ndpi_is_named():
+    with pytest.raises(UnsupportedTile, match=r"NDPI slide, which only `marrowscope batch` reads"):
+        read(tiff((SMOOTH, {"extratags": [(65420, "I", 1, 1, True)]})))
+
+
+@pytest.mark.parametrize(
+    ("compression", "name"),
+    [
+        ("jpeg2000", "JPEG 2000 (method 34712)"),
+        ("aperio_jp2000_rgb", "JPEG 2000 (method 33005)"),
+        ("jpegxl", "JPEG XL (method 50002)"),
+        ("webp", "WebP (method 50001)"),
+        ("png", "PNG (method 34933)"),
+        ("jpegxr", "JPEG XR (method 34934)"),
+        ("lerc", "LERC (method 34887)"),
+    ],
+)
+def test_a_compression_that_is_not_read_is_named(compression, name):
+    with pytest.raises(UnsupportedTile, match=re.escape(f"compressed with {name}, which is not read; save")):
+        read(tiff((SMOOTH, {"compression": compression})))
+
+
+@pytest.mark.parametrize("compression", ["lzma", "zstd", "zlib", "lzw", "packbits", None])
+def test_every_other_compression_keeps_the_pixels(compression):
+    np.testing.assert_array_equal(read(tiff((SMOOTH, {"compression": compression}))), SMOOTH)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "named"),
+    [
+        pytest.param(SMOOTH.astype(np.float32), {}, "found 32 bits, floating-point numbers", id="float"),
+        pytest.param(SMOOTH.astype(np.float16), {}, "found 16 bits, floating-point numbers", id="half"),
+        pytest.param(SMOOTH.astype(np.uint16), {}, "found 16 bits, whole numbers", id="16 bits"),
+        pytest.param(SMOOTH.astype(np.int8), {}, "found 8 bits, signed whole numbers", id="signed"),
+        pytest.param(PLANES, {"photometric": "minisblack", "planarconfig": "separate"}, "3 grey channels", id="planes"),
+        pytest.param(SMOOTH, {"photometric": "cielab"}, "colours of this TIFF are CIELAB", id="CIELAB"),
+        pytest.param(SMOOTH, {"photometric": "icclab"}, "colours of this TIFF are ICCLAB", id="ICCLAB"),
+        pytest.param(GREY, {"photometric": "cfa"}, "raw pixels of a camera", id="CFA"),
+        pytest.param(
+            np.concatenate([SMOOTH, SMOOTH, SMOOTH], axis=-1),
+            {"extrasamples": ["unspecified"] * 6},
+            "this TIFF has other channels",
+            id="nine channels",
+        ),
+    ],
+)
+def test_pixels_that_are_not_read_are_named(pixels, options, named):
+    with pytest.raises(UnsupportedTile, match=named):
+        read(tiff((pixels, options)))
+
+
+def test_pages_that_follow_each_other_in_a_circle_end():
+    data = bytearray(tiff((SMOOTH, {})))
+    at = struct.unpack("<I", data[4:8])[0]
+    end = at + 2 + 12 * struct.unpack("<H", data[at : at + 2])[0]
+    data[end : end + 4] = struct.pack("<I", at)
+    assert len(list(directories(bytes(data), frozenset()))) == 1
