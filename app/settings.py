@@ -43,7 +43,12 @@ class Settings(BaseSettings):
         default=60.0, gt=0, description="The time from the arrival of the body to the answer, in seconds; then 504."
     )
     body_timeout_s: float = Field(
-        default=30.0, gt=0, description="The time that a request body may take to arrive, in seconds; then 408."
+        default=30.0, gt=0, description="How long a request body may pause while it arrives, in seconds; then 408."
+    )
+    body_min_bytes_per_s: float = Field(
+        default=16 * 1024,
+        gt=0,
+        description="The least mean rate of a request body, in bytes per second, after its first seconds; then 408.",
     )
     threads: int = Field(
         default=0, ge=0, description="The threads of ONNX Runtime; 0 means one per core that may be used."

@@ -29,7 +29,7 @@ EVERY_S = 0.25
 """Interval of the normal client's requests."""
 COLUMNS = ("times", "at_once", "wanted", "found", "longest_s")
 BODY_TIMEOUT_S = 10
-"""Time limit of the service that is measured; the default of 30 s would only make the measurement longer."""
+"""Longest pause of a body in the service that is measured; 30 s, the default, would only make it take longer."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         quick: attack for a shorter time, with fewer slow connections.
 
     Returns:
-        The time limit for a body, and a row for each attack.
+        The longest pause of a body, and a row for each attack.
     """
     seconds, n_slow = (1.5, 50) if quick else (10.0, 400)
     settings = {"MARROWSCOPE_BODY_TIMEOUT_S": str(3 if quick else BODY_TIMEOUT_S)}

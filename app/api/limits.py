@@ -46,7 +46,7 @@ class LimitsMiddleware:
 
     Args:
         app: the application.
-        settings: hold the largest body, the time it may take, and how many requests may wait.
+        settings: hold the largest body, how slow it may be, and how many requests may wait.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -75,8 +75,7 @@ class LimitsMiddleware:
 class _Body:
     """The body of one request while it arrives.
 
-    The body of a batch has its own limit of bytes, and is written to the disk instead of held in memory. It may be many
-    times as large as another body, so each piece of it that is as large as another body may be has the time of one.
+    The body of a batch has its own limit of bytes, and is written to the disk instead of held in memory.
     """
 
     def __init__(self, limits: LimitsMiddleware, scope: Scope, receive: Receive) -> None:
@@ -87,7 +86,8 @@ class _Body:
         self.is_batch = (scope["method"], scope["path"]) == ("POST", BATCHES)
         self.max_bytes = limits.settings.batch_max_bytes if self.is_batch else limits.settings.max_bytes
         self.n_bytes = self.n_held = 0
-        self.deadline: float | None = None
+        self.begun: float | None = None
+        """Time at which the application began to read, s of the event loop's clock."""
         self.is_whole = False
 
     async def receive(self) -> Message:
@@ -95,20 +95,27 @@ class _Body:
 
         Raises:
             HTTPException: 503, the queue is full or too many bytes are held already; 413, the body has too many bytes;
-                408, it takes too long.
+                408, it pauses too long or is too slow.
         """
         if self.is_whole:
             return await self._receive()  # It only shows whether the client is still there.
-        if self.deadline is None:
+        now = asyncio.get_running_loop().time()
+        if self.begun is None:
             self._check_before()
-            self.deadline = asyncio.get_running_loop().time() + self.limits.settings.body_timeout_s
+            self.begun = now
+        settings = self.limits.settings
+        pause_s, least_rate = settings.body_timeout_s, settings.body_min_bytes_per_s
+        paused_at = now + pause_s
+        slow_at = self.begun + pause_s + self.n_bytes / least_rate
         try:
-            async with asyncio.timeout_at(self.deadline):
+            async with asyncio.timeout_at(min(paused_at, slow_at)):
                 message = await self._receive()
         except TimeoutError as error:
-            limit = self.limits.settings.body_timeout_s
-            each = f", or each {self.limits.settings.max_bytes} bytes of it" if self.is_batch else ""
-            text = f"The request body{each} must arrive within {limit:g} s; {self.n_bytes} bytes arrived."
+            if paused_at <= slow_at:
+                wanted = f"may not pause for more than {pause_s:g} s"
+            else:
+                wanted = f"must arrive with at least {least_rate:g} bytes per second, after {pause_s:g} s to begin with"
+            text = f"The request body {wanted}; {self.n_bytes} bytes arrived."
             # The connection ends, because the rest of the body would be taken for the next request.
             raise HTTPException(408, text, {"Connection": "close"}) from error
         self._count(len(message.get("body", b"")))
@@ -125,26 +132,15 @@ class _Body:
             raise HTTPException(503, BUSY)
 
     def _count(self, n_bytes: int) -> None:
-        before, self.n_bytes = self.n_bytes, self.n_bytes + n_bytes
+        self.n_bytes += n_bytes
         if self.n_bytes > self.max_bytes:
             raise self._too_large("more arrived")
         if self.is_batch:
-            self._extend(before)
             return
         self.n_held += n_bytes
         self.limits.held += n_bytes
         if self.limits.held > self.limits.max_held:
             raise HTTPException(503, "Too many uploads are under way; try again shortly.")
-
-    def _extend(self, before: int) -> None:
-        """Set a new deadline each time another `max_bytes` of a batch have arrived.
-
-        Args:
-            before: number of bytes that had arrived before the last message.
-        """
-        max_bytes = self.limits.settings.max_bytes
-        if self.n_bytes // max_bytes > before // max_bytes:
-            self.deadline = asyncio.get_running_loop().time() + self.limits.settings.body_timeout_s
 
     def _too_large(self, found: str) -> HTTPException:
         return HTTPException(413, f"The request body may have at most {self.max_bytes} bytes, {found}.")
@@ -157,7 +153,7 @@ class _Body:
         waits = self.headers.get("expect", "").lower() == "100-continue"
 
         async def sending(message: Message) -> None:
-            if waits and self.deadline is None and message["type"] == "http.response.start":
+            if waits and self.begun is None and message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 

@@ -52,7 +52,7 @@ DESCRIPTIONS: Mapping[int, str] = {
     404: "There is no such path, cluster, bundle or batch; or the service runs no batches.",
     405: "The path does not have this method.",
     406: "The answer has none of the media types that the header Accept names.",
-    408: "The body took too long to arrive.",
+    408: "The body paused for too long, or arrived too slowly.",
     409: "The batch has ended already.",
     413: "The body has too many bytes, or the tile too many pixels.",
     414: "Path and query are too long.",

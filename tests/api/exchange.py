@@ -11,7 +11,7 @@ class Exchange:
 
     def __init__(self, app, *messages, headers=None, is_whole=False, path="/analyze", pause_s=0):
         self.app, self.messages, self.headers, self.is_whole = app, list(messages), headers or FORM, is_whole
-        self.path, self.pause_s, self.status = path, pause_s, None
+        self.path, self.pause_s, self.status, self.body = path, pause_s, None, b""
 
     async def receive(self):
         if not self.messages:
@@ -26,6 +26,8 @@ class Exchange:
     async def send(self, message):
         if message["type"] == "http.response.start":
             self.status, self.answered = message["status"], dict(message["headers"])
+        else:
+            self.body += message["body"]
 
     async def run(self):
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]

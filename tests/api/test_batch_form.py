@@ -161,13 +161,13 @@ def test_upload_that_stops_is_408_and_nothing_stays(serve_batches, folders):
     assert kept(folders) == []
 
 
-def test_large_upload_has_the_time_of_a_tile_for_each_of_its_parts(serve_batches):
-    client = serve_batches(body_timeout_s=1, max_bytes=10_000)
+def test_slow_upload_is_taken_and_one_that_drips_is_not(serve_batches):
+    client = serve_batches(body_timeout_s=1, body_min_bytes_per_s=1000)
     body = [HEAD, *[bytes(10_000)] * 8, b"\r\n--b--\r\n"]
-    slow = Exchange(client.app, *body, headers=FORM, is_whole=True, path="/batches", pause_s=0.12)
+    slow = Exchange(client.app, *body, headers=FORM, is_whole=True, path="/batches", pause_s=0.15)
     client.portal.call(slow.run)
     assert slow.status == 202
-    drop_by_drop = Exchange(client.app, HEAD, *[b"x"] * 20, headers=FORM, path="/batches", pause_s=0.1)
+    drop_by_drop = Exchange(client.app, HEAD, *[b"x"] * 50, headers=FORM, path="/batches", pause_s=0.1)
     client.portal.call(drop_by_drop.run)
     assert drop_by_drop.status == 408
 

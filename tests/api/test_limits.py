@@ -62,10 +62,10 @@ def test_upload_needs_no_disk(client, monkeypatch):
     assert post_tile(client, large).status_code == 200
 
 
-def exchange(app, *messages, headers=None):
+def exchange(app, *messages, **options):
     async def run():
         async with app.router.lifespan_context(app):
-            found = Exchange(app, *messages, headers=headers)
+            found = Exchange(app, *messages, **options)
             await found.run()
         return found
 
@@ -76,6 +76,28 @@ def test_body_that_stops_coming_is_408_and_the_connection_ends():
     found = exchange(create_app(Settings(threads=1, body_timeout_s=0.2)), HEAD, b"\x89PNG")
     assert found.status == 408
     assert found.answered[b"connection"] == b"close"
+    assert b"may not pause for more than 0.2 s; %d bytes arrived" % (len(HEAD) + 4) in found.body
+
+
+def test_body_that_keeps_coming_may_take_longer_than_a_pause():
+    """Ten pieces, each after a quarter of the longest pause."""
+    app = create_app(Settings(threads=1, body_timeout_s=2, body_min_bytes_per_s=100))
+    found = exchange(app, HEAD, *[bytes(1000)] * 8, b"\r\n--b--\r\n", is_whole=True, pause_s=0.5)
+    assert found.status == 415, found.body
+
+
+def test_body_that_drips_is_408_after_the_time_of_a_pause():
+    app = create_app(Settings(threads=1, body_timeout_s=0.5, body_min_bytes_per_s=1000))
+    found = exchange(app, HEAD, *[b"a"] * 1000, pause_s=0.02)
+    assert found.status == 408
+    assert found.answered[b"connection"] == b"close"
+    assert b"at least 1000 bytes per second, after 0.5 s to begin with; " in found.body
+    assert found.messages, "not all of it was waited for"
+
+
+def test_body_of_the_largest_size_may_come_with_a_megabit_per_second():
+    settings = Settings.model_construct()
+    assert 0 < settings.body_min_bytes_per_s < 1_000_000 / 8 / 4
 
 
 def test_client_that_waits_to_be_asked_for_a_body_too_large_is_told_that_the_connection_ends():
