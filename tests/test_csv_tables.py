@@ -9,9 +9,9 @@ import pytest
 
 from app.answer.cell_table import cell_table
 from app.answer.csv_table import csv_table, plain_text
-from app.batch.plan.patients import read_patients
 from app.batch.summary import FailedSlide
 from app.batch.write.cohort import failures_table, regions_table, slides_table, table_csv
+from app.cohort.patients import read_patients
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.manifest import ClusterName, ClusterNames
 from app.shell.outputs import answered_row, failed_row, summary_table
@@ -102,7 +102,7 @@ def test_text_that_is_read_back_is_the_same(name):
 def test_table_of_slides_is_a_table_of_patients(slide, tmp_path):
     path = tmp_path / "slides.csv"
     path.write_bytes(table_csv(slides_table([summary_of(slide, "=A1", patient="-7")], [], 5)))
-    assert read_patients(path) == {"=A1": "-7"}
+    assert read_patients(path).patients == {"=A1": "-7"}
 
 
 def test_every_table_is_written_by_the_one_function():

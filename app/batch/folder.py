@@ -28,8 +28,8 @@ class BatchSlide(_Manifest):
         default=None, description="Why its file cannot be opened, which its name alone says; null if it may be opened."
     )
     regions: str | None = Field(
-        description="The path of the file with its regions, or of a folder with a file for each slide; null means that "
-        "the whole slide is analysed."
+        description="The path of the file with its regions, which may not be there; null means that the whole slide "
+        "is analysed."
     )
     patient: str | None = Field(description="The patient, from the table of patients; null if it has no such slide.")
 

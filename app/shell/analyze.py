@@ -17,15 +17,15 @@ from rich.table import Column
 from app.answer.formats import FORMATS, Format
 from app.answer.present import Result, png
 from app.answer.schemas import NOTICE
+from app.cohort.sources import Source, find_tiles
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.errors import InvalidParameter, PipelineError
+from app.pipeline.errors import PipelineError
 from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Stages, analyse_stages
 from app.settings import Settings
-from app.shell.options import open_bundle
+from app.shell.options import open_bundle, usage_errors
 from app.shell.outputs import SUMMARY, CannotWrite, Row, answered_row, failed_row, plan_outputs, summary_table, write
-from app.shell.sources import Source, find_tiles
 from app.shell.stages import Captions, draw_stages
 
 STAGES = "stages"
@@ -67,11 +67,9 @@ def analyze_tiles(
         OSError: a folder cannot be read or made; no tile was analysed.
         CannotWrite: the summary cannot be written.
     """
-    try:
+    with usage_errors():
         check_mpp(mpp)
-    except InvalidParameter as error:
-        raise typer.BadParameter(str(error)) from error
-    tiles = find_tiles(given)
+        tiles = find_tiles(given)
     wanted = list(dict.fromkeys(formats))
     folder = out or Path()
     to_stdout = len(tiles) == 1 and tiles[0].is_named and len(wanted) == 1 and wanted[0] in TEXT and out is None

@@ -49,7 +49,9 @@ Regions = Annotated[
 ]
 Patients = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="CSV with the columns slide and patient.", show_default=False),
+    typer.Option(
+        exists=True, dir_okay=False, help="Table (CSV) with the columns slide and patient.", show_default=False
+    ),
 ]
 SlideMpp = Annotated[
     float | None,

@@ -17,20 +17,20 @@ from rich.console import Console
 
 from app.answer.provenance import code_version
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
-from app.batch.plan.patients import PatientsError, patient_of, read_patients
 from app.batch.run.cluster import connect_workers
 from app.batch.run.engine import Engine
 from app.batch.run.resume import begin_or_resume, existing_summary
+from app.cohort.patients import patients_of_slides
+from app.cohort.regions import regions_in_folder
+from app.cohort.sources import SlideSource, find_slides, readable
 from app.cpus import usable_cpus
 from app.jobs.progress import Progress, write_progress
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.errors import InvalidParameter
 from app.pipeline.inputs import FrameName, check_mpp
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
-from app.shell.options import open_bundle
-from app.shell.sources import SlideSource, find_slides, readable
+from app.shell.options import open_bundle, usage_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,10 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
         PipelineError: the bundle, the folder or the scheduler cannot be used.
         OSError: a file cannot be read or written.
     """
-    try:
-        check_mpp(options.mpp)
-    except InvalidParameter as error:
-        raise typer.BadParameter(str(error)) from error
     folder = BatchFolder(options.out.resolve())
-    slides = [source for source in find_slides(options.sources) if folder.path not in source.path.parents]
+    with usage_errors():
+        check_mpp(options.mpp)
+        slides = [source for source in find_slides(options.sources) if folder.path not in source.path.parents]
     if not slides:
         raise typer.BadParameter(f"there is no slide outside {options.out}, the folder for the results.")
     bundle = open_bundle(settings, options.bundle)
@@ -110,8 +108,11 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
 def _manifest(
     options: BatchOptions, slides: Sequence[SlideSource], bundle: Bundle, settings: Settings
 ) -> BatchManifest:
-    patients = _patients(options.patients)
-    regions = _regions(options.regions, slides)
+    with usage_errors():
+        patients, doubts = patients_of_slides(options.patients, slides) if options.patients else ({}, [])
+        regions, unused = _regions(options.regions, slides)
+    for warning in [*doubts, *unused]:
+        typer.echo(f"Warning: {warning}", err=True)
     return BatchManifest(
         bundle=bundle.manifest.name,
         bundle_sha256=bundle.sha256,
@@ -127,27 +128,31 @@ def _manifest(
                 slide=source.slide,
                 path=readable(str(source.path)),
                 refused=_name_refusal(source.path),
-                regions=regions,
-                patient=patient_of(patients, source.slide, source.path.name),
+                regions=regions.get(source.slide),
+                patient=patients.get(source.slide),
             )
             for source in slides
         ),
     )
 
 
-def _regions(regions: Path | None, slides: Sequence[SlideSource]) -> str | None:
+def _regions(regions: Path | None, slides: Sequence[SlideSource]) -> tuple[dict[str, str], list[str]]:
+    """Return for the id of each slide its file of regions, and warnings about files that belong to no slide."""
     if regions is None:
-        return None
+        return {}, []
     if not regions.exists():
         raise typer.BadParameter(f"there are no regions at {regions}.")
-    if regions.is_file() and len(slides) > 1:
+    resolved = regions.resolve()
+    if readable(str(resolved)) != str(resolved):
+        raise typer.BadParameter(f"the path {readable(str(resolved))} holds bytes that are not UTF-8; rename it.")
+    if regions.is_dir():
+        found, warnings = regions_in_folder(resolved, slides)
+        return {slide: readable(str(path)) for slide, path in found.items()}, warnings
+    if len(slides) > 1:
         raise typer.BadParameter(
             f"{regions} is one file for {len(slides)} slides; name a folder with a GeoJSON file for each."
         )
-    resolved = str(regions.resolve())
-    if readable(resolved) != resolved:
-        raise typer.BadParameter(f"the path {readable(resolved)} holds bytes that are not UTF-8; rename it.")
-    return resolved
+    return {slides[0].slide: str(resolved)}, []
 
 
 def _name_refusal(path: Path) -> str | None:
@@ -155,13 +160,6 @@ def _name_refusal(path: Path) -> str | None:
     if readable(str(path)) == str(path):
         return None
     return "Its path holds bytes that are not UTF-8, shown here as escapes: rename the file or its folder."
-
-
-def _patients(table: Path | None) -> dict[str, str]:
-    try:
-        return read_patients(table) if table else {}
-    except PatientsError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 @contextmanager

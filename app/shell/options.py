@@ -42,6 +42,17 @@ def report_errors() -> Iterator[None]:
 
 
 @contextmanager
+def usage_errors() -> Iterator[None]:
+    """Report a wrong argument or option as one, and end with status 2."""
+    from app.pipeline.errors import InvalidParameter
+
+    try:
+        yield
+    except InvalidParameter as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
     """Report in one line how to install an optional library that is missing, and end with status 2.
 

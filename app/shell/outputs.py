@@ -11,8 +11,8 @@ import typer
 
 from app.answer.csv_table import csv_table
 from app.answer.present import Result
+from app.cohort.sources import Source
 from app.files import write_whole
-from app.shell.sources import Source
 
 SUMMARY = "summary.csv"
 FIRST_COLUMNS = ("tile", "status", "error", "width", "height", "mpp", "cells", "outliers", "cut_nuclei", "focus")

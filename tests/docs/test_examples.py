@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from app.answer.present import Result
-from app.batch.plan.patients import read_patients
+from app.cohort.patients import read_patients
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.run import analyse
 from app.settings import Settings
@@ -102,7 +102,7 @@ def test_the_tables_of_labels_and_patients_can_be_read(tmp_path):
     tiles = [tmp_path / line.split(",")[0] for line in (labels + more).splitlines()[1:]]
     assert read_labels(tmp_path / "labels.csv", tiles).n_patients == 8
     (tmp_path / "patients.csv").write_text(patients, encoding="utf-8")
-    assert read_patients(tmp_path / "patients.csv") == {"s1.svs": "P1", "s2.svs": "P1"}
+    assert read_patients(tmp_path / "patients.csv").patients == {"s1.svs": "P1", "study/p2/s2": "P2"}
 
 
 def test_overrides_of_compose_change_services_that_there_are():

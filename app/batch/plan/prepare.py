@@ -11,7 +11,7 @@ from app.answer.schemas import QualityOut
 from app.batch.folder import BatchManifest, BatchSlide
 from app.batch.plan.grid import MARGIN_PX, cores, tile_edge
 from app.batch.plan.plan import Plan, Region, StainNumbers
-from app.batch.plan.regions import DrawnRegions, read_regions, regions_file, union
+from app.batch.plan.regions import DrawnRegions, read_regions, union
 from app.batch.plan.stain_sample import measure_stain
 from app.batch.plan.tissue import Overview, overview_of, tissue_mm2
 from app.batch.read.fingerprint import fingerprint
@@ -86,8 +86,8 @@ def _regions(source: BatchSlide, slide: Slide) -> DrawnRegions:
     if source.regions is None:
         return DrawnRegions((), ())
     path = Path(source.regions)
-    if path.is_dir():
-        path = regions_file(path, source.slide, Path(source.path).name)
+    if not path.exists():
+        raise SlideError(f"The folder of regions has no {path.name} for it.")
     return read_regions(path, slide.width, slide.height)
 
 

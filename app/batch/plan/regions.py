@@ -23,7 +23,6 @@ from app.batch.plan.qupath import CORE, RESULTS, ROOT, QuPathObject, read_object
 from app.batch.read.slide import SlideError
 from app.pipeline.types import BoolArray, Float64Array
 
-SUFFIXES = (".geojson", ".json", ".geojson.gz")
 AREAS = ("Polygon", "MultiPolygon")
 POINTS, LINES = ("Point", "MultiPoint"), ("LineString", "MultiLineString")
 IGNORED = "Ignore*"
@@ -61,24 +60,6 @@ class _Area:
     name: str
     is_ignored: bool
     area: shapely.Geometry
-
-
-def regions_file(folder: Path, slide: str, file: str) -> Path:
-    """Return the file of a slide in a folder of regions.
-
-    Args:
-        folder: the folder.
-        slide: the id of the slide, one of the names that its file of regions may have.
-        file: the name of the slide's file, which gives two more such names: with and without its ending.
-
-    Raises:
-        SlideError: the folder has no file for the slide.
-    """
-    names = [f"{stem}{suffix}" for stem in dict.fromkeys((slide, file, Path(file).stem)) for suffix in SUFFIXES]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise SlideError(f"The folder of regions has no {Path(file).stem}.geojson for it.")
 
 
 def read_regions(path: Path, width: int, height: int) -> DrawnRegions:

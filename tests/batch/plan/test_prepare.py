@@ -93,3 +93,9 @@ def test_only_tiles_with_tissue_within_the_regions_are_analysed(prepared, pixels
     plan, _ = prepared(pixels, 0.25, regions=[shapely.box(10, 10, 100, 100), shapely.box(700, 310, 800, 350)])
     assert plan.tiles == ((0, 0),)
     assert len(plan.regions) == 2
+
+
+def test_slide_without_its_file_of_regions_is_refused(pixels, tmp_path, bundle):
+    source, batch = source_and_batch(tmp_path / "a.png", bundle, regions=tmp_path / "a.geojson")
+    with pytest.raises(SlideError, match=r"^The folder of regions has no a\.geojson for it\.$"):
+        prepare(Scanned(pixels, 0.25), source, batch, bundle)

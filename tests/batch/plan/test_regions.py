@@ -7,7 +7,7 @@ import shapely
 
 from app.batch.plan import qupath
 from app.batch.plan.plan import Region
-from app.batch.plan.regions import read_regions, region_members, region_names, regions_file
+from app.batch.plan.regions import read_regions, region_members, region_names
 from app.batch.read.slide import SlideError
 
 WIDTH, HEIGHT = 1000, 800
@@ -331,20 +331,6 @@ def test_file_that_would_fill_the_memory_is_refused(read, monkeypatch):
 def test_absent_file_is_refused(tmp_path):
     with pytest.raises(SlideError, match=r"gone.geojson cannot be read: No such file"):
         read_regions(tmp_path / "gone.geojson", 10, 10)
-
-
-@pytest.mark.parametrize(
-    "name", ["p1--a.geojson", "a.svs.geojson", "a.geojson", "a.json", "a.geojson.gz", "p1--a.geojson.gz"]
-)
-def test_regions_of_a_slide_are_found_by_its_id_or_its_files_name(tmp_path, name):
-    (tmp_path / name).touch()
-    (tmp_path / "b.geojson").touch()
-    assert regions_file(tmp_path, "p1--a", "a.svs") == tmp_path / name
-
-
-def test_slide_without_regions_in_the_folder_is_refused(tmp_path):
-    with pytest.raises(SlideError, match=r"has no a\.geojson"):
-        regions_file(tmp_path, "p1--a", "a.svs")
 
 
 def test_many_regions_are_read_as_they_are(read):

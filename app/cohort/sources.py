@@ -1,4 +1,4 @@
-"""What the command line names → tiles and slides: files, folders and glob patterns."""
+"""What a user names → tiles and slides: files, folders and glob patterns."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-import typer
-
+from app.pipeline.errors import InvalidParameter
 from app.pipeline.inputs import PICTURE_SUFFIXES, SLIDE_SUFFIXES, TILE_SUFFIXES
 
 DICOM = ".dcm"
 KINDS = "PNG, JPEG or TIFF"
 MAX_ID_BYTES = 200
 """Longest id of a slide that is made of its name; most disks take names of 255 bytes."""
+
+
+class NoSuchTile(InvalidParameter):
+    """What a user named stands for no tile or slide; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = TILE_SUFFIXES, 
         kinds: the same in words, for messages.
 
     Raises:
-        typer.BadParameter: a folder or pattern stands for no tile, or a name is empty.
+        NoSuchTile: a folder or pattern stands for no tile, or a name is empty.
         OSError: a folder cannot be read.
     """
     first: dict[str, Source] = {}
@@ -60,12 +63,12 @@ def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = TILE_SUFFIXES, 
 
 def _sources(name: str, suffixes: tuple[str, ...], kinds: str) -> list[Source]:
     if not name:
-        raise typer.BadParameter("a tile's name is empty.")
+        raise NoSuchTile("a tile's name is empty.")
     path = Path(name)
     if path.is_dir():
         found = [Source(tile, tile.relative_to(path).with_suffix(""), is_named=False) for tile in _walk(path, suffixes)]
         if not found:
-            raise typer.BadParameter(f"there is no {kinds} in the folder {name}.")
+            raise NoSuchTile(f"there is no {kinds} in the folder {name}.")
     elif glob.has_magic(name) and not os.path.lexists(name):
         matches = [Path(match) for match in glob.iglob(name, recursive=True)]
         found = [
@@ -74,7 +77,7 @@ def _sources(name: str, suffixes: tuple[str, ...], kinds: str) -> list[Source]:
             if _is_tile(tile.name, suffixes) and tile.is_file()
         ]
         if not found:
-            raise typer.BadParameter(f"no {kinds} matches the pattern {name}.")
+            raise NoSuchTile(f"no {kinds} matches the pattern {name}.")
     else:
         found = [Source(path, Path(path.stem), is_named=True)]
     return found
@@ -120,11 +123,13 @@ class SlideSource:
 
     Attributes:
         slide: id of the slide in the batch, which names its folder of results. It is valid UTF-8.
-        path: its file, as an absolute path, which need not be UTF-8.
+        path: its file, as an absolute path without links, which need not be UTF-8.
+        named: the absolute path under which the user knows it.
     """
 
     slide: str
     path: Path
+    named: Path
 
 
 def find_slides(given: Sequence[str]) -> list[SlideSource]:
@@ -136,7 +141,7 @@ def find_slides(given: Sequence[str]) -> list[SlideSource]:
         given: files; folders, for every slide below them; and glob patterns.
 
     Raises:
-        typer.BadParameter: a folder or pattern stands for no slide.
+        NoSuchTile: a folder or pattern stands for no slide.
         OSError: a folder cannot be read.
     """
     sources = _one_per_series(find_tiles(given, (*TILE_SUFFIXES, *SLIDE_SUFFIXES), "slide or tile"))
@@ -152,7 +157,7 @@ def find_slides(given: Sequence[str]) -> list[SlideSource]:
             numbered = chain([name], (f"{name}-{i}" for i in count(2)))
             slide = next(one for one in numbered if one.casefold() not in used)
             used.add(slide.casefold())
-        found.append(SlideSource(slide, source.path.resolve()))
+        found.append(SlideSource(slide, source.path.resolve(), Path(os.path.abspath(source.path))))
     return found
 
 

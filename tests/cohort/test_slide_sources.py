@@ -1,9 +1,8 @@
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.shell.sources import find_slides
+from app.cohort.sources import NoSuchTile, find_slides
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_slide_that_is_named_twice_is_taken_once(tree):
 
 def test_folder_without_a_slide_is_refused(tree):
     (tree / "none").mkdir()
-    with pytest.raises(typer.BadParameter, match=r"there is no slide or tile in the folder none\."):
+    with pytest.raises(NoSuchTile, match=r"there is no slide or tile in the folder none\."):
         find_slides(["none"])
 
 

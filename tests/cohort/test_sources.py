@@ -2,11 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.shell.sources import find_tiles, natural_order
+from app.cohort.sources import NoSuchTile, find_tiles, natural_order
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(tree):
 )
 def test_what_stands_for_no_tile_is_refused(tree, name, message):
     (tree / "none").mkdir()
-    with pytest.raises(typer.BadParameter) as refused:
+    with pytest.raises(NoSuchTile) as refused:
         find_tiles(["t", name])
     assert message in str(refused.value)
 
