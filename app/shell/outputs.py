@@ -17,7 +17,7 @@ from app.files import write_whole
 SUMMARY = "summary.csv"
 FIRST_COLUMNS = ("tile", "status", "error", "width", "height", "mpp", "cells", "outliers", "cut_nuclei", "focus")
 LABEL_COLUMNS = ("label", "score", "probability", "reason", "flags")
-LAST_COLUMNS = ("bundle", "bundle_version", "bundle_sha256", "precision", "tile_sha256", "milliseconds")
+LAST_COLUMNS = ("mpp_source", "bundle", "bundle_version", "bundle_sha256", "precision", "tile_sha256", "milliseconds")
 
 Row = Mapping[str, object]
 """Values of a row of the summary, by column. A missing column and None both give an empty field."""
@@ -100,6 +100,7 @@ def answered_row(tile: Path, result: Result) -> Row:
         "width": result.tile.width,
         "height": result.tile.height,
         "mpp": result.tile.mpp,
+        "mpp_source": result.tile.mpp_source,
         "cells": len(result.analysis.cells),
         "outliers": result.outliers.count,
         "cut_nuclei": result.tile.cut_nuclei,

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
@@ -19,7 +20,8 @@ def logged(here, shipped_bundle, monkeypatch):
     shutil.copytree(shipped_bundle, here / "models" / "marrow")
     monkeypatch.setenv("MARROWSCOPE_BUNDLES_DIR", "models")
     monkeypatch.setenv("MARROWSCOPE_AUDIT_LOG", "audit.jsonl")
-    shutil.copy(shipped_bundle / "sample.png", "tile.png")
+    with Image.open(shipped_bundle / "sample.png") as sample:
+        sample.save("tile.png", dpi=(101_600, 101_600))  # a file that says 0.25 µm per pixel
     tile = (here / "tile.png").read_bytes()
     with TestClient(create_app(Settings(threads=1)), base_url="http://127.0.0.1") as service:
         post_tile(service, tile, mpp=0.3, precision="full", prototypes=2)
@@ -41,6 +43,9 @@ def test_every_logged_answer_can_be_repeated(logged):
     for line in logged[:2]:
         printed = run("replay", line["request_id"], "tile.png").stdout
         assert printed == f"The same result: {line['answer']['result_sha256']}\n"
+    assert "scale_conflict" in logged[0]["answer"]["flags"]
+    assert logged[1]["answer"]["parameters"]["mpp"] is None
+    assert "mpp_unknown" not in logged[1]["answer"]["flags"]
 
 
 def test_what_differs_from_then_is_told(logged, here):

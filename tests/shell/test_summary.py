@@ -33,7 +33,7 @@ def test_values_are_those_of_the_json_and_what_is_null_is_empty(answers):
     for row, answer in zip((rows[0], rows[2]), documents, strict=True):
         label, bundle, tile = answer["label"], answer["bundle"], answer["tile"]
         expected = {
-            **{name: tile[name] for name in ("width", "height", "mpp", "cut_nuclei")},
+            **{name: tile[name] for name in ("width", "height", "mpp", "mpp_source", "cut_nuclei")},
             "cells": len(answer["cells"]),
             "outliers": answer["outliers"]["count"],
             "focus": answer["quality"]["focus"],
@@ -69,7 +69,7 @@ def test_columns_come_in_one_order(answers):
     text = " ".join(rows[0])
     assert text.startswith("tile status error width height mpp cells outliers cut_nuclei focus label score probability")
     assert "reason flags count_0 proportion_0 low_0 high_0 count_1" in text
-    assert text.endswith("high_4 bundle bundle_version bundle_sha256 precision tile_sha256 milliseconds")
+    assert text.endswith("high_4 mpp_source bundle bundle_version bundle_sha256 precision tile_sha256 milliseconds")
 
 
 def test_summary_is_replaced_by_that_of_the_next_run(here, tiles):

@@ -3,12 +3,14 @@ import io
 import json
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
+from tests.drawing import encoded
 from tests.keys_file import write_keys
 from tests.served import served
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 from tests.web.steps import SHOWN, download, hover, try_sample, upload
 
 pytestmark = pytest.mark.slow
@@ -162,6 +164,31 @@ def test_tile_that_a_browser_cannot_show_is_shown_all_the_same(page, sample_byte
     page.wait_for_selector(SHOWN)
     assert page.locator("path.cell").count() == len(answer["cells"])
     assert any("format=tile" in asked for asked in page.asked)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_photograph_is_shown_as_it_is_stored_for_its_outlines_are_those_of_the_stored_pixels(
+    page, sample_bytes, shoot, orientation
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(io.BytesIO(sample_bytes)) as image:
+        stored = np.array(image.convert("RGB"))
+    stored[:100, :100] = 0  # a mark in one corner
+    upload(page, "phone.jpg", encoded(stored, "JPEG", exif=exif, quality=95), "image/jpeg")
+    page.wait_for_selector(SHOWN)
+    shoot(page, f"orientation-{orientation}")
+    box = page.locator("#viewer svg").bounding_box()
+
+    def brightness(across, down):
+        with Image.open(io.BytesIO(page.screenshot())) as screen:
+            at = (int(box["x"] + across * box["width"]), int(box["y"] + down * box["height"]))
+            return screen.convert("L").getpixel(at)
+
+    until(lambda: brightness(0.1, 0.1) < 30 or brightness(0.9, 0.9) < 30)
+    assert brightness(0.1, 0.1) < 30, "the marked corner is where it is stored"
+    assert min(brightness(0.9, 0.9), brightness(0.9, 0.1)) > 60
+    assert "orientation" in page.text_content("#quality")
 
 
 def test_tiles_can_be_dropped(page, sample_bytes):

@@ -146,6 +146,18 @@ def test_a_tile_has_the_pixels_of_an_upload_at_every_scale(tmp_path):
             np.testing.assert_array_equal(slide.read(WHOLE, 1 / factor), rescale(upload, factor, max_pixels=10**7))
 
 
+@pytest.mark.parametrize(
+    ("compression", "options"),
+    [("png", {}), ("jpegxl", {"lossless": True}), ("webp", {"lossless": True}), ("jpeg2000", {"reversible": True})],
+)
+def test_a_small_tiff_is_read_in_every_compression_that_a_large_one_is(tmp_path, compression, options):
+    path = tmp_path / "tile.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb", compression=compression, compressionargs=options, tile=(64, 64))
+    for max_pixels in (1, 300_000):
+        with closing(open_slide(path, max_pixels)) as slide:
+            np.testing.assert_array_equal(slide.read(WHOLE), PIXELS)
+
+
 def test_grey_becomes_rgb_whichever_way_round_it_is_stored(tmp_path):
     grey = PIXELS[..., 1]
     for photometric, stored in (("minisblack", grey), ("miniswhite", 255 - grey)):

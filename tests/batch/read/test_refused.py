@@ -49,6 +49,19 @@ def test_text_is_refused_whatever_it_is_called(tmp_path, name):
     assert refusal(tmp_path / name) == "It is not a slide that OpenSlide can read, and not a TIFF, PNG or JPEG."
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
+        (encoded(PIXELS, "WEBP"), "a WebP picture"),
+        (b"%PDF-1.7\n", "a PDF document"),
+    ],
+)
+def test_another_format_is_named(tmp_path, data, name):
+    (tmp_path / "slide.tif").write_bytes(data)
+    assert refusal(tmp_path / "slide.tif") == f"It is {name}, which is not read; save it as TIFF, PNG or JPEG."
+
+
 @pytest.mark.parametrize("max_pixels", [1, 10**7])
 @pytest.mark.parametrize(
     ("pixels", "options", "found"),
