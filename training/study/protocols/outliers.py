@@ -12,7 +12,7 @@ import numpy as np
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import CROP_PX, WHITE
 from app.pipeline.networks.encode import encode
-from app.pipeline.run import Stages
+from app.pipeline.run import Analysis, Stages
 from app.pipeline.types import BoolArray, UInt8Array
 from training.cells.tile_files import analyse_file, tile_paths
 from training.representation.anchors import INK
@@ -43,21 +43,21 @@ def evaluate_outliers(data: Path, bundle: Bundle, track: Track = iter) -> dict[s
 
     Returns:
         `threshold`, `training_share` and `max_share` of the bundle. `cells`: for each set, the numbers of cells and
-        tiles, outliers (their share), and flagged (the share of tiles with the flag many_outliers). `crops`: for each
+        tiles, outliers (their share), the shares of tiles with the flags many_outliers (flagged) and
+        unlike_training_tiles (unlike), and the share of tiles that get a label for all that (labelled). `crops`: for each
         kind of crop that shows no whole nucleus, the number of crops and the share of outliers.
 
     Raises:
         DataError: there is no tile of `bm_graz`, or one cannot be decoded.
     """
-    marrow = [_see(path, bundle) for path in track(tile_paths(data / "bm_graz" / "tiles"))]
-    cells = {"marrow (`bm_graz`)": _rates(marrow)}
+    marrow = [analyse_file(path, bundle) for path in track(tile_paths(data / "bm_graz" / "tiles"))]
+    cells = {"marrow (`bm_graz`)": _rates([analysis for analysis, _ in marrow])}
     for name, title in OTHER_ORGANS.items():
         if (data / name / "tiles").is_dir():
             paths = tile_paths(data / name / "tiles")
             picked = np.linspace(0, len(paths) - 1, min(TILES_PER_SET, len(paths))).astype(int)
-            cells[title] = _rates([_see(path, bundle) for path in track([paths[i] for i in picked])])
-    stages = [stages for stages, _, _ in marrow]
-    crops = {name: _share(made, bundle) for name, made in not_cells(stages)}
+            cells[title] = _rates([analyse_file(path, bundle)[0] for path in track([paths[i] for i in picked])])
+    crops = {name: _share(made, bundle) for name, made in not_cells([stages for _, stages in marrow])}
     return {**bundle.manifest.outliers.model_dump(), "cells": cells, "crops": crops}
 
 
@@ -111,16 +111,17 @@ def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random
     return np.stack(found)
 
 
-def _see(path: Path, bundle: Bundle) -> tuple[Stages, BoolArray, bool]:
-    """Analyse a tile: its stages, which of its cells are outliers, and whether there are too many of them."""
-    analysis, stages = analyse_file(path, bundle)
-    return stages, analysis.proportions.outlier, "many_outliers" in {flag.code for flag in analysis.quality.flags}
-
-
-def _rates(seen: list[tuple[Stages, BoolArray, bool]]) -> dict[str, float]:
-    outlier = np.concatenate([of_tile for _, of_tile, _ in seen])
-    flagged = float(np.mean([many for _, _, many in seen]))
-    return {"cells": len(outlier), "outliers": float(outlier.mean()), "tiles": len(seen), "flagged": flagged}
+def _rates(analyses: list[Analysis]) -> dict[str, float]:
+    outlier = np.concatenate([analysis.proportions.outlier for analysis in analyses])
+    codes = [{flag.code for flag in analysis.quality.flags} for analysis in analyses]
+    return {
+        "cells": len(outlier),
+        "outliers": float(outlier.mean()),
+        "tiles": len(analyses),
+        "flagged": float(np.mean(["many_outliers" in found for found in codes])),
+        "unlike": float(np.mean(["unlike_training_tiles" in found for found in codes])),
+        "labelled": float(np.mean([analysis.label.value != "indeterminate" for analysis in analyses])),
+    }
 
 
 def _share(crops: UInt8Array, bundle: Bundle) -> dict[str, float]:

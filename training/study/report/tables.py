@@ -23,7 +23,9 @@ TITLES = {
     "seconds": "s per tile",
     "coverage_by_anchors": "by anchors",
     "coverage_of_counts": "Wilson of counts",
-    "flagged": "tiles without a label for it",
+    "flagged": "share of tiles with many_outliers",
+    "unlike": "with unlike_training_tiles",
+    "labelled": "with a label",
     "error_if_forced": "error if forced",
 }
 """Headings of columns whose name does not say enough."""

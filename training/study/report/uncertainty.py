@@ -52,7 +52,8 @@ Bundle `{bundle}`, measured {date}. Command: `python -m training evaluate outlie
 
 A cell is an outlier if its surprise is above {threshold:.1f}, which is above that of {share:.0%} of the training cells,
 each scored without its own tile. A tile with more than {max_share:.1%} of outliers, beyond two standard errors, gets no
-label. The bundle was trained on this marrow, so its share is lower than that; nothing is known about marrow from
+label (many_outliers), and neither does one whose cells are, on average, more surprising than those of 98% of the tiles of
+this marrow would be, left out of the fit (unlike_training_tiles). The bundle was trained on this marrow, so its share is lower than that; nothing is known about marrow from
 another laboratory. Every set is segmented by the bundle, as if it were marrow at the bundle's scale.
 
 """
@@ -101,7 +102,11 @@ def outliers(result: dict[str, Any]) -> str:
     """Return the section on what `evaluate_outliers` measured."""
     text = OUTLIERS.format(share=1 - result["training_share"], **result)
     cells = {(name,): found for name, found in result["cells"].items()}
-    text += table(("cells of",), cells, {"cells": "d", "outliers": ".3f", "tiles": "d", "flagged": ".2f"})
+    text += table(
+        ("cells of",),
+        cells,
+        {"cells": "d", "outliers": ".3f", "tiles": "d", "flagged": ".2f", "unlike": ".2f", "labelled": ".2f"},
+    )
     crops = {(name,): found for name, found in result["crops"].items()}
     return text + NOT_CELLS + table(("crops of",), crops, {"crops": "d", "outliers": ".3f"}) + "\n"
 
