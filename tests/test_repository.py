@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY
 from tests.processes import ran
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-BINARY = {".png", ".jpg", ".tif", ".onnx", ".safetensors"}
+BINARY = {".png", ".jpg", ".tif", ".svs", ".onnx", ".safetensors"}
 
 
 @pytest.fixture(scope="module")

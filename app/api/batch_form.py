@@ -59,7 +59,7 @@ class BatchForm(BaseModel):
         default=None,
         ge=MPP_RANGE[0],
         le=MPP_RANGE[1],
-        description="Scale in µm per pixel, 0.05 to 4, of the slides whose files do not state it.",
+        description="Scale of every slide in µm per pixel, 0.05 to 4. Without it, each file says its own scale.",
     )
     frame: FrameName = Field(
         default="bounds",

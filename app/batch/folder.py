@@ -42,7 +42,7 @@ class BatchManifest(_Manifest):
     bundles_dir: str = Field(description="The folder of the bundles, which must be the same on every worker.")
     code_version: str = Field(description="The version of the program.")
     precision: Precision = Field(description="The precision of the network that sorts the cells into clusters.")
-    mpp: float | None = Field(description="µm per pixel of the slides whose files do not say it.")
+    mpp: float | None = Field(description="µm per pixel of all slides; null takes what each file says.")
     frame: FrameName = Field(
         default="bounds",
         description="Whether a slide is the scanned part that its file states, as in QuPath, or its whole canvas.",

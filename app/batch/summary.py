@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut
+from app.pipeline.declared_scale import MppSource
 from app.pipeline.inputs import FrameName
 
 SUMMARY = "summary.json"
@@ -89,6 +90,11 @@ class SlideSummary(Counted):
     frame: Frame
     mpp: float | None = Field(
         description="µm per px of level 0; null if it is not known and that of the bundle was assumed."
+    )
+    mpp_source: MppSource = Field(
+        description="Where `mpp` comes from: `request` is --mpp; `slide_metadata` is what a scanner wrote; "
+        "`ome_xml`, `imagej`, `aperio`, `tiff_resolution`, `png_phys` and `jfif` are other metadata of the file; "
+        "`objective` is an estimate from the power of the objective; `bundle` means that nobody says it."
     )
     um_per_px: float = Field(description="µm per px of level 0 with which distances and areas were computed.")
     tiles: int = Field(description="The number of tiles that were analysed.")

@@ -55,7 +55,7 @@ Patients = Annotated[
 ]
 SlideMpp = Annotated[
     float | None,
-    typer.Option(help="µm per pixel of slides whose files do not say it, from 0.05 to 4.", show_default=False),
+    typer.Option(help="µm per pixel of all slides, from 0.05 to 4. Default: what each file says.", show_default=False),
 ]
 Workers = Annotated[
     int | None,

@@ -42,7 +42,7 @@ class BatchOptions:
         out: the folder of the batch.
         regions: GeoJSON for the only slide, or a folder with a file for each slide; None for whole slides.
         patients: a CSV file with the columns slide and patient; None if there is none.
-        mpp: µm per px of the slides whose files do not say it; None if it is not given.
+        mpp: µm per px of all slides; None takes what each file says.
         frame: what coordinates count from, where the file of a slide states bounds.
         bundle: the name of the bundle; None for the default one.
         precision: the precision of the network that sorts the cells.

@@ -39,6 +39,7 @@ PLAN = Plan(
     height=100,
     frame=whole_canvas(300, 100),
     mpp=0.25,
+    mpp_source="request",
     um_per_px=0.25,
     downsample=1.0,
     overview_px=32,

@@ -66,6 +66,7 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
         height=tile.height,
         frame=whole_canvas(tile.width, tile.height),
         mpp=mpp,
+        mpp_source="bundle" if mpp is None else "request",
         um_per_px=MPP,
         tiles=1,
         quality=result.quality,

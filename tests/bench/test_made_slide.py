@@ -22,7 +22,7 @@ def made(tmp_path_factory):
 
 
 def test_a_large_slide_has_its_size_scale_and_share_of_tissue(made):
-    assert (made.width, made.height, made.mpp) == (SIDE, SIDE, pytest.approx(0.25))
+    assert (made.width, made.height, made.metadata.scale.mpp_x) == (SIDE, SIDE, pytest.approx(0.25))
     overview = made.read(Window(0, 0, SIDE, SIDE), 16).astype(int)
     is_glass = (overview.min(axis=-1) > 235) & (np.ptp(overview, axis=-1) < 6)
     assert is_glass.mean() == pytest.approx(0.5, abs=0.06)
@@ -57,7 +57,7 @@ def test_assembled_tiles_keep_every_pixel(tmp_path):
     tiles = [tile[:600, :500] for tile in TILES] * 3
     write_assembled(tmp_path / "slide.tif", tiles)
     with closing(open_slide(tmp_path / "slide.tif", max_pixels=1)) as slide:
-        assert (slide.width, slide.height, slide.mpp) == (2000, 1200, pytest.approx(0.25))
+        assert (slide.width, slide.height, slide.metadata.scale.mpp_x) == (2000, 1200, pytest.approx(0.25))
         for i, tile in enumerate(tiles):
             np.testing.assert_array_equal(slide.read(Window(i // 4 * 600, i % 4 * 500, 500, 600)), tile)
         assert (slide.read(Window(600, 1000, 1000, 600)) == 251).all()

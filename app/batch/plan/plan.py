@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import QualityOut
 from app.batch.summary import Frame
+from app.pipeline.declared_scale import MppSource
 from app.pipeline.types import LabStatistics, StainEstimate
 
 
@@ -65,6 +66,7 @@ class Plan(_Plan):
     height: int = Field(description="The height of the slide at full resolution (level 0), in px.")
     frame: Frame
     mpp: float | None = Field(description="µm per px of level 0; null if neither the file nor the command says it.")
+    mpp_source: MppSource = Field(description="Where `mpp` comes from.")
     um_per_px: float = Field(description="µm per px of level 0; that of the bundle if it is not known.")
     downsample: float = Field(description="px of level 0 per px of the scale at which the bundle analyses.")
     overview_px: int = Field(description="The edge of one px of the overview, in px of level 0.")

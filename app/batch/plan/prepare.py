@@ -17,7 +17,7 @@ from app.batch.plan.tissue import Overview, overview_of, tissue_mm2
 from app.batch.read.fingerprint import fingerprint
 from app.batch.read.slide import Slide, SlideError, Window
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.inputs import MPP_RANGE, is_possible_mpp
+from app.pipeline.declared_scale import MppSource, chosen_mpp
 from app.pipeline.memory import memory_errors
 
 
@@ -32,11 +32,12 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
 
     Raises:
         SlideError: the scale is not known, there is no tissue, the regions cannot be read, or the file is damaged.
+        UnequalAxes: the file says that its pixels are not square, and the batch gives no scale.
         OSError: the file cannot be read.
         MemoryError: there is too little memory.
     """
     manifest, path = bundle.manifest, Path(source.path)
-    mpp = _mpp(slide, batch)
+    mpp, mpp_source = _scale(slide, batch)
     um_per_px = manifest.mpp if mpp is None else mpp
     downsample = manifest.mpp / um_per_px
     drawn = _regions(source, slide)
@@ -46,7 +47,7 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
         area_mm2 = tissue_mm2(overview, um_per_px, regions)
         if area_mm2 == 0:
             raise SlideError(f"No tissue was found{' in its regions' if regions else ''}.")
-        estimate, quality = measure_stain(slide, overview, downsample, manifest, mpp)
+        estimate, quality = measure_stain(slide, overview, downsample, manifest, mpp, mpp_source)
     edge = tile_edge(slide.width, slide.height, downsample)
     identity = fingerprint(path)
     plan = Plan(
@@ -58,6 +59,7 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
         height=slide.height,
         frame=slide.frame,
         mpp=mpp,
+        mpp_source=mpp_source,
         um_per_px=um_per_px,
         downsample=downsample,
         overview_px=overview.px,
@@ -73,13 +75,12 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
     return plan, overview
 
 
-def _mpp(slide: Slide, batch: BatchManifest) -> float | None:
-    mpp = batch.mpp if slide.mpp is None else slide.mpp
+def _scale(slide: Slide, batch: BatchManifest) -> tuple[float | None, MppSource]:
+    """Return µm per px of level 0, and where they come from."""
+    mpp, source = chosen_mpp(batch.mpp, slide.metadata.scale)
     if mpp is None and slide.width * slide.height > batch.max_pixels:
         raise SlideError("The file does not say how many µm a pixel has; say so with --mpp.")
-    if mpp is not None and not is_possible_mpp(mpp):
-        raise SlideError(f"Its pixels have {mpp:g} µm; {MPP_RANGE[0]} to {MPP_RANGE[1]} can be analysed.")
-    return mpp
+    return mpp, source
 
 
 def _regions(source: BatchSlide, slide: Slide) -> DrawnRegions:

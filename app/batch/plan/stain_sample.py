@@ -11,6 +11,7 @@ import numpy as np
 from app.batch.plan.grid import ONE_TILE_PX, squares
 from app.batch.plan.tissue import Overview
 from app.batch.read.slide import Slide, Window
+from app.pipeline.declared_scale import MppSource
 from app.pipeline.manifest import Manifest
 from app.pipeline.quality.assess import Quality, assess
 from app.pipeline.stain.slide import APRON_PX, Piece, estimate_stain
@@ -30,7 +31,12 @@ MIN_TISSUE = 0.25
 
 
 def measure_stain(
-    slide: Slide, overview: Overview, downsample: float, manifest: Manifest, mpp: float | None
+    slide: Slide,
+    overview: Overview,
+    downsample: float,
+    manifest: Manifest,
+    mpp: float | None,
+    mpp_source: MppSource,
 ) -> tuple[StainEstimate | None, Quality]:
     """Measure the stain with which all tiles of a slide are unmixed, and the quality of the slide.
 
@@ -42,6 +48,7 @@ def measure_stain(
         downsample: px of level 0 per px of the scale at which the bundle analyses.
         manifest: the manifest of the bundle.
         mpp: µm per px of level 0; None if it is not known.
+        mpp_source: where `mpp` comes from.
 
     Returns:
         The stain, None if no two stains can be told apart; and the quality.
@@ -55,14 +62,14 @@ def measure_stain(
         pixels = slide.read(whole, downsample)
         full_size = pixels if downsample == 1 else slide.read(whole)
         stains = unmix(pixels, params, engine)
-        tile = Tile(full_size, "", mpp)
+        tile = Tile(full_size, "", mpp, mpp_source, slide.metadata)
         return stains.estimate, assess(tile, pixels, stains, params, manifest.quality)
     windows = sample_windows(slide.width, slide.height, overview, downsample)
     pieces = {window: _piece(slide, window, downsample) for window in windows}
     estimate = estimate_stain(list(pieces.values()), params, engine)
     sample = _sample({window: piece.counted for window, piece in pieces.items()}, overview)
     stains = replace(unmix(sample, params, engine, estimate), estimate=estimate)
-    quality = assess(Tile(sample, "", mpp), sample, stains, params, manifest.quality)
+    quality = assess(Tile(sample, "", mpp, mpp_source, slide.metadata), sample, stains, params, manifest.quality)
     return estimate, replace(quality, tissue_fraction=float(overview.tissue.mean()))
 
 

@@ -20,8 +20,6 @@ class ImageSlide:
         self.height, self.width = (int(side) for side in pixels.shape[:2])
         self.frame = whole_canvas(self.width, self.height)
         self.metadata = metadata
-        scale = metadata.scale
-        self.mpp = None if scale is None else (scale.mpp_x + scale.mpp_y) / 2
         self._pixels = pixels
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:

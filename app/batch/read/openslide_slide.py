@@ -9,14 +9,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 from openslide import OpenSlide, OpenSlideError
-from PIL import Image
+from PIL import Image, ImageCms
+from tifffile import TiffFile
 
 from app.batch.read.resampling import Box, read_window
-from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, mean_mpp, whole_canvas
+from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, whole_canvas
+from app.batch.read.tiff_slide import orientation_of
 from app.batch.summary import Frame
+from app.pipeline.declared_scale import DeclaredScale, number, scale_of_axes, scale_of_objective, scale_of_tiff
 from app.pipeline.inputs import FrameName
+from app.pipeline.metadata import AS_STORED, UNNAMED, Metadata, profile_name
 from app.pipeline.types import UInt8Array
 
+TAG_UNITS = {"inch": 2, "centimeter": 3}
+"""OpenSlide's names of the tag ResolutionUnit, and the values of the tag."""
+OBJECTIVE = "openslide.objective-power"
 SERIES = "dicom.SeriesInstanceUID"
 
 
@@ -44,7 +51,7 @@ class OpenSlideSlide:
             (self.width * width / canvas[0], self.height * height / canvas[1])
             for width, height in self._slide.level_dimensions
         ]
-        self.mpp = mean_mpp(_number(self._slide.properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+        self.metadata = Metadata(_scale(self._slide.properties), _orientation(path), _profile(self._slide))
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
         """Read a part of the slide, as `app.batch.read.slide.Slide` describes."""
@@ -67,7 +74,7 @@ class OpenSlideSlide:
             sides = [
                 self._slide.properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height")
             ]
-            width, height = (int(_number(side) or 0) for side in sides)
+            width, height = (int(number(side) or 0) for side in sides)
             if width * height > MAX_BLOCK_PIXELS:
                 self._slide.close()
                 raise SlideError(f"A tile may have at most {MAX_BLOCK_PIXELS} pixels, found {width} x {height}.")
@@ -96,6 +103,36 @@ def _bounds(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:
 
 def _frame(x: int, y: int, canvas: tuple[int, int]) -> Frame:
     return Frame(name="bounds", x=x, y=y, canvas_width=canvas[0], canvas_height=canvas[1])
+
+
+def _scale(properties: Mapping[str, str]) -> DeclaredScale | None:
+    """Return the scale that the scanner states, else that of the tags of a TIFF, else that of the objective."""
+    x, y, across, down, power = (
+        number(properties.get(name))
+        for name in ("openslide.mpp-x", "openslide.mpp-y", "tiff.XResolution", "tiff.YResolution", OBJECTIVE)
+    )
+    text, unit = properties.get("tiff.ImageDescription", ""), TAG_UNITS.get(properties.get("tiff.ResolutionUnit", ""))
+    return (
+        scale_of_axes(x, y, "slide_metadata") or scale_of_tiff(text, (across, down), unit) or scale_of_objective(power)
+    )
+
+
+def _orientation(path: Path) -> int:
+    """Return the tag Orientation of a slide that is a TIFF, which OpenSlide ignores; 1 of any other slide."""
+    try:
+        with TiffFile(path) as file:
+            return orientation_of(file.pages.first.aspage())
+    except Exception:  # it is no TIFF, or the parser stumbles over what OpenSlide reads
+        return AS_STORED
+
+
+def _profile(slide: OpenSlide) -> str | None:
+    """Return the name of the slide's colour profile, as `app.pipeline.metadata.Metadata` has it."""
+    try:
+        profile = slide.color_profile
+    except ImageCms.PyCMSError:
+        return UNNAMED  # there is a profile, and it is damaged
+    return None if profile is None else profile_name(profile.tobytes())
 
 
 def vendor_of(path: Path) -> str | None:
@@ -133,10 +170,3 @@ def _open(path: Path) -> OpenSlide:
 def _reason(error: OpenSlideError, path: Path) -> str:
     """Return the message of OpenSlide without the folder that the slide is in."""
     return str(error).replace(f"{path.parent}{os.sep}", "").rstrip(".")
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

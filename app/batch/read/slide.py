@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.batch.summary import Frame
 from app.pipeline.errors import PipelineError
-from app.pipeline.inputs import is_possible_mpp
+from app.pipeline.metadata import Metadata
 from app.pipeline.types import UInt8Array
 
 MAX_BLOCK_PIXELS = 64_000_000
@@ -55,13 +54,13 @@ class Slide(Protocol):
         width: in px of level 0, ≥ 1.
         height: in px of level 0, ≥ 1.
         frame: where the slide lies on the canvas of its file; all coordinates count from the corner of the frame.
-        mpp: µm per px of level 0, the mean of both directions; None if the file does not say it.
+        metadata: what the file says about its scale, orientation and colours; the pixels of level 0 are as stored.
     """
 
     width: int
     height: int
     frame: Frame
-    mpp: float | None
+    metadata: Metadata
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
         """Read a part of the slide, from the level that fits the wanted scale best.
@@ -88,16 +87,3 @@ class Slide(Protocol):
 def whole_canvas(width: int, height: int) -> Frame:
     """Return the frame of a slide that is its whole canvas of this size, in px of level 0."""
     return Frame(name="canvas", x=0, y=0, canvas_width=width, canvas_height=height)
-
-
-def mean_mpp(directions: Iterable[float | None]) -> float | None:
-    """Return the mean µm per px of both directions, without values that no microscope has.
-
-    Args:
-        directions: µm per px along x and y; None if the file does not say it.
-
-    Returns:
-        The mean of the possible values; None if there is none. A printer's 72 dpi, for example, are 353 µm per px.
-    """
-    possible = [mpp for mpp in directions if mpp is not None and is_possible_mpp(mpp)]
-    return sum(possible) / len(possible) if possible else None

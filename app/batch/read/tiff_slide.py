@@ -12,7 +12,8 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
 from app.batch.read.resampling import Box, read_window
 from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, whole_canvas
-from app.pipeline.declared_scale import DeclaredScale, scale_of_tiff
+from app.pipeline.declared_scale import scale_of_tiff
+from app.pipeline.metadata import AS_STORED, ORIENTATION, Metadata, profile_name
 from app.pipeline.types import UInt8Array
 
 # The library logs every oddity of a file; what matters is raised once, as an error.
@@ -20,6 +21,8 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 JPEG = frozenset({COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.ALT_JPEG, COMPRESSION.JPEG_LOSSY})
 GREY = frozenset({PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE})
+ICC_PROFILE = 34675
+"""Tag of the embedded ICC profile."""
 PREMULTIPLIED, ALPHA = 1, 2
 """Values of the tag ExtraSamples."""
 
@@ -34,8 +37,7 @@ class TiffSlide:
         self._sizes = [(page.imagewidth, page.imagelength) for page in self._levels]
         self.width, self.height = self._sizes[0]
         self.frame = whole_canvas(self.width, self.height)
-        scale = scale_of(file)
-        self.mpp = None if scale is None else (scale.mpp_x + scale.mpp_y) / 2
+        self.metadata = metadata_of_slide(file)
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
         """Read a part of the slide, as `app.batch.read.slide.Slide` describes."""
@@ -164,10 +166,17 @@ def _next_page(file: TiffFile) -> int:
     return int(offset)
 
 
-def scale_of(file: TiffFile) -> DeclaredScale | None:
-    """Return the scale of level 0 that the metadata of OME, ImageJ or Aperio or the resolution tags declare."""
+def metadata_of_slide(file: TiffFile) -> Metadata:
+    """Return what the first page of the first picture says, and for OME its XML; the page holds level 0."""
     page = file.series[0].keyframe
-    return scale_of_tiff(file.ome_metadata or page.description, page.resolution, int(page.resolutionunit or 1))
+    scale = scale_of_tiff(file.ome_metadata or page.description, page.resolution, int(page.resolutionunit or 1))
+    return Metadata(scale, orientation_of(page), profile_name(page.tags.valueof(ICC_PROFILE)))
+
+
+def orientation_of(page: TiffPage) -> int:
+    """Return the tag Orientation of a page, 1 to 8; 1 if there is none, or one that is not defined."""
+    value = page.tags.valueof(ORIENTATION)
+    return value if value in range(1, 9) else AS_STORED
 
 
 def _paste(onto: UInt8Array, block: UInt8Array, x: int, y: int) -> None:

@@ -28,6 +28,7 @@ SIZE = {
     "frame_x": pa.int64(),
     "frame_y": pa.int64(),
     "mpp": pa.float64(),
+    "mpp_source": pa.string(),
 }
 COUNTED = {"tissue_mm2": pa.float64(), "cells": pa.int64(), "outliers": pa.int64()}
 LABEL = {"label": pa.string(), "score": pa.float64(), "probability": pa.float64(), "reason": pa.string()}
@@ -167,6 +168,7 @@ def _slide_row(summary: SlideSummary) -> Row:
         "frame_x": summary.frame.x,
         "frame_y": summary.frame.y,
         "mpp": summary.mpp,
+        "mpp_source": summary.mpp_source,
         "tiles": summary.tiles,
         "flags": " ".join(flag.code for flag in summary.quality.flags),
         **_counted(summary),

@@ -29,7 +29,7 @@ from app.files import whole_file
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.types import Int64Array
 
-FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "frame", "mpp"}
+FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "mpp_source"}
 """Fields of the plan that become members of the collection."""
 DECIMALS = 2
 """Decimals of coordinates, px of level 0."""

@@ -102,7 +102,9 @@ def _summary(
     every = np.ones(len(cells), bool)
     return SlideSummary(
         **dict(count(cells, every, plan.tissue_mm2, plan.quality, manifest)),
-        **plan.model_dump(include={"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "um_per_px"}),
+        **plan.model_dump(
+            include={"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "mpp_source", "um_per_px"}
+        ),
         patient=source.patient,
         notice=NOTICE,
         tiles=len(plan.tiles),

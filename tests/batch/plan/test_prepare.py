@@ -8,16 +8,17 @@ import shapely
 from app.batch.plan.prepare import prepare
 from app.batch.read.image_slide import ImageSlide
 from app.batch.read.slide import SlideError
+from app.pipeline.declared_scale import scale_of_axes
+from app.pipeline.errors import UnequalAxes
+from app.pipeline.metadata import Metadata
 from tests.batch.one_slide import MAX_PIXELS, small_tiles, source_and_batch
 from tests.batch.read.drawn_slides import drawn_pixels
 
 
-class Scanned(ImageSlide):
-    """A picture that says its scale."""
-
-    def __init__(self, pixels, mpp):
-        super().__init__(pixels)
-        self.mpp = mpp
+def scanned(pixels, mpp):
+    """A picture that says its scale: one number, or one along x and one along y."""
+    x, y = mpp if isinstance(mpp, tuple) else (mpp, mpp)
+    return ImageSlide(pixels, Metadata(scale_of_axes(x, y, "tiff_resolution")))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def prepared(tmp_path, bundle):
                 json.dumps([{"type": "Feature", "geometry": shapely.geometry.mapping(area)} for area in regions])
             )
         source, batch = source_and_batch(path, bundle, mpp=mpp_of_command, regions=regions and tmp_path / "r.json")
-        return prepare(Scanned(pixels, mpp_of_file), source, batch, bundle)
+        return prepare(scanned(pixels, mpp_of_file), source, batch, bundle)
 
     return prepared
 
@@ -58,24 +59,35 @@ def test_plan_says_what_the_slide_is_and_what_is_done_with_it(prepared, pixels, 
 
 
 @pytest.mark.parametrize(
-    ("of_command", "of_file", "mpp", "um_per_px"),
-    [(None, None, None, 0.25), (0.5, None, 0.5, 0.5), (0.5, 0.3, 0.3, 0.3), (None, 0.3, 0.3, 0.3)],
+    ("of_command", "of_file", "mpp", "source", "flag"),
+    [
+        (None, None, None, "bundle", "mpp_unknown"),
+        (0.5, None, 0.5, "request", None),
+        (None, 0.3, 0.3, "tiff_resolution", None),
+        (0.5, 0.3, 0.5, "request", "scale_conflict"),
+        (0.312, 0.3, 0.312, "request", None),
+        (None, (0.3, 0.306), 0.303, "tiff_resolution", None),
+        (0.5, (0.5, 0.25), 0.5, "request", "scale_conflict"),
+    ],
 )
-def test_scale_is_the_files_else_the_commands_else_the_bundles(prepared, pixels, of_command, of_file, mpp, um_per_px):
+def test_scale_is_the_commands_else_the_files_else_the_bundles(
+    prepared, pixels, of_command, of_file, mpp, source, flag
+):
     plan, _ = prepared(pixels, of_file, mpp_of_command=of_command)
-    assert (plan.mpp, plan.um_per_px) == (mpp, um_per_px)
-    assert ("mpp_unknown" in [flag.code for flag in plan.quality.flags]) == (mpp is None)
+    assert (plan.mpp, plan.mpp_source) == (mpp, source)
+    assert plan.um_per_px == (0.25 if mpp is None else mpp)
+    codes = {flag.code for flag in plan.quality.flags} & {"mpp_unknown", "scale_conflict"}
+    assert codes == ({flag} if flag else set())
+
+
+def test_pixels_that_are_not_square_are_refused_with_both_sides(prepared, pixels):
+    with pytest.raises(UnequalAxes, match=r"0\.5 µm along x and 0\.25 µm along y"):
+        prepared(pixels, (0.5, 0.25))
 
 
 def test_large_slide_without_a_scale_is_refused(prepared):
     with pytest.raises(SlideError, match=r"does not say how many µm a pixel has; say so with --mpp\."):
         prepared(np.broadcast_to(np.uint8(255), (MAX_PIXELS // 1000, 1001, 3)))
-
-
-@pytest.mark.parametrize("mpp", [0.01, 100.0, float("nan"), float("inf")])
-def test_impossible_scale_is_refused_with_what_is_possible(prepared, pixels, mpp):
-    with pytest.raises(SlideError, match=rf"Its pixels have {mpp:g} µm; [\d.]+ to [\d.]+ can be analysed\."):
-        prepared(pixels, mpp)
 
 
 def test_empty_slide_is_refused(prepared):
@@ -98,4 +110,4 @@ def test_only_tiles_with_tissue_within_the_regions_are_analysed(prepared, pixels
 def test_slide_without_its_file_of_regions_is_refused(pixels, tmp_path, bundle):
     source, batch = source_and_batch(tmp_path / "a.png", bundle, regions=tmp_path / "a.geojson")
     with pytest.raises(SlideError, match=r"^The folder of regions has no a\.geojson for it\.$"):
-        prepare(Scanned(pixels, 0.25), source, batch, bundle)
+        prepare(scanned(pixels, 0.25), source, batch, bundle)

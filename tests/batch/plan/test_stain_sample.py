@@ -35,7 +35,7 @@ def pixels():
 def measured(pixels, bundle, mpp=0.25, downsample=1.0):
     slide = ImageSlide(pixels)
     overview = overview_of(slide, downsample, bundle.manifest.segmentation.stain.min_magnitude)
-    return measure_stain(slide, overview, downsample, bundle.manifest, mpp)
+    return measure_stain(slide, overview, downsample, bundle.manifest, mpp, "request")
 
 
 def assert_near(estimate, other, rtol):

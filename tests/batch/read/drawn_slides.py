@@ -76,13 +76,13 @@ def write_leica(path, pixels, mpp=0.25, at=(96, 64), canvas=(1024, 1024), levels
     return path
 
 
-def write_aperio(path, pixels, mpp=0.25, tile=128, levels=2, compression="deflate") -> Path:
+def write_aperio(path, pixels, mpp=0.25, tile=128, levels=2, compression="deflate", power=40, **tags) -> Path:
     """A slide that OpenSlide takes for one of Aperio's: tiled levels, described as their scanner does."""
     with tifffile.TiffWriter(path, bigtiff=False) as writer:
         for level in halves(pixels, levels):
             height, width = level.shape[:2]
             scale = "" if mpp is None else f"|MPP = {mpp}"
-            text = f"Aperio Image Library v12\r\n{width}x{height} ({tile}x{tile})|AppMag = 40{scale}"
+            text = f"Aperio Image Library v12\r\n{width}x{height} ({tile}x{tile})|AppMag = {power}{scale}"
             options = {"photometric": "rgb", "tile": (tile, tile), "compression": compression, "metadata": None}
-            writer.write(level, description=text, subfiletype=0, **options)
+            writer.write(level, description=text, subfiletype=0, **options, **tags)
     return path

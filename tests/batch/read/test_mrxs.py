@@ -17,7 +17,7 @@ def test_a_slide_is_read_at_all_levels_and_is_white_where_nothing_was_scanned(tm
     expected = PIXELS.copy()
     expected[:100, :100] = expected[200:300, 300:400] = 255
     with closing(open_slide(path, max_pixels=10**7)) as slide:
-        assert (slide.width, slide.height, slide.mpp) == (400, 400, pytest.approx(0.242))
+        assert (slide.width, slide.height, slide.metadata.scale.mpp_x) == (400, 400, pytest.approx(0.242))
         np.testing.assert_array_equal(slide.read(WHOLE), expected)
         np.testing.assert_array_equal(slide.read(Window(0, 200, 200, 400), 2), halves(PIXELS, 2)[1][:, 100:])
 

@@ -101,7 +101,10 @@ def test_names_from_outside_are_text(example):
 
 
 def test_scale_that_was_assumed_is_marked(example):
-    assert "assumed" in Page(slide_report(summary_of(example, "a", mpp=None), example.pictures, [])).text
+    assert (
+        "assumed"
+        in Page(slide_report(summary_of(example, "a", mpp=None, mpp_source="bundle"), example.pictures, [])).text
+    )
     assert "assumed" not in Page(slide_report(example.summary, example.pictures, [])).text
 
 
