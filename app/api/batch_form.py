@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from app.api.parameters import suggestion
+from app.cohort.regions import SUFFIXES as REGION_SUFFIXES
 from app.jobs.folder import PATIENTS, REGIONS, TILES
 from app.pipeline.inputs import (
     MPP_RANGE,
@@ -32,7 +34,6 @@ MAX_TILES = 1000
 """Largest number of files of one upload. A folder that is named by `path` may hold more."""
 SINGLE_FILE_SUFFIXES = (*TILE_SUFFIXES, *(each for each in SLIDE_SUFFIXES if each not in SEVERAL_FILES_SUFFIXES))
 """Suffixes of slides and tiles that are one file each."""
-REGION_SUFFIXES = (".geojson", ".json", ".geojson.gz")
 FILE_FIELDS = ("tiles", "regions", "patients")
 MAX_NAME, MAX_SUFFIX = 60, 20
 """Characters of a file's name that are kept. Disks take 255 bytes, and one character may have four."""
@@ -86,18 +87,35 @@ SCHEMA = {
             **_FILES,
             "maxItems": MAX_TILES,
             "description": "Annotations as GeoJSON: one file for one slide, or one file for each slide, named as the "
-            "slide is (a.geojson for a.svs).",
+            "slide is (a.geojson for a.svs, p1/a.geojson for p1/a.svs).",
         },
         "patients": {
             "type": "string",
             "format": "binary",
-            "description": "Table of patients as CSV, with the columns slide and patient.",
+            "description": "Table of patients as CSV, with the columns slide and patient. A slide is named by its file "
+            "as it was sent, or by a path that ends so, with or without the ending. A name that several slides have is "
+            "refused.",
         },
     },
     "oneOf": [{"required": ["path"]}, {"required": ["tiles"]}],
     "additionalProperties": False,
 }
 """The form as openapi.json declares it, with its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent with POST /batches.
+
+    Attributes:
+        fields: the fields of the form that are not files.
+        tiles: for each file in tiles/ the name that the client gave it, which may hold folders.
+        regions: for each file in regions/ the name that the client gave it.
+    """
+
+    fields: BatchForm
+    tiles: Mapping[str, str]
+    regions: Mapping[str, str]
 
 
 class _FileOnDisk(UploadFile):
@@ -145,7 +163,7 @@ class _BatchParser(MultiPartParser):
             self._current_part.file = _FileOnDisk(path, held.filename or "", held.headers)
 
 
-async def read_batch_form(request: Request, folder: Path) -> BatchForm:
+async def read_batch_form(request: Request, folder: Path) -> Sent:
     """Read the body of POST /batches.
 
     Args:
@@ -154,7 +172,7 @@ async def read_batch_form(request: Request, folder: Path) -> BatchForm:
             the folder holds an unfinished upload.
 
     Returns:
-        The fields of the form that are not files.
+        What was sent; the files are in the folder.
 
     Raises:
         HTTPException: the form is refused with 400, 408, 413, 415, 422 or 503.
@@ -172,8 +190,8 @@ async def read_batch_form(request: Request, folder: Path) -> BatchForm:
     files = {name: _files(form, name) for name in FILE_FIELDS}
     if (fields.path is None) == (not files["tiles"]):
         raise HTTPException(422, "The form needs either the field `path` or files in the field `tiles`, and not both.")
-    await run_in_threadpool(_sort, folder, files)
-    return fields
+    names = await run_in_threadpool(_sort, folder, files)
+    return Sent(fields, names["tiles"], names["regions"])
 
 
 def _fields(form: FormData) -> BatchForm:
@@ -205,13 +223,15 @@ def _files(form: FormData, name: str) -> list[_FileOnDisk]:
     return found
 
 
-def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> None:
-    """Move each file to its place in the folder, under its own name."""
+def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> dict[str, dict[str, str]]:
+    """Move each file to its place in the folder; return for tiles and regions the given name of each file there."""
+    given: dict[str, dict[str, str]] = {}
     places = {"tiles": (TILES, SINGLE_FILE_SUFFIXES), "regions": (REGIONS, REGION_SUFFIXES)}
     for field, (place, suffixes) in places.items():
         if files[field]:
             (folder / place).mkdir()
         names = safe_names([file.filename or "" for file in files[field]])
+        given[field] = {name: file.filename or "" for file, name in zip(files[field], names, strict=True)}
         for file, name in zip(files[field], names, strict=True):
             if not name.lower().endswith(suffixes) or name.lower().endswith(PICTURE_SUFFIXES):
                 wanted = ", ".join(suffixes)
@@ -222,6 +242,7 @@ def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> None:
     for left in folder.iterdir():
         if left.name.isdecimal():  # It is an empty file without a name.
             left.unlink()
+    return given
 
 
 def safe_names(given: Sequence[str]) -> list[str]:

@@ -37,6 +37,10 @@ class BatchSummary(_Answer):
     )
     source: str = Field(description="The path that it was asked for, or how many files were uploaded.")
     parameters: Parameters
+    warnings: list[str] = Field(
+        description="What may be a mistake in the table of patients or in the names of regions, in sentences: names "
+        "that no slide of the batch has, and slides without a patient."
+    )
     progress: Progress
     detail: str | None = Field(description="Why the batch failed, in a sentence; null if it did not.")
 
@@ -80,6 +84,7 @@ def batch_summary(batch: Batch) -> BatchSummary:
         by=batch.by,
         source=batch.order.source,
         parameters=batch.order.parameters,
+        warnings=list(batch.order.warnings),
         progress=batch.progress,
         detail=batch.detail,
     )

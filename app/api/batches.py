@@ -15,14 +15,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.batch_form import SCHEMA, BatchForm, read_batch_form
+from app.api.batch_form import SCHEMA, Sent, read_batch_form
 from app.api.batch_schemas import BatchesOut, BatchOut, batch_out, batch_summary
 from app.api.bundles import AnalyzerDep
 from app.api.keys import keyed_router
 from app.api.problems import declare, problem
 from app.jobs.batch import Batch, Order, Parameters
 from app.jobs.batches import Batches
-from app.jobs.folder import ANY, MEDIA_TYPES, PATIENTS, REGIONS, TILES, media_type, result_file, result_files
+from app.jobs.belongings import give_to_slides
+from app.jobs.folder import ANY, MEDIA_TYPES, PATIENTS, TILES, media_type, result_file, result_files
 from app.jobs.slides_root import find_under
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,9 @@ async def start_batch(request: Request, response: Response, analyzer: AnalyzerDe
     """Start the analysis of slides and tiles in the background. The header Location shows how far it is."""
     folder = await run_in_threadpool(batches.arriving)
     try:
-        form = await read_batch_form(request, folder)
-        bundle = analyzer.bundle(form.bundle).directory.name
-        batch = await run_in_threadpool(_add, batches, folder, form, bundle, request.state.key_name)
+        sent = await read_batch_form(request, folder)
+        bundle = analyzer.bundle(sent.fields.bundle).directory.name
+        batch = await run_in_threadpool(_add, batches, folder, sent, bundle, request.state.key_name)
     except OSError as error:
         raise _unwritable(error) from error
     finally:
@@ -97,22 +98,23 @@ def _unwritable(error: OSError) -> HTTPException:
     return HTTPException(503, "The service cannot write to its disk; nothing was kept of this batch.")
 
 
-def _add(batches: Batches, folder: Path, form: BatchForm, bundle: str, by: str | None) -> Batch:
+def _add(batches: Batches, folder: Path, sent: Sent, bundle: str, by: str | None) -> Batch:
     """Add the batch to the queue.
 
     Args:
         batches: the batches of this service.
         folder: holds the files that were uploaded.
-        form: the fields of the form that are not files.
+        sent: what was sent.
         bundle: name of the bundle.
         by: name of the key that the batch is asked for with; None if no key is asked for.
 
     Raises:
         HTTPException: 422, the service takes no `path`.
+        InvalidParameter: a name in the table of patients or of a file of regions may mean several slides.
         NotUnderRoot: the path is not below the root of slides.
     """
+    form, n_tiles = sent.fields, len(sent.tiles)
     if form.path is None:
-        n_tiles = len(list((folder / TILES).iterdir()))
         source, argument = (
             f"{n_tiles} uploaded {'file' if n_tiles == 1 else 'files'}",
             str(batches.place(folder) / TILES),
@@ -126,10 +128,12 @@ def _add(batches: Batches, folder: Path, form: BatchForm, bundle: str, by: str |
         mpp=form.mpp,
         frame=form.frame,
         precision=form.precision,
-        regions=len(list((folder / REGIONS).glob("*"))),
+        regions=len(sent.regions),
         patients=(folder / PATIENTS).exists(),
     )
-    return batches.add(folder, Order(source=source, argument=argument, parameters=parameters), by)
+    warnings = give_to_slides(folder, argument, sent.tiles, sent.regions)
+    order = Order(source=source, argument=argument, parameters=parameters, warnings=warnings)
+    return batches.add(folder, order, by)
 
 
 @router.get("", response_description="The batches.")

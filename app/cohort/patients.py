@@ -20,6 +20,8 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 SEPARATOR_LINE = "sep="
 """The beginning of a first line in which Excel says what separates the fields."""
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+MAX_BYTES = 16 * 1024**2
+"""Enough for a hundred thousand slides; the table is held in memory."""
 WORKBOOK = b"PK"
 """The beginning of an Excel file, which is a ZIP archive."""
 ADVICE = "Write its path there, such as {}."
@@ -101,9 +103,12 @@ def read_patients(path: Path) -> PatientTable:
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     """Return the text of a file, and warnings about how it was read."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise PatientsError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+    if len(raw) > MAX_BYTES:
+        raise PatientsError(f"{path.name} has more than {MAX_BYTES} bytes, which is no table of patients.")
     if raw.startswith(WORKBOOK):
         raise PatientsError(f"{path.name} is a workbook of a spreadsheet; save its sheet as CSV.")
     try:

@@ -50,6 +50,7 @@ class Order(BaseModel):
         source: the slides as the client named them, or how many files it sent.
         argument: the slides as the command takes them: an absolute path or pattern.
         parameters: how they are analysed.
+        warnings: which slides, patients and regions do not belong to each other, in sentences.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +58,7 @@ class Order(BaseModel):
     source: str
     argument: str
     parameters: Parameters
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def batch_command(settings: Settings) -> Callable[[Batch, Path], list[str]]:
             "--precision": parameters.precision,
             "--mpp": parameters.mpp,
             "--frame": parameters.frame,
-            "--regions": _regions(folder / REGIONS) if parameters.regions else None,
+            "--regions": folder / REGIONS if parameters.regions else None,
             "--patients": folder / PATIENTS if parameters.patients else None,
             "--workers": settings.batch_workers,
             "--scheduler": settings.scheduler,
@@ -45,12 +45,6 @@ def batch_command(settings: Settings) -> Callable[[Batch, Path], list[str]]:
         return [sys.executable, "-m", "app", "batch", batch.order.argument, *given]
 
     return command
-
-
-def _regions(folder: Path) -> Path:
-    """Return the only file of a folder; with several files, the folder, in which each is named for its slide."""
-    files = list(folder.iterdir())
-    return files[0] if len(files) == 1 else folder
 
 
 class RunningCommand:

@@ -133,7 +133,7 @@ function row(one, open) {
     html("th", { scope: "row" }, one.source, one.by && html("span", { class: "hint" }, ` by ${one.by}`)),
     html("td", {}, new Date(one.created).toLocaleString()),
     html("td", {}, state(one)),
-    html("td", {}, progress(one), failures(one, open)),
+    html("td", {}, progress(one), warnings(one, open), failures(one, open)),
     html("td", {}, files(one, open)),
   );
 }
@@ -153,6 +153,11 @@ function progress({ state: now, source, progress: { slides, slides_done: done, s
   const [part, whole] = slides === 1 ? [tilesDone, tiles] : [done + failed, slides];
   const share = whole ? { max: whole, value: part } : {};
   return [html("progress", { ...share, "aria-label": `Progress of ${source}` }), html("br"), words];
+}
+
+function warnings({ id, warnings: found }, open) {
+  if (!found.length) return null;
+  return unfolding(`warnings-${id}`, plural(found.length, "warning"), () => html("ul", {}, found.map((text) => html("li", {}, text))), open);
 }
 
 function failures({ id, progress: { failures: failed, slides_failed: n } }, open) {

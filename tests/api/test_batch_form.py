@@ -52,21 +52,64 @@ def kept(folders):
     return [path.name for path in folders.iterdir() if path.name != "batches.sqlite"]
 
 
-def test_regions_and_patients_are_kept_beside_the_tiles(lab, folders):
+def in_folder(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_regions_and_patients_are_kept_by_the_ids_of_their_slides(lab, folders):
+    """The client knows nothing of the names under which its files are stored."""
     files = [
-        ("regions", ("a.geojson", b"{}")),
+        ("regions", ("b/a.geojson", b"of b")),
+        ("regions", ("a/a.geojson", b"of a")),
         ("regions", ("ä b.GeoJSON.gz", b"zipped")),
-        ("patients", ("list.csv", b"slide,patient")),
+        ("regions", ("other.json", b"of none")),
+        ("patients", ("list.csv", "slide;patient\nä b;Müller\nb\\a;Smith\nc;Jones\n".encode())),
     ]
-    batch = post_tiles(lab, "a.svs", "ä b.png", files=files).json()
-    assert (batch["parameters"]["regions"], batch["parameters"]["patients"]) == (2, True)
+    batch = post_tiles(lab, "a/a.svs", "b/a.svs", "ä b.png", files=files).json()
+    assert (batch["parameters"]["regions"], batch["parameters"]["patients"]) == (4, True)
+    assert batch["warnings"] == [
+        "patients.csv names slides that this batch does not have: 'c'.",
+        "patients.csv has no patient for a/a.svs.",
+        "These files of regions belong to no slide: other.json.",
+    ]
     folder = folders / batch["id"]
-    assert {path.name for path in (folder / "tiles").iterdir()} == {"a.svs", "ä_b.png"}
-    assert {path.name for path in (folder / "regions").iterdir()} == {"a.geojson", "ä_b.GeoJSON.gz"}
-    assert (folder / "regions" / "ä_b.GeoJSON.gz").read_bytes() == b"zipped"
-    assert (folder / "patients.csv").read_bytes() == b"slide,patient"
-    named = post_path(lab, "finish", files=files[:1]).json()
-    assert named["parameters"]["regions"] == 1
+    assert in_folder(folder / "tiles").keys() == {"a.svs", "a-2.svs", "ä_b.png"}
+    assert in_folder(folder / "regions") == {
+        "a.svs.geojson": b"of a",
+        "a-2.svs.geojson": b"of b",
+        "ä_b.png.GeoJSON.gz": b"zipped",
+    }
+    table = (folder / "patients.csv").read_text(encoding="utf-8")
+    assert table.split() == ["slide,patient", "a-2.svs,Smith", "ä_b.png,Müller"]
+
+
+def test_regions_of_slides_below_the_root_get_the_ids_of_the_slides(lab, folders, tmp_path):
+    for name in ("p1/a.svs", "p2/a.svs"):
+        (tmp_path / "slides" / "finish" / name).parent.mkdir()
+        (tmp_path / "slides" / "finish" / name).touch()
+    one = post_path(lab, "finish/p1", files=[("regions", ("whatever.json", b"1"))]).json()
+    assert in_folder(folders / one["id"] / "regions") == {"a.json": b"1"}
+    both = post_path(lab, "finish", files=[("regions", ("p2/a.geojson", b"2"))]).json()
+    assert in_folder(folders / both["id"] / "regions") == {"p2--a.geojson": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (
+            "may mean any of 2 slides: p1/slide1.svs, p2/slide1.svs",
+            [("patients", ("p.csv", b"slide,patient\nslide1,S"))],
+        ),
+        ("may mean any of 2 slides: p1/slide1.svs, p2/slide1.svs", [("regions", ("slide1.geojson", b""))]),
+        ("several patients", [("patients", ("p.csv", b"slide,patient\np1/slide1,A\np1/slide1.svs,B"))]),
+        ("several files of regions", [("regions", ("p1/slide1.json", b"")), ("regions", ("p1/slide1.geojson", b""))]),
+        ("columns slide and patient", [("patients", ("p.csv", b"slide,age\nslide1,80"))]),
+    ],
+)
+def test_patients_and_regions_that_may_be_of_several_slides_are_refused(strict, words, files):
+    client, folders = strict
+    assert_problem(post_tiles(client, "p1/slide1.svs", "p2/slide1.svs", files=files), 422, words)
+    assert kept(folders) == []
 
 
 def test_field_in_which_no_file_was_chosen_is_as_good_as_none(lab, folders):
