@@ -1,13 +1,16 @@
 """An HTTP/1.1 connection that ends when its client takes too long to send a request or to receive an answer.
 
-The server underneath, uvicorn, would wait for such a client for ever.
+The server underneath, uvicorn, would wait for such a client for ever. It would also end a connection while its client
+still sends a body that was refused, and the client would then see a broken connection in place of the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -23,6 +26,10 @@ MIN_BYTES_PER_BREAK = 32
 """Smallest mean number of bytes per line break. A chunk has two line breaks, so its chunks have 64 bytes on average."""
 MIN_CHECKED_BYTES = 16 * 1024
 """Length of data from which on the size of chunks is checked. A few small chunks do no harm."""
+MAX_REST_BYTES = 256 * 1024**2
+"""Largest number of bytes that are dropped of a body that was answered before it was complete."""
+SILENCE_S = 5.0
+"""Seconds that a client may be silent while it is to send the rest of such a body, or to end the connection."""
 
 
 class Turn(Enum):
@@ -31,15 +38,53 @@ class Turn(Enum):
     HEAD = auto()
     """The client is to send the head of a request."""
     REST = auto()
-    """The client is to send the rest of a body that was answered before it was complete."""
+    """The client is to send the rest of a body that was answered before it was complete. The rest is dropped."""
     ANSWER = auto()
     """The client is to receive what was written."""
     SERVICE = auto()
     """The application is to read the body or to answer. `app.api.limits` bounds how long a body may take."""
 
 
-LIMITS_S = {Turn.HEAD: 10.0, Turn.REST: 30.0, Turn.ANSWER: 120.0}
+LIMITS_S = {Turn.HEAD: 10.0, Turn.REST: 120.0, Turn.ANSWER: 120.0}
 """Seconds that each turn of the client may take."""
+
+
+class LingeringTransport:
+    """A transport that does not close while its client still sends, as `lingering_close` of nginx does not.
+
+    A socket that is closed with unread bytes resets the connection, and a client that sends everything before it reads,
+    as Python's urllib does, loses the answer. So only the sending half is closed at first; a second `close` closes all.
+
+    Args:
+        transport: the transport of the event loop; whatever this class does not define is its own.
+        still_sends: whether the client may still be sending.
+        on_linger: called when the sending half was closed.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, still_sends: Callable[[], bool], on_linger: Callable[[], None]
+    ) -> None:
+        self._transport = transport
+        self._still_sends = still_sends
+        self._on_linger = on_linger
+        self.is_lingering = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self.is_lingering or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the sending half while the client still sends, else the whole."""
+        if self.is_closing() or not self._still_sends():
+            self._transport.close()
+            return
+        self.is_lingering = True
+        with suppress(OSError):  # The client has gone already.
+            self._transport.write_eof()
+        self._on_linger()
 
 
 class Connection(H11Protocol):
@@ -54,15 +99,26 @@ class Connection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.since = self.loop.time()
         """Time at which the present turn began, s of the event loop's clock."""
+        self._n_rest = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin the connection; the event loop calls this."""
-        super().connection_made(transport)
+        self._lingering = LingeringTransport(transport, self._client_still_sends, self._linger)
+        super().connection_made(cast("asyncio.Transport", self._lingering))
         self._watch()
         self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent; the event loop calls this."""
+        """Take what the client sent, or drop it if the answer was sent; the event loop calls this."""
+        if self._whose_turn() is Turn.REST:
+            self._n_rest += len(data)
+            if self._n_rest > MAX_REST_BYTES:
+                self.transport.abort()
+        if not self.transport.is_closing():
+            self._parse(data)
+        self._watch()
+
+    def _parse(self, data: bytes) -> None:
         head, end, body = data.partition(END_OF_HEAD) if self.conn.their_state is h11.IDLE else (b"", b"", data)
         if head or end:
             super().data_received(head + end)
@@ -72,7 +128,6 @@ class Connection(H11Protocol):
                 self.transport.abort()
             else:
                 super().data_received(body)
-        self._watch()
 
     def on_response_complete(self) -> None:
         """Go on to the next turn; the server calls this when the last byte of an answer is written."""
@@ -100,11 +155,25 @@ class Connection(H11Protocol):
         return any(name == b"transfer-encoding" for name, _ in self.headers or [])
 
     @property
+    def is_open(self) -> bool:
+        """Whether the connection still takes place among `MAX_CONNECTIONS`."""
+        return self._lingering.is_lingering or not self.transport.is_closing()
+
+    @property
     def waits_for_client(self) -> bool:
         """Whether it is the client that has to do something, such as to send a body."""
         return self._whose_turn() is not Turn.SERVICE or self.conn.their_state is h11.SEND_BODY
 
+    def _client_still_sends(self) -> bool:
+        return self.conn.their_state in {h11.SEND_BODY, h11.ERROR}
+
+    def _linger(self) -> None:
+        self.flow.resume_reading()
+        self._watch()
+
     def _whose_turn(self) -> Turn:
+        if self._lingering.is_lingering:
+            return Turn.REST
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.get_write_buffer_size() and not (is_answering and not self.cycle.response_started):
             return Turn.ANSWER
@@ -113,15 +182,20 @@ class Connection(H11Protocol):
         return {h11.IDLE: Turn.HEAD, h11.SEND_BODY: Turn.REST}.get(self.conn.their_state, Turn.SERVICE)
 
     def _watch(self) -> None:
-        """Start the clock again if the turn has changed."""
-        turn = (self._whose_turn(), self.cycle)
-        if turn == self._turn:
+        """Start the clock again if the turn has changed, or if more has come of the rest of a body."""
+        turn, now = (self._whose_turn(), self.cycle), self.loop.time()
+        if turn != self._turn:
+            self._turn, self.since, self._n_rest = turn, now, 0
+        elif turn[0] is not Turn.REST:
             return
-        self._turn, self.since = turn, self.loop.time()
         if self._timer is not None:
             self._timer.cancel()
         limit_s = LIMITS_S.get(turn[0])
-        self._timer = None if limit_s is None else self.loop.call_later(limit_s, self._end)
+        if limit_s is None:
+            self._timer = None
+        else:
+            end = self.since + limit_s
+            self._timer = self.loop.call_at(min(end, now + SILENCE_S) if turn[0] is Turn.REST else end, self._end)
 
     def _end(self) -> None:
         """Close the connection, unless its turn has changed: no event says that a client has received everything."""
@@ -132,10 +206,11 @@ class Connection(H11Protocol):
 
     def _make_room(self) -> None:
         """Close the connection that has waited longest for its client, if there are too many."""
-        connections = [one for one in self.connections if not one.transport.is_closing()]
+        ours = [one for one in self.connections if isinstance(one, Connection)]
+        connections = [one for one in ours if one.is_open]
         if len(connections) <= MAX_CONNECTIONS:
             return
-        waiting = [one for one in connections if isinstance(one, Connection) and one.waits_for_client]
+        waiting = [one for one in connections if one.waits_for_client]
         min(waiting, key=lambda one: one.since).transport.abort()
 
 

@@ -1,5 +1,6 @@
 import socket
 import threading
+import tracemalloc
 from contextlib import suppress
 from time import monotonic, sleep
 
@@ -15,6 +16,10 @@ LIMIT_S = 0.5
 """How long a client's turn may take in these tests."""
 NEVER_S = 3600
 WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LARGE = bytes(30_000_000)
+"""More than the buffers of both sockets hold."""
+REFUSED = b"POST / HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n"
+CLOSE = b"Connection: close\r\n"
 
 
 async def app(scope, receive, send):
@@ -60,6 +65,19 @@ def connect(port, data=b""):
     return client
 
 
+def wait_until_nothing_is_taken(client):
+    """Send until the server ends the connection, of which it may have ended its own half before."""
+
+    def is_refused():
+        try:
+            client.sendall(b"a")
+        except OSError:
+            return True
+        return False
+
+    until(is_refused)
+
+
 def wait_until_closed(client, drip=b""):
     """Wait for the server to end the connection, sending a byte now and then."""
     client.settimeout(0.05)
@@ -94,14 +112,88 @@ def test_head_that_drips_in_gets_no_more_time_for_it(port, limit):
     assert monotonic() - start > 0.9 * LIMIT_S
 
 
-def test_rest_of_a_body_that_nobody_reads_may_not_drip_in_for_ever(port, limit):
+@pytest.mark.parametrize("close", [b"", CLOSE])
+def test_rest_of_a_body_that_nobody_reads_may_not_drip_in_for_ever(port, limit, close):
     limit(Turn.REST)
     start = monotonic()
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
-    with connect(port, head) as client:
+    with connect(port, REFUSED % (close, 100_000)) as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
-        wait_until_closed(client, drip=b"a")
+        wait_until_nothing_is_taken(client)
     assert monotonic() - start > 0.9 * LIMIT_S
+
+
+def answers(client):
+    """All that a connection still gives until it ends."""
+    received = b""
+    while data := client.recv(100_000):
+        received += data
+    return received
+
+
+@pytest.mark.parametrize("close", [b"", CLOSE])
+def test_client_that_sends_everything_before_it_reads_gets_its_answer(port, close):
+    with connect(port, REFUSED % (close, len(LARGE)) + LARGE) as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_malformed_request_is_answered_however_much_follows(port):
+    with connect(port, b"nonsense\r\n\r\n" + LARGE) as client:
+        assert answers(client).startswith(b"HTTP/1.1 400")
+
+
+def test_rest_of_a_body_is_not_taken_for_the_next_request(port):
+    body, last = WHOLE * 100_000, REFUSED % (CLOSE, 0)
+    with connect(port, REFUSED % (b"", len(body)) + body + last) as client:
+        assert answers(client).count(b"HTTP/1.1 200") == 2
+    with connect(port, REFUSED % (CLOSE, len(body)) + body + last) as client:
+        assert answers(client).count(b"HTTP/1.1 200") == 1
+
+
+def test_memory_does_not_grow_with_the_rest_of_a_body(server):
+    with connect(server.port, REFUSED % (CLOSE, 4 * len(LARGE))) as client:
+        until(lambda: server.server_state.total_requests)
+        tracemalloc.start()
+        for _ in range(4):
+            client.sendall(LARGE)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("close", [b"", CLOSE])
+def test_rest_of_a_body_is_dropped_up_to_a_number_of_bytes(port, monkeypatch, close):
+    monkeypatch.setattr(connection, "MAX_REST_BYTES", 1_000_000)
+    with connect(port, REFUSED % (close, len(LARGE))) as client, pytest.raises(ConnectionError):
+        client.sendall(LARGE)
+
+
+@pytest.mark.parametrize("close", [b"", CLOSE])
+def test_client_that_falls_silent_in_a_refused_body_is_let_go(server, monkeypatch, close):
+    monkeypatch.setattr(connection, "SILENCE_S", LIMIT_S)
+    with connect(server.port, REFUSED % (close, 1000)) as client:
+        until(lambda: server.server_state.total_requests)
+        client.sendall(b"a")
+        until(lambda: not server.server_state.connections)
+
+
+def test_connections_that_linger_make_room_too(server):
+    lingering = []
+    for n in range(1, 5):
+        lingering.append(connect(server.port, REFUSED % (CLOSE, 1000)))
+        until(lambda n=n: server.server_state.total_requests == n)
+    with connect(server.port, WHOLE) as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    wait_until_nothing_is_taken(lingering[0])
+    lingering[1].sendall(b"a")
+    for client in lingering:
+        client.close()
+
+
+def test_server_that_stops_does_not_wait_for_the_rest_of_a_body(server):
+    with connect(server.port, REFUSED % (CLOSE, 1000)) as client:
+        until(lambda: server.server_state.total_requests)
+        server.should_exit = True
+        wait_until_nothing_is_taken(client)
 
 
 def test_answer_that_is_never_taken_is_dropped(server, limit):

@@ -1,13 +1,17 @@
 import http.client
 import json
+import select
 import signal
 import socket
 import sys
+import urllib.error
+import urllib.request
 from contextlib import suppress
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.keys_file import write_keys
 from tests.processes import ran
 from tests.served import served
 from tests.waiting import PATIENCE_S
@@ -91,6 +95,49 @@ def test_chunked_body_is_refused_as_soon_as_it_is_too_long(connection):
     for piece in pieces(body, 1_000_000):
         connection.send(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
     assert_problem(answer(connection), 413)
+
+
+LARGE = bytes(3 * LIMIT)
+"""More than the buffers of both sockets hold."""
+
+
+def ask(address, path, body, **headers):
+    """POST as Python's urllib does: it sends the whole body before it reads, and asks to close the connection."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(address + path, body, headers), timeout=PATIENCE_S)
+    return refused.value.code, refused.value.headers, json.load(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "path", "body", "headers"),
+    [
+        (413, "/analyze", HEAD + LARGE, MULTIPART),
+        (422, "/analyze?mmp=0.5", HEAD + LARGE, MULTIPART),
+        (403, "/analyze", HEAD + LARGE, {**MULTIPART, "Origin": "https://evil.example"}),
+        (400, "/analyze", b"no form" + LARGE[: LIMIT - 100], MULTIPART),
+        (400, "/analyze", HEAD.replace(b"\r\n\r\n", b"\r\nX: ") + LARGE[: LIMIT - 1000], MULTIPART),
+        (404, "/nothing", LARGE, {}),
+        (405, "/livez", LARGE, {}),
+        (414, "/" + "a" * 5000, LARGE, {}),
+    ],
+)
+def test_client_that_sends_everything_before_it_reads_gets_the_refusal(started, status, path, body, headers):
+    assert_problem(ask(f"http://127.0.0.1:{started[1]}", path, body, **headers), status)
+
+
+def test_client_that_sends_everything_before_it_reads_is_told_of_a_key_and_of_its_pause(tmp_path):
+    keys = write_keys(tmp_path / "keys.json", lab="secret")
+    with served(keys_file=keys, body_timeout_s=0.2) as (_, address):
+        assert_problem(ask(address, "/analyze", HEAD + LARGE, **MULTIPART), 401)
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE_S)
+        connection.putrequest("POST", "/analyze")
+        for name, value in {**MULTIPART, "Content-Length": str(LIMIT), "X-API-Key": "secret"}.items():
+            connection.putheader(name, value)
+        connection.endheaders(HEAD)
+        select.select([connection.sock], [], [], PATIENCE_S)
+        connection.send(LARGE[: LIMIT - len(HEAD)])
+        assert_problem(answer(connection), 408)
+        connection.close()
 
 
 def test_service_goes_on_after_a_client_that_leaves_in_the_middle(started, connection):
