@@ -58,8 +58,7 @@ def whole_file(target: Path, *, mode: int = 0o666) -> Iterator[Path]:
     except OSError as error:
         raise _renamed(error, temporary, target) from error
     finally:
-        with suppress(OSError):
-            _remove(temporary)
+        _remove(temporary)
 
 
 @contextmanager
@@ -83,28 +82,53 @@ def whole_directory(target: Path) -> Iterator[Path]:
     try:
         staged.mkdir(parents=True)
         yield staged
-        for path in staged.rglob("*"):
-            _sync(path)
+        sync_all(staged)
         _replace_directory(staged, target, replaced)
         sync_folder(target.parent)
     except OSError as error:
         raise _renamed(error, staged, target) from error
     finally:
-        with suppress(OSError):
-            _remove(scratch)
+        _remove(scratch)
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a directory with all that it holds; from its first moment on, nobody finds a part of it.
+
+    It gets a temporary name first. A network disk keeps a file that another process has open (as `.nfsXXXX`), and with
+    it the directory; what cannot be removed now stays under that name until `remove_unfinished` succeeds.
+
+    Args:
+        directory: its path; nothing happens if it does not exist.
+
+    Raises:
+        OSError: the directory cannot be renamed, and is as it was.
+    """
+    hidden = _beside(directory)
+    with suppress(FileNotFoundError):
+        directory.rename(hidden)
+    _remove(hidden)
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files and directories that killed processes left in a folder.
 
+    What the disk does not let go stays for the next time; its name says that it is nothing to rely on.
+
     Args:
         folder: no other process may write to it at the same time.
-
-    Raises:
-        OSError: one of them cannot be removed.
     """
     for left in folder.glob(f"{UNFINISHED}*"):
         _remove(left)
+
+
+def sync_all(folder: Path) -> None:
+    """Wait until everything below a folder is on the disk.
+
+    Raises:
+        OSError: a file cannot be written; the disk may be full.
+    """
+    for path in (folder, *folder.rglob("*")):
+        _sync(path)
 
 
 def sync_folder(folder: Path) -> None:
@@ -144,10 +168,12 @@ def _replace_directory(staged: Path, target: Path, replaced: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove what has a temporary name, as far as the disk lets it."""
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _renamed(error: OSError, temporary: Path, target: Path) -> OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,10 +11,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.batch.summary import SUMMARY
+from app.pipeline.errors import PipelineError
 from app.pipeline.inputs import FrameName
 from app.pipeline.networks.backend import Precision
 
 MANIFEST = "manifest.json"
+
+
+class AnotherBatch(PipelineError):
+    """A worker does not see the manifest of the batch that it is to work on; the text says what to do."""
 
 
 class _Manifest(BaseModel):
@@ -35,7 +42,7 @@ class BatchSlide(_Manifest):
 
 
 class BatchManifest(_Manifest):
-    """The content of manifest.json: everything that the results of a batch depend on."""
+    """The content of manifest.json: what the batch is to do, apart from the content of its slides and regions."""
 
     bundle: str = Field(description="The name of the bundle.")
     bundle_sha256: str = Field(description="The SHA-256 of the bundle's manifest.json.")
@@ -50,6 +57,15 @@ class BatchManifest(_Manifest):
     max_pixels: int = Field(description="The largest number of pixels of a PNG or JPEG.")
     gzip: bool = Field(description="Whether the GeoJSON files are compressed.")
     slides: tuple[BatchSlide, ...] = Field(description="The slides, in the order of the command line.")
+
+    def content(self) -> bytes:
+        """Return the bytes of manifest.json."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of manifest.json, in hexadecimal."""
+        return hashlib.sha256(self.content()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +83,14 @@ class BatchFolder:
         """The file that says what the batch is to do."""
         return self.path / MANIFEST
 
+    @property
+    def slides(self) -> Path:
+        """The folder that holds the folder of each slide."""
+        return self.path / "slides"
+
     def results(self, slide: str) -> Path:
         """Return the folder of the results of a slide."""
-        return self.path / "slides" / slide
+        return self.slides / slide
 
     def unfinished(self, slide: str) -> Path:
         """Return the folder of the files that a slide needs only until its results are complete."""
@@ -87,8 +108,12 @@ class BatchFolder:
         """Return the path of the table of one tile's cells."""
         return self.unfinished(slide) / f"tile-{number:06d}.parquet"
 
+    def draft(self, slide: str) -> Path:
+        """Return the path of the summary of a slide until all other results exist."""
+        return self.unfinished(slide) / SUMMARY
+
     def summary(self, slide: str) -> Path:
-        """Return the path of the summary of a slide, the last file of its results apart from the GeoJSON."""
+        """Return the path of the summary of a slide, the last file of its results."""
         return self.results(slide) / SUMMARY
 
     def geojson(self, slide: str, batch: BatchManifest) -> Path:
@@ -97,13 +122,21 @@ class BatchFolder:
 
 
 @lru_cache(maxsize=4)
-def read_manifest(folder: Path) -> BatchManifest:
-    """Read what a batch is to do; its manifest never changes, so a worker reads it once.
+def read_manifest(folder: Path, sha256: str) -> BatchManifest:
+    """Read what a batch is to do; a worker reads each manifest once.
 
     Args:
-        folder: the folder of the batch.
+        folder: the folder of the batch; other batches may have been in it before.
+        sha256: that of the manifest which is meant.
 
     Raises:
+        AnotherBatch: the folder holds another manifest.
         OSError: the file cannot be read; most likely this worker does not see the folder.
     """
-    return BatchManifest.model_validate_json(BatchFolder(folder).manifest.read_bytes())
+    path = BatchFolder(folder).manifest
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise AnotherBatch(
+            f"Worker {platform.node()} finds another batch in {path} than the command has begun; give it again."
+        )
+    return BatchManifest.model_validate_json(content)

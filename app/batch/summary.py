@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut
+from app.files import write_whole
 from app.pipeline.declared_scale import MppSource
 from app.pipeline.inputs import FrameName
+from app.pipeline.networks.backend import Precision
 
 SUMMARY = "summary.json"
 
@@ -29,6 +32,34 @@ class Frame(_Summary):
     y: int = Field(description="The row of the frame's first pixel on the canvas, in px of level 0.")
     canvas_width: int = Field(description="The width of the canvas, in px of level 0.")
     canvas_height: int = Field(description="The height of the canvas, in px of level 0.")
+
+
+class SlideInputs(_Summary):
+    """Everything that the results of a slide depend on: equal inputs give results that are the same to the byte."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slide: str = Field(description="The id of the slide in the batch.")
+    file: str = Field(description="The name of the slide's file, without folders.")
+    bytes: int = Field(description="The size of the slide's files.")
+    fingerprint: str = Field(description="A checksum of the slide's files.")
+    regions_sha256: str | None = Field(
+        description="The SHA-256 of the file with its regions; null if the whole slide is analysed."
+    )
+    patient: str | None = Field(description="The patient, from the table of patients; null if it has no such slide.")
+    bundle_sha256: str = Field(description="The SHA-256 of the bundle's manifest.json.")
+    code_version: str = Field(description="The version of the program.")
+    precision: Precision = Field(description="The precision that was asked for.")
+    mpp: float | None = Field(description="The option --mpp, in µm per pixel; null if it was not given.")
+    frame: FrameName = Field(
+        description="Whether the scanned part that the file states is analysed, or the whole canvas."
+    )
+    max_pixels: int = Field(description="The largest number of pixels of a PNG or JPEG.")
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of these inputs, in hexadecimal; whatever is made of them is marked with it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class Counted(_Summary):
@@ -107,6 +138,11 @@ class SlideSummary(Counted):
     islands: list[IslandSummary] = Field(description="Every cluster, in the order of their numbers.")
     bundle: BundleUsed
     code_version: str = Field(description="The version of the program.")
+    inputs: SlideInputs
+    files: dict[str, int] = Field(
+        description="The other files of results, with the length of each in bytes. If one of them is missing or has "
+        "another length, the slide counts as not finished."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +160,15 @@ class FailedSlide:
     file: str
     patient: str | None
     reason: str
+
+
+def write_summary(summary: SlideSummary, path: Path) -> None:
+    """Write the summary of a slide, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_whole((summary.model_dump_json(indent=2) + "\n").encode(), path)
 
 
 def read_summary(path: Path) -> SlideSummary:

@@ -23,6 +23,15 @@ class Failure(BaseModel):
     reason: str = Field(description="Why it could not be analysed.")
 
 
+class Change(BaseModel):
+    """A slide that had results, or a part of them, from other inputs than it has now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slide: str = Field(description="The id of the slide in this batch.")
+    reason: str = Field(description="What has changed since then.")
+
+
 class Progress(BaseModel):
     """How far a batch is."""
 
@@ -34,6 +43,11 @@ class Progress(BaseModel):
     tiles: int = Field(default=0, description="The number of tiles of the slides that were planned so far.")
     tiles_done: int = Field(default=0, description="The number of tiles that were analysed.")
     failures: tuple[Failure, ...] = Field(default=(), description="The slides that could not be analysed.")
+    changes: tuple[Change, ...] = Field(
+        default=(),
+        description="The slides whose file, regions or patient changed after an earlier run of the batch; what it had "
+        "made of them was discarded, and they are analysed anew.",
+    )
 
 
 class ProgressFile(Progress):

@@ -19,7 +19,8 @@ from app.answer.provenance import code_version
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.run.cluster import connect_workers
 from app.batch.run.engine import Engine
-from app.batch.run.resume import begin_or_resume, existing_summary
+from app.batch.run.resume import begin_or_resume
+from app.batch.summary import read_summary
 from app.cohort.patients import patients_of_slides
 from app.cohort.regions import regions_in_folder
 from app.cohort.sources import SlideSource, find_slides, readable
@@ -207,12 +208,15 @@ def _progress_bar() -> Iterator[_Bar]:
 
 
 def _print_outcome(folder: BatchFolder, batch: BatchManifest, progress: Progress) -> None:
-    """Print what is no region, and each failure with its reason, to stderr; and the path of the report to stdout."""
+    """Print what is no region, and each change and failure with its reason, to stderr; the report's path to stdout."""
+    failed = {failure.slide for failure in progress.failures}
     for source in batch.slides:
-        summary = existing_summary(folder, source.slide)
-        for sentence in summary.regions_skipped if summary else ():
+        skipped = () if source.slide in failed else read_summary(folder.summary(source.slide)).regions_skipped
+        for sentence in skipped:
             typer.echo(f"{source.path}: {sentence}", err=True)
     paths = {source.slide: source.path for source in batch.slides}
+    for change in progress.changes:
+        typer.echo(f"{paths[change.slide]}: {change.reason}", err=True)
     for failure in progress.failures:
         typer.echo(f"{paths[failure.slide]}: {failure.reason}", err=True)
     noun = "slide" if progress.slides == 1 else "slides"

@@ -13,14 +13,16 @@ from app.batch.analyse.cells import kept_cells, kept_rows, write_tile
 from app.batch.analyse.tile import analyse_tile
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.plan import grid
+from app.batch.plan.inputs import inputs_of
 from app.batch.plan.plan import Plan
 from app.batch.plan.prepare import prepare
 from app.batch.plan.tissue import write_overview
 from app.batch.read.open import open_slide
 from app.batch.read.slide import whole_canvas
 from app.batch.run.resume import begin_or_resume
+from app.batch.summary import SlideInputs
 from app.batch.write.geojson import write_slide_geojson
-from app.batch.write.slide_results import write_slide
+from app.batch.write.slide_results import publish_summary, write_slide
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.networks.encode import encode
@@ -30,6 +32,20 @@ from app.pipeline.stain.unmix import unmix
 
 MAX_PIXELS = 9_000_000
 SMALL_TILE_PX = 300
+INPUTS = SlideInputs(
+    slide="a",
+    file="a.svs",
+    bytes=1,
+    fingerprint="0" * 64,
+    regions_sha256=None,
+    patient=None,
+    bundle_sha256="0" * 64,
+    code_version="0.1.0",
+    precision="fast",
+    mpp=None,
+    frame="bounds",
+    max_pixels=MAX_PIXELS,
+)
 PLAN = Plan(
     slide="a",
     file="a.svs",
@@ -50,6 +66,7 @@ PLAN = Plan(
     regions=(),
     stain=None,
     quality=QualityOut(focus=1, stain_distance=None, tissue_fraction=1, flags=[]),
+    inputs=INPUTS,
 )
 """The plan of a slide of three tiles that does not exist."""
 
@@ -69,7 +86,7 @@ class OneSlide:
         with closing(open_slide(Path(self.source.path), MAX_PIXELS, self.batch.frame)) as slide:
             for number in range(len(self.plan.tiles)):
                 cells = analyse_tile(slide, self.plan, number, self.bundle, self.batch.precision)
-                write_tile(cells, self.folder.tile(self.source.slide, number))
+                write_tile(cells, self.folder.tile(self.source.slide, number), self.plan.inputs.sha256)
         return self
 
     def write(self) -> Path:
@@ -77,6 +94,7 @@ class OneSlide:
         with closing(open_slide(Path(self.source.path), MAX_PIXELS, self.batch.frame)) as slide:
             write_slide(slide, self.source, self.folder, self.bundle, self.batch)
         write_slide_geojson(self.source.slide, self.folder, self.bundle, self.batch)
+        publish_summary(self.folder, self.plan.inputs, self.batch)
         return self.folder.results(self.source.slide)
 
     def cells(self) -> dict[str, np.ndarray]:
@@ -119,7 +137,7 @@ def prepared(path_of_batch, path, bundle, **options) -> OneSlide:
     folder = BatchFolder(path_of_batch)
     begin_or_resume(folder, batch)
     with closing(open_slide(path, MAX_PIXELS, batch.frame)) as slide:
-        plan, overview = prepare(slide, source, batch, bundle)
+        plan, overview = prepare(slide, inputs_of(source, batch), source, batch, bundle)
     write_overview(overview, folder.overview(source.slide))
     folder.plan(source.slide).write_text(plan.model_dump_json())
     return OneSlide(folder, batch, source, bundle, plan)

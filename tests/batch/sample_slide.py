@@ -15,7 +15,7 @@ from app.batch.read.slide import whole_canvas
 from app.batch.space.density import box_edge, density_maps, density_png, density_top
 from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
-from app.batch.summary import RegionSummary, SlideSummary
+from app.batch.summary import RegionSummary, SlideInputs, SlideSummary
 from app.batch.write.pictures import Pictures, overview_jpg
 from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.run import analyse_stages
@@ -75,6 +75,21 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
         islands=island_summaries(cells, numbers, n_clusters),
         bundle=result.bundle_used,
         code_version="0.1.0+000000000000",
+        inputs=SlideInputs(
+            slide=slide,
+            file=f"{slide}.png",
+            bytes=len(data),
+            fingerprint=tile.sha256,
+            regions_sha256="1" * 64,
+            patient="P-1",
+            bundle_sha256=bundle.sha256,
+            code_version="0.1.0+000000000000",
+            precision="fast",
+            mpp=mpp,
+            frame="bounds",
+            max_pixels=9_000_000,
+        ),
+        files={},
     )
     outlines = [shapely.Polygon(outer, holes) for outer, *holes in polygons(analysis.cells.nuclei)]
     tile_cells = pa.table(

@@ -14,6 +14,7 @@ from app.answer import present
 from app.answer.schemas import FlagOut, QualityOut
 from app.batch.analyse.seams import keep_once
 from app.batch.folder import BatchFolder
+from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan
 from app.batch.summary import Counted
 from app.files import whole_file
@@ -22,6 +23,9 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
+
+INPUTS = b"inputs_sha256"
+"""The key in the metadata of a tile's table that says from which inputs it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +51,27 @@ class SlideCells:
         return len(self.centroids)
 
 
-def write_tile(cells: pa.Table, target: Path) -> None:
+def write_tile(cells: pa.Table, target: Path, inputs_sha256: str) -> None:
     """Write the table of one tile's cells, whole or not at all; the same cells give the same bytes.
+
+    Args:
+        cells: the result of `analyse_tile`.
+        target: the path of the file.
+        inputs_sha256: the checksum of the slide's inputs, with which the file is marked.
 
     Raises:
         OSError: the file cannot be written.
     """
     with whole_file(target) as temporary:
-        pq.write_table(cells, temporary, compression="zstd")
+        pq.write_table(cells.replace_schema_metadata({INPUTS: inputs_sha256}), temporary, compression="zstd")
 
 
-def is_complete_tile(path: Path) -> bool:
-    """Whether the table of one tile's cells exists, up to the end of the file."""
+def is_complete_tile(path: Path, inputs_sha256: str) -> bool:
+    """Whether the table of one tile's cells exists, up to the end of the file, and was made from these inputs."""
     try:
-        pq.read_metadata(path)
+        return _is_of(pq.read_schema(path), inputs_sha256)
     except (OSError, pa.ArrowException):
         return False
-    return True
 
 
 def kept_rows(folder: BatchFolder, plan: Plan) -> list[BoolArray]:
@@ -73,9 +81,10 @@ def kept_rows(folder: BatchFolder, plan: Plan) -> list[BoolArray]:
         For each tile (n,) bool.
 
     Raises:
+        SlideChanged: a tile was made from other inputs than the plan.
         OSError: the table of a tile cannot be read.
     """
-    tables = [_read_tile(folder.tile(plan.slide, i), ["x", "y", "depth"]) for i in range(len(plan.tiles))]
+    tables = [_read_tile(folder, plan, i, ["x", "y", "depth"]) for i in range(len(plan.tiles))]
     centroids = [np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()]) for table in tables]
     return keep_once(centroids, [table["depth"].to_numpy() for table in tables], plan.downsample)
 
@@ -92,10 +101,11 @@ def kept_cells(
         columns: the columns to read; None for all.
 
     Raises:
+        SlideChanged: a tile was made from other inputs than the plan.
         OSError: the table of a tile cannot be read.
     """
     for number, rows in enumerate(kept):
-        yield _read_tile(folder.tile(plan.slide, number), columns).filter(pa.array(rows))
+        yield _read_tile(folder, plan, number, columns).filter(pa.array(rows))
 
 
 def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_clusters: int) -> SlideCells:
@@ -108,6 +118,7 @@ def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_cl
         n_clusters: K.
 
     Raises:
+        SlideChanged: a tile was made from other inputs than the plan.
         OSError: the table of a tile cannot be read.
     """
     names = [f"p{k}" for k in range(n_clusters)]
@@ -153,5 +164,13 @@ def quality_with(
     return quality.model_copy(update={"flags": [*quality.flags, *flags]})
 
 
-def _read_tile(path: Path, columns: list[str] | None) -> pa.Table:
-    return pq.read_table(path, columns=columns, partitioning=None)
+def _read_tile(folder: BatchFolder, plan: Plan, number: int, columns: list[str] | None) -> pa.Table:
+    table = pq.read_table(folder.tile(plan.slide, number), columns=columns, partitioning=None)
+    # A worker that was lost may still have written its tile after the slide was begun anew.
+    if not _is_of(table.schema, plan.inputs.sha256):
+        raise SlideChanged
+    return table
+
+
+def _is_of(schema: pa.Schema, inputs_sha256: str) -> bool:
+    return (schema.metadata or {}).get(INPUTS) == inputs_sha256.encode()

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import QualityOut
-from app.batch.summary import Frame
+from app.batch.summary import Frame, SlideInputs
 from app.pipeline.declared_scale import MppSource
 from app.pipeline.types import LabStatistics, StainEstimate
 
@@ -60,7 +60,8 @@ class Plan(_Plan):
     file: str = Field(description="The name of the slide's file, without folders.")
     bytes: int = Field(description="The size of the slide's files.")
     fingerprint: str = Field(
-        description="A SHA-256 of the file; of a file larger than 64 MiB, that of its size, first MiB and last MiB."
+        description="A SHA-256 of the file; of a file larger than 64 MiB, that of its size, its first MiB, its last "
+        "MiB and pieces between them."
     )
     width: int = Field(description="The width of the slide at full resolution (level 0), in px.")
     height: int = Field(description="The height of the slide at full resolution (level 0), in px.")
@@ -82,6 +83,7 @@ class Plan(_Plan):
     )
     stain: StainNumbers | None = Field(description="The stain; null if no two stains can be told apart.")
     quality: QualityOut = Field(description="The quality of the slide, measured once on a sample of its tissue.")
+    inputs: SlideInputs
 
 
 def read_plan(path: Path) -> Plan:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import shapely
 
 from app.answer.schemas import QualityOut
 from app.batch.folder import BatchManifest, BatchSlide
 from app.batch.plan.grid import MARGIN_PX, cores, tile_edge
+from app.batch.plan.inputs import regions_of
 from app.batch.plan.plan import Plan, Region, StainNumbers
 from app.batch.plan.regions import DrawnRegions, read_regions, union
 from app.batch.plan.stain_sample import measure_stain
 from app.batch.plan.tissue import Overview, overview_of, tissue_mm2
-from app.batch.read.fingerprint import fingerprint
 from app.batch.read.slide import Slide, SlideError, Window
+from app.batch.summary import SlideInputs
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.declared_scale import MppSource, chosen_mpp
 from app.pipeline.memory import memory_errors
 
 
-def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bundle) -> tuple[Plan, Overview]:
+def prepare(
+    slide: Slide, inputs: SlideInputs, source: BatchSlide, batch: BatchManifest, bundle: Bundle
+) -> tuple[Plan, Overview]:
     """Read a slide at low resolution and measure its stain, once for all its tiles.
 
     Args:
         slide: the open slide.
+        inputs: what the plan is made from.
         source: which slide of the batch it is.
         batch: what the batch is to do.
         bundle: the bundle that analyses.
@@ -33,10 +36,9 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
     Raises:
         SlideError: the scale is not known, there is no tissue, the regions cannot be read, or the file is damaged.
         UnequalAxes: the file says that its pixels are not square, and the batch gives no scale.
-        OSError: the file cannot be read.
         MemoryError: there is too little memory.
     """
-    manifest, path = bundle.manifest, Path(source.path)
+    manifest = bundle.manifest
     mpp, mpp_source = _scale(slide, batch)
     um_per_px = manifest.mpp if mpp is None else mpp
     downsample = manifest.mpp / um_per_px
@@ -49,12 +51,9 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
             raise SlideError(f"No tissue was found{' in its regions' if regions else ''}.")
         estimate, quality = measure_stain(slide, overview, downsample, manifest, mpp, mpp_source)
     edge = tile_edge(slide.width, slide.height, downsample)
-    identity = fingerprint(path)
     plan = Plan(
         slide=source.slide,
-        file=path.name,
-        bytes=identity.n_bytes,
-        fingerprint=identity.sha256,
+        **inputs.model_dump(include={"file", "bytes", "fingerprint"}),
         width=slide.width,
         height=slide.height,
         frame=slide.frame,
@@ -71,6 +70,7 @@ def prepare(slide: Slide, source: BatchSlide, batch: BatchManifest, bundle: Bund
         regions_skipped=drawn.skipped,
         stain=StainNumbers.of(estimate) if estimate else None,
         quality=QualityOut.model_validate(quality),
+        inputs=inputs,
     )
     return plan, overview
 
@@ -84,12 +84,8 @@ def _scale(slide: Slide, batch: BatchManifest) -> tuple[float | None, MppSource]
 
 
 def _regions(source: BatchSlide, slide: Slide) -> DrawnRegions:
-    if source.regions is None:
-        return DrawnRegions((), ())
-    path = Path(source.regions)
-    if not path.exists():
-        raise SlideError(f"The folder of regions has no {path.name} for it.")
-    return read_regions(path, slide.width, slide.height)
+    path = regions_of(source)
+    return DrawnRegions((), ()) if path is None else read_regions(path, slide.width, slide.height)
 
 
 def _tiles(overview: Overview, edge: int, regions: tuple[Region, ...]) -> tuple[tuple[int, int], ...]:

@@ -6,22 +6,21 @@ or which worker did which task. A slide that fails is reported with its reason, 
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from app.batch.folder import BatchFolder, BatchManifest
-from app.batch.plan.plan import read_plan
 from app.batch.run import tasks
-from app.batch.run.resume import finished_slide
-from app.jobs.progress import Failure, Progress, write_progress
+from app.batch.run.tasks import Prepared
+from app.jobs.progress import Change, Failure, Progress, write_progress
 from app.pipeline.errors import PipelineError
 
+T = TypeVar("T")
 AHEAD = 3
 """The number of tasks that each worker is given in advance, so that none waits for the engine."""
 RESULTS = (tasks.write_results, tasks.write_outlines)
@@ -68,14 +67,18 @@ class Engine:
     ) -> None:
         self._client = client
         self._folder, self._batch, self._show = folder, batch, show
+        self._manifest = batch.sha256
         self.progress = Progress(slides=len(batch.slides))
-        self._waiting: deque[int] = deque()
+        self._waiting = deque(range(len(batch.slides)))
         """Slides that are not begun."""
         self._ready: deque[_Task] = deque()
         self._running: dict[Future[Any], _Task] = {}
         self._remaining: dict[int, int] = {}
         """The number of tasks that each begun slide still needs."""
+        self._inputs: dict[int, str] = {}
+        """The checksum of the inputs of each begun slide, to which all of its tasks keep."""
         self._failed: dict[int, Failure] = {}
+        self._changed: dict[int, Change] = {}
 
     def run(self) -> None:
         """Do all tasks whose results are missing.
@@ -84,7 +87,6 @@ class Engine:
             SchedulerLost: the scheduler went away.
             OSError: progress.json cannot be written.
         """
-        self._skip_finished()
         self._report()
         while self._submit_ready():
             try:
@@ -100,16 +102,6 @@ class Engine:
     def _report(self) -> None:
         write_progress(self._folder.path, self.progress, "running")
         self._show(self.progress)
-
-    def _skip_finished(self) -> None:
-        """Count the slides that an earlier run finished, and let the others wait."""
-        for index, source in enumerate(self._batch.slides):
-            if summary := finished_slide(self._folder, source.slide, self._batch):
-                # The earlier run may have been killed before it removed these files.
-                shutil.rmtree(self._folder.unfinished(source.slide), ignore_errors=True)
-                self._advance(slides_done=1, tiles=summary.tiles, tiles_done=summary.tiles)
-            else:
-                self._waiting.append(index)
 
     def _submit_ready(self) -> bool:
         """Give every worker enough tasks; return whether any task is running."""
@@ -127,7 +119,11 @@ class Engine:
         return bool(self._running)
 
     def _submit(self, task: _Task) -> Future[Any]:
-        arguments = (self._folder.path, task.index, *(() if task.tile is None else (task.tile,)))
+        arguments: tuple[object, ...] = (self._folder.path, self._manifest, task.index)
+        if task.function is not tasks.prepare_slide:
+            arguments += (self._inputs[task.index],)
+        if task.tile is not None:
+            arguments += (task.tile,)
         # The first slides have priority: so fewer slides are unfinished at a time, and the first results come sooner.
         return self._client.submit(task.function, *arguments, pure=False, priority=-task.index, retries=0)
 
@@ -147,27 +143,33 @@ class Engine:
                 self._continue_slide(task.index)
         future.release()
 
-    def _begin_slide(self, index: int, missing: list[int]) -> None:
-        n_tiles = len(read_plan(self._folder.plan(self._batch.slides[index].slide)).tiles)
-        self._advance(tiles=n_tiles, tiles_done=n_tiles - len(missing))
-        self._remaining[index] = len(missing) + len(RESULTS)
-        self._ready.extend(_Task(tasks.analyse_slide_tile, index, number) for number in missing)
+    def _begin_slide(self, index: int, slide: Prepared) -> None:
+        self._advance(tiles=slide.n_tiles, tiles_done=slide.n_tiles - len(slide.missing))
+        if slide.change is not None:
+            self._changed[index] = Change(slide=self._batch.slides[index].slide, reason=slide.change)
+            self.progress = self.progress.model_copy(update={"changes": _in_order(self._changed)})
+        if slide.is_finished:
+            self._advance(slides_done=1)
+            return
+        self._inputs[index] = slide.inputs_sha256
+        self._remaining[index] = len(slide.missing) + len(RESULTS) + 1
+        self._ready.extend(_Task(tasks.analyse_slide_tile, index, number) for number in slide.missing)
         self._continue_slide(index)
 
     def _continue_slide(self, index: int) -> None:
         """Let the results of a slide be written once its tiles are analysed, and finish the slide once they are."""
-        if self._remaining[index] == len(RESULTS):
+        if self._remaining[index] == len(RESULTS) + 1:
             self._ready.extendleft(_Task(function, index) for function in RESULTS)
+        elif self._remaining[index] == 1:
+            self._ready.appendleft(_Task(tasks.finish_slide, index))
         elif self._remaining[index] == 0:
             del self._remaining[index]
-            shutil.rmtree(self._folder.unfinished(self._batch.slides[index].slide))
             self._advance(slides_done=1)
 
     def _fail(self, index: int, reason: str) -> None:
         """Give up a slide; what of it is finished stays for the next run. Only its first failure counts."""
         self._failed.setdefault(index, Failure(slide=self._batch.slides[index].slide, reason=reason))
-        # The order in which slides fail differs between runs, so they are sorted.
-        failures = tuple(self._failed[index] for index in sorted(self._failed))
+        failures = _in_order(self._failed)
         self.progress = self.progress.model_copy(update={"slides_failed": len(failures), "failures": failures})
         self._remaining.pop(index, None)
         self._ready = deque(task for task in self._ready if task.index != index)
@@ -176,6 +178,11 @@ class Engine:
         """Add to counts of the progress."""
         counts = {name: getattr(self.progress, name) + more for name, more in added.items()}
         self.progress = self.progress.model_copy(update=counts)
+
+
+def _in_order(by_index: Mapping[int, T]) -> tuple[T, ...]:
+    """Return the values by the places of their slides in the batch, because slides end in another order in each run."""
+    return tuple(by_index[index] for index in sorted(by_index))
 
 
 def reason_of(error: BaseException) -> str:

@@ -33,7 +33,8 @@ SIZE = {
 COUNTED = {"tissue_mm2": pa.float64(), "cells": pa.int64(), "outliers": pa.int64()}
 LABEL = {"label": pa.string(), "score": pa.float64(), "probability": pa.float64(), "reason": pa.string()}
 ORIGIN = dict.fromkeys(
-    ("bundle", "bundle_version", "bundle_sha256", "precision", "code_version", "fingerprint"), pa.string()
+    ("bundle", "bundle_version", "bundle_sha256", "precision", "code_version", "fingerprint", "inputs_sha256"),
+    pa.string(),
 )
 
 
@@ -187,7 +188,8 @@ def _identity(summary: SlideSummary) -> Row:
 
 def _origin(summary: SlideSummary) -> Row:
     bundle = summary.bundle
-    values = (bundle.name, bundle.version, bundle.sha256, bundle.precision, summary.code_version, summary.fingerprint)
+    used = (bundle.name, bundle.version, bundle.sha256, bundle.precision)
+    values = (*used, summary.code_version, summary.fingerprint, summary.inputs.sha256)
     return dict(zip(ORIGIN, values, strict=True))
 
 

@@ -66,6 +66,7 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
         batch: what the batch is to do.
 
     Raises:
+        SlideChanged: a tile was made from other inputs than the plan.
         OSError: a file cannot be read or written.
     """
     plan, manifest = read_plan(folder.plan(slide)), bundle.manifest
@@ -75,6 +76,7 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
     used = present.bundle_used(bundle, batch.precision)
     members = {
         **plan.model_dump(mode="json", include=FROM_PLAN),
+        "inputs_sha256": plan.inputs.sha256,
         "notice": NOTICE,
         "label": counted.label.model_dump(mode="json"),
         "bundle": used.model_dump(mode="json"),

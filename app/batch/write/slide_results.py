@@ -12,6 +12,7 @@ from app.answer import present
 from app.answer.schemas import NOTICE
 from app.batch.analyse.cells import SlideCells, count, kept_cells, kept_rows, quality_with, slide_cells
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
+from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan, read_plan
 from app.batch.plan.regions import region_members, region_names
 from app.batch.plan.tissue import Overview, read_overview, tissue_mm2
@@ -19,7 +20,7 @@ from app.batch.read.slide import Slide
 from app.batch.space.density import box_edge, density_maps, density_tif
 from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
-from app.batch.summary import SUMMARY, RegionSummary, SlideSummary
+from app.batch.summary import SUMMARY, RegionSummary, SlideInputs, SlideSummary, read_summary, write_summary
 from app.batch.write.cell_table import CellTableWriter, final_table
 from app.batch.write.pictures import slide_pictures
 from app.batch.write.report import slide_report
@@ -51,7 +52,9 @@ class _Measured:
 
 
 def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: Bundle, batch: BatchManifest) -> None:
-    """Write the results of a slide from the tables of its tiles, all of which must exist. The summary is written last.
+    """Write the results of a slide from the tables of its tiles, all of which must exist.
+
+    The summary is written last, as a draft: `publish_summary` puts it beside the other results.
 
     Args:
         slide: the open slide, for the pictures.
@@ -62,6 +65,7 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
 
     Raises:
         SlideError: a part of the slide is damaged.
+        SlideChanged: a tile was made from other inputs than the plan.
         OSError: a file cannot be read or written.
     """
     n_clusters, results = bundle.manifest.n_clusters, folder.results(source.slide)
@@ -78,9 +82,30 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     files = {DENSITY: density_tif(maps, box_px * plan.um_per_px), OVERVIEW: pictures.overview, **densities}
     links = [CELLS, folder.geojson(source.slide, batch).name, SUMMARY, DENSITY, *densities]
     files[REPORT] = slide_report(summary, pictures, links)
-    files[SUMMARY] = (summary.model_dump_json(indent=2) + "\n").encode()
     for name, content in files.items():
         write_whole(content, results / name)
+    lengths = {CELLS: (results / CELLS).stat().st_size, **{name: len(content) for name, content in files.items()}}
+    write_summary(summary.model_copy(update={"files": lengths}), folder.draft(source.slide))
+
+
+def publish_summary(folder: BatchFolder, inputs: SlideInputs, batch: BatchManifest) -> None:
+    """Write the summary of a slide beside its other results, all of which must exist: they are then complete.
+
+    Args:
+        folder: the folder of the batch.
+        inputs: what the slide is now; its results must have been made from it.
+        batch: what the batch is to do.
+
+    Raises:
+        SlideChanged: the results were made from other inputs.
+        OSError: a file of results is missing, or cannot be read or written.
+        ValueError: the draft of the summary is damaged.
+    """
+    summary, geojson = read_summary(folder.draft(inputs.slide)), folder.geojson(inputs.slide, batch)
+    if summary.inputs != inputs:
+        raise SlideChanged
+    files = dict(sorted({**summary.files, geojson.name: geojson.stat().st_size}.items()))
+    write_summary(summary.model_copy(update={"files": files}), folder.summary(inputs.slide))
 
 
 def _measure(folder: BatchFolder, plan: Plan, n_clusters: int) -> _Measured:
@@ -121,6 +146,8 @@ def _summary(
         islands=island_summaries(cells, measured.islands, manifest.n_clusters),
         bundle=present.bundle_used(bundle, batch.precision),
         code_version=batch.code_version,
+        inputs=plan.inputs,
+        files={},
     )
 
 
@@ -134,6 +161,7 @@ def _about(plan: Plan, summary: SlideSummary) -> dict[str, str]:
         "frame": plan.frame.name,
         "frame_x": str(plan.frame.x),
         "frame_y": str(plan.frame.y),
+        "inputs_sha256": plan.inputs.sha256,
     }
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
+from app.batch.plan.inputs import inputs_of
 from app.batch.plan.prepare import prepare
 from app.batch.read.image_slide import ImageSlide
 from app.batch.read.slide import SlideError
@@ -39,7 +40,7 @@ def prepared(tmp_path, bundle):
                 json.dumps([{"type": "Feature", "geometry": shapely.geometry.mapping(area)} for area in regions])
             )
         source, batch = source_and_batch(path, bundle, mpp=mpp_of_command, regions=regions and tmp_path / "r.json")
-        return prepare(scanned(pixels, mpp_of_file), source, batch, bundle)
+        return prepare(scanned(pixels, mpp_of_file), inputs_of(source, batch), source, batch, bundle)
 
     return prepared
 
@@ -107,7 +108,8 @@ def test_only_tiles_with_tissue_within_the_regions_are_analysed(prepared, pixels
     assert len(plan.regions) == 2
 
 
-def test_slide_without_its_file_of_regions_is_refused(pixels, tmp_path, bundle):
+def test_slide_without_its_file_of_regions_is_refused(tmp_path, bundle):
+    (tmp_path / "a.png").write_bytes(b"what the slide is")
     source, batch = source_and_batch(tmp_path / "a.png", bundle, regions=tmp_path / "a.geojson")
     with pytest.raises(SlideError, match=r"^The folder of regions has no a\.geojson for it\.$"):
-        prepare(scanned(pixels, 0.25), source, batch, bundle)
+        inputs_of(source, batch)

@@ -131,7 +131,29 @@ def test_same_command_again_changes_nothing_and_prints_the_same(slides, one_work
 def test_another_batch_into_the_same_folder_is_refused(slides, one_worker):
     out, _ = one_worker
     _, stderr = run(slides, "--out", out, "--precision", "full", expected=1)
-    assert "differs in precision, slides:" in stderr
+    assert "differs in precision, patients:" in stderr
+
+
+def test_slide_and_patients_that_changed_are_named_and_the_slide_is_analysed_anew(tmp_path):
+    tiles, out, patients = tmp_path / "tiles", tmp_path / "out", tmp_path / "patients.csv"
+    tiles.mkdir()
+    pixels = mirrored_sample(600, 600)
+    for name in ("a", "b"):
+        Image.fromarray(pixels).save(tiles / f"{name}.png")
+    command = (tiles, "--workers", 1, "--patients", patients)
+    patients.write_text("slide,patient\na,A\nb,A\n")
+    run(*command, "--out", out)
+    Image.fromarray(pixels[::-1]).save(tiles / "b.png")
+    patients.write_text("slide,patient\na,A\nb,B\n")
+    _, stderr = run(*command, "--out", out)
+    assert f"{tiles / 'b.png'}: Its file and its patient changed, so its earlier results were discarded." in stderr
+    assert "a.png" not in stderr
+    changes = json.loads((out / "progress.json").read_bytes())["changes"]
+    assert [change["slide"] for change in changes] == ["b"]
+    assert [row["patient"] for row in table(out / "slides.csv")] == ["A", "B"]
+    run(*command, "--out", tmp_path / "fresh")
+    assert results(out / "slides") == results(tmp_path / "fresh" / "slides")
+    assert (out / "slides.csv").read_bytes() == (tmp_path / "fresh" / "slides.csv").read_bytes()
 
 
 def test_two_at_once_in_one_folder_are_refused(slides, tmp_path):

@@ -5,10 +5,7 @@ from app.batch.analyse.cells import write_tile
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide, read_manifest
 from app.batch.plan.plan import read_plan
 from app.batch.run.resume import BatchRefused, begin_or_resume, finished_slide, missing_tiles
-from app.batch.run.tasks import prepare_slide
-from tests.batch.one_slide import PLAN, prepared
-from tests.batch.read.drawn_slides import drawn_pixels
-from tests.drawing import encoded
+from tests.batch.one_slide import INPUTS, PLAN
 
 BATCH = BatchManifest(
     bundle="marrow",
@@ -34,7 +31,7 @@ def test_batch_is_begun_in_a_new_folder_and_resumed_in_it(folder):
     (folder.path / "slides").mkdir()
     begin_or_resume(folder, BATCH)
     assert (folder.path / "manifest.json").read_bytes() == before
-    assert read_manifest(folder.path) == BATCH
+    assert read_manifest(folder.path, BATCH.sha256) == BATCH
 
 
 @pytest.mark.parametrize(
@@ -45,7 +42,9 @@ def test_batch_is_begun_in_a_new_folder_and_resumed_in_it(folder):
         ({"bundle_sha256": "1" * 64}, "differs in bundle_sha256:"),
         ({"code_version": "0.2.0"}, "differs in code_version:"),
         ({"slides": ()}, "differs in slides:"),
-        ({"slides": (BATCH.slides[0].model_copy(update={"patient": "P-1"}),)}, "differs in slides:"),
+        ({"slides": (BATCH.slides[0].model_copy(update={"path": "/slides/b.svs"}),)}, "differs in slides:"),
+        ({"slides": (BATCH.slides[0].model_copy(update={"patient": "P-1"}),)}, "differs in patients:"),
+        ({"slides": (BATCH.slides[0].model_copy(update={"regions": "/a.geojson"}),)}, "differs in regions:"),
     ],
 )
 def test_another_batch_is_refused_with_what_is_different(folder, changes, named):
@@ -81,31 +80,21 @@ def test_manifest_of_another_program_is_refused(folder, content):
 
 
 def test_tiles_without_a_table_are_missing(folder):
-    assert missing_tiles(folder, PLAN) == [0, 1, 2]
+    assert missing_tiles(folder, PLAN) == (0, 1, 2)
     for number in range(3):
-        write_tile(pa.table({"x": [1.0, 2.0]}), folder.tile("a", number))
-    assert missing_tiles(folder, PLAN) == []
+        write_tile(pa.table({"x": [1.0, 2.0]}), folder.tile("a", number), INPUTS.sha256)
+    assert missing_tiles(folder, PLAN) == ()
     folder.tile("a", 1).unlink()
-    assert missing_tiles(folder, PLAN) == [1]
+    assert missing_tiles(folder, PLAN) == (1,)
 
 
 @pytest.mark.parametrize("length", [0, 3, 200, -1])
 def test_table_without_its_end_is_missing(folder, length):
     for number in range(3):
-        write_tile(pa.table({"x": [1.0, 2.0]}), folder.tile("a", number))
+        write_tile(pa.table({"x": [1.0, 2.0]}), folder.tile("a", number), INPUTS.sha256)
     table = folder.tile("a", 2)
     table.write_bytes(table.read_bytes()[:length])
-    assert missing_tiles(folder, PLAN) == [2]
-
-
-def test_slide_that_has_its_plan_is_not_prepared_again(tmp_path, bundle):
-    path = tmp_path / "a.png"
-    path.write_bytes(encoded(drawn_pixels(240, 200)))
-    slide = prepared(tmp_path / "batch", path, bundle)
-    path.unlink()
-    assert prepare_slide(slide.folder.path, 0) == [0]
-    write_tile(pa.table({"x": [1.0]}), slide.folder.tile("a", 0))
-    assert prepare_slide(slide.folder.path, 0) == []
+    assert missing_tiles(folder, PLAN) == (2,)
 
 
 def test_plan_is_read_as_it_was_written(folder):
@@ -114,13 +103,13 @@ def test_plan_is_read_as_it_was_written(folder):
     assert read_plan(folder.plan("a")) == PLAN
 
 
-def test_summary_that_a_power_cut_left_without_its_end_is_none(tmp_path):
+@pytest.mark.parametrize("content", [None, b"", b"{}"])
+def test_slide_without_a_whole_summary_is_not_finished(tmp_path, content):
     folder = BatchFolder(tmp_path)
     folder.results("a").mkdir(parents=True)
-    folder.geojson("a", BATCH).write_text("{}")
-    assert finished_slide(folder, "a", BATCH) is None
-    folder.summary("a").write_bytes(b"")
-    assert finished_slide(folder, "a", BATCH) is None
+    if content is not None:
+        folder.summary("a").write_bytes(content)
+    assert finished_slide(folder, INPUTS) is None
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
