@@ -1,7 +1,8 @@
 """The directories of a TIFF, one for each of its pages; the EXIF data of a JPEG or PNG are such a directory, too.
 
 Pillow shows the directory of a page only if it can decode the page. This reader tells what is in a file before anything
-is decoded. A hostile file costs little, because of each field only the beginning is read.
+is decoded. A hostile file costs little: its directories and their fields are limited in number, a value is read when it
+is asked for, and of a long one only the beginning.
 
 Source: TIFF 6.0, sections 2 and 8; the BigTIFF design.
 """
@@ -17,13 +18,15 @@ HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The first bytes of a TIFF: little or big endian, classic or BigTIFF."""
 MAX_DIRECTORIES = 100
 """Directories that are read: no pyramid has as many levels."""
+MAX_FIELDS = 1000
+"""Fields of a directory; one with more is damaged, and nothing from it on is read."""
 MAX_TEXT_BYTES = 2**20
 """Bytes of one text that are read: descriptions in XML are long, and what matters is at their beginning."""
 MAX_NUMBER_BYTES = 1024
 """Bytes of one field of numbers that are read: no tag that describes the pixels has more than a few."""
 TEXT = 2
-RATIONALS = {5, 10}
-CODES = {1: "B", 3: "H", 4: "I", 5: "2I", 6: "b", 7: "B", 8: "h", 9: "i", 10: "2i", 11: "f", 12: "d", 13: "I"}
+RATIONALS = {"2I", "2i"}
+CODES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "2I", 6: "b", 7: "B", 8: "h", 9: "i", 10: "2i", 11: "f", 12: "d", 13: "I"}
 CODES |= {16: "Q", 17: "q", 18: "Q"}
 """Codes of the module struct by the type of a field."""
 
@@ -33,16 +36,36 @@ class Field:
     """One field of a directory.
 
     Attributes:
-        values: its numbers, those of a rational divided; none for a text.
-        text: its bytes if it is a text, without the zero at the end.
-        at: place of the first value in the file.
-        code: how the module struct writes one of its values.
+        content: its bytes in the file, as far as they are read.
+        at: place of the first of them in the file.
+        order: byte order as the module struct writes it.
+        code: how the module struct writes one value; s for a text.
     """
 
-    values: tuple[float, ...]
-    text: bytes
+    content: memoryview
     at: int
+    order: str
     code: str
+
+    @property
+    def values(self) -> list[float]:
+        """Its numbers, those of a rational divided; none for a text."""
+        if self.code == "s":
+            return []
+        whole = len(self.content) // struct.calcsize(self.order + self.code) * struct.calcsize(self.order + self.code)
+        values = struct.iter_unpack(self.order + self.code, self.content[:whole])
+        if self.code in RATIONALS:
+            return [top / bottom if bottom else math.nan for top, bottom in values]
+        return [value for (value,) in values]
+
+    @property
+    def text(self) -> str:
+        """Its text, in UTF-8, or else in Latin-1; empty for numbers."""
+        text = bytes(self.content if self.code == "s" else b"").partition(b"\0")[0]
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            return text.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +75,9 @@ class Directory:
     Attributes:
         fields: fields by tag. A damaged file may have several of one tag, of which libtiff takes the first and Pillow
             the last.
-        order: byte order as the module struct writes it.
     """
 
     fields: dict[int, list[Field]]
-    order: str
 
     def numbers(self, tag: int) -> list[float]:
         """Return the numbers of every field with this tag; none if the page has no such field."""
@@ -64,7 +85,7 @@ class Directory:
 
     def number(self, tag: int) -> float | None:
         """Return the first number of a tag; None if there is none."""
-        return next(iter(self.numbers(tag)), None)
+        return next((value for field in self.fields.get(tag, []) for value in field.values), None)
 
     def whole(self, tag: int, default: int = 0) -> int:
         """Return the first number of a tag as a whole one; `default` if there is none."""
@@ -72,12 +93,8 @@ class Directory:
         return default if found is None or not math.isfinite(found) else int(found)
 
     def text(self, tag: int) -> str:
-        """Return the text of a tag, in UTF-8, or else in Latin-1; empty if there is none."""
-        found = next((field.text for field in self.fields.get(tag, [])), b"")
-        try:
-            return found.decode()
-        except UnicodeDecodeError:
-            return found.decode("latin-1")
+        """Return the first text of a tag; empty if there is none."""
+        return next((field.text for field in self.fields.get(tag, [])), "")
 
 
 def directories(data: bytes, tags: frozenset[int]) -> Iterator[Directory]:
@@ -95,39 +112,42 @@ def directories(data: bytes, tags: frozenset[int]) -> Iterator[Directory]:
     seen: set[int] = set()
     while at not in seen and 0 < at < len(data) and len(seen) < MAX_DIRECTORIES:
         seen.add(at)
-        fields, at = _fields(data, at, order, is_big, tags)
-        yield Directory(fields, order)
+        found = _fields(data, at, order, is_big, tags)
+        if found is None:
+            return
+        fields, at = found
+        yield Directory(fields)
 
 
-def _fields(data: bytes, at: int, order: str, is_big: bool, tags: frozenset[int]) -> tuple[dict[int, list[Field]], int]:
-    """Return the wanted fields of the directory at a place, and the place of the next; 0 if there is none."""
+def _fields(
+    data: bytes, at: int, order: str, is_big: bool, tags: frozenset[int]
+) -> tuple[dict[int, list[Field]], int] | None:
+    """Return the wanted fields of the directory at a place, and the place of the next, 0 if there is none.
+
+    Returns:
+        None if the directory has more than MAX_FIELDS.
+    """
     count_code, entry, offset = ("Q", "HHQ", "Q") if is_big else ("H", "HHI", "I")
     (count,) = _unpacked(order + count_code, data, at) or (0,)
+    if count > MAX_FIELDS:
+        return None
     start = at + struct.calcsize(order + count_code)
     inline_at, size = struct.calcsize(order + entry), struct.calcsize(order + entry + offset)
     fields: dict[int, list[Field]] = {}
     for place in range(start, min(start + count * size, len(data) - size + 1), size):
         tag, kind, n = struct.unpack_from(order + entry, data, place)
-        if tag in tags and (kind == TEXT or kind in CODES):
+        if tag in tags and kind in CODES:
             fields.setdefault(tag, []).append(_field(data, place + inline_at, order, offset, kind, n))
-    return fields, int((_unpacked(order + offset, data, start + count * size) or (0,))[0])
+    return fields, (_unpacked(order + offset, data, start + count * size) or (0,))[0]
 
 
 def _field(data: bytes, at: int, order: str, offset: str, kind: int, n: int) -> Field:
     """Return the field whose values, or whose values' place if they are too long, are at a place."""
-    code = "s" if kind == TEXT else CODES[kind]
-    size = struct.calcsize(order + code)
-    if size * n > struct.calcsize(order + offset):
+    size = struct.calcsize(order + CODES[kind]) * n
+    if size > struct.calcsize(order + offset):
         (at,) = _unpacked(order + offset, data, at) or (len(data),)
-    content = data[at : at + min(size * n, MAX_TEXT_BYTES if kind == TEXT else MAX_NUMBER_BYTES)]
-    if kind == TEXT:
-        return Field((), content.partition(b"\0")[0], at, code)
-    values = [
-        value for part in struct.iter_unpack(order + code, content[: len(content) // size * size]) for value in part
-    ]
-    if kind in RATIONALS:
-        values = [top / bottom if bottom else math.nan for top, bottom in zip(values[::2], values[1::2], strict=True)]
-    return Field(tuple(values), b"", at, code)
+    content = memoryview(data)[at : at + min(size, MAX_TEXT_BYTES if kind == TEXT else MAX_NUMBER_BYTES)]
+    return Field(content, at, order, CODES[kind])
 
 
 def _unpacked(code: str, data: bytes, at: int) -> tuple[int, ...] | None:

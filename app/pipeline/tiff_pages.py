@@ -55,6 +55,8 @@ COLOURS = {
 UNSIGNED, UNDEFINED = 1, 4
 SAMPLE_FORMATS = {2: "signed whole numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
 ALPHAS = {1, 2}
+APERIO = "Aperio"
+"""How the description of every page of an Aperio file begins."""
 REDUCED = 1
 """Bit of NewSubfileType: a smaller copy, a thumbnail, the glass label or the macro picture."""
 REDUCED_OLD = 2
@@ -122,15 +124,16 @@ def check_single(pages: Sequence[Directory]) -> None:
     Raises:
         UnsupportedTile: a page is not marked as one of those of the first page.
     """
-    first, is_aperio = pages[0], _is_aperios(pages[0])
+    first, is_aperio = pages[0], pages[0].text(DESCRIPTION).startswith(APERIO)
     if first.fields.get(NDPI):
         raise UnsupportedTile("The upload is a Hamamatsu NDPI slide, which only `marrowscope batch` reads.")
     for number, page in enumerate(pages[1:], 2):
+        text = page.text(DESCRIPTION)
         is_smaller = all(page.whole(side) <= first.whole(side) for side in (WIDTH, LENGTH)) and _size(page) != _size(
             first
         )
-        is_marked = _is_reduced(page) or (is_aperio and _is_aperios(page))
-        is_label = is_aperio and any(word in page.text(DESCRIPTION) for word in ("\nlabel ", "\nmacro "))
+        is_marked = _is_reduced(page) or (is_aperio and text.startswith(APERIO))
+        is_label = is_aperio and any(word in text for word in ("\nlabel ", "\nmacro "))
         if not (is_label or (is_smaller and is_marked)) or _is_reduced(first) or number == MAX_DIRECTORIES:
             raise UnsupportedTile(
                 f"The tile must be a single image, found several frames or pages: page {number} has {_size(page)} "
@@ -146,21 +149,17 @@ def as_stored(data: bytes, page: Directory) -> bytes:
         data: the file.
         page: its first page.
     """
-    turning = [field for field in page.fields.get(ORIENTATION, []) if field.values[:1] not in ((), (1,))]
+    turning = [field for field in page.fields.get(ORIENTATION, []) if field.values[:1] not in ([], [1])]
     if not turning:
         return data
     changed = bytearray(data)
     for field in turning:
-        struct.pack_into(page.order + field.code, changed, field.at, 1)
+        struct.pack_into(field.order + field.code, changed, field.at, 1)
     return bytes(changed)
 
 
 def _is_reduced(page: Directory) -> bool:
     return bool(page.whole(NEW_SUBFILE_TYPE) & REDUCED) or page.whole(SUBFILE_TYPE) == REDUCED_OLD
-
-
-def _is_aperios(page: Directory) -> bool:
-    return page.text(DESCRIPTION).startswith("Aperio")
 
 
 def _size(page: Directory) -> str:

@@ -1,14 +1,16 @@
 import io
 import re
 import struct
+import time
 
 import numpy as np
 import pytest
 import tifffile
 
 from app.pipeline.decode import decode
-from app.pipeline.errors import UnsupportedTile
+from app.pipeline.errors import PipelineError, UnreadableTile, UnsupportedTile
 from app.pipeline.tiff_directories import directories
+from bench.process import peak_rss_mb
 
 LIMIT = 1_000_000
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(64) * 4, np.arange(48)[:, None] * 5, 128), axis=-1).astype(np.uint8)
@@ -128,3 +130,23 @@ def test_pages_that_follow_each_other_in_a_circle_end():
     end = at + 2 + 12 * struct.unpack("<H", data[at : at + 2])[0]
     data[end : end + 4] = struct.pack("<I", at)
     assert len(list(directories(bytes(data), frozenset()))) == 1
+
+
+def test_hostile_directories_cost_little_time_and_memory():
+    # 100 directories, each of 1,000 fields, each of which claims the same megabyte.
+    fields = b"".join(struct.pack("<HHQQ", 270 if i % 2 else 258, 2 if i % 2 else 3, 2**19, 16) for i in range(1_000))
+    size = 8 + len(fields) + 8
+    places = [2**20 + i * size for i in range(101)]
+    chain = b"".join(struct.pack("<Q", 1_000) + fields + struct.pack("<Q", place) for place in places[1:])
+    data = struct.pack("<2sHHHQ", b"II", 43, 8, 0, places[0]).ljust(2**20, b"A") + chain
+    before, start = peak_rss_mb(), time.thread_time()
+    with pytest.raises(PipelineError):
+        read(data)
+    assert time.thread_time() - start < 10
+    assert before is None or peak_rss_mb() < before + 200
+
+
+def test_a_directory_of_too_many_fields_is_damaged():
+    data = struct.pack("<2sHIH", b"II", 42, 8, 1_001) + struct.pack("<HHII", 256, 3, 1, 8) * 1_001 + bytes(4)
+    with pytest.raises(UnreadableTile, match="damaged"):
+        read(data)
