@@ -11,6 +11,7 @@ from time import perf_counter
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.decode import decode
+from app.pipeline.errors import TileTooLarge
 from app.pipeline.geometry import Cells, rescale
 from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
@@ -100,7 +101,7 @@ def analyse_stages(
         with _timed(timing, "decode"):
             tile = decode(data, max_pixels=max_pixels, mpp=mpp)
             factor = 1.0 if tile.mpp is None else tile.mpp / manifest.mpp
-            pixels = rescale(tile.pixels, factor, max_pixels=max_pixels)
+            pixels = _at_bundles_scale(tile, factor, max_pixels)
         with _timed(timing, "segment"):
             stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
             judging = _beside.submit(_judge, timing, tile, pixels, stains, manifest)
@@ -121,6 +122,17 @@ def analyse_stages(
     n_cut = len(found) - len(nuclei)
     analysis = Analysis(tile, quality, cells, n_cut, proportions, label, timing, encoded.precision)
     return analysis, Stages(pixels, stains, nuclei, crops)
+
+
+def _at_bundles_scale(tile: Tile, factor: float, max_pixels: int) -> UInt8Array:
+    try:
+        return rescale(tile.pixels, factor, max_pixels=max_pixels)
+    except TileTooLarge as error:
+        if tile.mpp is None or tile.requested_mpp is not None:
+            raise
+        raise TileTooLarge(
+            f"{error} The file says that a pixel has {tile.mpp:.4g} µm ({tile.mpp_source}); if that is wrong, give mpp."
+        ) from error
 
 
 def _judge(timing: dict[str, float], tile: Tile, pixels: UInt8Array, stains: Stain, manifest: Manifest) -> Quality:

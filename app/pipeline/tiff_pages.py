@@ -6,6 +6,7 @@ name, and pixels stay where they are stored.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 
@@ -61,6 +62,10 @@ REDUCED = 1
 """Bit of NewSubfileType: a smaller copy, a thumbnail, the glass label or the macro picture."""
 REDUCED_OLD = 2
 """Value of SubfileType with the same meaning."""
+
+
+IMAGEJ_STACK = re.compile(r"ImageJ=[^\n]*\nimages=(?!1\n)(\d+)")
+"""How ImageJ describes a stack, whose pictures may all follow the one page of the first."""
 
 
 def pages_of(data: bytes) -> list[Directory]:
@@ -127,6 +132,11 @@ def check_single(pages: Sequence[Directory]) -> None:
     first, is_aperio = pages[0], pages[0].text(DESCRIPTION).startswith(APERIO)
     if first.fields.get(NDPI):
         raise UnsupportedTile("The upload is a Hamamatsu NDPI slide, which only `marrowscope batch` reads.")
+    in_one_page = IMAGEJ_STACK.match(first.text(DESCRIPTION))
+    if in_one_page and len(pages) == 1:
+        raise UnsupportedTile(
+            f"The tile must be a single image, found several frames or pages: an ImageJ stack of {in_one_page[1]}."
+        )
     for number, page in enumerate(pages[1:], 2):
         text = page.text(DESCRIPTION)
         is_smaller = all(page.whole(side) <= first.whole(side) for side in (WIDTH, LENGTH)) and _size(page) != _size(

@@ -183,6 +183,13 @@ def test_coarser_upload_is_answered_within_its_own_pixels(fake_bundle):
     assert distances.min(axis=1).max() < 1
 
 
+def test_a_tile_that_its_file_makes_too_large_says_why(fake_bundle):
+    data = encoded(draw_tile(grid_of_centres()), dpi=(12_700, 12_700))  # 2 µm per pixel
+    with pytest.raises(TileTooLarge, match=r"a pixel has 2 µm \(png_phys\); if that is wrong, give mpp"):
+        analyse(data, fake_bundle, max_pixels=100_000)
+    assert analyse(data, fake_bundle, max_pixels=100_000, mpp=fake_bundle.manifest.mpp).tile.width == 240
+
+
 def test_mpp_of_the_bundle_changes_nothing(fake_bundle):
     tile = draw_tile(grid_of_centres())
     plain, stated = analysis_of(tile, fake_bundle), analysis_of(tile, fake_bundle, mpp=fake_bundle.manifest.mpp)

@@ -73,6 +73,13 @@ def test_several_pictures_stay_refused(pages):
         read(tiff(*pages))
 
 
+def test_a_stack_of_imagej_in_one_page_stays_refused():
+    description = "ImageJ=1.54f\nimages=4\nslices=4\nhyperstack=true\n"
+    with pytest.raises(UnsupportedTile, match="several frames or pages: an ImageJ stack of 4"):
+        read(tiff((SMOOTH, {"description": description})))
+    np.testing.assert_array_equal(read(tiff((SMOOTH, {"description": "ImageJ=1.54f\nimages=1\nunit=pixel\n"}))), SMOOTH)
+
+
 def test_ndpi_is_named():
     with pytest.raises(UnsupportedTile, match=r"NDPI slide, which only `marrowscope batch` reads"):
         read(tiff((SMOOTH, {"extratags": [(65420, "I", 1, 1, True)]})))

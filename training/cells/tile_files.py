@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.decode import decode
+from app.pipeline.decode import read_picture
 from app.pipeline.errors import PipelineError
 from app.pipeline.inputs import TILE_SUFFIXES
 from app.pipeline.run import Analysis, Stages, analyse_stages
@@ -40,7 +40,7 @@ def read_tile(path: Path) -> UInt8Array:
         DataError: it cannot be read or decoded.
     """
     try:
-        return decode(path.read_bytes(), max_pixels=MAX_TILE_PIXELS).pixels
+        return read_picture(path.read_bytes(), max_pixels=MAX_TILE_PIXELS)[0]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except PipelineError as error:
