@@ -113,7 +113,9 @@ def _scale(properties: Mapping[str, str]) -> DeclaredScale | None:
     )
     text, unit = properties.get("tiff.ImageDescription", ""), TAG_UNITS.get(properties.get("tiff.ResolutionUnit", ""))
     return (
-        scale_of_axes(x, y, "slide_metadata") or scale_of_tiff(text, (across, down), unit) or scale_of_objective(power)
+        scale_of_axes(x, y, "aperio" if "aperio.MPP" in properties else "slide_metadata")
+        or scale_of_tiff(text, (across, down), unit)
+        or scale_of_objective(power)
     )
 
 

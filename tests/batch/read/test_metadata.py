@@ -29,7 +29,7 @@ def png(path, pixels, **options):
 
 
 WRITTEN = {
-    "svs": (lambda path: write_aperio(path, PIXELS, 0.5), "slide_metadata"),
+    "svs": (lambda path: write_aperio(path, PIXELS, 0.5), "aperio"),
     "svs-tags": (lambda path: write_aperio(path, PIXELS, None, power=40, **CM_TAGS), "tiff_resolution"),
     "svs-objective": (lambda path: write_aperio(path, PIXELS, None, power=20), "objective"),
     "svs-objective-and-screen": (lambda path: write_aperio(path, PIXELS, None, power=20, **SCREEN_TAGS), "objective"),
