@@ -94,7 +94,7 @@ def _picture(data: bytes, max_pixels: int) -> tuple[UInt8Array, Metadata]:
             if other
             else "The upload is not a PNG, JPEG or TIFF image."
         )
-    with reader(io.BytesIO(data)) as image:
+    with _opened(reader, data) as image:
         _check_header(image, max_pixels)
         if _is_deep(image):
             raise UnsupportedTile(f"The tile must have 8 bits per channel, found more (mode {image.mode}).")
@@ -110,20 +110,30 @@ def _tiff(data: bytes, max_pixels: int) -> tuple[UInt8Array, Metadata]:
     check_samples(pages[0])
     check_single(pages)
     check_block(pages[0], max_pixels)
-    with _open_tiff(as_stored(data, pages[0])) as image:
+    with _opened(TiffImageFile, as_stored(data, pages[0])) as image:
         _check_header(image, max_pixels)
         _check_mode(image)
         image.info.pop("xmp", None)  # XMP can have an orientation, too, and Pillow would turn the picture by it
         return _to_rgb(image), metadata_of_tiff(pages[0], image.info.get("icc_profile"))
 
 
-def _open_tiff(data: bytes) -> TiffImageFile:
+def _opened(reader: type[ImageFile], data: bytes) -> ImageFile:
+    """Return a picture whose header was read.
+
+    Raises:
+        UnsupportedTile: Pillow says that it does not read this kind of pixels.
+        SyntaxError: the header is damaged.
+    """
     try:
-        return TiffImageFile(io.BytesIO(data))
+        return reader(io.BytesIO(data))
     except SyntaxError as error:
-        if "pixel" not in str(error):  # such as: unknown pixel mode
-            raise
-        raise UnsupportedTile("The tile must be RGB, grey, palette or CMYK; this TIFF has other channels.") from error
+        if "-bit layers" in str(error):
+            raise UnsupportedTile("The tile must have 8 bits per channel, found a JPEG with more.") from error
+        if "pixel" in str(error):  # such as: unknown pixel mode
+            raise UnsupportedTile(
+                "The tile must be RGB, grey, palette or CMYK; this TIFF has other channels."
+            ) from error
+        raise
 
 
 def _check_header(image: Image.Image, max_pixels: int) -> None:

@@ -225,6 +225,7 @@ def test_image_without_pixels_is_unreadable(size):
         pytest.param(deep_png(3, 2), id="RGB PNG"),
         pytest.param(deep_png(2, 4), id="grey and alpha PNG"),
         pytest.param(deep_png(4, 6), id="RGBA PNG"),
+        pytest.param(encoded(SMOOTH, "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), id="JPEG"),
         pytest.param(tiff(np.full((5, 7), 40_000, np.uint16)), id="grey TIFF"),
         pytest.param(tiff(np.full((5, 7, 3), 40_000, np.uint16), photometric="rgb"), id="RGB TIFF"),
         pytest.param(tiff(np.full((5, 7), 70_000, np.int32)), id="32-bit TIFF"),
