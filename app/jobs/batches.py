@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.files import sync_all, sync_folder
 from app.jobs.batch import Batch, BatchesUnavailable, Order
 from app.jobs.progress import Progress
 from app.settings import Settings
@@ -91,8 +92,11 @@ class Batches:
             detail=None,
             n_lost=0,
         )
+        # The row must not outlive its files in a power cut: half a table of patients looks like a whole one.
+        sync_all(arrived)
         arrived.rename(place)
         try:
+            sync_folder(self._folders)
             self.store.add(batch)
         except BaseException:
             place.rename(arrived)

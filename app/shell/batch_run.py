@@ -119,7 +119,7 @@ def _manifest(
         bundle_sha256=bundle.sha256,
         bundles_dir=str(settings.bundles_dir.resolve()),
         code_version=code_version(),
-        precision=options.precision,
+        precision=options.precision if options.precision in bundle.backend.precisions else "full",
         mpp=options.mpp,
         frame=options.frame,
         max_pixels=settings.max_pixels,

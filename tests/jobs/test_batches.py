@@ -9,6 +9,7 @@ from app.jobs.batch import BatchesUnavailable, StoreUnavailable
 from app.jobs.batches import ABANDONED_S, check_batches, open_batches
 from app.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.jobs.orders import new_batch
 from tests.processes import ran
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a service on Windows runs no batches")
@@ -55,3 +56,28 @@ def test_uploads_that_were_never_whole_are_removed_when_they_are_old(tmp_path):
     check_batches(Settings(batches_dir=tmp_path))
     assert not old.exists()
     assert new.exists()
+
+
+def test_files_of_a_batch_are_on_the_disk_before_its_row_is(tmp_path, monkeypatch):
+    opened = open_batches(Settings(batches_dir=tmp_path))
+    arrived = opened.arriving()
+    (arrived / "tiles").mkdir()
+    wanted = [arrived, arrived / "tiles", arrived / "tiles" / "a.png", arrived / "patients.csv"]
+    for path in wanted[2:]:
+        path.write_bytes(b"slide,patient\n")
+    inodes, synced = {path.stat().st_ino for path in [*wanted, tmp_path]}, set()
+    fsync, add = os.fsync, opened.store.add
+
+    def noted(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked(batch):
+        assert inodes <= synced
+        add(batch)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(opened.store, "add", checked)
+    batch = opened.add(arrived, new_batch().order, None)
+    assert opened.store.get(batch.id) == batch
+    opened.store.close()

@@ -236,4 +236,9 @@ def _bundle(batch: BatchManifest) -> Bundle:
     bundle = load_bundle(Path(batch.bundles_dir) / batch.bundle, threads=1)
     if bundle.sha256 != batch.bundle_sha256:
         raise InvalidBundle(f"The bundle {batch.bundle} on worker {platform.node()} is not that of the batch.")
+    if batch.precision not in bundle.backend.precisions:
+        raise InvalidBundle(
+            f"Worker {platform.node()} cannot compute the network in 8-bit integers as the other machines do; choose "
+            "--precision full, and another --out."
+        )
     return bundle

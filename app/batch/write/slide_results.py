@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -98,12 +99,16 @@ def publish_summary(folder: BatchFolder, inputs: SlideInputs, batch: BatchManife
 
     Raises:
         SlideChanged: the results were made from other inputs.
-        OSError: a file of results is missing, or cannot be read or written.
+        OSError: a file of results is missing or cut off, or cannot be read or written.
         ValueError: the draft of the summary is damaged.
     """
     summary, geojson = read_summary(folder.draft(inputs.slide)), folder.geojson(inputs.slide, batch)
     if summary.inputs != inputs:
         raise SlideChanged
+    for name, length in summary.files.items():
+        path = folder.results(inputs.slide) / name
+        if path.stat().st_size != length:  # A network disk that is full may say so too late.
+            raise OSError(errno.EIO, f"Only {path.stat().st_size} of {length} bytes were kept", str(path))
     files = dict(sorted({**summary.files, geojson.name: geojson.stat().st_size}.items()))
     write_summary(summary.model_copy(update={"files": files}), folder.summary(inputs.slide))
 

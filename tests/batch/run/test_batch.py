@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -154,6 +155,17 @@ def test_slide_and_patients_that_changed_are_named_and_the_slide_is_analysed_ane
     run(*command, "--out", tmp_path / "fresh")
     assert results(out / "slides") == results(tmp_path / "fresh" / "slides")
     assert (out / "slides.csv").read_bytes() == (tmp_path / "fresh" / "slides.csv").read_bytes()
+
+
+def test_bundle_without_the_fast_network_is_named_with_the_full_one(tmp_path):
+    bundle = tmp_path / "bundles" / "marrow"
+    shutil.copytree(SAMPLE.parent, bundle)
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    del manifest["fast"], manifest["files"]["q_fast.onnx"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    environment = {**os.environ, "MARROWSCOPE_BUNDLES_DIR": str(bundle.parent)}
+    run(SAMPLE, "--out", tmp_path / "out", "--workers", 1, env=environment)
+    assert [row["precision"] for row in table(tmp_path / "out" / "slides.csv")] == ["full"]
 
 
 def test_two_at_once_in_one_folder_are_refused(slides, tmp_path):

@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import shutil
+from copy import copy
+from dataclasses import replace
 
 import pytest
 import shapely
@@ -19,6 +21,7 @@ from app.batch.run import tasks
 from app.batch.run.engine import Engine
 from app.batch.run.resume import begin_or_resume
 from app.batch.summary import SlideInputs, read_summary
+from app.pipeline.errors import InvalidBundle
 from tests.batch.one_slide import small_tiles, source_and_batch
 from tests.batch.read.drawn_slides import drawn_pixels, write_striped
 from tests.batch.run.command import results
@@ -245,6 +248,19 @@ def test_slide_is_done_again_if_any_file_is_missing_or_has_lost_its_end(finished
     assert results(finished.folder.slides) == whole
 
 
+def test_slide_is_not_finished_if_the_disk_has_lost_the_end_of_a_file(client, tmp_path, slide, bundle):
+    batch = Batch(client, tmp_path / "out", slide, bundle)
+    sha256 = batch.begun(n_tiles=2).inputs_sha256
+    batch.do(tasks.write_results, sha256)
+    batch.do(tasks.write_outlines, sha256)
+    picture = batch.folder.results("a") / "overview.jpg"
+    length = picture.stat().st_size
+    os.truncate(picture, 4096)
+    with pytest.raises(OSError, match=rf"Only 4096 of {length} bytes were kept: .*overview\.jpg"):
+        batch.do(tasks.finish_slide, sha256)
+    assert not batch.folder.summary("a").exists()
+
+
 @pytest.mark.parametrize("number", [errno.ENOTEMPTY, errno.EBUSY])
 def test_disk_that_does_not_let_go_of_a_file_ends_no_batch(client, tmp_path, slide, bundle, monkeypatch, number):
     batch = Batch(client, tmp_path / "out", slide, bundle)
@@ -258,3 +274,12 @@ def test_disk_that_does_not_let_go_of_a_file_ends_no_batch(client, tmp_path, sli
     assert [path.name for path in batch.folder.results("a").glob("work")] == []
     assert is_whole(batch.run())
     assert not list(tmp_path.rglob(".unfinished-*"))
+
+
+def test_worker_without_the_network_of_the_batch_refuses(client, tmp_path, slide, bundle, monkeypatch):
+    batch = Batch(client, tmp_path / "out", slide, bundle).begin()
+    without = replace(bundle, backend=copy(bundle.backend))
+    without.backend.precisions = ("full",)
+    monkeypatch.setattr(tasks, "load_bundle", lambda *arguments, **options: without)
+    with pytest.raises(InvalidBundle, match=r"cannot compute the network in 8-bit integers .* --precision full"):
+        batch.do(tasks.prepare_slide)
