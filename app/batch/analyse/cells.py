@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,25 @@ def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_cl
     centroids = np.column_stack([every["x"].to_numpy(), every["y"].to_numpy()])
     surprise, outlier = (every[name].to_numpy() for name in ("surprise", "outlier"))
     return SlideCells(centroids, probs.argmax(axis=1).astype(np.int64), probs, surprise, outlier)
+
+
+def kept_members(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray]) -> BoolArray:
+    """Read which cells of the slide lie in each of R regions: (R, N) bool.
+
+    Args:
+        folder: the folder of the batch.
+        plan: the plan of the slide.
+        kept: the result of `kept_rows`.
+
+    Raises:
+        OSError: the table of a tile cannot be read.
+    """
+    of_tiles = [table["members"].to_pylist() for table in kept_cells(folder, plan, kept, ["members"])]
+    of_cells = list(chain.from_iterable(of_tiles))
+    members = np.zeros((len(plan.regions), len(of_cells)), bool)
+    for cell, regions in enumerate(of_cells):
+        members[regions, cell] = True
+    return members
 
 
 def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: QualityOut, manifest: Manifest) -> Counted:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
 from app.batch.analyse.seams import BAND_PX
 from app.batch.plan.grid import core_of
 from app.batch.plan.plan import Plan
-from app.batch.plan.regions import region_members
+from app.batch.plan.regions import DECIMALS as OUTLINE_DECIMALS
+from app.batch.plan.regions import middles, region_members
 from app.batch.read.slide import Slide, Window
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
@@ -25,7 +27,7 @@ from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import BoolArray, Float64Array, Nuclei
 
 DECIMALS = 3
-"""Decimals of a px that coordinates keep."""
+"""Decimals of a px that centroids keep."""
 
 
 def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precision: Precision) -> pa.Table:
@@ -41,8 +43,8 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
     Returns:
         One row per cell. In px of level 0: x, y (the centroid, pixels named by their centres), area_px, and geometry
         (WKB, with the origin at the corner of the first pixel). Further columns are touches_border, outlier, the
-        probability of each cluster p0 … p(K−1), and depth: how far inside the core the centroid lies, in px at the
-        analysed scale, negative beyond the core.
+        probability of each cluster p0 … p(K−1), depth: how far inside the core the centroid lies, in px at the analysed
+        scale, negative beyond the core, and members: the numbers of the cell's regions in the plan, from 0.
 
     Raises:
         SlideError: a part of the slide is damaged.
@@ -60,8 +62,14 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
         to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
         centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
         depth = _depth(centroids, core, plan) / plan.downsample
-        kept = (depth >= -BAND_PX) & _in_regions(centroids, plan)
+        kept = depth >= -BAND_PX
         nuclei = select_nuclei(nuclei, kept)
+        outlines = _outlines(nuclei, to_slide)
+        members = region_members(middles(outlines), plan.regions)
+        if plan.regions:
+            inside = np.asarray(members.any(axis=0))
+            nuclei, outlines, members = select_nuclei(nuclei, inside), outlines[inside], members[:, inside]
+            kept[kept] = inside
         encoded = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, manifest.n_clusters, precision)
     return pa.table(
         {
@@ -72,8 +80,9 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
             "surprise": encoded.surprise,
             "outlier": encoded.surprise > manifest.outliers.threshold,
             **{f"p{k}": encoded.cluster_probs[:, k] for k in range(manifest.n_clusters)},
-            "geometry": pa.array(_polygons(nuclei, to_slide), pa.binary()),
+            "geometry": pa.array(shapely.to_wkb(outlines).tolist(), pa.binary()),
             "depth": depth[kept].astype(np.float32),
+            "members": pa.array([np.flatnonzero(of_cell) for of_cell in members.T], pa.list_(pa.int32())),
         }
     )
 
@@ -89,13 +98,6 @@ def _depth(centroids: Float64Array, core: Window, plan: Plan) -> Float64Array:
     return np.asarray(np.min(distances, axis=0))
 
 
-def _in_regions(centroids: Float64Array, plan: Plan) -> BoolArray:
-    """(N,) bool, whether a centroid lies in one of the regions; True if there are no regions."""
-    if not plan.regions:
-        return np.ones(len(centroids), bool)
-    return np.asarray(region_members(centroids, plan.regions).any(axis=0))
-
-
 def _is_inner(nuclei: Nuclei, window: Window, plan: Plan) -> BoolArray:
     """(N,) bool, whether a nucleus touches no side of the window that is also the border of the slide."""
     height, width = nuclei.label_image.shape
@@ -105,8 +107,7 @@ def _is_inner(nuclei: Nuclei, window: Window, plan: Plan) -> BoolArray:
     return np.asarray(~(outer | (x1 == width) & right | (y1 == height) & bottom))
 
 
-def _polygons(nuclei: Nuclei, to_slide: PixelMap) -> list[bytes]:
-    """Return every nucleus as a polygon with its holes, in WKB."""
-    outlines = [[to_slide.edges(ring).round(DECIMALS) for ring in polygon] for polygon in polygons(nuclei)]
-    wkb: list[bytes] = shapely.to_wkb([shapely.Polygon(outer, holes) for outer, *holes in outlines]).tolist()
-    return wkb
+def _outlines(nuclei: Nuclei, to_slide: PixelMap) -> npt.NDArray[np.object_]:
+    """Return (N,) polygons with their holes, one for each nucleus, as they are written."""
+    rings = [[to_slide.edges(ring).round(OUTLINE_DECIMALS) for ring in polygon] for polygon in polygons(nuclei)]
+    return np.array([shapely.Polygon(outer, holes) for outer, *holes in rings], object)

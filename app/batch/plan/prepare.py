@@ -65,7 +65,7 @@ def prepare(
         tissue_mm2=area_mm2,
         tile_px=edge,
         margin_px=math.ceil(MARGIN_PX * downsample),
-        tiles=_tiles(overview, edge, regions) if estimate else (),
+        tiles=_tiles(overview, edge, downsample, regions) if estimate else (),
         regions=regions,
         regions_skipped=drawn.skipped,
         stain=StainNumbers.of(estimate) if estimate else None,
@@ -88,13 +88,17 @@ def _regions(source: BatchSlide, slide: Slide) -> DrawnRegions:
     return DrawnRegions((), ()) if path is None else read_regions(path, slide.width, slide.height)
 
 
-def _tiles(overview: Overview, edge: int, regions: tuple[Region, ...]) -> tuple[tuple[int, int], ...]:
+def _tiles(
+    overview: Overview, edge: int, downsample: float, regions: tuple[Region, ...]
+) -> tuple[tuple[int, int], ...]:
     """Return x, y of the cores that have tissue and, if there are regions, touch one of them."""
     area = union(regions)
     shapely.prepare(area)
 
     def is_wanted(core: Window) -> bool:
-        box = shapely.box(core.x, core.y, core.x + core.width, core.y + core.height)
+        # The middle of a cell's outline may lie a part of an analysed px beside the centroid that the core holds.
+        near = core.grown(math.ceil(downsample), overview.width, overview.height)
+        box = shapely.box(near.x, near.y, near.x + near.width, near.y + near.height)
         return overview.touches(core) and (not regions or bool(area.intersects(box)))
 
     return cores(overview.width, overview.height, edge, is_wanted)

@@ -1,8 +1,9 @@
 """The regions of a slide, drawn in QuPath, and which cells lie in them.
 
-In QuPath's GeoJSON (RFC 7946) the corner of the first pixel of level 0 is 0, 0: coordinates are edges of pixels.
-A centroid is a point, which names a pixel by its centre (see `app.pipeline.geometry`). So half a pixel is added to a
-centroid before it is compared with a region, and a cell lies in the regions that the middle of its own outline lies in.
+In QuPath's GeoJSON (RFC 7946) the corner of the first pixel of level 0 is 0, 0: coordinates are edges of pixels, for
+regions and for the outlines of cells. A cell lies in a region if the middle of its outline lies in it or on its edge,
+as in QuPath. The centroid of its pixels will not do: it names a pixel by its centre (see `app.pipeline.geometry`), and
+is not quite the middle of the outline, which cuts the corners of pixels off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from shapely.geometry import shape
 
@@ -32,8 +34,9 @@ CUT_OFF = 0.01
 """The largest share of a region beyond the border of the slide that is not reported; people draw a little past it."""
 SHOWN_NAMES = 5
 """The largest number of different names in a sentence."""
-CENTRE = 0.5
-"""From the corner of a pixel to its centre."""
+DECIMALS = 2
+"""Decimals of a px that regions and outlines of cells keep: those that QuPath writes. Both are compared as they are
+written, so that whoever compares the files finds the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def read_regions(path: Path, width: int, height: int) -> DrawnRegions:
     kept, cut_off = [], []
     for drawn in (drawn for drawn in areas if not drawn.is_ignored):
         within = drawn.area.intersection(slide)
-        area = _only_areas(within.difference(ignored))
+        area = _rounded(_only_areas(within.difference(ignored)))
         if within.area == 0:
             why_not.append((f"'{drawn.name}'", f"it lies beyond the slide of {width} x {height} px"))
         elif area.area == 0:
@@ -106,21 +109,26 @@ def union(regions: Sequence[Region]) -> shapely.Geometry:
     return shapely.union_all(shapely.from_wkt([region.wkt for region in regions]))
 
 
-def region_members(centroids: Float64Array, regions: Sequence[Region]) -> BoolArray:
-    """Find the cells that lie in each region.
+def middles(outlines: npt.NDArray[np.object_]) -> Float64Array:
+    """Return (N, 2) float64 x, y of the middles of N polygons: the centroids of their areas."""
+    return np.asarray(shapely.get_coordinates(shapely.centroid(outlines)))
+
+
+def region_members(places: Float64Array, regions: Sequence[Region]) -> BoolArray:
+    """Find the cells that lie in each region, or on its edge.
 
     Args:
-        centroids: (N, 2) float64 x, y of the cells in px of level 0, pixels named by their centres.
+        places: (N, 2) float64 x, y of the middles of the cells' outlines, in px of level 0; see `middles`.
         regions: R regions.
 
     Returns:
-        (R, N) bool, whether the centroid of a cell lies in a region.
+        (R, N) bool, whether a cell lies in a region.
     """
     areas = shapely.from_wkt([region.wkt for region in regions])
     # Outlines of tissue may have fifty thousand corners: a prepared one is eighty times as fast.
     shapely.prepare(areas)
-    x, y = centroids.T + CENTRE
-    return np.array([shapely.contains_xy(area, x, y) for area in areas], bool).reshape(len(regions), len(centroids))
+    inside = [shapely.intersects_xy(area, *places.T) for area in areas]
+    return np.array(inside, bool).reshape(len(regions), len(places))
 
 
 def region_names(members: BoolArray, regions: Sequence[Region]) -> list[str | None]:
@@ -227,6 +235,12 @@ def _several(name: str, number: int) -> str:
     if name in RESULTS:
         return f"{number} {name}{'s' if number > 1 else ''}"
     return name if number == 1 else f"{name} ({number} times)"
+
+
+def _rounded(area: shapely.Geometry) -> shapely.Geometry:
+    """Return an area whose coordinates have DECIMALS decimals."""
+    on_grid = _only_areas(shapely.set_precision(area, 10.0**-DECIMALS))
+    return shapely.transform(on_grid, lambda points: points.round(DECIMALS))
 
 
 def _only_areas(geometry: shapely.Geometry) -> shapely.Geometry:

@@ -31,8 +31,6 @@ from app.pipeline.types import Int64Array
 
 FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "mpp_source"}
 """Fields of the plan that become members of the collection."""
-DECIMALS = 2
-"""Decimals of coordinates, px of level 0."""
 PROBABILITY_DECIMALS = 6
 GZIP_LEVEL = 6
 NO_OUTLINE = '{"type":"Polygon","coordinates":[]}'
@@ -141,11 +139,10 @@ def _features(collection: Collection, regions: Sequence[Region], tables: Iterabl
 
 
 def _annotation(collection: Collection, region: Region) -> dict[str, Any]:
-    rounded = shapely.transform(shapely.from_wkt(region.wkt), lambda points: points.round(DECIMALS))
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{collection.source}/region/{region.name}")),
-        "geometry": shapely.geometry.mapping(shapely.orient_polygons(rounded)),
+        "geometry": shapely.geometry.mapping(shapely.orient_polygons(shapely.from_wkt(region.wkt))),
         "properties": {"objectType": "annotation", "name": region.name},
     }
 
@@ -175,6 +172,5 @@ def _detections(collection: Collection, table: pa.Table) -> Iterator[str]:
 def _outlines(table: pa.Table) -> list[str]:
     """Return the outlines of the cells as GeoJSON; GEOS writes it, because Python's encoder would double the time."""
     polygons = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
-    rounded = shapely.transform(polygons, lambda points: points.round(DECIMALS))
-    outlines: list[str] = np.atleast_1d(shapely.to_geojson(rounded)).tolist()
+    outlines: list[str] = np.atleast_1d(shapely.to_geojson(polygons)).tolist()
     return outlines

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from app.answer import present
 from app.answer.schemas import NOTICE
-from app.batch.analyse.cells import SlideCells, count, kept_cells, kept_rows, quality_with, slide_cells
+from app.batch.analyse.cells import SlideCells, count, kept_cells, kept_members, kept_rows, quality_with, slide_cells
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan, read_plan
-from app.batch.plan.regions import region_members, region_names
+from app.batch.plan.regions import region_names
 from app.batch.plan.tissue import Overview, read_overview, tissue_mm2
 from app.batch.read.slide import Slide
 from app.batch.space.density import box_edge, density_maps, density_tif
@@ -119,7 +119,7 @@ def _measure(folder: BatchFolder, plan: Plan, n_clusters: int) -> _Measured:
     return _Measured(
         cells=cells,
         kept=kept,
-        members=region_members(cells.centroids, plan.regions),
+        members=kept_members(folder, plan, kept),
         nearest=nearest_um(cells, plan.um_per_px, n_clusters),
         islands=islands(cells, plan.um_per_px),
     )

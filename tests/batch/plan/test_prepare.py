@@ -108,6 +108,14 @@ def test_only_tiles_with_tissue_within_the_regions_are_analysed(prepared, pixels
     assert len(plan.regions) == 2
 
 
+def test_tile_beside_a_region_is_analysed_for_cells_whose_middle_lies_in_the_next_tile(prepared, pixels, monkeypatch):
+    small_tiles(monkeypatch)
+    plan, _ = prepared(pixels, 0.25, regions=[shapely.box(300.5, 10, 320, 100)])
+    assert plan.tiles == ((0, 0), (300, 0))
+    plan, _ = prepared(pixels, 0.25, regions=[shapely.box(301.5, 10, 320, 100)])
+    assert plan.tiles == ((300, 0),)
+
+
 def test_slide_without_its_file_of_regions_is_refused(tmp_path, bundle):
     (tmp_path / "a.png").write_bytes(b"what the slide is")
     source, batch = source_and_batch(tmp_path / "a.png", bundle, regions=tmp_path / "a.geojson")

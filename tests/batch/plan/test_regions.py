@@ -7,8 +7,10 @@ import shapely
 
 from app.batch.plan import qupath
 from app.batch.plan.plan import Region
-from app.batch.plan.regions import read_regions, region_members, region_names
+from app.batch.plan.regions import middles, read_regions, region_members, region_names
 from app.batch.read.slide import SlideError
+from app.pipeline.nuclei.measure import measure
+from app.pipeline.nuclei.outlines import polygons
 
 WIDTH, HEIGHT = 1000, 800
 
@@ -346,23 +348,65 @@ TOP = Region(name="top", wkt=shapely.box(0, 0, 100, 50).wkt)
 RING = Region(name="ring", wkt=(shapely.Point(50, 50).buffer(30) - shapely.Point(50, 50).buffer(10)).wkt)
 
 
-def test_members_of_a_region_are_the_cells_whose_outlines_have_their_centre_in_it():
+def nuclei_of(*rows):
+    """The nuclei of a label image that is drawn with digits, 0 = background."""
+    return measure(np.array([[int(pixel) for pixel in row] for row in rows], np.int32))
+
+
+def outlines_of(nuclei):
+    return np.array([shapely.Polygon(outer, holes) for outer, *holes in polygons(nuclei)], object)
+
+
+def test_middle_of_an_outline_is_that_of_the_area_that_qupath_shows():
+    """The outline of an L of three pixels cuts five corners off, of 1/8 px each, and adds one.
+
+    Its area is 3 − 5/8 + 1/8 = 2.5. The corners lie at x = 0, 0, 2, 2 and 1, the added one at 1, each centroid a third
+    of half a px further in: 2.5 − (1/6 + 1/6 + 11/6 + 11/6 + 5/6)/8 + (7/6)/8 = 2.0417, over 2.5.
+    """
+    nuclei = nuclei_of("110022", "100022")
+    assert nuclei.centroids[0].tolist() == pytest.approx([1 / 3, 1 / 3])
+    places = middles(outlines_of(nuclei))
+    np.testing.assert_allclose(places, [[0.81667, 0.81667], [5, 1]], atol=1e-5)
+    # The centroid of the pixels, at 1/3 + 1/2, is not in the region, and the middle of the outline is.
+    region = Region(name="r", wkt=shapely.box(0, 0, 0.82, 0.83).wkt)
+    assert region_members(places, (region,)).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize(
+    ("end", "columns"),
+    [
+        (14.0, "0"),
+        (14.3, "0"),
+        (14.5, "01"),
+        (14.8, "01"),
+        (15.0, "012"),
+        (15.3, "012"),
+        (15.5, "0123"),
+        (15.8, "0123"),
+    ],
+)
+def test_cell_lies_where_its_outline_does_at_every_edge_of_a_region(end, columns):
+    """Cells of the pixels 13 and 14, of 14, of 14 and 15, and of 15 have outlines with their middles at 14, 14.5, 15
+    and 15.5, half a px beyond the centroids of the pixels. A cell on the edge of a region lies in it, as in QuPath.
+    """
+    boxes = [(13, 15), (14, 15), (14, 16), (15, 16)]
+    places = middles(np.array([shapely.box(x0, 10, x1, 12) for x0, x1 in boxes], object))
+    members = region_members(places, (Region(name="r", wkt=shapely.box(0, 0, end, 100).wkt),))
+    assert [str(i) for i in np.flatnonzero(members[0])] == list(columns)
+
+
+def test_members_of_a_region_are_the_cells_whose_outlines_have_their_middle_in_it():
     pixels = np.random.default_rng(0).integers(0, 100, (300, 2))
     outlines = shapely.box(*pixels.T, *(pixels.T + 1))  # of cells of one pixel
-    members = region_members(pixels.astype(float), (LEFT, TOP, RING))
+    members = region_members(middles(outlines), (LEFT, TOP, RING))
     for region, inside in zip((LEFT, TOP, RING), members, strict=True):
         assert 0 < inside.sum() < 300
-        np.testing.assert_array_equal(
-            inside, shapely.contains(shapely.from_wkt(region.wkt), shapely.centroid(outlines))
-        )
+        np.testing.assert_array_equal(inside, shapely.covers(shapely.from_wkt(region.wkt), shapely.centroid(outlines)))
 
 
-def test_cell_at_the_edge_of_a_region_lies_on_the_side_that_its_outline_shows():
-    """A cell of the pixels 14 and 15 has its outline from 14 to 16, and so its centre at 15, not at 14.5."""
-    centroid = np.array([[14.5, 10.0]])
-    for end, is_inside in {14.8: False, 15.2: True}.items():
-        region = Region(name="r", wkt=shapely.box(0, 0, end, 100).wkt)
-        assert region_members(centroid, (region,)).tolist() == [[is_inside]]
+def test_regions_have_the_decimals_that_are_written(read):
+    found = read(drawn({"type": "Polygon", "coordinates": [[[0, 0], [9.9949, 0], [9.9949, 9], [0, 9], [0, 0]]]}, "r"))
+    assert found["r"].equals(shapely.box(0, 0, 9.99, 9))
 
 
 def test_no_regions_and_no_cells_have_no_members():
