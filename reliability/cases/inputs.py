@@ -172,8 +172,8 @@ def _codecs(folder: Path, tile: UInt8Array) -> None:
 
 def _phone(folder: Path, tile: UInt8Array) -> None:
     """Draw a JPEG with a smaller copy behind it, as telephones write them."""
-    small = Image.fromarray(_reduced(tile[:SIDE, :SIDE], 2))
-    Image.fromarray(tile[:SIDE, :SIDE]).save(folder / "phone.jpg", "MPO", save_all=True, append_images=[small])
+    small = Image.fromarray(_reduced(tile[:300, :300], 2))
+    Image.fromarray(tile[:300, :300]).save(folder / "phone.jpg", "MPO", save_all=True, append_images=[small])
 
 
 def _dropped(folder: Path, tile: UInt8Array) -> None:
