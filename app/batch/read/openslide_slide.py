@@ -14,7 +14,7 @@ from tifffile import TiffFile
 
 from app.batch.read.resampling import Box, read_window
 from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, whole_canvas
-from app.batch.read.tiff_slide import orientation_of
+from app.batch.read.tiff_slide import JPEG, orientation_of
 from app.batch.summary import Frame
 from app.pipeline.declared_scale import DeclaredScale, number, scale_of_axes, scale_of_objective, scale_of_tiff
 from app.pipeline.inputs import FrameName
@@ -35,11 +35,12 @@ class OpenSlideSlide:
         frame: the frame that is wanted; a file that states no bounds has its canvas only.
 
     Raises:
-        SlideError: OpenSlide knows the format but cannot open the file, or the file is damaged.
+        SlideError: OpenSlide knows the format but cannot open the file or would turn parts of it, or it is damaged.
     """
 
     def __init__(self, path: Path, frame: FrameName = "bounds") -> None:
         self._path = path
+        orientation = _orientation(path)
         self._slide = _open(path)
         self._check_tiles()
         canvas = self._slide.dimensions
@@ -51,7 +52,7 @@ class OpenSlideSlide:
             (self.width * width / canvas[0], self.height * height / canvas[1])
             for width, height in self._slide.level_dimensions
         ]
-        self.metadata = Metadata(_scale(self._slide.properties), _orientation(path), _profile(self._slide))
+        self.metadata = Metadata(_scale(self._slide.properties), orientation, _profile(self._slide))
 
     def read(self, window: Window, downsample: float = 1.0) -> UInt8Array:
         """Read a part of the slide, as `app.batch.read.slide.Slide` describes."""
@@ -120,12 +121,24 @@ def _scale(properties: Mapping[str, str]) -> DeclaredScale | None:
 
 
 def _orientation(path: Path) -> int:
-    """Return the tag Orientation of a slide that is a TIFF, which OpenSlide ignores; 1 of any other slide."""
+    """Return the tag Orientation of a slide that is a TIFF; 1 of any other slide.
+
+    Raises:
+        SlideError: the tag says that the picture is turned, and OpenSlide would mirror each block by itself. It ignores
+            the tag where it decodes the blocks, which are JPEG; libtiff decodes all others for it, and does not.
+    """
     try:
         with TiffFile(path) as file:
-            return orientation_of(file.pages.first.aspage())
+            page = file.pages.first.aspage()
+            orientation, is_jpeg = orientation_of(page), page.compression in JPEG
     except Exception:  # it is no TIFF, or the parser stumbles over what OpenSlide reads
         return AS_STORED
+    if orientation != AS_STORED and not is_jpeg:
+        raise SlideError(
+            f"The slide has the orientation tag {orientation} and blocks that are not JPEG, which OpenSlide would "
+            "mirror one by one. Write it without the tag, or with JPEG compression."
+        )
+    return orientation
 
 
 def _profile(slide: OpenSlide) -> str | None:

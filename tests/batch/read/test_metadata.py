@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from app.batch.read.open import open_slide
-from app.batch.read.slide import Window
+from app.batch.read.slide import SlideError, Window
 from app.pipeline.declared_scale import chosen_mpp
 from tests.batch.read.drawn_slides import drawn_pixels, write_aperio, write_leica, write_pyramid, write_striped
 from tests.batch.read.mrxs import write_mrxs
@@ -65,6 +65,11 @@ def test_pixels_are_those_that_are_stored_and_the_orientation_is_known(tmp_path,
     with closing(open_slide(plain, UPLOAD)) as slide, closing(open_slide(turned, UPLOAD)) as other:
         np.testing.assert_array_equal(other.read(WHOLE), slide.read(WHOLE))
         assert (slide.metadata.orientation, other.metadata.orientation) == (1, 6)
+
+
+def test_slide_of_which_each_block_would_be_mirrored_is_refused(tmp_path):
+    with pytest.raises(SlideError, match="orientation tag 6"):
+        open_slide(write_aperio(tmp_path / "turned.svs", PIXELS, compression="deflate", **TURNED), UPLOAD)
 
 
 @pytest.mark.parametrize("name", STORED)

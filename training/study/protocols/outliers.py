@@ -44,8 +44,8 @@ def evaluate_outliers(data: Path, bundle: Bundle, track: Track = iter) -> dict[s
     Returns:
         `threshold`, `training_share` and `max_share` of the bundle. `cells`: for each set, the numbers of cells and
         tiles, outliers (their share), the shares of tiles with the flags many_outliers (flagged) and
-        unlike_training_tiles (unlike), and the share of tiles that get a label for all that (labelled). `crops`: for each
-        kind of crop that shows no whole nucleus, the number of crops and the share of outliers.
+        unlike_training_tiles (unlike), and the share of tiles that get a label for all that (labelled). `crops`: for
+        each kind of crop that shows no whole nucleus, the number of crops and the share of outliers.
 
     Raises:
         DataError: there is no tile of `bm_graz`, or one cannot be decoded.

@@ -52,9 +52,10 @@ Bundle `{bundle}`, measured {date}. Command: `python -m training evaluate outlie
 
 A cell is an outlier if its surprise is above {threshold:.1f}, which is above that of {share:.0%} of the training cells,
 each scored without its own tile. A tile with more than {max_share:.1%} of outliers, beyond two standard errors, gets no
-label (many_outliers), and neither does one whose cells are, on average, more surprising than those of 98% of the tiles of
-this marrow would be, left out of the fit (unlike_training_tiles). The bundle was trained on this marrow, so its share is lower than that; nothing is known about marrow from
-another laboratory. Every set is segmented by the bundle, as if it were marrow at the bundle's scale.
+label (many_outliers), and neither does one whose cells are, on average, more surprising than those of 98% of the
+tiles of this marrow would be, left out of the fit (unlike_training_tiles). The bundle was trained on this marrow, so
+its share is lower than that; nothing is known about marrow from another laboratory. Every set is segmented by the
+bundle, as if it were marrow at the bundle's scale.
 
 """
 NOT_CELLS = """
