@@ -43,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": "."}],  # relative to openapi.json, so that the service may lie below a path of a proxy
         form_limits={"max_files": MAX_FILES, "max_fields": MAX_FIELDS},
     )
     app.state.settings = settings

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import ssl
 import time
@@ -8,6 +9,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+import marrowscope
 from tests.processes import ran
 from tests.proxied import proxied, require_nginx
 from tests.served import served, unserved
@@ -122,3 +124,49 @@ def test_it_speaks_tls_with_the_certificate_it_is_given(tmp_path):
         refused = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S)
     assert_problem(response, 404)
     assert refused.status_code == 400
+
+
+BELOW = (
+    "location / {\n            proxy_pass http://marrowscope;",
+    "location /tools/marrow/ {\n            proxy_pass http://marrowscope/;",
+)
+"""A proxy that serves the service below a path, which it removes."""
+
+
+def test_every_link_leads_on_below_a_path_of_the_proxy(tmp_path, sample):
+    require_nginx()
+    with (
+        served(batches_dir=tmp_path / "batches", batch_workers=1) as (_, address),
+        proxied(tmp_path, [address], path=BELOW) as port,
+        httpx.Client(timeout=PATIENCE_S) as http,
+        marrowscope.Client(f"http://127.0.0.1:{port}/tools/marrow") as client,
+    ):
+        root = f"http://127.0.0.1:{port}/tools/marrow/"
+
+        def linked(response, url):
+            found = http.get(response.url.join(url))
+            assert str(found.url).startswith(root)
+            assert found.status_code == 200, found.url
+            return found
+
+        analysed = http.post(f"{root}analyze", files={"tile": sample})
+        for cluster in analysed.json()["clusters"]:
+            assert linked(analysed, cluster["prototypes_url"]).headers["content-type"] == "image/png"
+        assert [each.prototypes_url for each in client.analyze(sample).clusters] == [
+            each["prototypes_url"] for each in analysed.json()["clusters"]
+        ]
+        assert client.prototypes(0, n=1).n == 1
+
+        document = http.get(f"{root}openapi.json")
+        (server,) = document.json()["servers"]
+        assert str(document.url.join(server["url"])) == root
+
+        begun = http.post(f"{root}batches", files={"tiles": ("sample.png", sample)})
+        batch = linked(begun, begun.headers["Location"])
+        assert batch.json()["id"] == begun.json()["id"]
+        finished = until(lambda: (now := http.get(batch.url)).json()["state"] == "finished" and now, 150)
+        files = {file["name"]: linked(finished, file["url"]) for file in finished.json()["results"]}
+        assert "index.html" in files
+        for link in re.findall(r'(?:href|src)="([^"#:]+)"', files["index.html"].text):
+            linked(files["index.html"], link)
+        assert http.delete(batch.url).status_code == 409

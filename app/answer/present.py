@@ -279,7 +279,7 @@ def clusters_out(
             proportion=None if values is None else float(values[k]),
             interval=None if intervals is None else (float(intervals[k, 0]), float(intervals[k, 1])),
             contribution=None if evidence is None else float(evidence.contributions[k]),
-            prototypes_url=f"/prototypes/{k}?bundle={manifest.name}",
+            prototypes_url=f"prototypes/{k}?bundle={manifest.name}",
             prototypes=base64_pngs(prototypes[k]) if prototypes else None,
         )
         for k in range(manifest.n_clusters)

@@ -148,7 +148,9 @@ class ClusterOut(_Answer):
         "proportion. The contributions of all clusters and label.bias add up to label.score. It is null where the "
         "score is."
     )
-    prototypes_url: str = Field(description="Path of cells that the generator draws of this cluster.")
+    prototypes_url: str = Field(
+        description="Address of cells that the generator draws of this cluster, relative to that of POST /analyze."
+    )
     prototypes: list[str] | None = Field(
         default=None,
         exclude_if=lambda cells: cells is None,

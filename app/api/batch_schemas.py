@@ -49,7 +49,7 @@ class ResultOut(_Answer):
     """A file of results."""
 
     name: str = Field(description="Path of the file below the folder of the batch.")
-    url: str = Field(description="Path of the file on this service.")
+    url: str = Field(description="Address of the file, relative to the address of the batch.")
     bytes: int = Field(description="Length of the file in bytes.")
     media_type: str = Field(description="Media type of the file.")
 
@@ -100,7 +100,7 @@ def batch_out(batch: Batch, results: list[ResultFile]) -> BatchOut:
     files = [
         ResultOut(
             name=file.name,
-            url=f"/batches/{batch.id}/results/{quote(file.name)}",
+            url=f"{batch.id}/results/{quote(file.name)}",
             bytes=file.bytes,
             media_type=file.media_type,
         )

@@ -87,7 +87,8 @@ async def start_batch(request: Request, response: Response, analyzer: AnalyzerDe
         raise _unwritable(error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # The folder is still there only if the batch was refused.
-    response.headers["Location"] = f"/batches/{batch.id}"
+    # It is relative to this request, because a proxy may have removed a prefix of its path.
+    response.headers["Location"] = f"batches/{batch.id}"
     return batch_out(batch, [])
 
 
@@ -189,7 +190,7 @@ def cancel_batch(response: Response, batches: BatchesDep, batch: BatchDep) -> Ba
     cancelled = get_batch(batches, batch.id)
     if cancelled.state == "running":
         response.status_code = 202
-        response.headers["Location"] = f"/batches/{batch.id}"
+        response.headers["Location"] = batch.id
     return batch_out(cancelled, result_files(batches.folder(batch)))
 
 

@@ -48,7 +48,9 @@ def _headers(status: str, allowed: str) -> Json:
     """Return the headers that every response of this status has, by name."""
     found = {"X-Request-ID": _header("Id of the request; request_id in the answer is the same.", "[0-9a-f]{32}")}
     if status == "202":
-        found["Location"] = _header("Path that shows how far the batch is.", "/batches/[0-9a-f]{32}")
+        found["Location"] = _header(
+            "Address that shows how far the batch is, relative to that of the request.", "(batches/)?[0-9a-f]{32}"
+        )
     if status == "401":
         found["WWW-Authenticate"] = _header("Name of the header that must hold a key.", "X-API-Key")
     if status == "405":

@@ -91,7 +91,7 @@ export const cancelBatch = async (id) => (await ask(`batches/${id}`, { method: "
 /** Start a batch with the form of POST /batches. It may be large, so it is not sent again if the service is busy. */
 export const startBatch = async (form) => (await ask("batches", { method: "POST", body: form }, 0)).json();
 
-/** Return the address of a file of results, which the service gives as a path from its root. */
-export const resultAddress = (url) => url.replace(/^\//, "");
-export const resultFile = async (url) => (await ask(resultAddress(url))).blob();
+/** Return the address of a file of results, whose `url` is relative to the address of its batch. */
+export const resultAddress = (id, url) => new URL(url, new URL(`batches/${id}`, document.baseURI)).href;
+export const resultFile = async (id, url) => (await ask(resultAddress(id, url))).blob();
 export const hasKey = () => byId("key").value !== "";

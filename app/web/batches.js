@@ -169,20 +169,20 @@ function failures({ id, progress: { failures: failed, slides_failed: n } }, open
 /** Return links to the report and, when they are unfolded, to all files: a batch of many slides has thousands. */
 function files({ id, state: now }, open) {
   if (now === "queued") return "";
-  const report = now === "finished" ? html("div", {}, link({ name: "index.html", url: `batches/${id}/results/index.html` }, "Report")) : null;
+  const report = now === "finished" ? html("div", {}, link(id, { name: "index.html", url: `${id}/results/index.html` }, "Report")) : null;
   const list = async () => {
     const { results } = await batch(id);
-    return html("ul", {}, results.length ? results.map((file) => html("li", {}, link(file))) : html("li", {}, "none yet"));
+    return html("ul", {}, results.length ? results.map((file) => html("li", {}, link(id, file))) : html("li", {}, "none yet"));
   };
   return [report, unfolding(`files-${id}`, "Files", list, open)];
 }
 
-/** Return a link to a file. If a key is needed, which a link cannot send, a click saves the file. */
-function link({ name, url }, text = name) {
-  const fetched = () => attempt(async () => save(await resultFile(url), name.replaceAll("/", "-")));
+/** Return a link to a file of a batch. If a key is needed, which a link cannot send, a click saves the file. */
+function link(id, { name, url }, text = name) {
+  const fetched = () => attempt(async () => save(await resultFile(id, url), name.replaceAll("/", "-")));
   return hasKey()
     ? html("button", { type: "button", class: "link", "data-batch": url, onclick: fetched }, text)
-    : html("a", { href: resultAddress(url), target: "_blank", rel: "noopener", "data-batch": url }, text);
+    : html("a", { href: resultAddress(id, url), target: "_blank", rel: "noopener", "data-batch": url }, text);
 }
 
 /** Return a part that is filled when it is opened, and again if the table is drawn while it is open. */

@@ -39,7 +39,7 @@ def test_batch_outlives_a_killed_service_and_gives_what_analyze_gives(tmp_path):
         found = ended(client, batch, LIMIT_S)
         assert (found["state"], found["detail"]) == ("finished", None)
         assert found["progress"]["slides_done"] == 2
-        results = {file["name"]: client.get(file["url"]).content for file in found["results"]}
+        results = {file["name"]: client.get(f"/batches/{file['url']}").content for file in found["results"]}
         for name, tile in tiles.items():
             cells = pq.read_table(io.BytesIO(results[f"slides/{name.removesuffix('.png')}/cells.parquet"]))
             alone = client.post("/analyze", files={"tile": tile}).json()
