@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     scheduler: str | None = Field(
         default=None, description="The Dask scheduler of batches, tcp://…. Without it, they run on this machine."
     )
+    scheduler_patience_s: float = Field(
+        default=3600.0,
+        ge=0,
+        description="How long a batch waits for its Dask scheduler and a worker when they are away, in seconds.",
+    )
     batch_workers: int | None = Field(
         default=None, ge=1, description="The number of processes of a batch. Without it: one per core that may be used."
     )

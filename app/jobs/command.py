@@ -15,7 +15,7 @@ from app.jobs.folder import PATIENTS, REGIONS, RESULTS, STDERR
 from app.settings import Settings
 
 TRY_AGAIN = 75
-"""The exit status of a command that lost its scheduler and can go on later; EX_TEMPFAIL of sysexits.h."""
+"""The exit status of a command that waited for its scheduler in vain; EX_TEMPFAIL of sysexits.h."""
 ROOT = Path(__file__).parents[2]
 """The folder from which the package is imported."""
 MAX_STDERR_BYTES = 4000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +43,11 @@ class Progress(BaseModel):
     slides_failed: int = Field(default=0, description="The number of slides that could not be analysed.")
     tiles: int = Field(default=0, description="The number of tiles of the slides that were planned so far.")
     tiles_done: int = Field(default=0, description="The number of tiles that were analysed.")
+    waiting_since: datetime | None = Field(
+        default=None,
+        description="Time since which the batch has waited for the Dask scheduler or for a worker of it, UTC; null "
+        "while it does not wait. It goes on by itself when they are back.",
+    )
     failures: tuple[Failure, ...] = Field(default=(), description="The slides that could not be analysed.")
     changes: tuple[Change, ...] = Field(
         default=(),

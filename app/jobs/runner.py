@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.jobs.batch import Batch, State, StoreUnavailable
-from app.jobs.command import TRY_AGAIN, RunningCommand
+from app.jobs.command import RunningCommand
 from app.jobs.folder import RESULTS
 from app.jobs.progress import ProgressFile, read_progress
 from app.jobs.store import Beat, Store
@@ -109,9 +109,6 @@ class Runner:
                 command.stop(CANCEL_S)
                 self._leave(batch, beat, read_progress(results))
                 return
-        if status == TRY_AGAIN:
-            self._leave(batch, None)
-            return
         progress = read_progress(results)
         stderr = command.stderr()
         # A client knows its source relative to the root, and must not learn where the root is.

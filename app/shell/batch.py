@@ -31,7 +31,8 @@ analysed is reported with its reason, and the other slides go on.
 
 Exit status: 0 if every slide has results, 1 if a slide failed or the
 batch cannot be run, 2 if the command itself is wrong, and 75 if the
-scheduler went away: give the command again when it is back.
+scheduler or its workers were away for longer than an hour
+(MARROWSCOPE_SCHEDULER_PATIENCE_S): give the command again then.
 """
 Sources = Annotated[
     list[str],
@@ -68,7 +69,11 @@ Workers = Annotated[
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Use the workers of the Dask scheduler at this address.", show_default=False),
+    typer.Option(
+        metavar="ADDRESS",
+        help="Use the workers of the Dask scheduler at this address; wait for them while they are away.",
+        show_default=False,
+    ),
 ]
 FrameOption = Annotated[
     FrameName,
@@ -95,7 +100,7 @@ def batch(
 ) -> None:
     """Analyse whole slides and cohorts."""
     with report_errors(), needs_extra("batch"):
-        from app.batch.run.engine import SchedulerLost
+        from app.batch.run.cluster import SchedulerLost
         from app.jobs.command import TRY_AGAIN
         from app.shell.batch_run import BatchOptions, run_batch
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
@@ -17,8 +18,7 @@ from rich.console import Console
 
 from app.answer.provenance import code_version
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
-from app.batch.run.cluster import connect_workers
-from app.batch.run.engine import Engine
+from app.batch.run.engine import run_on_workers
 from app.batch.run.resume import begin_or_resume
 from app.batch.summary import read_summary
 from app.cohort.patients import patients_of_slides
@@ -90,20 +90,16 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
     batch = _manifest(options, slides, bundle, settings)
     with lock_folder(folder.path):
         begin_or_resume(folder, batch)
-        with (
-            _ended_by_sigterm(),
-            connect_workers(options.scheduler, options.workers or usable_cpus(), folder.path) as client,
-            _progress_bar() as bar,
-        ):
-            engine = Engine(client, folder, batch, bar)
-            engine.run()
+        with _ended_by_sigterm(), _progress_bar() as bar:
+            workers, patience_s = options.workers or usable_cpus(), settings.scheduler_patience_s
+            progress = run_on_workers(options.scheduler, workers, folder, batch, bar, patience_s)
         # The library of the plot takes half a second to import, and the workers need not wait for it.
         from app.batch.write.cohort import write_cohort
 
-        write_cohort(folder, batch, bundle, {failure.slide: failure.reason for failure in engine.progress.failures})
-        write_progress(folder.path, engine.progress, "finished")
-    _print_outcome(folder, batch, engine.progress)
-    return not engine.progress.failures
+        write_cohort(folder, batch, bundle, {failure.slide: failure.reason for failure in progress.failures})
+        write_progress(folder.path, progress, "finished")
+    _print_outcome(folder, batch, progress)
+    return not progress.failures
 
 
 def _manifest(
@@ -183,11 +179,17 @@ class _Bar:
     def __init__(self, bar: bars.Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("", total=None)
+        self._waiting_since: datetime | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Show the progress."""
         failed = f", {progress.slides_failed} failed" if progress.slides_failed else ""
         text = f"tiles; {progress.slides_done} of {progress.slides} slides{failed}"
+        if progress.waiting_since and progress.waiting_since != self._waiting_since:
+            self._bar.console.out(
+                f"Waiting for the Dask scheduler and its workers since {progress.waiting_since:%H:%M:%S} UTC"
+            )
+        self._waiting_since = progress.waiting_since
         self._bar.update(self._task, completed=progress.tiles_done, total=progress.tiles or None, description=text)
 
 

@@ -146,8 +146,9 @@ function state(one) {
   return [one.cancelling ? "being cancelled … " : `${STATES[one.state]} `, cancel];
 }
 
-function progress({ state: now, source, progress: { slides, slides_done: done, slides_failed: failed, tiles, tiles_done: tilesDone } }) {
-  const words = slides ? `${done} of ${plural(slides, "slide")}, ${plural(tilesDone, "tile")}` : "";
+function progress({ state: now, source, progress: { slides, slides_done: done, slides_failed: failed, tiles, tiles_done: tilesDone, waiting_since: waiting } }) {
+  const counted = slides ? `${done} of ${plural(slides, "slide")}, ${plural(tilesDone, "tile")}` : "";
+  const words = waiting && !isOver({ state: now }) ? `${counted}; waits for the Dask scheduler since ${new Date(waiting).toLocaleString()}` : counted;
   if (now !== "running") return words;
   // The number of tiles of a slide is known only when the slide has been planned.
   const [part, whole] = slides === 1 ? [tilesDone, tiles] : [done + failed, slides];

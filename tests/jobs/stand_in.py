@@ -45,8 +45,8 @@ def main(source, out):
     with (out.parent / "starts.txt").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
     progress(out, "running", 1)
-    if mode == "cut off" and len((out.parent / "starts.txt").read_text().split()) == 1:
-        print("Error: The scheduler went away; run the same command again to go on.", file=sys.stderr)
+    if mode == "cut off":
+        print("Error: No Dask scheduler answers at tcp://127.0.0.1:9.", file=sys.stderr)
         return TRY_AGAIN
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

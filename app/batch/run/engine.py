@@ -7,8 +7,11 @@ or which worker did which task. A slide that fails is reported with its reason, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
+from time import sleep
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, wait
@@ -16,6 +19,7 @@ from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from app.batch.folder import BatchFolder, BatchManifest
 from app.batch.run import tasks
+from app.batch.run.cluster import Absence, SchedulerAway, connect_workers
 from app.batch.run.tasks import Prepared
 from app.jobs.progress import Change, Failure, Progress, write_progress
 from app.pipeline.errors import PipelineError
@@ -27,11 +31,58 @@ RESULTS = (tasks.write_results, tasks.write_outlines)
 """The tasks that follow when all tiles of a slide are analysed; they can be done at the same time."""
 REPORT_S = 1.0
 """The longest time between two reports of progress."""
-LOST = "The scheduler went away; run the same command again to go on."
+RETRY_S = 1.0
+"""The time between two attempts to reach a scheduler that is away."""
+LOST = "The connection to the Dask scheduler broke."
+NO_WORKER = "The Dask scheduler has no worker."
 
 
-class SchedulerLost(PipelineError):
-    """The connection to the scheduler broke; what is finished stays on disk."""
+def run_on_workers(
+    scheduler: str | None,
+    workers: int,
+    folder: BatchFolder,
+    batch: BatchManifest,
+    show: Callable[[Progress], None],
+    patience_s: float,
+) -> Progress:
+    """Run a batch. If its scheduler goes away, wait for it and do what is then missing.
+
+    Args:
+        scheduler: the address of a scheduler; None starts workers on this machine.
+        workers: how many workers to start on this machine.
+        folder: the folder of the batch, which all workers see.
+        batch: what the batch is to do.
+        show: is called with the progress whenever it may have changed.
+        patience_s: how long the scheduler or its workers may be away at a time, in seconds.
+
+    Returns:
+        The progress at the end: every slide is done or has failed.
+
+    Raises:
+        SchedulerLost: they were away for longer.
+        ClusterUnusable: the workers cannot run the batch.
+        OSError: progress.json cannot be written.
+    """
+    # The workers of this machine are begun again without end if they die.
+    absence = Absence(inf if scheduler is None else patience_s)
+    progress, changed = Progress(slides=len(batch.slides)), dict[int, Change]()
+    while True:
+        engine = None
+        try:
+            with connect_workers(scheduler, workers, folder.path) as client:
+                engine = Engine(client, folder, batch, show, absence, changed)
+                engine.run()
+                return engine.progress
+        except SchedulerAway as away:
+            absence.goes_on(str(away))
+        progress = engine.progress if engine else progress
+        _report(folder, progress.model_copy(update={"waiting_since": absence.since}), show)
+        sleep(RETRY_S)
+
+
+def _report(folder: BatchFolder, progress: Progress, show: Callable[[Progress], None]) -> None:
+    write_progress(folder.path, progress, "running")
+    show(progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +108,25 @@ class Engine:
         folder: the folder of the batch, which all workers see.
         batch: what the batch is to do.
         show: is called with the progress whenever it may have changed.
+        absence: how long the scheduler or its workers have been away.
+        changed: the slides whose inputs were found to have changed before the scheduler went away, by their places in
+            the batch; more are added.
 
     Attributes:
         progress: how far the batch is.
     """
 
     def __init__(
-        self, client: Client, folder: BatchFolder, batch: BatchManifest, show: Callable[[Progress], None]
+        self,
+        client: Client,
+        folder: BatchFolder,
+        batch: BatchManifest,
+        show: Callable[[Progress], None],
+        absence: Absence,
+        changed: dict[int, Change],
     ) -> None:
         self._client = client
+        self._absence = absence
         self._folder, self._batch, self._show = folder, batch, show
         self._manifest = batch.sha256
         self.progress = Progress(slides=len(batch.slides))
@@ -78,36 +139,42 @@ class Engine:
         self._inputs: dict[int, str] = {}
         """The checksum of the inputs of each begun slide, to which all of its tasks keep."""
         self._failed: dict[int, Failure] = {}
-        self._changed: dict[int, Change] = {}
+        self._changed = changed
 
     def run(self) -> None:
         """Do all tasks whose results are missing.
 
         Raises:
-            SchedulerLost: the scheduler went away.
+            SchedulerAway: the scheduler went away.
+            SchedulerLost: there has been no worker for too long.
             OSError: progress.json cannot be written.
         """
         self._report()
-        while self._submit_ready():
-            try:
-                wait(list(self._running), timeout=REPORT_S, return_when="FIRST_COMPLETED")
-            except TimeoutError:
-                pass
-            except (FutureCancelledError, FuturesCancelledError) as error:
-                raise SchedulerLost(LOST) from error
-            for future in [future for future in self._running if future.done()]:
-                self._take(future, self._running.pop(future))
-            self._report()
+        try:
+            while self._submit_ready():
+                with suppress(TimeoutError):
+                    wait(list(self._running), timeout=REPORT_S, return_when="FIRST_COMPLETED")
+                for future in [future for future in self._running if future.done()]:
+                    self._take(future, self._running.pop(future))
+                self._report()
+        except PipelineError:
+            raise
+        except Exception as error:
+            is_cancelled = isinstance(error, FutureCancelledError | FuturesCancelledError)
+            if is_cancelled or self._client.status != "running":  # without a connection, Dask raises errors of any kind
+                raise SchedulerAway(LOST) from error
+            raise
 
     def _report(self) -> None:
-        write_progress(self._folder.path, self.progress, "running")
-        self._show(self.progress)
+        changing = {"changes": _in_order(self._changed), "waiting_since": self._absence.since}
+        self.progress = self.progress.model_copy(update=changing)
+        _report(self._folder, self.progress, self._show)
 
     def _submit_ready(self) -> bool:
         """Give every worker enough tasks; return whether any task is running."""
         if self._client.status != "running":
-            raise SchedulerLost(LOST)
-        room = AHEAD * max(1, len(self._client.nthreads()))
+            raise SchedulerAway(LOST)
+        room = AHEAD * max(1, self._count_workers())
         while len(self._running) < room:
             if self._ready:
                 task = self._ready.popleft()
@@ -117,6 +184,16 @@ class Engine:
                 break
             self._running[self._submit(task)] = task
         return bool(self._running)
+
+    def _count_workers(self) -> int:
+        """Return how many workers there are. Their tasks wait in the scheduler while there is none."""
+        with _asked():
+            n_workers = len(self._client.nthreads())
+        if n_workers:
+            self._absence.ends()
+        else:
+            self._absence.goes_on(NO_WORKER)
+        return n_workers
 
     def _submit(self, task: _Task) -> Future[Any]:
         arguments: tuple[object, ...] = (self._folder.path, self._manifest, task.index)
@@ -130,12 +207,14 @@ class Engine:
     def _take(self, future: Future[Any], task: _Task) -> None:
         """Take the result of a task that has ended, and see what follows from it."""
         if future.cancelled():
-            raise SchedulerLost(LOST)
+            raise SchedulerAway(LOST)
         error = future.exception()
         if error is not None:
             self._fail(task.index, reason_of(error))
         elif task.function is tasks.prepare_slide:
-            self._begin_slide(task.index, future.result())
+            with _asked():
+                prepared = future.result()
+            self._begin_slide(task.index, prepared)
         else:
             self._advance(tiles_done=int(task.tile is not None))
             if task.index in self._remaining:
@@ -147,7 +226,6 @@ class Engine:
         self._advance(tiles=slide.n_tiles, tiles_done=slide.n_tiles - len(slide.missing))
         if slide.change is not None:
             self._changed[index] = Change(slide=self._batch.slides[index].slide, reason=slide.change)
-            self.progress = self.progress.model_copy(update={"changes": _in_order(self._changed)})
         if slide.is_finished:
             self._advance(slides_done=1)
             return
@@ -183,6 +261,19 @@ class Engine:
 def _in_order(by_index: Mapping[int, T]) -> tuple[T, ...]:
     """Return the values by the places of their slides in the batch, because slides end in another order in each run."""
     return tuple(by_index[index] for index in sorted(by_index))
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    """Take an error of the network while Dask is asked for a sign that the scheduler went away.
+
+    Raises:
+        SchedulerAway: the connection broke, though the client may not know it yet.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SchedulerAway(LOST) from error
 
 
 def reason_of(error: BaseException) -> str:

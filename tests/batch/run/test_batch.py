@@ -23,6 +23,7 @@ from tests.processes import ended, send, started, wait_until_gone, workers_of
 from tests.waiting import PATIENCE_S, until
 
 SAMPLE = REPOSITORY / "models" / "marrow" / "sample.png"
+IMPATIENT = {**os.environ, "MARROWSCOPE_SCHEDULER_PATIENCE_S": "0"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -189,7 +190,7 @@ def test_termination_leaves_no_process_and_no_half_file(slides, tmp_path):
 
 
 def test_scheduler_that_is_away_is_named(tmp_path):
-    _, stderr = run(SAMPLE, "--out", tmp_path / "away", "--scheduler", "tcp://127.0.0.1:9", expected=1)
+    _, stderr = run(SAMPLE, "--out", tmp_path / "away", "--scheduler", "tcp://127.0.0.1:9", expected=75, env=IMPATIENT)
     assert "No Dask scheduler answers at tcp://127.0.0.1:9" in stderr
 
 
@@ -200,7 +201,7 @@ def test_workers_of_a_scheduler_give_the_same_bytes(slides, one_worker, tmp_path
     with started(scheduler, **quiet):
         address = until(lambda: json.loads(where.read_bytes())["address"], ignoring=(OSError, ValueError))
         command = (slides, "--out", tmp_path / "cluster", "--scheduler", address, "--patients", slides / "patients.csv")
-        _, stderr = run(*command, expected=1)
+        _, stderr = run(*command, expected=75, env=IMPATIENT)
         assert "has no worker" in stderr
         with started([*dask, "worker", address, "--nthreads", "1", "--no-dashboard"], cwd=tmp_path, **quiet):
             with Client(address) as client:

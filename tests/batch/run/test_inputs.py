@@ -9,6 +9,7 @@ import os
 import shutil
 from copy import copy
 from dataclasses import replace
+from math import inf
 
 import pytest
 import shapely
@@ -18,6 +19,7 @@ from app.answer.provenance import code_version
 from app.batch.folder import AnotherBatch, BatchFolder, BatchManifest
 from app.batch.plan.inputs import SlideChanged
 from app.batch.run import tasks
+from app.batch.run.cluster import Absence
 from app.batch.run.engine import Engine
 from app.batch.run.resume import begin_or_resume
 from app.batch.summary import SlideInputs, read_summary
@@ -78,7 +80,7 @@ class Batch:
     def run(self):
         """Run it to its end and return its progress."""
         self.begin()
-        engine = Engine(self._client, self.folder, self.batch, lambda progress: None)
+        engine = Engine(self._client, self.folder, self.batch, lambda progress: None, Absence(inf), {})
         engine.run()
         return engine.progress
 
