@@ -118,7 +118,7 @@ def check_samples(page: Directory) -> None:
     has_alpha = samples == 2 and page.whole(EXTRA_SAMPLES) in ALPHAS
     if colours in GREY and samples > 1 and not has_alpha:
         raise UnsupportedTile(
-            f"The tile must be RGB, grey, palette or CMYK; this TIFF has {samples} grey channels, which could be "
+            f"The tile must be RGB, grey, palette or CMYK; this TIFF has {samples} grey planes, which could be "
             "separate dyes. Save it as RGB if they are red, green and blue."
         )
 

@@ -114,7 +114,7 @@ def test_every_other_compression_keeps_the_pixels(compression):
         pytest.param(SMOOTH.astype(np.float16), {}, "found 16 bits, floating-point numbers", id="half"),
         pytest.param(SMOOTH.astype(np.uint16), {}, "found 16 bits, whole numbers", id="16 bits"),
         pytest.param(SMOOTH.astype(np.int8), {}, "found 8 bits, signed whole numbers", id="signed"),
-        pytest.param(PLANES, {"photometric": "minisblack", "planarconfig": "separate"}, "3 grey channels", id="planes"),
+        pytest.param(PLANES, {"photometric": "minisblack", "planarconfig": "separate"}, "3 grey planes", id="planes"),
         pytest.param(SMOOTH, {"photometric": "cielab"}, "colours of this TIFF are CIELAB", id="CIELAB"),
         pytest.param(SMOOTH, {"photometric": "icclab"}, "colours of this TIFF are ICCLAB", id="ICCLAB"),
         pytest.param(GREY, {"photometric": "cfa"}, "raw pixels of a camera", id="CFA"),
