@@ -132,7 +132,9 @@ class SlideSummary(Counted):
     quality: QualityOut
     regions: list[RegionSummary] = Field(description="The regions; empty if the whole slide was analysed.")
     regions_skipped: list[str] = Field(
-        default=[], description="What else the file of the regions holds and why it is no region, in sentences."
+        default=[],
+        description="What else the file of the regions holds and why it is no region, and which regions were cut "
+        "off at the border of the slide, in sentences.",
     )
     neighbours: list[PairSummary] = Field(description="Every ordered pair of clusters.")
     islands: list[IslandSummary] = Field(description="Every cluster, in the order of their numbers.")

@@ -79,7 +79,9 @@ class Plan(_Plan):
     )
     regions: tuple[Region, ...] = Field(description="The regions; empty if the whole slide is analysed.")
     regions_skipped: tuple[str, ...] = Field(
-        default=(), description="What else the file of the regions holds and why it is no region, in sentences."
+        default=(),
+        description="What else the file of the regions holds and why it is no region, and which regions were cut "
+        "off at the border of the slide, in sentences.",
     )
     stain: StainNumbers | None = Field(description="The stain; null if no two stains can be told apart.")
     quality: QualityOut = Field(description="The quality of the slide, measured once on a sample of its tissue.")

@@ -24,6 +24,15 @@ def test_counts_are_over_the_area_of_each_box():
     assert maps.dtype == np.float32
 
 
+def test_cell_is_in_the_box_that_its_outline_is_in():
+    """Cells of the pixels 98 and 99, of pixel 99, and of 99 and 100 have their middles at 99, 99.5 and 100.
+
+    The box on the left ends at the edge 100, as a region may; a cell right on it counts once, on the right.
+    """
+    cells = cells_at([(98.5, 10), (99, 10), (99.5, 10)], [0, 0, 0])
+    np.testing.assert_allclose(density_maps(cells, 200, 100, 100, 1.0, 1)[0], [[200, 100]])
+
+
 def test_maps_hold_every_counted_cell_once():
     cells = mixed_cells(3000, 0.25)
     width, height = (np.ceil(cells.centroids.max(axis=0)) + 1).astype(int).tolist()

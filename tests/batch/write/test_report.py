@@ -151,6 +151,14 @@ def test_index_links_to_every_slide_and_gives_the_reason_of_failures(example, re
     assert example.summary.label.basis in page.text
 
 
+def test_index_says_what_was_drawn_and_is_no_region(example, reference):
+    sentence = "Skipped 'a <dot>': points have no area."
+    summaries = [summary_of(example, "a"), summary_of(example, "b", regions_skipped=[sentence])]
+    plot = cohort_plot(summaries, reference)
+    assert f"b: {sentence}" in Page(cohort_report(summaries, [], plot, [])).text
+    assert "is a region" not in Page(cohort_report(summaries[:1], [], plot, [])).text
+
+
 def test_index_of_failures_alone_has_no_table_of_slides(reference):
     page = Page(
         cohort_report([], [FailedSlide("d", "d.svs", None, "It is not a picture.")], cohort_plot([], reference), [])
