@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -175,6 +176,7 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     # Without `strict`, a quotation mark that is not closed takes all rows below with it.
     reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
     for row in reader:
-        fields = [field.strip() for field in row]
-        if any(fields) and not fields[0].casefold().startswith(SEPARATOR_LINE):
+        # macOS stores an accent as a character of its own, and a patient must not become two.
+        fields = [unicodedata.normalize("NFC", field).strip() for field in row]
+        if any(fields) and not (reader.line_num == 1 and fields[0].casefold().startswith(SEPARATOR_LINE)):
             yield reader.line_num, fields

@@ -52,6 +52,12 @@ def test_table_of_any_spreadsheet_is_read(table, content):
     assert (found.patients, found.warnings) == (ROWS, ())
 
 
+def test_patient_is_one_however_the_letters_of_the_name_are_stored(table):
+    rows = "".join(f"{slide},{unicodedata.normalize(form, 'Müller')}\n" for slide, form in (("a", "NFC"), ("b", "NFD")))
+    patients = read_patients(table(f"slide,patient\n{rows}sep=c,Smith\n")).patients
+    assert patients == {"a": "Müller", "b": "Müller", "sep=c": "Smith"}
+
+
 def test_table_in_latin_letters_is_read_and_its_names_are_shown(table):
     found = read_patients(table(QUOTED.format(";").encode("cp1252")))
     assert found.patients == ROWS
