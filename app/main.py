@@ -13,7 +13,8 @@ from app import __version__
 from app.access.keyring import Keyring, KeysUnreadable
 from app.api import analyze, batches, bundles, health, pages
 from app.api.audit import AuditMiddleware
-from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware, keep_uploads_in_memory
+from app.api.forms import install_form_parser
+from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware
 from app.api.middleware import RequestMiddleware
 from app.api.openapi import install_document
 from app.api.problems import install_problem_handlers
@@ -50,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics()
     app.state.keyring = Keyring(settings.keys_file)
     app.state.audit_log = AuditLog(settings.audit_log) if settings.audit_log else None
-    keep_uploads_in_memory()
+    install_form_parser()
     app.add_middleware(LimitsMiddleware, settings=settings)
     if app.state.audit_log:
         app.add_middleware(AuditMiddleware, log=app.state.audit_log)

@@ -101,7 +101,7 @@ async def analyze(
 async def read_tile(request: Request, tile: UploadFile) -> bytes:
     """Return the bytes of the one file that a form may hold, and close the form.
 
-    FastAPI has parsed the form into memory (`limits.keep_uploads_in_memory`). From here on these bytes are the only
+    FastAPI has parsed the form into memory (`app.api.forms`). From here on these bytes are the only
     copy of the upload; they are freed when the request ends.
 
     Args:

@@ -14,9 +14,10 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
+from app.api.forms import FormParser
 from app.api.parameters import suggestion
 from app.cohort.regions import SUFFIXES as REGION_SUFFIXES
 from app.jobs.folder import PATIENTS, REGIONS, TILES
@@ -135,8 +136,8 @@ class _FileOnDisk(UploadFile):
             file.write(data)
 
 
-class _BatchParser(MultiPartParser):
-    """Starlette's parser of forms, made to write the files into a folder.
+class _BatchParser(FormParser):
+    """The parser of forms, made to write the files into a folder.
 
     Args:
         request: the request whose body is read.

@@ -7,7 +7,6 @@ import asyncio
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,14 +26,6 @@ MAX_FILES, MAX_FIELDS = 2, 8
 A right form has one file and no text. The usual mistakes, such as a second file or the query's parameters as text, are
 refused by the route, which explains them.
 """
-
-
-def keep_uploads_in_memory() -> None:
-    """Never write an upload to a temporary file, so that the service needs no disk and a full disk does not break it.
-
-    The limits on bytes bound the memory instead. FastAPI offers no option for this, so the parser's class is changed.
-    """
-    MultiPartParser.spool_max_size = 0  # To SpooledTemporaryFile, 0 means no limit.
 
 
 class LimitsMiddleware:
