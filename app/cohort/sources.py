@@ -172,7 +172,7 @@ def _slide_id(stem: Path) -> str:
 
 
 def readable(name: str) -> str:
-    r"""Return the name of a file as valid text: a byte of it that is not UTF-8 becomes an escape such as \udcff."""
+    r"""Return a name as valid text: what is not UTF-8 in it becomes an escape such as \udcff."""
     return name.encode(errors="backslashreplace").decode()
 
 

@@ -23,6 +23,7 @@ from shapely.geometry import shape
 from app.batch.plan.plan import Region
 from app.batch.plan.qupath import CORE, RESULTS, ROOT, QuPathObject, read_objects
 from app.batch.read.slide import SlideError
+from app.cohort.sources import readable
 from app.pipeline.types import BoolArray, Float64Array
 
 AREAS = ("Polygon", "MultiPolygon")
@@ -32,8 +33,8 @@ IGNORED = "Ignore*"
 UNNAMED = "Region"
 CUT_OFF = 0.01
 """The largest share of a region beyond the border of the slide that is not reported; people draw a little past it."""
-SHOWN_NAMES = 5
-"""The largest number of different names in a sentence."""
+SHOWN_NAMES, MAX_SHOWN = 5, 80
+"""The largest number of different names in a sentence, and of characters of each."""
 DECIMALS = 2
 """Decimals of a px that regions and outlines of cells keep: those that QuPath writes. Both are compared as they are
 written, so that whoever compares the files finds the same."""
@@ -87,13 +88,14 @@ def read_regions(path: Path, width: int, height: int) -> DrawnRegions:
         within = drawn.area.intersection(slide)
         area = _rounded(_only_areas(within.difference(ignored)))
         if within.area == 0:
-            why_not.append((f"'{drawn.name}'", f"it lies beyond the slide of {width} x {height} px"))
+            why_not.append((_quoted(drawn.name), f"it lies beyond the slide of {width} x {height} px"))
         elif area.area == 0:
-            why_not.append((f"'{drawn.name}'", "it lies in areas to ignore"))
+            why_not.append((_quoted(drawn.name), "it lies in areas to ignore"))
         else:
             kept.append((drawn.name, area))
             if (beyond := 1 - within.area / drawn.area.area) > CUT_OFF:
-                cut_off.append(f"Cut '{drawn.name}' off at the border of the slide: {beyond:.0%} of it lies beyond.")
+                name = _quoted(drawn.name)
+                cut_off.append(f"Cut {name} off at the border of the slide: {beyond:.0%} of it lies beyond.")
     skipped = (*_sentences(why_not), *cut_off)
     if not kept:
         refused = f"{path.name} holds no area within the slide ({width} x {height} px); "
@@ -163,11 +165,11 @@ def _areas(objects: Sequence[QuPathObject]) -> tuple[list[_Area], list[tuple[str
         if drawn.kind == ROOT:  # It stands for the whole slide, and only holds other objects.
             continue
         classes = ": ".join(drawn.classes)
-        name = drawn.name or classes or UNNAMED
+        name = readable(drawn.name or classes or UNNAMED)
         try:
             areas.append(_Area(name, IGNORED in (*drawn.classes, drawn.name), _area(drawn)))
         except _NoRegion as reason:
-            why_not.append((drawn.kind if drawn.kind in RESULTS else f"'{name}'", str(reason)))
+            why_not.append((drawn.kind if drawn.kind in RESULTS else _quoted(name), str(reason)))
     return areas, why_not
 
 
@@ -229,6 +231,11 @@ def _listed(names: Sequence[str]) -> str:
     shown = [_several(name, number) for name, number in counted[:SHOWN_NAMES]]
     others = sum(number for _, number in counted[SHOWN_NAMES:])
     return ", ".join(shown) + (f" and {others} more" if others else "")
+
+
+def _quoted(name: str) -> str:
+    """Return a name for a message: in one line, and not too long."""
+    return f"'{''.join(letter if letter.isprintable() else ' ' for letter in name[:MAX_SHOWN])}'"
 
 
 def _several(name: str, number: int) -> str:

@@ -267,6 +267,17 @@ def test_heights_of_coordinates_are_left_out(read):
     assert (areas(found), found["flat"].has_z) == ({"flat": 100}, False)
 
 
+def test_name_in_a_sentence_is_one_short_line(read_all):
+    _, skipped = read_all([BOX, drawn({"type": "Point", "coordinates": [1, 2]}, "a\nb\x1b[2J" + "c" * 500)])
+    assert skipped == [f"Skipped 'a b [2J{'c' * 73}': points have no area."]
+
+
+def test_name_that_is_no_text_is_escaped(read):
+    assert read(
+        b'{"geometry": %s, "properties": {"name": "\\ud800"}}' % json.dumps(polygon(0, 0, 9)).encode()
+    ).keys() == {"\\ud800"}
+
+
 def test_many_names_are_counted_and_some_of_them_shown(read_all):
     dots = [drawn({"type": "Point", "coordinates": [1, 2]}, f"dot {i // 2}") for i in range(20)]
     _, skipped = read_all([BOX, *dots])
