@@ -55,6 +55,7 @@ Formats:
 
 Examples:
   marrowscope analyze tile.png > tile.json
+  cat tile.png | marrowscope analyze - > tile.json
   marrowscope analyze tile.png -f overlay -f csv  # both, as files
   marrowscope analyze tile.png -f stages          # tile.stages.png
   marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
@@ -73,7 +74,8 @@ Tiles = Annotated[
     list[str],
     typer.Argument(
         metavar="TILE",
-        help="A PNG, JPEG or TIFF with 8 bits per channel; a folder, for all such files below it; or a pattern.",
+        help="A PNG, JPEG or TIFF with 8 bits per channel; a folder, for all such files below it; a pattern; or - for "
+        "the bytes of one on standard input.",
         show_default=False,
     ),
 ]

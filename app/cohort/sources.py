@@ -41,12 +41,16 @@ class Source:
     is_named: bool
 
 
+STDIN = Source(Path("stdin"), Path("stdin"), is_named=True)
+"""What `-` stands for: the tile whose bytes come on standard input. It is no file of that name."""
+
+
 def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = TILE_SUFFIXES, kinds: str = KINDS) -> list[Source]:
     """Return every tile that the command line names, each once, in the order of first mention.
 
     Args:
         given: files, which need not exist; folders, for every picture below them; and glob patterns that no file has as
-            its name, because a shell may not have expanded them.
+            its name, because a shell may not have expanded them; `-` for standard input.
         suffixes: suffixes of the files that folders and patterns stand for, in lower case.
         kinds: the same in words, for messages.
 
@@ -57,13 +61,16 @@ def find_tiles(given: Sequence[str], suffixes: tuple[str, ...] = TILE_SUFFIXES, 
     first: dict[str, Source] = {}
     for name in given:
         for source in _sources(name, suffixes, kinds):
-            first.setdefault(os.path.normcase(os.path.realpath(source.path)), source)
+            key = "-" if source is STDIN else os.path.normcase(os.path.realpath(source.path))
+            first.setdefault(key, source)
     return list(first.values())
 
 
 def _sources(name: str, suffixes: tuple[str, ...], kinds: str) -> list[Source]:
     if not name:
         raise NoSuchTile("a tile's name is empty.")
+    if name == "-":
+        return [STDIN]
     path = Path(name)
     if path.is_dir():
         found = [Source(tile, tile.relative_to(path).with_suffix(""), is_named=False) for tile in _walk(path, suffixes)]
@@ -144,6 +151,8 @@ def find_slides(given: Sequence[str]) -> list[SlideSource]:
         NoSuchTile: a folder or pattern stands for no slide.
         OSError: a folder cannot be read.
     """
+    if "-" in given:
+        raise NoSuchTile("a slide cannot be read from standard input (-): name its file.")
     sources = _one_per_series(find_tiles(given, (*TILE_SUFFIXES, *SLIDE_SUFFIXES), "slide or tile"))
     stems = [_slide_id(source.stem) for source in sources]
     # Many file systems take A and a for one name.

@@ -17,7 +17,7 @@ from rich.table import Column
 from app.answer.formats import FORMATS, Format
 from app.answer.present import Result, png
 from app.answer.schemas import NOTICE
-from app.cohort.sources import Source, find_tiles
+from app.cohort.sources import STDIN, NoSuchTile, Source, find_tiles
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import PipelineError
 from app.pipeline.inputs import check_mpp
@@ -50,7 +50,7 @@ def analyze_tiles(
     """Answer every tile in files. A single tile that is named itself, in one text format and without `out`, is printed.
 
     Args:
-        given: files, folders and patterns.
+        given: files, folders and patterns; `-` for standard input.
         settings: the folder of bundles, and the largest tile.
         formats: keys of SUFFIXES, at least one.
         out: folder for the answers, made if it does not exist; None for the current folder.
@@ -70,13 +70,15 @@ def analyze_tiles(
     with usage_errors():
         check_mpp(mpp)
         tiles = find_tiles(given)
+        if "-" in given and (sys.stdin is None or sys.stdin.isatty()):
+            raise NoSuchTile("- reads a tile from standard input, and none is sent: write `… analyze - < tile.png`.")
     wanted = list(dict.fromkeys(formats))
     folder = out or Path()
     to_stdout = len(tiles) == 1 and tiles[0].is_named and len(wanted) == 1 and wanted[0] in TEXT and out is None
     outputs = [] if to_stdout else plan_outputs(tiles, folder, [SUFFIXES[name] for name in wanted])
     request = TileRequest(wanted, open_bundle(settings, bundle), settings.max_pixels, mpp, precision)
     if to_stdout:
-        return _print_answer(request, tiles[0].path)
+        return _print_answer(request, tiles[0])
     folder.mkdir(parents=True, exist_ok=True)
     return _write_answers(request, tiles, outputs, folder)
 
@@ -99,7 +101,7 @@ class TileRequest:
     mpp: float | None
     precision: Precision
 
-    def answer(self, tile: Path) -> tuple[Result, list[bytes]]:
+    def answer(self, tile: Source) -> tuple[Result, list[bytes]]:
         """Analyse one tile once, and return the result and its bytes in every format.
 
         Raises:
@@ -107,14 +109,29 @@ class TileRequest:
             PipelineError: the tile cannot be analysed, or not be answered in one of the formats.
         """
         analysis, stages = analyse_stages(
-            tile.read_bytes(), self.bundle, max_pixels=self.max_pixels, mpp=self.mpp, precision=self.precision
+            _read(tile), self.bundle, max_pixels=self.max_pixels, mpp=self.mpp, precision=self.precision
         )
         # POST /analyze would have given such an id, too.
         result = Result(analysis, self.bundle, uuid.uuid4().hex)
         return result, [
-            _stages_png(tile.name, result, stages) if name == STAGES else _FORMATS[name].write(result)
+            _stages_png(tile.path.name, result, stages) if name == STAGES else _FORMATS[name].write(result)
             for name in self.formats
         ]
+
+
+def _read(tile: Source) -> bytes:
+    """Return the bytes of a tile.
+
+    Raises:
+        OSError: it cannot be read.
+        NoSuchTile: nothing came on standard input.
+    """
+    if tile is not STDIN:
+        return tile.path.read_bytes()
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise NoSuchTile("Nothing came on standard input; the program that was to send the tile may have failed.")
+    return data
 
 
 def _stages_png(name: str, result: Result, stages: Stages) -> bytes:
@@ -131,12 +148,12 @@ def _stages_png(name: str, result: Result, stages: Stages) -> bytes:
     return png(draw_stages(stages.pixels, stages.stains, stages.nuclei, stages.crops, captions))
 
 
-def _print_answer(request: TileRequest, tile: Path) -> bool:
+def _print_answer(request: TileRequest, tile: Source) -> bool:
     """Print the answer of one tile, in the very bytes of the service; return whether there is one."""
     try:
         _, (content,) = request.answer(tile)
     except (OSError, PipelineError) as error:
-        typer.echo(f"{tile}: {_reason(error)}", err=True)
+        typer.echo(f"{tile.path}: {_reason(error)}", err=True)
         return False
     typer.echo(content, nl=sys.stdout.isatty())
     return True
@@ -167,7 +184,7 @@ def _write_answers(
             task = bar.add_task("", total=len(tiles))
             for tile, files in zip(tiles, outputs, strict=True):
                 bar.update(task, description=tile.path.name)
-                report.answer(tile.path, files)
+                report.answer(tile, files)
                 bar.advance(task)
     except CannotWrite:
         pass  # The report has named it, and the next answer could not be written either.
@@ -186,7 +203,7 @@ class _Report:
     written: list[Path] = field(default_factory=list)
     n_answered: int = 0
 
-    def answer(self, tile: Path, files: Sequence[Path]) -> None:
+    def answer(self, tile: Source, files: Sequence[Path]) -> None:
         """Answer one tile, or report why it cannot be answered.
 
         Raises:
@@ -199,12 +216,12 @@ class _Report:
                 self.written.append(file)
         except (OSError, PipelineError) as error:
             reason = _reason(error)
-            self.console.out(f"{tile}: {reason}", highlight=False)
-            self.rows.append(failed_row(tile, reason))
+            self.console.out(f"{tile.path}: {reason}", highlight=False)
+            self.rows.append(failed_row(tile.path, reason))
             if isinstance(error, CannotWrite):
                 raise
             return
-        self.rows.append(answered_row(tile, result))
+        self.rows.append(answered_row(tile.path, result))
         self.n_answered += 1
 
     def close(self, folder: Path, n_tiles: int) -> None:
