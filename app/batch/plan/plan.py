@@ -86,6 +86,11 @@ class Plan(_Plan):
     stain: StainNumbers | None = Field(description="The stain; null if no two stains can be told apart.")
     quality: QualityOut = Field(description="The quality of the slide, measured once on a sample of its tissue.")
     inputs: SlideInputs
+    change: str | None = Field(
+        default=None,
+        description="What has changed since an earlier run, whose results of the slide were discarded, in a sentence; "
+        "null if there were none.",
+    )
 
 
 def read_plan(path: Path) -> Plan:

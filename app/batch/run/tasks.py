@@ -77,12 +77,12 @@ def prepare_slide(path: Path, manifest: str, index: int) -> Prepared:
         return Prepared(inputs.sha256, summary.tiles, (), is_finished=True, change=None)
     change = discard_outdated(folder, inputs)
     try:
-        plan = existing_plan(folder, inputs) or _planned(folder, source, batch, inputs)
+        plan = existing_plan(folder, inputs) or _planned(folder, source, batch, inputs, change)
     except PipelineError as error:
         if change is None:
             raise
         raise SlideError(f"{change} {error}") from error
-    return Prepared(inputs.sha256, len(plan.tiles), missing_tiles(folder, plan), is_finished=False, change=change)
+    return Prepared(inputs.sha256, len(plan.tiles), missing_tiles(folder, plan), is_finished=False, change=plan.change)
 
 
 def analyse_slide_tile(path: Path, manifest: str, index: int, inputs_sha256: str, number: int) -> None:
@@ -166,10 +166,13 @@ def _at(path: Path, manifest: str, index: int) -> tuple[BatchFolder, BatchManife
     return BatchFolder(path), batch, batch.slides[index]
 
 
-def _planned(folder: BatchFolder, source: BatchSlide, batch: BatchManifest, inputs: SlideInputs) -> Plan:
-    """Make and write the plan of a slide and its overview."""
+def _planned(
+    folder: BatchFolder, source: BatchSlide, batch: BatchManifest, inputs: SlideInputs, change: str | None
+) -> Plan:
+    """Make and write the plan of a slide and its overview; the plan keeps what has changed until that was said."""
     with _unchanged(source, batch, inputs) as slide:
         plan, overview = prepare(slide, inputs, source, batch, _bundle(batch))
+    plan = plan.model_copy(update={"change": change})
     write_overview(overview, folder.overview(source.slide))
     write_whole(plan.model_dump_json().encode(), folder.plan(source.slide))
     return plan

@@ -153,6 +153,15 @@ def test_what_was_made_of_other_inputs_is_made_anew_and_that_is_said(client, tmp
     assert second.run().changes == ()
 
 
+def test_change_is_said_by_the_run_that_finishes_the_slide(client, tmp_path, slide, bundle):
+    batch = Batch(client, tmp_path / "out", slide, bundle)
+    batch.run()
+    draw(slide, seed=1)
+    batch.begun(n_tiles=1)
+    assert [change.slide for change in batch.run().changes] == ["a"]
+    assert batch.run().changes == ()
+
+
 def test_results_are_kept_when_the_inputs_are_the_same_in_new_files(client, tmp_path, slide, bundle):
     options = {"regions": regions(tmp_path / "a.geojson", TOP)}
     batch = Batch(client, tmp_path / "out", slide, bundle, **options)
@@ -196,6 +205,20 @@ def test_slide_that_is_overwritten_while_a_tile_is_read_gives_no_tile(client, tm
     with pytest.raises(SlideChanged):
         batch.do(tasks.analyse_slide_tile, prepared.inputs_sha256, 0)
     assert not batch.folder.tile("a", 0).exists()
+
+
+def test_slide_that_is_written_again_as_it_was_gives_its_tile(client, tmp_path, slide, bundle, monkeypatch):
+    batch = Batch(client, tmp_path / "out", slide, bundle)
+    prepared = batch.begun(n_tiles=0)
+    analyse_tile = tasks.analyse_tile
+
+    def touched(*arguments):
+        draw(tmp_path / "new.tif", seed=0).replace(slide)
+        return analyse_tile(*arguments)
+
+    monkeypatch.setattr(tasks, "analyse_tile", touched)
+    batch.do(tasks.analyse_slide_tile, prepared.inputs_sha256, 0)
+    assert batch.folder.tile("a", 0).exists()
 
 
 @pytest.mark.parametrize("what", ["file", "regions"])
