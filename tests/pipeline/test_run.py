@@ -1,10 +1,13 @@
 import dataclasses
 import math
+import threading
 
 import numpy as np
 import pytest
 
+import app.pipeline.run
 from app.pipeline.errors import InvalidParameter, TileTooLarge, UnreadableTile
+from app.pipeline.quality.assess import assess
 from app.pipeline.run import analyse
 from tests.drawing import disc, draw_tile, encoded, grid_of_centres, mix
 
@@ -213,3 +216,22 @@ def test_limit_holds_at_the_bundles_scale_too(fake_bundle):
 def test_bad_input_is_refused_by_its_own_error(fake_bundle, data, mpp, error):
     with pytest.raises(error):
         analyse(data, fake_bundle, max_pixels=LIMIT, mpp=mpp)
+
+
+def test_tile_for_which_no_thread_can_be_started_is_not_judged_later(fake_bundle, monkeypatch):
+    """Its pixels would otherwise stay in memory just where memory is short, once for each request."""
+
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    judged = []
+    pixels = draw_tile(grid_of_centres())
+    monkeypatch.setattr(app.pipeline.run, "assess", lambda *given: judged.append(given) or assess(*given))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        for _ in range(3):
+            with pytest.raises(MemoryError, match="new thread"):
+                analysis_of(pixels, fake_bundle)
+    for _ in range(2):
+        check(analysis_of(pixels, fake_bundle))
+    assert len(judged) == 2
