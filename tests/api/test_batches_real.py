@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.api.batch_client import ended, post_tiles
+from tests.batch.run.dask_cluster import Cluster
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.served import served
@@ -45,3 +46,28 @@ def test_batch_outlives_a_killed_service_and_gives_what_analyze_gives(tmp_path):
             alone = client.post("/analyze", files={"tile": tile}).json()
             assert cells.num_rows == len(alone["cells"]) > 10
         assert b"drawn" in results["index.html"]
+
+
+@pytest.mark.timeout(300)
+def test_batch_waits_for_a_scheduler_that_comes_late(tmp_path):
+    cluster = Cluster(tmp_path)
+    settings = {"batches_dir": tmp_path / "batches", "scheduler": cluster.address}
+    tile = ("drawn.png", encoded(draw_tile(grid_of_centres())))
+    with served(**settings) as (_, address), httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
+        batch = post_tiles(client, files=[("tiles", tile)]).json()
+        until(lambda: client.get(f"/batches/{batch['id']}").json()["progress"]["waiting_since"], LIMIT_S)
+        assert client.get(f"/batches/{batch['id']}").json()["state"] == "running"
+        with cluster.scheduler(), cluster.worker():
+            found = ended(client, batch, LIMIT_S)
+        assert (found["state"], found["detail"], found["progress"]["slides_done"]) == ("finished", None, 1)
+        assert found["progress"]["waiting_since"] is None
+
+
+def test_batch_whose_scheduler_does_not_come_says_so(tmp_path):
+    settings = {"batches_dir": tmp_path, "scheduler": "tcp://127.0.0.1:9", "scheduler_patience_s": 1}
+    tile = ("drawn.png", encoded(draw_tile(grid_of_centres())))
+    with served(**settings) as (_, address), httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
+        found = ended(client, post_tiles(client, files=[("tiles", tile)]).json(), LIMIT_S)
+    assert found["state"] == "failed"
+    assert found["detail"].startswith("No Dask scheduler answers at tcp://127.0.0.1:9.")
+    assert found["progress"]["waiting_since"] is not None

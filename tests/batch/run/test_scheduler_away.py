@@ -2,9 +2,6 @@
 
 import json
 import signal
-import socket
-import subprocess
-import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -16,11 +13,10 @@ from PIL import Image
 from app.batch.run.cluster import Absence, SchedulerLost
 from tests.batch.read.drawn_slides import write_pyramid
 from tests.batch.run.command import LIMIT_S, running
+from tests.batch.run.dask_cluster import Cluster
 from tests.conftest import REPOSITORY
-from tests.processes import ended, kill, started
+from tests.processes import ended, kill
 from tests.waiting import until
-
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 @pytest.fixture
@@ -36,25 +32,7 @@ def slide(tmp_path):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """`with cluster.scheduler():` and `with cluster.worker() as process:`, always at the same address."""
-
-    class Cluster:
-        def __init__(self):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
-            self.address = f"tcp://127.0.0.1:{self.port}"
-
-        def scheduler(self):
-            return self.run("scheduler", "--host", "127.0.0.1", "--port", self.port)
-
-        def worker(self):
-            return self.run("worker", self.address, "--nthreads", "1", "--no-nanny", "--local-directory", tmp_path)
-
-        def run(self, *arguments):
-            return started([sys.executable, "-m", "dask", *arguments, "--no-dashboard"], cwd=tmp_path, **QUIET)
-
-    return Cluster()
+    return Cluster(tmp_path)
 
 
 @contextmanager
