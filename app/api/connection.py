@@ -129,6 +129,13 @@ class Connection(H11Protocol):
             else:
                 super().data_received(body)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer a malformed request, unless its answer was begun before it was complete; the server calls this."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     def on_response_complete(self) -> None:
         """Go on to the next turn; the server calls this when the last byte of an answer is written."""
         super().on_response_complete()
@@ -168,6 +175,10 @@ class Connection(H11Protocol):
         return self.conn.their_state in {h11.SEND_BODY, h11.ERROR}
 
     def _linger(self) -> None:
+        """Drop what still comes. An application that still reads or answers a malformed request is let go."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.flow.resume_reading()
         self._watch()
 

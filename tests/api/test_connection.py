@@ -36,6 +36,7 @@ def limit(monkeypatch):
     """Limit some of a client's turns to `LIMIT_S`: `limit(*turns)`; a turn that a test does not limit never ends."""
     for turn in set(Turn) - {Turn.SERVICE}:
         monkeypatch.setitem(connection.LIMITS_S, turn, NEVER_S)
+    monkeypatch.setattr(connection, "SILENCE_S", NEVER_S)
     return lambda *turns: [monkeypatch.setitem(connection.LIMITS_S, turn, LIMIT_S) for turn in turns]
 
 
@@ -139,6 +140,26 @@ def test_client_that_sends_everything_before_it_reads_gets_its_answer(port, clos
 def test_malformed_request_is_answered_however_much_follows(port):
     with connect(port, b"nonsense\r\n\r\n" + LARGE) as client:
         assert answers(client).startswith(b"HTTP/1.1 400")
+
+
+CHUNKED = b"POST /%b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+
+
+def test_malformed_rest_of_a_body_that_was_answered_changes_nothing(port, caplog):
+    with connect(port, CHUNKED % b"") as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        client.sendall(b"no chunk\r\n" + LARGE)
+        while client.recv(1000):
+            pass
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_application_that_reads_a_body_is_let_go_when_it_turns_out_malformed(server):
+    with connect(server.port, CHUNKED % b"read") as client:
+        until(lambda: server.server_state.tasks)
+        client.sendall(b"no chunk\r\n" + LARGE)
+        assert client.recv(1000).startswith(b"HTTP/1.1 400")
+        until(lambda: not server.server_state.tasks)
 
 
 def test_rest_of_a_body_is_not_taken_for_the_next_request(port):
