@@ -82,6 +82,12 @@ def test_a_body_that_stops_is_cut_off(port):
     assert time.monotonic() - begin > 0.5
 
 
+def test_a_page_of_the_proxy_is_the_services_own_and_any_other_is_not(port):
+    for origin, status in ((f"http://127.0.0.1:{port}", 200), ("https://evil.example", 403)):
+        response = httpx.get(f"http://127.0.0.1:{port}/bundles", headers={"Origin": origin}, timeout=PATIENCE_S)
+        assert response.status_code == status
+
+
 def test_the_numbers_of_one_replica_are_not_shown_as_those_of_all(port):
     assert_problem(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S), 404)
 
