@@ -1,4 +1,4 @@
-"""`python -m training`: cells · labelled · train · fit · evaluate · export · report.
+"""`python -m training`: cells · labelled · train · fit · evaluate · export · refit · report.
 
 Each command imports what it needs when it runs, so that `--help` and a wrong argument are answered at once, and a
 command that trains nothing does not load PyTorch.
@@ -21,6 +21,8 @@ from training.errors import ConfigError, DataError, TrainingError
 from training.study.commands import evaluate
 
 if TYPE_CHECKING:
+    import torch
+
     from training.cells.extract import Cells
     from training.cells.tile_labels import TileLabels
     from training.config import Config
@@ -112,19 +114,20 @@ def train(
     remove_image_level(run)
     if threads is not None:
         torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
 
 
 @cli.command()
 def fit(run: RunDir) -> None:
-    """Fit the image-level model on the run's cells: to their tiles' labels, or without labels to simulated bags."""
+    """Fit the label to the run's cells: to their tiles' labels, or without labels to simulated bags. Calibrate Q."""
     config, found, trainer = _open_run(run)
     import torch
 
     from app.pipeline.crops import to_network
     from training.bundle.outliers import fit_outliers
+    from training.gan.calibrate_q import measure_calibration
     from training.gan.checks import assign_clusters
     from training.label.image_level import fit_image_level, write_image_level
 
@@ -132,8 +135,9 @@ def fit(run: RunDir) -> None:
     counted = found.only(~fit_outliers(q, found.crops, found.tile_index).outlier)
     clusters = assign_clusters(q, torch.from_numpy(to_network(counted.crops)))
     result = fit_image_level(counted, clusters, config.train.n_clusters, config.fit)
+    result["q_calibration"] = measure_calibration(found, config.train, _device(), bar("folds"))
     write_image_level(result, run)
-    typer.echo(json.dumps(result["metrics"], indent=2))
+    typer.echo(json.dumps(result["metrics"] | {"q_calibration": result["q_calibration"]}, indent=2))
 
 
 @cli.command()
@@ -166,6 +170,30 @@ def export(
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")
     typer.echo(f"fast network: {manifest.fast.model_dump_json(indent=2) if manifest.fast else 'none'}")
+
+
+@cli.command()
+def refit(
+    bundle: Annotated[Path, typer.Argument(help="models/<name>; its manifest is replaced")],
+    cells: Annotated[
+        Path, typer.Argument(help="directory that `cells` wrote, from the tiles of the bundle's training")
+    ],
+    bundle_version: Annotated[str, typer.Option(help="new version of the bundle")],
+    keep_calibration: Annotated[
+        bool,
+        typer.Option("--keep-calibration", help="keep the bundle's calibration of Q, which takes minutes to measure"),
+    ] = False,
+) -> None:
+    """Fit the label and the calibration of Q anew for a bundle; its networks stay, and no run is needed."""
+    from training.bundle.refit import refit_bundle
+    from training.cells.extract import Cells
+
+    found = Cells.load(cells)
+    manifest = refit_bundle(
+        bundle, found, bundle_version, _device(), keep_calibration=keep_calibration, track=bar("folds")
+    )
+    typer.echo(f"{bundle}: {manifest.metrics.model_dump_json(indent=2)}")
+    typer.echo(f"calibration of Q: {manifest.q_calibration.model_dump_json() if manifest.q_calibration else 'none'}")
 
 
 @cli.command()
@@ -202,6 +230,13 @@ def _open_run(run: Path) -> tuple[Config, Cells, Trainer]:
     from training.gan.loop import restore_trainer
 
     return config, found, restore_trainer(config.train, found.crops, run, torch.device("cpu"))
+
+
+def _device() -> torch.device:
+    """Return where to train: on CUDA if there is a GPU, else on the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _find_labels(given: Path | None, tiles: Path, paths: list[Path]) -> TileLabels | None:

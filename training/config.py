@@ -1,6 +1,7 @@
 """Configurations: TOML files, read into frozen dataclasses. An unknown key is an error.
 
-A file states every value, or only what differs from a configuration that the package ships.
+A file states every value, or only what differs from a configuration that the package ships. A number that goes into the
+manifest of the bundle has the range that the manifest allows, so that a long run does not end in a refused bundle.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from app.files import write_whole
+from app.pipeline.manifest import ClusterCount, Count
+from app.pipeline.presets import Positive
 from training.errors import ConfigError
 
 SHIPPED = Path(__file__).parent / "configs"
 SHIPPED_NAMES = tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
-_STRICT = ConfigDict(extra="forbid")
-Count = Annotated[int, Field(ge=1)]
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Weight = Annotated[float, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _rising_share(value: tuple[float, float]) -> tuple[float, float]:
@@ -34,12 +37,12 @@ class TrainConfig:
     """Architecture, losses and schedule of the GAN (paper §IV-B)."""
 
     channels: Count
-    n_clusters: Count
+    n_clusters: ClusterCount
     latent_size: Count
     generator_iterations: Count
     critic_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Positive
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     penalty_weight: Weight
@@ -48,7 +51,7 @@ class TrainConfig:
     """λ₂ of eq. 12."""
     critic_code_weight: Weight
     """Weight of eq. 12 in the critic's own step; 0 as in the paper."""
-    code_scale: Annotated[float, Field(gt=0)]
+    code_scale: Positive
     """Factor on the one-hot code at G's input; 1 as in the paper."""
     mode_seeking_weight: Weight
     """Weight of `losses.mode_seeking_loss` in the generator's step; 0 as in the paper."""
@@ -64,7 +67,7 @@ class TrainConfig:
     """With bfloat16, the forward passes compute convolutions and matrix products in 16 bits; weights stay float32."""
     log_every: Count
     checkpoint_every: Count
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -78,8 +81,8 @@ class FitConfig:
     """Lowest and highest share of large, open-chromatin cells in an abnormal bag, 0–1."""
     min_cells: Count
     """Smallest number of cells for which the service gives a label."""
-    svm_c: Annotated[float, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    svm_c: Positive
+    seed: Seed
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -90,7 +93,7 @@ class DataConfig:
     description: str
     source: str
     licence: str
-    mpp: Annotated[float, Field(gt=0)]
+    mpp: Positive
     mpp_basis: str
 
 
@@ -185,6 +188,18 @@ def read_config(directory: Path) -> Config:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; is {directory} a run of `train`?") from error
     except ValidationError as error:
         raise ConfigError(f"{path}: {_reasons(error)}.") from error
+
+
+def config_of(values: dict[str, Any]) -> Config:
+    """Return the configuration that `as_dict` wrote into the manifest of a bundle.
+
+    Raises:
+        ConfigError: it does not have the form of `Config`.
+    """
+    try:
+        return _ADAPTER.validate_python(values)
+    except ValidationError as error:
+        raise ConfigError(f"The configuration in the manifest cannot be used: {_reasons(error)}.") from error
 
 
 def as_dict(config: Config) -> dict[str, Any]:

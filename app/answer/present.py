@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic_core import to_json
 
+from app.answer.model_card import describe_q
 from app.answer.palette import cluster_color, hex_color
 from app.answer.provenance import Record, code_version, environment, result_sha256
 from app.answer.schemas import (
@@ -300,7 +301,8 @@ def label_out(label: Label, model: ImageLevel) -> LabelOut:
         bias=model.svm.bias,
         probability=evidence.probability if evidence else None,
         calibrated_on=model.calibration.tiles if model.calibration else None,
-        conformal_set=list(evidence.conformal) if evidence else None,
+        conformal_set=evidence.conformal if evidence else None,
+        conformal_coverage=model.conformal.coverage if model.conformal.units else None,
         kmeans=evidence.kmeans if evidence else None,
         reference=_placement(evidence.placement) if evidence else None,
         basis=model.label_basis,
@@ -347,12 +349,14 @@ def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
 
 def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
     """Return the body of GET /bundles/{name}."""
-    return BundleOut(**bundle_summary(bundle, default=default).model_dump(), manifest=bundle.manifest)
+    summary = bundle_summary(bundle, default=default).model_dump()
+    return BundleOut(**summary, network=describe_q(bundle.manifest), manifest=bundle.manifest)
 
 
 def bundle_used(bundle: Bundle, precision: Precision) -> BundleUsed:
     """Return which bundle answered, and with which precision of Q."""
-    return BundleUsed(**_identity(bundle), precision=precision)
+    calibrated = bundle.manifest.q_calibration is not None
+    return BundleUsed(**_identity(bundle), precision=precision, q_calibrated=calibrated)
 
 
 def _identity(bundle: Bundle) -> dict[str, Any]:

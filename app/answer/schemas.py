@@ -110,7 +110,8 @@ class CellOut(_Answer):
     touches_border: bool = Field(description="Whether the tile's border cuts the nucleus, or may do so.")
     cluster: int = Field(description="Number of the most probable cluster, from 0 to K − 1.")
     probabilities: list[Fraction] = Field(
-        description="Probability of each of the K clusters, from the network Q, 0 to 1. They sum to 1."
+        description="Probability of each of the K clusters, from the network Q, 0 to 1. They sum to 1. They are "
+        "calibrated on cells that Q had not learned from if bundle.q_calibrated is true."
     )
     outlier: bool = Field(
         description="Whether the cell is unlike the training cells of every cluster. No cluster counts such a cell."
@@ -138,10 +139,11 @@ class ClusterOut(_Answer):
         description="Count of the cluster over the sum of all counts, 0 to 1; null if that sum is 0."
     )
     interval: tuple[Fraction, Fraction] | None = Field(
-        description="Low and high end of the proportion's confidence interval, 0 to 1. With 95% confidence the "
-        "intervals of all clusters together hold the proportions of the tissue that these cells are a random sample "
-        "of. An interval covers sampling and the uncertainty of Q about each cell, so it need not lie evenly round the "
-        "proportion. It is null where the proportion is."
+        description="Low and high end of the proportion's confidence interval, 0 to 1. With 95% confidence or more, "
+        "the intervals of all clusters together hold the shares of cells that belong to each cluster in the tissue "
+        "that these cells are a random sample of. An interval is wider the fewer the cells and the less sure Q is of "
+        "them, and need not lie evenly round the proportion. It relies on the probabilities of the cells: if "
+        "bundle.q_calibrated is false, nobody has measured how right they are. It is null where the proportion is."
     )
     contribution: float | None = Field(
         description="What the cluster adds to the label's score, in units of the score: the SVM's weight times the "
@@ -201,9 +203,15 @@ class LabelOut(_Answer):
         description="Numbers of labelled tiles that the probability rests on; null if the bundle has too few."
     )
     conformal_set: list[LabelValue] | None = Field(
-        description="The labels whose examples have such a score, at 90% coverage of each label. Both mean that either "
-        "label is possible; an empty list means that the score lies between those of both. It is null if no cell was "
-        "counted."
+        description="The labels whose examples have such a score. Both mean that either label is possible; an empty "
+        "list means that the score lies between those of both. It is null if no cell was counted, or if the bundle has "
+        "too few patients or tiles of a label to know what scores the label has; `reason` then says so."
+    )
+    conformal_coverage: float | None = Field(
+        default=None,
+        description="Probability, at least, that the set holds the label of a tile of a new patient, or of a new tile "
+        "where the bundle does not know patients: for normal and for abnormal ones alike, if they are like those that "
+        "the bundle was fitted to, simulated bags included. It is null if the bundle promises none.",
     )
     kmeans: LabelValue | None = Field(description="Label of the nearest k-means centre; null if no cell was counted.")
     reference: PlacementOut | None = Field(
@@ -232,6 +240,12 @@ class BundleUsed(BundleIdentity):
     precision: Precision = Field(
         description="Precision of the network that sorted the cells. full is exact; fast uses 8-bit integers, and "
         "gives nearly the same."
+    )
+    q_calibrated: bool = Field(
+        default=False,
+        description="Whether the probabilities of the cells were calibrated: compared with the clusters of cells "
+        "that Q had not learned from, and corrected. If false, how right they are was not measured. "
+        "manifest.q_calibration of GET /bundles/{name} has the figures.",
     )
 
 
@@ -341,6 +355,11 @@ class BundlesOut(_Answer):
 class BundleOut(BundleSummary):
     """The answer of GET /bundles/{name}: model card, provenance, licence, metrics and checksums of a bundle."""
 
+    network: str = Field(
+        default="",
+        description="What the network Q is in this bundle: how it was trained, what its clusters are, and how right "
+        "its probabilities are.",
+    )
     manifest: Manifest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
@@ -25,14 +26,16 @@ FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 LabelValue = Literal["normal", "abnormal"]
 Degrees = Annotated[float, Field(ge=0, le=360)]
+Count = Annotated[int, Field(ge=1)]
+ClusterCount = Annotated[int, Field(ge=2, le=64)]
 N_STAIN_FEATURES = 12
 
 
 class Architecture(ManifestModel):
     """What the PyTorch fallback needs to rebuild the networks."""
 
-    channels: int = Field(ge=1, description="Every layer has this many channels.")
-    code_scale: float = Field(gt=0, description="The one-hot code at the generator's input is multiplied by this.")
+    channels: Count = Field(description="Every layer has this many channels.")
+    code_scale: Positive = Field(description="The one-hot code at the generator's input is multiplied by this.")
 
 
 class Svm(ManifestModel):
@@ -59,7 +62,10 @@ class LabelCounts(ManifestModel):
 class Calibration(ManifestModel):
     """Platt's sigmoid (1999): probability of abnormal = 1 / (1 + exp(−(slope · score + intercept)))."""
 
-    slope: float = Field(description="The log odds of abnormal rise by this when the SVM's score rises by 1.")
+    slope: Positive = Field(
+        description="The log odds of abnormal rise by this when the SVM's score rises by 1. A slope that is not "
+        "positive would give a high score a low probability, and is refused."
+    )
     intercept: float = Field(description="The log odds of abnormal are this at a score of 0.")
     tiles: LabelCounts = Field(
         description="The sigmoid was fitted to this many labelled tiles, each scored by an SVM that had not seen it."
@@ -67,16 +73,52 @@ class Calibration(ManifestModel):
 
 
 class Conformal(ManifestModel):
-    """Limits of the scores that each label can have, from examples that the SVM had not seen (Vovk 2015)."""
+    """Limits of the scores that each label can have (jackknife-minmax, Barber et al. 2021, for groups of tiles).
 
-    coverage: Fraction = Field(description="The limits hold for this share of each label's examples.")
+    A unit is a patient or, if patients are not known, a tile. Each unit was left out of an SVM of its own, which scored
+    its tiles. A tile is scored by all of these SVMs, and the score that suits a label best is held against its limit.
+    """
+
+    coverage: float = Field(
+        gt=0,
+        lt=1,
+        description="A tile of a new unit has its own label among the possible ones with at least this probability, "
+        "for each label, if the new unit is like the fitted ones. It is not promised if `units` is null.",
+    )
     max_normal: float | None = Field(
-        description="Normal tiles score at most this; null if there were too few examples for a limit."
+        description="Normal tiles score at most this; null if there were too few units for a limit."
     )
     min_abnormal: float | None = Field(
-        description="Abnormal tiles score at least this; null if there were too few examples for a limit."
+        description="Abnormal tiles score at least this; null if there were too few units for a limit."
     )
-    examples: LabelCounts = Field(description="The limits were fitted to this many examples.")
+    examples: LabelCounts = Field(description="The limits were fitted to this many tiles or simulated bags.")
+    units: Literal["patients", "tiles"] | None = Field(
+        default=None,
+        description="What was left out together; null in bundles of earlier versions, which promise no coverage.",
+    )
+    n_units: LabelCounts | None = Field(
+        default=None, description="The limits were fitted to this many units of each label; null as `units`."
+    )
+    without_a_normal: tuple[Svm, ...] = Field(
+        default=(), description="Each of these SVMs was fitted without one of the units that have normal tiles."
+    )
+    without_an_abnormal: tuple[Svm, ...] = Field(
+        default=(), description="Each of these SVMs was fitted without one of the units that have abnormal tiles."
+    )
+
+    @property
+    def min_units(self) -> int:
+        """How many units of a label its limit needs: with n of them, no more than n / (n + 1) can be covered."""
+        return math.ceil(round(self.coverage / (1 - self.coverage), 6))
+
+    @model_validator(mode="after")
+    def _complete(self) -> Conformal:
+        if self.units is not None:
+            limits = {"normal": self.max_normal, "abnormal": self.min_abnormal}
+            fitted = {"normal": self.without_a_normal, "abnormal": self.without_an_abnormal}
+            if missing := [label for label, limit in limits.items() if limit is not None and not fitted[label]]:
+                raise ValueError(f"a limit of {missing[0]} tiles needs the SVMs that it was fitted with, found none")
+        return self
 
 
 class ReferenceGroup(ManifestModel):
@@ -110,7 +152,7 @@ class ImageLevel(ManifestModel):
     label_basis: str = Field(
         min_length=1, description="It says what normal and abnormal mean in this bundle, and what was simulated."
     )
-    min_cells: int = Field(ge=1, description="A tile with fewer counted cells gets no label.")
+    min_cells: Count = Field(description="A tile with fewer counted cells gets no label.")
     svm: Svm
     kmeans: KMeans
     calibration: Calibration | None = Field(
@@ -285,7 +327,7 @@ class Training(ManifestModel):
     data: tuple[DataSource, ...] = Field(description="The bundle was trained on these data sets.")
     code_version: str = Field(description="The bundle was made by this version of the package.")
     libraries: dict[str, str] = Field(description="These versions of libraries were used, by name.")
-    iterations: int = Field(ge=1, description="The generator was updated this many times.")
+    iterations: Count = Field(description="The generator was updated this many times.")
 
 
 class ClusterMetrics(ManifestModel):
@@ -301,6 +343,21 @@ class ClusterMetrics(ManifestModel):
     )
 
 
+class Explained(ManifestModel):
+    """Share of the variance of a trait of the training cells that lies between the clusters (η²).
+
+    It is 1 if the cluster of a cell determines the trait, and 0 if the clusters do not differ in it. The traits are
+    measured on the crops of the cells.
+    """
+
+    area: Fraction = Field(description="Area of the nucleus, as far as it lies in the crop.")
+    density: Fraction = Field(description="Mean optical density of the nucleus.")
+    eccentricity: Fraction = Field(description="Eccentricity of the nucleus.")
+    contrast: Fraction = Field(
+        description="Contrast of the chromatin: mean difference of optical density between neighbouring pixels."
+    )
+
+
 class Metrics(ManifestModel):
     """How well the bundle learned."""
 
@@ -309,12 +366,40 @@ class Metrics(ManifestModel):
         ge=0, le=1, description="This share of crops stays in its cluster when it is rotated."
     )
     clusters: tuple[ClusterMetrics, ...] = Field(description="There are figures of each of the K clusters, by number.")
+    explained: Explained | None = Field(
+        default=None, description="What the clusters part the cells by; null in bundles of earlier versions."
+    )
     onnx_max_difference: float = Field(
         ge=0, description="The outputs of ONNX Runtime and PyTorch differ by at most this."
     )
     image_level: dict[str, JsonValue] = Field(
         description="These metrics of the label were measured on tiles or bags that were left out of its fit."
     )
+
+
+class QCalibration(ManifestModel):
+    """How right Q's probabilities are, on cells whose tiles it had not learned from.
+
+    For each fold of tiles, a Q of the same configuration learned from the other folds. Its probabilities were compared
+    with the clusters that k-means gave the cells left out, which is what Q is taught.
+    """
+
+    temperature: Positive = Field(
+        description="Q's logits are divided by this before they become probabilities. Above 1, Q was too sure of "
+        "itself; below 1, not sure enough."
+    )
+    cells: Count = Field(description="The temperature was fitted to this many cells.")
+    tiles: Count = Field(description="The cells are of this many tiles.")
+    folds: int = Field(ge=2, description="The tiles were dealt into this many folds, each left out once.")
+    held_out: Literal["patients", "tiles"] = Field(
+        description="What was left out together: all tiles of a patient, or single tiles if patients were not known."
+    )
+    agreement: Fraction = Field(description="Q put this share of the cells left out into their cluster.")
+    error_before: Fraction = Field(
+        description="Without the temperature, Q's largest probability of a cell differed by this from the share of "
+        "cells put into their cluster (expected calibration error, 15 bins)."
+    )
+    error_after: Fraction = Field(description="With a temperature fitted to the other folds, it differed by this.")
 
 
 class FastAgreement(ManifestModel):
@@ -351,9 +436,9 @@ class Manifest(ManifestModel):
     version: str = Field(description="The bundle has this version.")
     created: str = Field(description="The bundle was made at this time, ISO 8601.")
     licence: str = Field(description="The bundle may be used under these terms.")
-    n_clusters: int = Field(ge=2, le=64, description="The bundle has this many clusters, K.")
-    latent_size: int = Field(ge=1, description="The generator's noise z has this many numbers.")
-    mpp: float = Field(gt=0, description="Nuclei and crops are measured at this many µm per pixel.")
+    n_clusters: ClusterCount = Field(description="The bundle has this many clusters, K.")
+    latent_size: Count = Field(description="The generator's noise z has this many numbers.")
+    mpp: Positive = Field(description="Nuclei and crops are measured at this many µm per pixel.")
     mpp_basis: str = Field(description="It says where that number comes from.")
     architecture: Architecture
     segmentation: SegmentationParams = Field(description="Nuclei are found with these parameters.")
@@ -361,6 +446,11 @@ class Manifest(ManifestModel):
     outliers: Outliers
     cluster_names: ClusterNames | None = Field(default=None, description="It is null if nobody has named any cluster.")
     image_level: ImageLevel
+    q_calibration: QCalibration | None = Field(
+        default=None,
+        description="It says how right Q's probabilities are; null if that was not measured, and the probabilities are "
+        "then those of Q as it is.",
+    )
     training: Training
     metrics: Metrics
     fast: FastNetwork | None = Field(
@@ -368,6 +458,11 @@ class Manifest(ManifestModel):
         description=f"It describes {Q_FAST_ONNX}; null if there is none, and the full Q answers every request.",
     )
     files: dict[str, Sha256] = Field(description="Every other file of the bundle is listed with its SHA-256.")
+
+    @property
+    def temperature(self) -> float:
+        """What Q's logits are divided by; 1 if its probabilities were not measured."""
+        return self.q_calibration.temperature if self.q_calibration else 1.0
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -381,6 +476,9 @@ class Manifest(ManifestModel):
             "image_level.reference.axes[1]": self.image_level.reference.axes[1],
             "metrics.clusters": self.metrics.clusters,
         }
+        conformal = self.image_level.conformal
+        for i, svm in enumerate((*conformal.without_a_normal, *conformal.without_an_abnormal)):
+            sizes[f"weights of SVM {i} of image_level.conformal"] = svm.weights
         for group in self.image_level.reference.groups:
             sizes |= {f"proportions[{i}] of '{group.name}'": row for i, row in enumerate(group.proportions)}
         names = self.cluster_names.clusters if self.cluster_names else ()

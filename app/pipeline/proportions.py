@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import betaincinv
 
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 CONFIDENCE = 0.95
 """Confidence with which all intervals of a tile hold together."""
-CERTAIN_CELLS = 20
-"""How many cells of which Q is certain are added to the estimate of the spread, which few cells hardly determine."""
+TINY = 1e-9
+"""Stands for 0, where a beta distribution has no parameter of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +52,36 @@ def summarise(cluster_probs: Float32Array, outlier: BoolArray) -> Proportions:
     n = int(counts.sum())
     if n == 0:
         return Proportions(clusters, outlier, counts, None, None)
-    intervals = simultaneous_intervals(cluster_probs[counted].astype(np.float64))
-    # Where Q is unsure of many cells, the counted proportion may lie outside the interval of the mean probability.
-    values = counts / n
-    intervals = np.stack([np.minimum(intervals[:, 0], values), np.maximum(intervals[:, 1], values)], axis=1)
-    return Proportions(clusters, outlier, counts, values, intervals)
+    intervals = simultaneous_intervals(cluster_probs[counted].astype(np.float64), clusters[counted])
+    return Proportions(clusters, outlier, counts, counts / n, intervals)
 
 
-def simultaneous_intervals(probabilities: Float64Array) -> Float64Array:
-    """Return score intervals that hold for the proportions of all clusters at once with 95% confidence.
+def simultaneous_intervals(probabilities: Float64Array, clusters: Int64Array) -> Float64Array:
+    """Return intervals that hold the true share of every cluster at once with 95% confidence.
 
-    The proportions are those of the tissue that the cells are a random sample of, where a cell is in cluster k with the
-    probability that Q gives it. The mean probability is an unbiased estimate of them. The spread of the probabilities
-    contains both the sampling of cells and the doubt about each cell. It yields the effective number of cells (Korn &
-    Graubard 1998) for Wilson's interval (1927), whose level is chosen so that all K hold at once (Bonferroni, as
-    Goodman 1965).
+    The true shares are those of the tissue that the cells are a random sample of. A cell is counted in its most
+    probable cluster, which may be the wrong one, so each end of an interval allows for the doubt that moves it out.
+    For the low end, a cell counted in the cluster weighs as much as the probability that it belongs there. For the high
+    end, a cell counted elsewhere weighs as much as the probability that it belongs here after all. If the probabilities
+    are right, the true share lies between the expected means of these weights. The sampling of cells is allowed for by
+    the exact interval of a binomial proportion (Clopper & Pearson 1934) around each of them, at a level for which all K
+    clusters hold at once (Bonferroni).
 
     Args:
         probabilities: (N, K) float64, N ≥ 1, rows sum to 1.
+        clusters: (N,) int64, the cluster that each cell is counted in.
 
     Returns:
-        (K, 2) float64 low, high within [0, 1].
+        (K, 2) float64 low, high within [0, 1]; count / N and the mean probability lie between them. If Q is certain of
+        every cell, only the sampling of cells is left.
     """
     n, k = probabilities.shape
     # The intervals of two clusters mirror each other, so that they are one statement and not two.
-    z = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * (k if k > 2 else 1)))
-    p = probabilities.mean(axis=0)
-    certain = p * (1 - p)
-    spread = (n * probabilities.var(axis=0) + CERTAIN_CELLS * certain) / (n + CERTAIN_CELLS)
-    # Cells of which Q is certain have the spread p(1 − p), and those of which it is unsure have less.
-    n_effective = n * np.divide(certain, spread, out=np.ones(k), where=spread > 0)
-    centre = p + z**2 / (2 * n_effective)
-    half = z * np.sqrt(certain / n_effective + z**2 / (4 * n_effective**2))
-    bounds = np.stack([centre - half, centre + half], axis=1) / (1 + z**2 / n_effective)[:, None]
-    return np.asarray(np.clip(bounds, 0.0, 1.0))
+    beyond = (1 - CONFIDENCE) / (2 * (k if k > 2 else 1))
+    counted = clusters[:, None] == np.arange(k)
+    least = np.where(counted, probabilities, 0).sum(axis=0).clip(0, n)
+    most = np.where(counted, 1, probabilities).sum(axis=0).clip(0, n)
+    # Quantiles of beta distributions; an end is 0 or 1 where not even one cell could lie beyond it.
+    low = np.where(least > 0, betaincinv(np.maximum(least, TINY), n - least + 1, beyond), 0.0)
+    high = np.where(most < n, betaincinv(most + 1, np.maximum(n - most, TINY), 1 - beyond), 1.0)
+    return np.stack([low, high], axis=1)

@@ -108,7 +108,7 @@ def analyse_stages(
             nuclei = drop_cut_nuclei(found)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)
-            encoded = encode(crops, bundle.backend, manifest.n_clusters, precision)
+            encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
             quality = judging.result()

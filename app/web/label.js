@@ -60,7 +60,13 @@ function drivers(label, clusters) {
     html(
       "ul",
       {},
-      html("li", {}, `Labels whose examples have such a score: ${label.conformal_set.join(", ") || "none"}.`),
+      html(
+        "li",
+        {},
+        label.conformal_set === null
+          ? "Which labels have such scores is not known: the bundle was fitted to too few examples."
+          : `Labels whose examples have such a score: ${label.conformal_set.join(", ") || "none"}.`,
+      ),
       html("li", {}, `The nearest k-means centre is ${label.kmeans}.`),
       html(
         "li",

@@ -65,7 +65,8 @@ def test_answer_names_the_upload_and_the_bundle(answer, upload, card):
     }
     assert answer["tile"]["cut_nuclei"] >= 0
     identity = {key: card[key] for key in ("name", "version", "sha256", "backend", "device")}
-    assert answer["bundle"] == {**identity, "precision": "fast" if "fast" in card["precisions"] else "full"}
+    precision = "fast" if "fast" in card["precisions"] else "full"
+    assert answer["bundle"] == {**identity, "precision": precision, "q_calibrated": True}
 
 
 def test_request_can_force_the_full_network(client, sample, sample_answer, card):

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 def test_bundles_lists_the_shipped_one_as_default(client, card):
     listed = client.get("/bundles").json()["bundles"]
     assert [(bundle["name"], bundle["default"]) for bundle in listed] == [("marrow", True)]
-    assert listed[0] == {key: value for key, value in card.items() if key != "manifest"}
+    assert listed[0] == {key: value for key, value in card.items() if key not in ("manifest", "network")}
 
 
 def test_bundle_card_is_its_manifest(card, shipped_bundle):
@@ -34,6 +34,19 @@ def test_bundle_card_says_where_it_comes_from_and_how_good_it_is(card):
     assert len(manifest["metrics"]["clusters"]) == card["n_clusters"]
     assert manifest["fast"]["agreement"]["clusters"] >= 0.99
     assert set(manifest["files"]) >= {"q.onnx", "generator.onnx", "weights.safetensors"}
+
+
+def test_bundle_card_says_in_plain_words_what_the_network_is(card):
+    """As shipped: a classifier of what k-means found, and not what the adversarial training learned."""
+    text = card["network"]
+    for said in ("is a classifier", "k-means", "frozen", "moved the generator alone", "nobody has shown"):
+        assert said in text
+    area = card["manifest"]["metrics"]["explained"]["area"]
+    assert area > 0.8
+    assert f"{area:.0%} of those in nuclear area" in text
+    measured = card["manifest"]["q_calibration"]
+    assert f"{measured['cells']} cells of {measured['tiles']} tiles" in text
+    assert f"off by {measured['error_after']:.3f}" in text
 
 
 def test_service_is_alive_and_ready(client):

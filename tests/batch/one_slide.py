@@ -148,7 +148,9 @@ def analysed_whole(pixels, plan: Plan, bundle: Bundle) -> dict[str, np.ndarray]:
     params = bundle.manifest.segmentation
     stains = unmix(pixels, params.stain, params.engine, plan.stain.estimate())
     nuclei = drop_cut_nuclei(segment(stains, params))
-    encoded = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, bundle.manifest.n_clusters, "fast")
+    manifest = bundle.manifest
+    crops = crop_nuclei(stains.normalised, nuclei)
+    encoded = encode(crops, bundle.backend, manifest.n_clusters, "fast", manifest.temperature)
     centroids = nuclei.centroids.round(3)
     order = np.lexsort([centroids[:, 0], centroids[:, 1]])
     return {

@@ -9,6 +9,17 @@ from app.pipeline.presets import DEFAULT, LevelParams
 
 NAME = {"cluster": 0, "name": "round", "by": "somebody", "when": "2026-01-01", "cells": 60}
 
+PLATT = {"slope": 1.0, "intercept": 0.0, "tiles": {"normal": 20, "abnormal": 20}}
+Q_CALIBRATION = {
+    "temperature": 1.2,
+    "cells": 4000,
+    "tiles": 11,
+    "folds": 4,
+    "held_out": "tiles",
+    "agreement": 0.85,
+    "error_before": 0.05,
+    "error_after": 0.02,
+}
 AGREEMENT = {
     "tiles": 4,
     "cells": 1866,
@@ -92,6 +103,14 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
         ("image_level.reference.mean", [0.2]),
         ("image_level.reference.groups.0.proportions", [[1.0]]),
         ("image_level.conformal.coverage", 90),
+        ("image_level.conformal.coverage", 1),
+        ("image_level.conformal.units", "patients"),  # without the SVMs of its limits
+        ("image_level.conformal.without_a_normal", [{"weights": [1.0], "bias": 0.0}]),
+        ("image_level.calibration", PLATT | {"slope": -1.0}),
+        ("image_level.calibration", PLATT | {"slope": 0.0}),
+        ("q_calibration", {"temperature": 1.0}),
+        ("q_calibration", Q_CALIBRATION | {"temperature": 0}),
+        ("q_calibration", Q_CALIBRATION | {"error_after": 1.5}),
         ("outliers.max_share", 1.5),
         ("image_level.min_cells", 0),
         ("image_level.label_basis", ""),
@@ -131,6 +150,11 @@ def test_fast_network_comes_with_its_file(tmp_path, manifest_values):
     manifest_values["fast"] = None
     with pytest.raises(InvalidBundle, match="files"):
         read_manifest(written(tmp_path, manifest_values))
+
+
+def test_calibration_of_q_is_read(tmp_path, manifest_values):
+    manifest_values["q_calibration"] = Q_CALIBRATION
+    assert read_manifest(written(tmp_path, manifest_values))[0].q_calibration.temperature == 1.2
 
 
 @pytest.mark.parametrize("where", ["", "segmentation", "segmentation.stain", "quality", "image_level.svm"])

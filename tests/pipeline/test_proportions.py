@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import log_softmax
+from scipy.stats import binom
 
-from app.pipeline.proportions import simultaneous_intervals, summarise
-
-Z_5 = 2.5758293035489004
-"""99.5% point of the standard normal: 95% over five clusters, by Bonferroni."""
+from app.pipeline.proportions import summarise
 
 
 def one_hot(clusters, k=5):
@@ -15,13 +14,6 @@ def one_hot(clusters, k=5):
 
 def of(probabilities, outlier=None):
     return summarise(probabilities, np.zeros(len(probabilities), bool) if outlier is None else np.asarray(outlier))
-
-
-def wilson(p, n, z):
-    """Wilson's score interval (1927), written as the roots of its quadratic."""
-    a, b, c = 1 + z**2 / n, -(2 * p + z**2 / n), p**2
-    root = np.sqrt(b**2 - 4 * a * c)
-    return (-b - root) / (2 * a), (-b + root) / (2 * a)
 
 
 def test_proportion_is_the_share_of_cells_in_a_cluster():
@@ -54,42 +46,102 @@ def test_tile_without_a_cell_to_count_has_no_proportions(n):
 
 
 @pytest.mark.parametrize("counts", [(7, 3, 0, 0, 0), (100, 200, 50, 0, 150), (1, 0, 0, 0, 0)])
-def test_interval_of_certain_cells_is_wilsons_at_the_level_of_all_clusters_together(counts):
+def test_interval_of_certain_cells_is_the_exact_one_at_the_level_of_all_clusters_together(counts):
+    """At its ends, such a count or one farther away has a probability of .05 / 5 / 2 (Clopper & Pearson 1934)."""
     n = sum(counts)
-    found = simultaneous_intervals(one_hot(np.repeat(range(5), counts)).astype(float))
-    for (low, high), count in zip(found, counts, strict=True):
-        assert (low, high) == pytest.approx(wilson(count / n, n, Z_5), abs=1e-9)
+    for (low, high), count in zip(of(one_hot(np.repeat(range(5), counts))).intervals, counts, strict=True):
+        assert (low == 0) == (count == 0)
+        assert (high == 1) == (count == n)
+        if low > 0:
+            assert binom.sf(count - 1, n, low) == pytest.approx(0.005, rel=1e-6)
+        if high < 1:
+            assert binom.cdf(count, n, high) == pytest.approx(0.005, rel=1e-6)
 
 
 def test_two_clusters_make_one_statement():
-    low, high = simultaneous_intervals(one_hot([0] * 81 + [1] * 182, k=2).astype(float))[0]
-    # 95% Wilson score interval of 81 in 263, Newcombe (1998), table I.
-    assert (low, high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    low, high = of(one_hot([0] * 81 + [1] * 182, k=2)).intervals[0]
+    # 95% Clopper-Pearson interval of 81 in 263, Newcombe (1998), table I.
+    assert (low, high) == pytest.approx((0.2527, 0.3676), abs=5e-5)
 
 
-def test_interval_lies_round_what_the_probabilities_add_up_to():
-    """Of every cell Q says .6 for cluster 0 and .4 for cluster 1: the count says 1, the probabilities .6."""
-    probabilities = np.tile(np.array([0.6, 0.4, 0, 0, 0], np.float32), (400, 1))
-    inner = simultaneous_intervals(probabilities.astype(float))
-    assert inner[0, 0] < 0.6 < inner[0, 1] < 0.7
-    found = of(probabilities)
+def test_interval_reaches_from_what_is_sure_to_what_is_possible():
+    """Of 400 cells Q says .6 for cluster 0 and .4 for cluster 1: 240 of them are sure, and 160 may be in 1."""
+    found = of(np.tile(np.array([0.6, 0.4, 0, 0, 0], np.float32), (400, 1)))
+    certain = of(one_hot([0] * 240 + [1] * 160)).intervals
     assert found.values.tolist() == [1, 0, 0, 0, 0]
-    assert found.intervals[0].tolist() == [inner[0, 0], 1]
-    assert found.intervals[1].tolist() == [0, inner[1, 1]]
+    assert found.intervals[0].tolist() == pytest.approx([certain[0, 0], 1], abs=1e-6)
+    assert found.intervals[1].tolist() == pytest.approx([0, certain[1, 1]], abs=1e-6)
+    assert found.intervals[2].tolist() == certain[2].tolist()
 
 
-@pytest.mark.parametrize("n", [50, 500])
-@pytest.mark.parametrize("sharpness", [1.0, 3.0])
-def test_intervals_together_hold_the_truth_as_often_as_they_say(n, sharpness):
+def test_doubt_makes_intervals_wider():
+    certain, doubtful = of(one_hot([0, 1] * 50, k=2)), of(np.full((100, 2), 0.5, np.float32))
+    assert np.diff(doubtful.intervals).min() > 0.5 > 0.21 > np.diff(certain.intervals).max()
+
+
+@st.composite
+def probabilities(draw):
+    """Of 1 to 40 cells in 2 to 12 clusters, from certain to quite unsure."""
+    n, k, seed = draw(st.integers(1, 40)), draw(st.integers(2, 12)), draw(st.integers(0, 2**32 - 1))
+    sharpness = draw(st.sampled_from([0.02, 0.3, 1.0, 20.0]))
+    return np.random.default_rng(seed).dirichlet(np.full(k, sharpness), n)
+
+
+@settings(max_examples=200)
+@given(probabilities(), st.data())
+def test_interval_holds_count_and_mean_probability_and_narrows_as_a_cell_becomes_surer(probs, data):
+    found = of(probs)
+    low, high = found.intervals.T
+    assert found.values.sum() == pytest.approx(1, abs=1e-9)
+    for inside in (found.values, probs.mean(axis=0)):
+        assert (low <= inside + 1e-9).all()
+        assert (inside <= high + 1e-9).all()
+    cell, share = data.draw(st.integers(0, len(probs) - 1)), data.draw(st.floats(0, 1))
+    surer = probs.copy()
+    surer[cell] = (1 - share) * surer[cell] + share * np.eye(probs.shape[1])[probs[cell].argmax()]
+    narrower = of(surer).intervals
+    assert (narrower[:, 0] >= low - 1e-9).all()
+    assert (narrower[:, 1] <= high + 1e-9).all()
+
+
+POPULATIONS = {
+    "certain": [0.006, 0.003, 0.001],
+    "some doubt": [0.06, 0.03, 0.01],
+    "much doubt": [0.6, 0.3, 0.1],
+    "five clusters": [0.3, 0.25, 0.2, 0.15, 0.1],
+}
+
+
+def coverage(pool, n, sharpening=1.0, draws=400):
+    """Share of tiles whose intervals hold the truth; Q says softmax(sharpening · log p) where a cell is in k by p_k."""
     random = np.random.default_rng(0)
-    pool = random.dirichlet([0.6 / sharpness, 0.3 / sharpness, 0.1 / sharpness], 20_000)
+    said = np.exp(log_softmax(sharpening * np.log(np.maximum(pool, 1e-30)), axis=1))
     truth = pool.mean(axis=0)
     held = 0
-    for _ in range(1000):
-        low, high = simultaneous_intervals(pool[random.integers(len(pool), size=n)]).T
+    for _ in range(draws):
+        low, high = of(said[random.integers(len(pool), size=n)]).intervals.T
         held += bool(((low <= truth) & (truth <= high)).all())
-    # Three standard errors of 1,000 draws are .02.
-    assert 0.92 <= held / 1000 <= 0.985
+    return held / draws
+
+
+@pytest.mark.parametrize("n", [1, 20, 100, 500])
+@pytest.mark.parametrize("doubt", POPULATIONS)
+def test_intervals_together_hold_the_truth_if_the_probabilities_are_right(doubt, n):
+    pool = np.random.default_rng(1).dirichlet(POPULATIONS[doubt], 20_000)
+    assert coverage(pool, n) >= 0.95
+
+
+def test_intervals_hold_the_share_of_a_rare_cluster():
+    """One cell in 600: the score interval of 100 cells holds this share in 84% of tiles."""
+    pool = np.eye(2)[(np.arange(60_000) % 600 == 0).astype(int)]
+    assert coverage(pool, 100) >= 0.95
+
+
+@pytest.mark.parametrize(("sharpening", "holds"), [(1.0, True), (0.5, True), (2.0, False)])
+def test_coverage_is_lost_where_q_is_too_sure_of_itself(sharpening, holds):
+    """One cell in four has .6 for cluster 0 and .4 for cluster 1: a Q that says .69 and .31 hides where they belong."""
+    pool = np.tile([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4], [1, 0]], (1000, 1))
+    assert (coverage(pool, 1000, sharpening) >= 0.95) == holds
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)

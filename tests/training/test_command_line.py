@@ -64,12 +64,20 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, succeed, fail):
     loaded = load_bundle(bundle, threads=1)
     assert loaded.manifest.version == "2"
     assert len(analyse((tiles / "one.png").read_bytes(), loaded, max_pixels=10**6).cells.areas_px) == n // 2
+    assert loaded.manifest.q_calibration.cells == n
+
+    assert "another one" in fail("refit", bundle, cells, "--bundle-version", "2")
+    succeed("refit", bundle, cells, "--bundle-version", "3")
+    refitted = load_bundle(bundle, threads=1).manifest
+    assert refitted.version == "3"
+    assert refitted.q_calibration == loaded.manifest.q_calibration
+    assert refitted.files == loaded.manifest.files
 
     detection = tmp_path / "results" / "detection.json"
     detection.parent.mkdir()
     detection.write_text("{}", encoding="utf-8")
     succeed("report", detection.parent, tmp_path / "results.md", "--bundle", bundle)
-    assert "`tiny` 2" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "`tiny` 3" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
 OWN_CONFIG = """

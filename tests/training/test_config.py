@@ -5,10 +5,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
+from app.pipeline.manifest import Manifest
 from app.pipeline.presets import PRESETS
 from tests.conftest import REPOSITORY
-from training.config import as_dict, load_config, read_config, write_config
+from training.config import Config, as_dict, load_config, read_config, write_config
 from training.errors import ConfigError
 
 SHIPPED = sorted(path.stem for path in (REPOSITORY / "training" / "configs").glob("*.toml"))
@@ -146,7 +148,11 @@ def test_missing_key_is_an_error_that_names_it(load, key):
         ("preset", '"other"'),
         ("channels", "0"),
         ("channels", '"many"'),
-        ("n_clusters", "-1"),
+        ("n_clusters", "1"),
+        ("n_clusters", "65"),
+        ("code_scale", "inf"),
+        ("mpp", "inf"),
+        ("seed", str(2**32)),
         ("batch_size", "7"),
         ("batch_size", "0"),
         ("learning_rate", "0.0"),
@@ -171,6 +177,33 @@ def test_missing_key_is_an_error_that_names_it(load, key):
 def test_value_outside_its_range_is_an_error_that_names_it(load, key, value):
     with pytest.raises(ConfigError, match=key):
         load(changed(key, value))
+
+
+@pytest.mark.parametrize(
+    ("of_config", "of_manifest"),
+    [
+        ("TrainConfig.n_clusters", "Manifest.n_clusters"),
+        ("TrainConfig.latent_size", "Manifest.latent_size"),
+        ("TrainConfig.channels", "Architecture.channels"),
+        ("TrainConfig.code_scale", "Architecture.code_scale"),
+        ("TrainConfig.generator_iterations", "Training.iterations"),
+        ("FitConfig.min_cells", "ImageLevel.min_cells"),
+        ("DataConfig.mpp", "Manifest.mpp"),
+    ],
+)
+def test_number_that_goes_into_the_manifest_has_the_range_that_it_allows(of_config, of_manifest):
+    """Else hours of training end in a bundle that is refused."""
+    manifest = Manifest.model_json_schema()
+    manifest["$defs"]["Manifest"] = manifest
+
+    def limits(schemas, path):
+        model, field = path.split(".")
+        rules = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+        return {rule: value for rule, value in schemas[model]["properties"][field].items() if rule in rules}
+
+    found = limits(TypeAdapter(Config).json_schema()["$defs"], of_config)
+    assert found == limits(manifest["$defs"], of_manifest)
+    assert len(found) > 1
 
 
 def test_what_is_no_toml_or_not_there_is_an_error(load, tmp_path):

@@ -84,7 +84,7 @@ class FinishedRun:
         q: the network whose head is Q, in evaluation mode, on the CPU.
         iterations: number of generator iterations done.
         checks: result of `check_model`.
-        image_level: result of `fit_image_level`.
+        image_level: result of `fit_image_level`, with the result of `measure_calibration` as `q_calibration`.
         outliers: result of `fit_outliers`.
     """
 
@@ -263,6 +263,7 @@ def build_manifest(
             "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
             "image_level": run.image_level["model"],
             "outliers": run.outliers.limits.model_dump(),
+            "q_calibration": run.image_level.get("q_calibration"),
             "training": _provenance(run),
             "metrics": _metrics(run, onnx_max_difference),
             "fast": fast,
@@ -294,6 +295,7 @@ def _metrics(run: FinishedRun, onnx_max_difference: float) -> dict[str, Any]:
         "clusters": [
             {"share": share, "fidelity": fidelity, "diversity": diversity} for share, fidelity, diversity in per_cluster
         ],
+        "explained": checks["explained"],
         "onnx_max_difference": onnx_max_difference,
         "image_level": run.image_level["metrics"],
     }

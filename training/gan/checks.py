@@ -13,6 +13,7 @@ from torch.nn import functional
 from app.pipeline.crops import to_network
 from app.pipeline.networks.architecture import CriticQ, Generator
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.representation.traits import explained_traits
 
 PROTOTYPES = 16
 """Number of cells per cluster that the diversity is measured on."""
@@ -37,7 +38,8 @@ def check_model(
     Returns:
         loss_q: eq. 12 on fresh z. fidelity: (K,) the share of cells G(c, z) that Q puts into c. shares: (K,) the share
         of the real cells that Q puts into each cluster. rotation_agreement: of all pairs of a crop and its rotation by
-        90°, 180° or 270°, the share that Q puts into one cluster. diversity: see `diversity`.
+        90°, 180° or 270°, the share that Q puts into one cluster. diversity: see `diversity`. explained: see
+        `explained_traits`.
     """
     k = generator.n_clusters
     random = torch.Generator().manual_seed(seed)
@@ -58,6 +60,7 @@ def check_model(
         "fidelity": hits.tolist(),
         "shares": (np.bincount(clusters, minlength=k) / len(clusters)).tolist(),
         "rotation_agreement": float(np.mean([(found == clusters).mean() for found in rotated])),
+        "explained": explained_traits(crops, clusters),
         "diversity": diversity(prototypes, real.flatten(1).cpu().numpy(), clusters, seed),
     }
 

@@ -1,11 +1,10 @@
 """What the SVM's score of a tile means: its probability (Platt), and the labels that it is compatible with (conformal).
 
-Both rest on scores of tiles, or simulated bags, that the SVM had not seen.
+Both rest on scores of tiles, or simulated bags, that an SVM had not seen, nor any other tile of the same patient.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
 from app.pipeline.types import Float64Array, Int64Array
-from training.cells.tile_labels import count_labels
-from training.label.models import Folds
+from training.cells.tile_labels import LABELS, count_labels
+from training.config import FitConfig
+from training.errors import DataError
+from training.label.models import Examples, Folds, fit_svm, svm_scores
 
 MIN_TILES = 20
 """Number of tiles of each label that a probability needs."""
 BINS = 5
 COVERAGE = 0.9
+ROUNDING = 1e-9
 
 
 def fit_calibration(scores: Float64Array, abnormal: Int64Array) -> dict[str, Any] | None:
@@ -31,11 +33,20 @@ def fit_calibration(scores: Float64Array, abnormal: Int64Array) -> dict[str, Any
 
     Returns:
         `app.pipeline.manifest.Calibration`, or None if a label has fewer than 20 tiles.
+
+    Raises:
+        DataError: abnormal tiles do not score higher than normal ones, so that the sigmoid would turn the score round.
     """
     counts = count_labels(abnormal)
     if min(counts.values()) < MIN_TILES:
         return None
     slope, intercept = _sigmoid(scores, abnormal)
+    if slope <= 0:
+        raise DataError(
+            f"On tiles left out of the fit, abnormal ones do not score higher than normal ones (slope {slope:.3g}), "
+            "so the proportions of the clusters do not tell the labels apart. Check the labels; if they are right, "
+            "more tiles or other clusters are needed."
+        )
     return {"slope": slope, "intercept": intercept, "tiles": counts}
 
 
@@ -88,29 +99,68 @@ def _sigmoid(scores: Float64Array, abnormal: Int64Array) -> tuple[float, float]:
     return float(logistic.coef_[0, 0]), float(logistic.intercept_[0])
 
 
-def fit_conformal(scores: Float64Array, abnormal: Int64Array) -> dict[str, Any]:
-    """Fit limits that hold a new example of each label with probability 0.9, if it is exchangeable with the given ones.
+def fit_conformal(examples: Examples, units: Int64Array, named: str, config: FitConfig) -> dict[str, Any]:
+    """Fit limits that hold a tile of a new unit of each label with probability 0.9, if it is like the given ones.
 
-    The scores are of models fitted without the example's fold (cross-conformal, Vovk 2015): like a split-conformal
-    predictor, but every example counts. Each label has its own limit (Mondrian), and therefore its own coverage.
+    Jackknife-minmax (Barber et al. 2021): each unit is left out of an SVM of its own, which scores the unit's tiles.
+    The limit is a quantile of these scores, and the service holds the most suitable of the scores of all these SVMs
+    against it. A unit counts once, however many tiles it has, because they share its weight. Each label has its own
+    limit (Mondrian), and therefore its own coverage.
 
     Args:
-        scores: (B,) positive = abnormal.
-        abnormal: (B,) 1 = abnormal.
+        examples: B tiles or bags.
+        units: (B,) int64, what belongs together and is left out together.
+        named: what a unit is, "patients" or "tiles".
+        config: C and seed.
 
     Returns:
-        `app.pipeline.manifest.Conformal`; a label with fewer than nine examples has no limit.
+        `app.pipeline.manifest.Conformal`; a label with fewer than nine units has no limit.
     """
-    lowest = _limit(-scores[abnormal == 1])
+    normal, without_a_normal = _limit(examples, units, 0, config)
+    abnormal, without_an_abnormal = _limit(examples, units, 1, config)
+    n_units = {name: len(np.unique(units[examples.abnormal == i])) for i, name in enumerate(LABELS)}
     return {
         "coverage": COVERAGE,
-        "max_normal": _limit(scores[abnormal == 0]),
-        "min_abnormal": None if lowest is None else -lowest,
-        "examples": count_labels(abnormal),
+        "max_normal": normal,
+        "min_abnormal": None if abnormal is None else -abnormal,
+        "examples": count_labels(examples.abnormal),
+        "units": named,
+        "n_units": n_units,
+        "without_a_normal": without_a_normal,
+        "without_an_abnormal": without_an_abnormal,
     }
 
 
-def _limit(nonconformity: Float64Array) -> float | None:
-    """Return the ⌈(n + 1) · 0.9⌉-th smallest of n values, None if there are too few."""
-    rank = math.ceil((len(nonconformity) + 1) * COVERAGE)
-    return None if rank > len(nonconformity) else float(np.sort(nonconformity)[rank - 1])
+def _limit(
+    examples: Examples, units: Int64Array, label: int, config: FitConfig
+) -> tuple[float | None, list[dict[str, Any]]]:
+    """Return the limit below which a label's scores lie (abnormal ones negated), and the SVMs that gave these scores.
+
+    With fewer than nine units of the label, there is no limit and no SVM.
+    """
+    own = np.flatnonzero(examples.abnormal == label)
+    scores, svms = np.zeros(len(own)), []
+    names = np.unique(units[own])
+    if quantile(scores, units[own]) is None:
+        return None, []
+    for name in names:
+        svm = fit_svm(examples[np.flatnonzero(units != name)], config)
+        mine = units[own] == name
+        scores[mine] = svm_scores(svm, examples.proportions[own[mine]]) * (-1 if label else 1)
+        svms.append(svm)
+    return quantile(scores, units[own]), svms
+
+
+def quantile(scores: Float64Array, units: Int64Array) -> float | None:
+    """Return the smallest score that reaches 0.9 of the weight of n + 1 units; None if n units cannot reach it.
+
+    Each unit has a weight of 1, shared evenly among its scores. The weight of the new unit lies above all scores.
+
+    Args:
+        scores: (B,).
+        units: (B,) int64, the unit of each.
+    """
+    names, unit, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(1 / sizes[unit[order]]) / (len(names) + 1) >= COVERAGE - ROUNDING
+    return float(scores[order[reached.argmax()]]) if reached.any() else None

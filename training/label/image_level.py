@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
-from app.pipeline.manifest import ImageLevel
+from app.pipeline.manifest import ImageLevel, QCalibration
 from app.pipeline.types import Float64Array, Int64Array
 from training.cells.extract import Cells
 from training.cells.tile_labels import LABELS, MIN_PER_LABEL, TileLabels
@@ -17,7 +17,7 @@ from training.config import FitConfig
 from training.console import write_text
 from training.errors import DataError
 from training.label.calibration import fit_calibration, fit_conformal, reliability
-from training.label.models import Examples, Folds, fit_models, score_left_out
+from training.label.models import Examples, Folds, fit_models, score_left_out, svm_scores
 from training.label.reference_tiles import fit_reference_tiles
 from training.label.simulated_bags import simulate_bags
 
@@ -92,7 +92,7 @@ def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConf
         "label_basis": basis,
         **fit_models(examples, config),
         "calibration": calibration,
-        "conformal": fit_conformal(scores, labels.abnormal),
+        "conformal": fit_conformal(examples, *_units(labels), config),
         "reference": fit_reference_tiles(groups),
     }
     return {"model": model, "metrics": metrics}
@@ -104,6 +104,11 @@ def _folds(labels: TileLabels) -> Folds:
         # Without shuffling, tiles whose names are neighbours, often of one slide, mostly are in the same fold.
         return StratifiedKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal)
     return StratifiedGroupKFold(MIN_PER_LABEL).split(labels.abnormal, labels.abnormal, labels.patients)
+
+
+def _units(labels: TileLabels) -> tuple[Int64Array, str]:
+    """Return what each of T tiles belongs to, (T,) int64, and the name of that: patients if known, else tiles."""
+    return (np.arange(len(labels.abnormal)), "tiles") if labels.patients is None else (labels.patients, "patients")
 
 
 def _fit_simulated(
@@ -118,17 +123,17 @@ def _fit_simulated(
         config: C and seed.
     """
     folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(proportions)))
-    figures, scores = score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config)
+    figures, _ = score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config)
     groups = {HEALTHY_TILES: proportions, SIMULATED_BAGS: bags.proportions[bags.abnormal == 1]}
     model = {
         "label_basis": SIMULATED_BASIS,
         **fit_models(bags, config),
         # A simulation does not show how probable an abnormal tile is.
         "calibration": None,
-        "conformal": fit_conformal(scores, bags.abnormal),
+        "conformal": fit_conformal(bags, drawn_from, "tiles", config),
         "reference": fit_reference_tiles(groups, frozenset({SIMULATED_BAGS})),
     }
-    tile_scores = proportions @ model["svm"]["weights"] + model["svm"]["bias"]
+    tile_scores = svm_scores(model["svm"], proportions)
     metrics = {
         "data": f"simulated bags, {folds.get_n_splits()} folds by tile",
         **figures,
@@ -139,7 +144,7 @@ def _fit_simulated(
 
 
 def write_image_level(result: dict[str, Any], run: Path) -> None:
-    """Write the result of `fit_image_level` into the directory of a run.
+    """Write the result of `fit_image_level`, and `q_calibration` with it, into the directory of a run.
 
     Raises:
         OSError: it cannot be written.
@@ -165,6 +170,8 @@ def read_image_level(run: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         ImageLevel.model_validate(result["model"])
-        return {"model": result["model"], "metrics": result["metrics"]}
+        if result["q_calibration"] is not None:
+            QCalibration.model_validate(result["q_calibration"])
+        return {key: result[key] for key in ("model", "metrics", "q_calibration")}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged; {again}") from error

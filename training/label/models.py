@@ -50,13 +50,23 @@ def fit_models(examples: Examples, config: FitConfig) -> dict[str, Any]:
     Returns:
         The fields min_cells, svm and kmeans of `app.pipeline.manifest.ImageLevel`.
     """
-    svm = LinearSVC(C=config.svm_c, class_weight="balanced", random_state=config.seed)
-    svm.fit(examples.proportions, examples.abnormal)
     return {
         "min_cells": config.min_cells,
-        "svm": {"weights": svm.coef_[0].tolist(), "bias": float(svm.intercept_[0])},
+        "svm": fit_svm(examples, config),
         "kmeans": _fit_kmeans(examples, config.seed),
     }
+
+
+def fit_svm(examples: Examples, config: FitConfig) -> dict[str, Any]:
+    """Fit the L2-SVM; the arguments are those of `fit_models`. Return `app.pipeline.manifest.Svm`."""
+    svm = LinearSVC(C=config.svm_c, class_weight="balanced", random_state=config.seed)
+    svm.fit(examples.proportions, examples.abnormal)
+    return {"weights": svm.coef_[0].tolist(), "bias": float(svm.intercept_[0])}
+
+
+def svm_scores(svm: dict[str, Any], proportions: Float64Array) -> Float64Array:
+    """Return the decision values of (B, K) proportions, (B,)."""
+    return np.asarray(proportions @ np.asarray(svm["weights"]) + svm["bias"])
 
 
 def _fit_kmeans(examples: Examples, seed: int) -> dict[str, Any]:
@@ -90,7 +100,7 @@ def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> tuple
     for rest, fold in folds:
         model = fit_models(examples[rest], config)
         kmeans = KMeansPart.model_validate(model["kmeans"])
-        scores[fold] = examples.proportions[fold] @ model["svm"]["weights"] + model["svm"]["bias"]
+        scores[fold] = svm_scores(model["svm"], examples.proportions[fold])
         nearest[fold] = [LABELS.index(nearest_label(examples.proportions[i], kmeans)) for i in fold]
     called = (scores > 0).astype(np.int64)
     counts = confusion_matrix(examples.abnormal, called, labels=range(len(LABELS))).tolist()

@@ -70,7 +70,8 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
             inside = np.asarray(members.any(axis=0))
             nuclei, outlines, members = select_nuclei(nuclei, inside), outlines[inside], members[:, inside]
             kept[kept] = inside
-        encoded = encode(crop_nuclei(stains.normalised, nuclei), bundle.backend, manifest.n_clusters, precision)
+        crops = crop_nuclei(stains.normalised, nuclei)
+        encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
     return pa.table(
         {
             "x": centroids[kept, 0],

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from app.pipeline.label.reference import Placement, place
-from app.pipeline.manifest import Conformal, ImageLevel, KMeans, LabelValue
+from app.pipeline.manifest import Conformal, ImageLevel, KMeans, LabelValue, Svm
 from app.pipeline.types import Float64Array
 
 
@@ -22,7 +22,8 @@ class Evidence:
         score: the SVM's decision value, positive = abnormal.
         contributions: (K,) float64; the score is their sum plus the SVM's bias.
         kmeans: label of the nearest k-means centre.
-        conformal: labels that are possible at the bundle's coverage; none where the score lies between their limits.
+        conformal: labels that are possible at the bundle's coverage; none of them where the score lies between their
+            limits, and None where there were too few examples for limits (`possible_labels`).
         probability: calibrated probability of abnormal; None where the bundle has no calibration.
         placement: where the tile lies among the reference tiles.
     """
@@ -30,7 +31,7 @@ class Evidence:
     score: float
     contributions: Float64Array
     kmeans: LabelValue
-    conformal: tuple[LabelValue, ...]
+    conformal: tuple[LabelValue, ...] | None
     probability: float | None
     placement: Placement
 
@@ -55,9 +56,9 @@ def decide_label(
 ) -> Label:
     """Label a tile, or give the reason why it gets no label.
 
-    No label is given in four cases: there are doubts about the tile; too few cells are counted; both labels are
-    possible; or tiles of the score's label hardly ever have such a score, and k-means or the other label's tiles
-    contradict it.
+    No label is given in five cases: there are doubts about the tile; too few cells are counted; the bundle had too few
+    examples to say which labels are possible; both labels are possible; or tiles of the score's label hardly ever have
+    such a score, and k-means or the other label's tiles contradict it.
 
     Args:
         proportions: (K,) float64, None for a tile without a counted cell.
@@ -78,14 +79,34 @@ def decide_label(
     return _label(evidence, n_cells, model.conformal)
 
 
-def possible_labels(score: float, conformal: Conformal) -> tuple[LabelValue, ...]:
-    """Return the labels whose examples have such a score, each at the coverage of the limits."""
+def possible_labels(proportions: Float64Array, model: ImageLevel) -> tuple[LabelValue, ...] | None:
+    """Return the labels whose examples have such a score, each at the coverage of the limits.
+
+    For each label, the tile is scored by the SVMs that were fitted without one of that label's units each, and the
+    score that suits the label best counts. This is what makes the limits hold at their coverage for a new unit. Bundles
+    of earlier versions have no such SVMs: there the score of the fitted SVM counts, and no coverage is promised.
+
+    Args:
+        proportions: (K,) float64.
+        model: the bundle's image-level model.
+
+    Returns:
+        The possible labels; None if there were too few examples of a label for a limit.
+    """
+    limits = model.conformal
+    if limits.max_normal is None or limits.min_abnormal is None:
+        return None
     possible: list[LabelValue] = []
-    if conformal.max_normal is None or score <= conformal.max_normal:
+    if min(score(svm, proportions) for svm in limits.without_a_normal or (model.svm,)) <= limits.max_normal:
         possible.append("normal")
-    if conformal.min_abnormal is None or score >= conformal.min_abnormal:
+    if max(score(svm, proportions) for svm in limits.without_an_abnormal or (model.svm,)) >= limits.min_abnormal:
         possible.append("abnormal")
     return tuple(possible)
+
+
+def score(svm: Svm, proportions: Float64Array) -> float:
+    """Return the decision value of (K,) proportions; positive = abnormal."""
+    return float((np.asarray(svm.weights) * proportions).sum() + svm.bias)
 
 
 def nearest_label(proportions: Float64Array, kmeans: KMeans) -> LabelValue:
@@ -95,17 +116,16 @@ def nearest_label(proportions: Float64Array, kmeans: KMeans) -> LabelValue:
 
 
 def _weigh(proportions: Float64Array, model: ImageLevel) -> Evidence:
-    contributions = np.asarray(model.svm.weights) * proportions
-    score = float(contributions.sum() + model.svm.bias)
+    decision = score(model.svm, proportions)
     probability = None
     if model.calibration is not None:
-        log_odds = model.calibration.slope * score + model.calibration.intercept
+        log_odds = model.calibration.slope * decision + model.calibration.intercept
         probability = 0.5 * (1 + math.tanh(log_odds / 2))
     return Evidence(
-        score=score,
-        contributions=contributions,
+        score=decision,
+        contributions=np.asarray(model.svm.weights) * proportions,
         kmeans=nearest_label(proportions, model.kmeans),
-        conformal=possible_labels(score, model.conformal),
+        conformal=possible_labels(proportions, model),
         probability=probability,
         placement=place(proportions, model.reference),
     )
@@ -114,11 +134,10 @@ def _weigh(proportions: Float64Array, model: ImageLevel) -> Evidence:
 def _label(evidence: Evidence, n_cells: int, conformal: Conformal) -> Label:
     value: LabelValue = "abnormal" if evidence.score > 0 else "normal"
     scored = f"The SVM's score on {n_cells} cells is {evidence.score:.2f}"
+    if evidence.conformal is None:
+        return Label("indeterminate", evidence, f"{scored}. {_too_few(conformal)}")
     if len(evidence.conformal) > 1:
-        few = (
-            "" if None not in (conformal.max_normal, conformal.min_abnormal) else ", because there are so few examples"
-        )
-        reason = f"{scored}: at {conformal.coverage:.0%} coverage both labels are possible{few}."
+        reason = f"{scored}: at {conformal.coverage:.0%} coverage both labels are possible."
         return Label("indeterminate", evidence, reason)
     if value not in evidence.conformal and (evidence.conformal or evidence.kmeans != value):
         nearer = f"nearer to 0 than the scores of {conformal.coverage:.0%} of {value} tiles"
@@ -127,3 +146,13 @@ def _label(evidence: Evidence, n_cells: int, conformal: Conformal) -> Label:
     side = "above" if evidence.score > 0 else "not above"
     agreement = "agrees" if evidence.kmeans == value else f"gives {evidence.kmeans}"
     return Label(value, evidence, f"{scored}, {side} 0; k-means {agreement}.")
+
+
+def _too_few(conformal: Conformal) -> str:
+    """Return why the bundle cannot say which labels are possible."""
+    units, counts = conformal.units or "examples", conformal.n_units or conformal.examples
+    return (
+        f"Which labels are possible at {conformal.coverage:.0%} coverage is not known: that needs "
+        f"{conformal.min_units} {units} of each label, and the bundle was fitted to {counts.normal} normal and "
+        f"{counts.abnormal} abnormal ones."
+    )

@@ -1,4 +1,4 @@
-"""Crops → cluster probabilities and surprise, in batches of bounded size."""
+"""Crops → calibrated cluster probabilities and surprise, in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Encoded:
     """What Q gives for N cells.
 
     Attributes:
-        cluster_probs: (N, K) float32, rows sum to 1 (paper §III-A2).
+        cluster_probs: (N, K) float32, rows sum to 1 (paper §III-A2); calibrated by the temperature that was asked for.
         surprise: (N,) float32, how unlike the training cells each cell is: −log of their density at the cell, in nats
             up to a constant (`architecture.Surprise`). A cell above the bundle's threshold is an outlier.
         precision: which Q was asked.
@@ -30,7 +30,9 @@ class Encoded:
     precision: Precision
 
 
-def encode(crops: UInt8Array, backend: Backend, n_clusters: int, precision: Precision = "full") -> Encoded:
+def encode(
+    crops: UInt8Array, backend: Backend, n_clusters: int, precision: Precision = "full", temperature: float = 1.0
+) -> Encoded:
     """Apply Q to every cell.
 
     Args:
@@ -38,6 +40,7 @@ def encode(crops: UInt8Array, backend: Backend, n_clusters: int, precision: Prec
         backend: backend that computes Q.
         n_clusters: K.
         precision: which Q to ask; the full one is asked where the backend has no fast one.
+        temperature: divides the logits of Q, `Manifest.temperature`; 1 leaves the probabilities as they are.
     """
     used: Precision = precision if precision in backend.precisions else "full"
     if len(crops) == 0:
@@ -45,4 +48,12 @@ def encode(crops: UInt8Array, backend: Backend, n_clusters: int, precision: Prec
     size = BATCH[backend.device]
     batches = [backend.describe(to_network(crops[i : i + size]), used) for i in range(0, len(crops), size)]
     cluster_probs, surprise = (np.concatenate(rows) for rows in zip(*batches, strict=True))
-    return Encoded(cluster_probs, surprise, used)
+    return Encoded(tempered(cluster_probs, temperature), surprise, used)
+
+
+def tempered(probabilities: Float32Array, temperature: float) -> Float32Array:
+    """Return softmax(logits / temperature) of (N, K) probabilities; their order in a row stays as it is."""
+    if temperature == 1:
+        return probabilities
+    odds = (probabilities / probabilities.max(axis=1, keepdims=True)).astype(np.float64) ** (1 / temperature)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.pipeline.label.decide import decide_label, possible_labels
-from app.pipeline.manifest import Calibration, Conformal, ImageLevel
+from app.pipeline.manifest import Calibration, ImageLevel, LabelCounts, Svm
 
 ALL_IN_0 = np.array([1.0, 0, 0, 0, 0])
 """Score .75."""
@@ -57,14 +57,44 @@ def test_disagreement_with_kmeans_far_from_the_boundary_is_said(manifest):
         (0.15, 0.1, 0.2, ()),
         (0.2, 0.1, 0.2, ("abnormal",)),
         (0.15, 0.2, 0.1, ("normal", "abnormal")),
-        (5.0, None, 0.2, ("normal", "abnormal")),
-        (-5.0, 0.1, None, ("normal", "abnormal")),
+        (5.0, None, 0.2, None),
+        (-5.0, 0.1, None, None),
     ],
 )
-def test_a_label_is_possible_on_its_side_of_its_limit(score, max_normal, min_abnormal, possible):
-    examples = {"normal": 20, "abnormal": 20}
-    limits = Conformal(coverage=0.9, max_normal=max_normal, min_abnormal=min_abnormal, examples=examples)
-    assert possible_labels(score, limits) == possible
+def test_a_label_is_possible_on_its_side_of_its_limit(manifest, score, max_normal, min_abnormal, possible):
+    model = with_limits(manifest.image_level, max_normal, min_abnormal)
+    model = model.model_copy(update={"svm": Svm(weights=(0.0,) * 5, bias=score)})
+    assert possible_labels(ALL_IN_0, model) == possible
+
+
+def test_a_label_is_possible_if_one_svm_that_left_out_a_unit_of_it_says_so(manifest):
+    """The lowest score without a normal unit counts for normal, the highest without an abnormal one for abnormal."""
+    model = with_limits(manifest.image_level, 0.1, 0.2)
+    scoring = {value: Svm(weights=(0.0,) * 5, bias=value) for value in (0.1, 0.15, 0.2, 0.3)}
+
+    def possible(without_a_normal, without_an_abnormal):
+        svms = {
+            "without_a_normal": tuple(scoring[value] for value in without_a_normal),
+            "without_an_abnormal": tuple(scoring[value] for value in without_an_abnormal),
+        }
+        conformal = model.conformal.model_copy(update=svms)
+        return possible_labels(ALL_IN_0, model.model_copy(update={"conformal": conformal}))
+
+    assert possible([0.3, 0.1], [0.15]) == ("normal",)
+    assert possible([0.3, 0.15], [0.15]) == ()
+    assert possible([0.3], [0.15, 0.2]) == ("abnormal",)
+    assert possible([0.1, 0.3], [0.2, 0.1]) == ("normal", "abnormal")
+
+
+def test_too_few_units_give_no_set_and_no_label(manifest):
+    """The score is far above what normal tiles have, but what abnormal ones have is not known."""
+    model = with_limits(manifest.image_level, 0.1, None)
+    n_units = {"n_units": LabelCounts(normal=12, abnormal=5), "units": "patients"}
+    model = model.model_copy(update={"conformal": model.conformal.model_copy(update=n_units)})
+    label = decide_label(ALL_IN_0, 100, model)
+    assert (label.value, label.evidence.conformal) == ("indeterminate", None)
+    assert "needs 9 patients of each label" in label.reason
+    assert "12 normal and 5 abnormal ones" in label.reason
 
 
 def test_no_label_where_both_are_possible(manifest):
@@ -72,12 +102,6 @@ def test_no_label_where_both_are_possible(manifest):
     assert label.value == "indeterminate"
     assert label.evidence.conformal == ("normal", "abnormal")
     assert "90% coverage both labels are possible." in label.reason
-
-
-def test_no_label_from_too_few_examples(manifest):
-    label = decide_label(ALL_IN_0, 100, with_limits(manifest.image_level, None, 0.2))
-    assert label.value == "indeterminate"
-    assert "so few examples" in label.reason
 
 
 @pytest.mark.parametrize(

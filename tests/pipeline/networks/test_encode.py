@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from app.pipeline.networks.encode import encode
 from tests.fakes import FakeBackend
@@ -27,6 +28,17 @@ def test_batches_do_not_change_any_cell(n):
 def test_backend_without_a_fast_network_is_asked_in_full():
     assert encode(some_crops(3), FakeBackend(), 5, "fast").precision == "full"
     assert encode(some_crops(0), FakeBackend(), 5, "fast").precision == "full"
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.73, 2.0])
+def test_temperature_divides_the_logits_and_keeps_the_cluster(temperature):
+    as_is = encode(some_crops(200), FakeBackend(), 5).cluster_probs
+    found = encode(some_crops(200), FakeBackend(), 5, temperature=temperature).cluster_probs
+    with np.errstate(divide="ignore"):
+        expected = softmax(np.log(as_is.astype(float)) / temperature, axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_array_equal(found.argmax(axis=1), as_is.argmax(axis=1))
+    np.testing.assert_array_equal(encode(some_crops(200), FakeBackend(), 5, temperature=1).cluster_probs, as_is)
 
 
 def test_no_cells_need_no_network():

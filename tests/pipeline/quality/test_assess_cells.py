@@ -27,8 +27,8 @@ def test_fewer_cells_than_a_differential_count_asks_for_are_flagged(manifest, n,
 
 
 def test_flag_says_how_wide_few_cells_leave_the_intervals(manifest):
-    # Wilson's interval of 20 in 100 at z = 2.576 is .1191 to .3162.
-    assert "spans 0.20." in flags_of(100, 0, manifest)["few_cells"].message
+    # The exact interval of 20 in 100 at a level of 99% is .1084 to .3212.
+    assert "spans 0.21." in flags_of(100, 0, manifest)["few_cells"].message
 
 
 def test_outliers_do_not_count_towards_enough_cells(manifest):

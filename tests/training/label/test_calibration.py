@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.model_selection import StratifiedKFold
 
-from training.label.calibration import fit_calibration, fit_conformal, reliability
+from app.pipeline.label.decide import possible_labels
+from app.pipeline.manifest import Conformal, ImageLevel, Svm
+from training.cells.tile_labels import LABELS
+from training.errors import DataError
+from training.label.calibration import fit_calibration, fit_conformal, quantile, reliability
+from training.label.models import Examples, fit_svm
 
 
 def drawn(n=400, seed=0):
@@ -59,27 +62,73 @@ def test_reliability_table_counts_every_tile_once_and_beats_the_base_rate():
     assert found["brier"] < found["brier_by_share"] == pytest.approx(abnormal.mean() * (1 - abnormal.mean()))
 
 
-def test_limits_hold_nine_in_ten_of_each_label():
-    """Of 19 scores the ⌈20 · .9⌉ = 18th from the label's own side is the limit."""
-    normal, abnormal = np.arange(19) - 25.0, np.arange(19) + 5.0
-    found = fit_conformal(np.concatenate([normal, abnormal]), np.repeat([0, 1], 19))
-    assert found["max_normal"] == normal[17]
-    assert found["min_abnormal"] == abnormal[1]
-    assert found["examples"] == {"normal": 19, "abnormal": 19}
+def test_sigmoid_that_would_turn_the_score_round_is_refused():
+    scores, abnormal = drawn()
+    with pytest.raises(DataError, match="do not score higher"):
+        fit_calibration(-scores, abnormal)
 
 
-@pytest.mark.parametrize(("n", "limited"), [(0, False), (8, False), (9, True)])
-def test_fewer_than_nine_examples_give_no_limit(n, limited):
-    found = fit_conformal(np.concatenate([-np.ones(n), np.ones(30)]), np.repeat([0, 1], [n, 30]))
-    assert (found["max_normal"] is not None) == limited
-    assert found["min_abnormal"] == 1
+@pytest.mark.parametrize(("n", "rank"), [(8, None), (9, 9), (18, 18), (19, 18), (20, 19), (30, 28)])
+def test_limit_is_a_rank_of_single_scores(n, rank):
+    """The ⌈(n + 1) · .9⌉-th smallest."""
+    found = quantile(np.arange(n)[::-1] + 1.0, np.arange(n))
+    assert found == rank
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
-@given(st.integers(9, 200), st.randoms(use_true_random=False))
-def test_a_new_example_is_within_its_limit_nine_times_in_ten(n, random):
-    """On average over the examples that the limits are taken from, whatever their distribution."""
-    draws = np.random.default_rng(random.randrange(2**32)).standard_cauchy((4000, n + 1))
-    limits = np.sort(draws[:, :n], axis=1)[:, int(np.ceil((n + 1) * 0.9)) - 1]
-    assert fit_conformal(draws[0, :n], np.zeros(n, np.int64))["max_normal"] == limits[0]
-    assert (draws[:, n] <= limits).mean() >= 0.88
+def test_a_unit_counts_once_however_many_scores_it_has():
+    """Nine units with one score each, a tenth with 90: .9 · 11 = 9.9, so 81 of its 90 scores lie within the limit."""
+    scores = np.concatenate([np.arange(1.0, 10), 100 + np.arange(90)])
+    units = np.minimum(np.arange(99), 9)
+    assert quantile(scores, units) == 180
+    assert quantile(scores[::-1], units[::-1]) == 180
+    # Ninety scores of one unit say nothing about another unit.
+    assert quantile(scores[9:], units[9:]) is None
+
+
+def bags(n_units, tiles_per_unit, random, shift=2.0):
+    """Tiles in two clusters, of as many normal as abnormal patients; tiles of a patient are alike."""
+    abnormal = np.repeat(np.arange(2 * n_units) % 2, tiles_per_unit)
+    units = np.repeat(np.arange(2 * n_units), tiles_per_unit)
+    odds = random.normal(0, 1, 2 * n_units)[units] + random.normal(0, 0.3, len(units)) + shift * (abnormal - 0.5)
+    share = 1 / (1 + np.exp(-odds))
+    return Examples(np.stack([1 - share, share], axis=1), abnormal), units
+
+
+def test_limits_are_of_patients_left_out_and_keep_the_svms_that_left_them_out(smoke):
+    examples, units = bags(10, 3, np.random.default_rng(0))
+    found = Conformal.model_validate(fit_conformal(examples, units, "patients", smoke.fit))
+    assert (found.units, found.n_units.normal, found.n_units.abnormal) == ("patients", 10, 10)
+    assert (len(found.without_a_normal), len(found.without_an_abnormal)) == (10, 10)
+    for svm, unit in zip(found.without_a_normal, range(0, 20, 2), strict=True):
+        assert fit_svm(examples[np.flatnonzero(units != unit)], smoke.fit)["bias"] == svm.bias
+
+
+@pytest.mark.parametrize(("n_patients", "limited"), [(8, False), (9, True)])
+def test_patients_and_not_tiles_decide_whether_there_is_a_limit(smoke, n_patients, limited):
+    examples, units = bags(n_patients, 5, np.random.default_rng(0))
+    found = fit_conformal(examples, units, "patients", smoke.fit)
+    assert (found["max_normal"] is not None) == (found["min_abnormal"] is not None) == limited
+    assert found["n_units"] == {"normal": n_patients, "abnormal": n_patients}
+    assert bool(found["without_a_normal"]) == limited
+
+
+def test_tiles_of_new_patients_have_their_label_in_the_set_as_often_as_is_promised(smoke):
+    """Over many bundles, each fitted to 9 patients of either label, with a new patient of either label."""
+    random, held, apart = np.random.default_rng(0), [], []
+    for _ in range(100):
+        examples, units = bags(10, 4, random)
+        known = np.flatnonzero(units < 18)
+        fitted = fit_conformal(examples[known], units[known], "patients", smoke.fit)
+        model = one_model(fit_svm(examples[known], smoke.fit), fitted)
+        for i in np.flatnonzero(units >= 18):
+            possible = possible_labels(examples.proportions[i], model)
+            held.append(LABELS[examples.abnormal[i]] in possible)
+            apart.append(len(possible) < 2)
+    # The tiles of a patient are alike: three standard errors of 200 patients at .9 are .06.
+    assert np.mean(held) >= 0.9 - 0.06
+    assert np.mean(apart) > 0.3
+
+
+def one_model(svm, conformal):
+    """An image-level model of which `possible_labels` needs these two parts."""
+    return ImageLevel.model_construct(svm=Svm.model_validate(svm), conformal=Conformal.model_validate(conformal))

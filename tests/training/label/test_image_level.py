@@ -66,8 +66,11 @@ def test_models_separate_simulated_bags(cells, fit_config):
     assert set(model.kmeans.labels) == {"normal", "abnormal"}
     full = decide_label(np.array([0.1, 0.9, 0, 0, 0]), 300, model)
     none = decide_label(np.array([1.0, 0, 0, 0, 0]), 300, model)
-    assert (full.value, full.evidence.kmeans) == ("abnormal", "abnormal")
-    assert (none.value, none.evidence.kmeans) == ("normal", "normal")
+    assert full.evidence.score > 0 > none.evidence.score
+    assert (full.evidence.kmeans, none.evidence.kmeans) == ("abnormal", "normal")
+    # Bags of three tiles do not show what scores those of other tiles have.
+    assert full.value == "indeterminate"
+    assert "needs 9 tiles of each label" in full.reason
     # Of simulated tiles no probability is offered.
     assert model.calibration is None
     assert [group.is_simulated for group in model.reference.groups] == [False, True]
@@ -118,6 +121,24 @@ def test_forty_labelled_tiles_give_labels_and_probabilities(cells, fit_config):
     assert abnormal.evidence.probability > 0.9 > 0.1 > normal.evidence.probability
 
 
+def test_limits_are_of_patients_where_they_are_known(cells, fit_config):
+    """Forty tiles of eight patients are not enough for limits: nine patients of each label are."""
+    found = labelled(cells, [0, 1] * 20, patients=np.arange(40) % 8)
+    conformal = fit_image_level(found, clusters_of(found, [1, 8, 2, 9] * 10), 5, fit_config)["model"]["conformal"]
+    assert (conformal["units"], conformal["n_units"]) == ("patients", {"normal": 4, "abnormal": 4})
+    assert (conformal["max_normal"], conformal["min_abnormal"]) == (None, None)
+
+
+def test_labels_that_proportions_contradict_are_refused(cells, fit_config):
+    """In each fold the labels of the tiles left out are the reverse of what the other tiles teach."""
+    abnormal = np.array([0, 1] * 20)
+    found = labelled(cells, abnormal, patients=np.arange(40) // 2)
+    odd = np.random.default_rng(0).permutation(np.arange(40) // 2 % 4)
+    shares = [1 + 2 * (label ^ int(block % 2)) for label, block in zip(abnormal, odd, strict=True)]
+    with pytest.raises(DataError, match="do not score higher"):
+        fit_image_level(found, clusters_of(found, shares), 5, fit_config)
+
+
 def test_basis_says_on_what_the_label_rests(cells, fit_config):
     shares = [1, 8, 2, 9, 1, 7, 2, 8]
     with_patients = labelled(cells, [0, 1] * 4, patients=range(8))
@@ -163,7 +184,7 @@ def test_tile_without_cells_is_left_out(cells, fit_config):
 
 
 def test_result_is_written_read_and_removed(cells, clusters, fit_config, tmp_path):
-    result = fit_image_level(cells, clusters, 5, fit_config)
+    result = fit_image_level(cells, clusters, 5, fit_config) | {"q_calibration": None}
     write_image_level(result, tmp_path)
     assert read_image_level(tmp_path) == result
     remove_image_level(tmp_path)

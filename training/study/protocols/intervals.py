@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
+from app.pipeline.networks.encode import tempered
 from app.pipeline.proportions import CONFIDENCE, summarise
 from app.pipeline.types import Float32Array, Float64Array, Int64Array
 
@@ -14,6 +14,8 @@ SIZES = (20, 50, 100, 200, 500, 1000)
 """Numbers of cells in a simulated tile."""
 RARE = 0.02
 """Share of the cells of the rarest cluster in the second population."""
+TOO_SURE, TOO_UNSURE = 0.5, 2.0
+"""Temperatures of a Q whose logits are twice or half as large as they should be, and that nobody has calibrated."""
 
 
 def evaluate_intervals(
@@ -22,7 +24,7 @@ def evaluate_intervals(
     """Draw tiles from real cells, so that their proportions are known, and count how often the intervals hold them.
 
     Args:
-        cluster_probs: (N, K) float32, Q's probabilities of the real cells.
+        cluster_probs: (N, K) float32, Q's calibrated probabilities of the real cells.
         anchors: (N,) int64, the cluster that Q was taught for each.
         draws: number of simulated tiles of each size.
         seed: seed of the draws.
@@ -30,34 +32,39 @@ def evaluate_intervals(
     Returns:
         A row for each population and size: population, cells, draws and confidence; coverage, the share of tiles whose
         intervals hold all K true proportions if a cell's true cluster is drawn by Q's probabilities;
-        coverage_by_anchors, the same if the true cluster is the anchor; coverage_of_counts, the first for 95% Wilson
-        intervals of the counts, each cluster by itself; and width, the mean of the widest interval.
+        coverage_too_sure and coverage_too_unsure, the same if Q's probabilities are those of logits twice or half as
+        large, without a calibration; coverage_by_anchors, the first if the true cluster is the anchor;
+        coverage_of_counts, the first for intervals that take Q's most probable cluster as certain; and width, the mean
+        of the widest interval.
     """
     random = np.random.default_rng(seed)
+    given = {
+        "coverage": cluster_probs,
+        "coverage_too_sure": tempered(cluster_probs, TOO_SURE),
+        "coverage_too_unsure": tempered(cluster_probs, TOO_UNSURE),
+        "coverage_of_counts": np.eye(cluster_probs.shape[1], dtype=np.float32)[cluster_probs.argmax(axis=1)],
+    }
     rows = []
     for population, weights in _populations(cluster_probs).items():
         truth = weights @ cluster_probs
         by_anchors = np.bincount(anchors, weights, minlength=cluster_probs.shape[1]).astype(np.float64)
         for size in SIZES:
-            held = np.zeros((draws, 3), bool)
+            held = {name: np.zeros(draws, bool) for name in (*given, "coverage_by_anchors")}
             widths = np.zeros(draws)
             for i in range(draws):
-                cells = cluster_probs[random.choice(len(weights), size, p=weights)]
-                found = summarise(cells, np.zeros(size, bool))
-                intervals = np.asarray(found.intervals)
-                widths[i] = (intervals[:, 1] - intervals[:, 0]).max()
-                counted = _wilson(found.counts, size)
-                held[i] = _hold(intervals, truth), _hold(intervals, by_anchors), _hold(counted, truth)
-            coverage, of_anchors, of_counts = held.mean(axis=0).tolist()
+                drawn = random.choice(len(weights), size, p=weights)
+                for name, probabilities in given.items():
+                    held[name][i] = _hold(_intervals(probabilities[drawn]), truth)
+                intervals = _intervals(cluster_probs[drawn])
+                held["coverage_by_anchors"][i] = _hold(intervals, by_anchors)
+                widths[i] = np.diff(intervals).max()
             rows.append(
                 {
                     "population": population,
                     "cells": size,
                     "draws": draws,
                     "confidence": CONFIDENCE,
-                    "coverage": coverage,
-                    "coverage_by_anchors": of_anchors,
-                    "coverage_of_counts": of_counts,
+                    **{name: float(found.mean()) for name, found in held.items()},
                     "width": float(widths.mean()),
                 }
             )
@@ -78,6 +85,6 @@ def _hold(intervals: Float64Array, truth: Float64Array) -> bool:
     return bool(((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).all())
 
 
-def _wilson(counts: Int64Array, n: int) -> Float64Array:
-    found = [binomtest(int(count), n).proportion_ci(CONFIDENCE, method="wilson") for count in counts]
-    return np.array([[interval.low, interval.high] for interval in found])
+def _intervals(probabilities: Float32Array) -> Float64Array:
+    """Return the intervals of a tile with these cells, none of which is an outlier."""
+    return np.asarray(summarise(probabilities, np.zeros(len(probabilities), bool)).intervals)

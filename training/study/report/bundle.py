@@ -23,6 +23,17 @@ Measured by `python -m training export` on the averaged weights. Data: {data}. {
 | figure | value | wanted |
 |---|---|---|
 """
+EXPLAINED = """
+Of the variance between the training cells, the clusters explain {area:.0%} in the area of the nucleus, {density:.0%}
+in its mean optical density, {eccentricity:.0%} in its eccentricity, and {contrast:.0%} in the contrast of its chromatin
+(the mean difference of optical density between neighbouring pixels).
+"""
+CALIBRATED = """
+Calibration of Q, by `python -m training fit` or `refit`: each of {folds} folds of {held_out} was left out of the
+training of a Q of the same configuration. On the {cells} cells left out, {agreement:.3f} are put into the cluster that
+k-means gave them. The largest probability differs from the share of right cells by {error_before:.3f} on average
+(expected calibration error); once the logits are divided by a temperature of {temperature:.2f}, by {error_after:.3f}.
+"""
 CLUSTERS = """
 | cluster | share of training cells | fidelity | diversity |
 |---|---|---|---|
@@ -66,6 +77,10 @@ def bundle(manifest: Manifest) -> str:
         f"| {k} | {c.share:.3f} | {c.fidelity:.3f} | {'–' if c.diversity is None else f'{c.diversity:.3f}'} |\n"
         for k, c in enumerate(metrics.clusters)
     )
+    if metrics.explained:
+        text += EXPLAINED.format(**metrics.explained.model_dump())
+    if manifest.q_calibration:
+        text += CALIBRATED.format(**manifest.q_calibration.model_dump())
     return text + IMAGE_LEVEL.format(basis=manifest.image_level.label_basis) + _image_level(metrics.image_level)
 
 

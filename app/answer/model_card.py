@@ -1,0 +1,41 @@
+"""What the model card says in words about the network Q of a bundle."""
+
+from __future__ import annotations
+
+from app.pipeline.manifest import Manifest
+
+CLASSIFIER = (
+    "Q is a classifier. It learned to give the crop of each training cell the cluster that k-means had given it, on "
+    "features made by hand: principal components of the crop's optical density, turned to a common pose. Q was then "
+    "frozen, and the adversarial network was trained around it, so the mutual information of the paper moved the "
+    "generator alone: it did not shape the clusters. No cell had a label, and nobody has shown that a cluster is a "
+    "type of cell."
+)
+AUXILIARY = (
+    "Q is the auxiliary network of the paper. It learned together with the generator, by the mutual information "
+    "between a code and the cell generated for it. Nobody has shown that a cluster is a type of cell."
+)
+UNKNOWN = "The bundle does not say how Q was trained."
+EXPLAINED = (
+    " Of the differences between the training cells, the clusters explain {area:.0%} of those in nuclear area, "
+    "{density:.0%} in mean optical density, {eccentricity:.0%} in eccentricity, and {contrast:.0%} in the contrast of "
+    "the chromatin (share of the variance)."
+)
+CALIBRATED = (
+    "How right its probabilities are was measured on the {cells} cells of {tiles} tiles, with networks of the same "
+    "configuration that had not learned from these {held_out}: {agreement:.0%} of the cells were put into the cluster "
+    "that k-means gave them, and the probabilities were off by {error_before:.3f} on average. Divided by a temperature "
+    "of {temperature:.2f}, which the service does, they are off by {error_after:.3f}."
+)
+NOT_CALIBRATED = "How right its probabilities are was not measured."
+
+
+def describe_q(manifest: Manifest) -> str:
+    """Return what Q is, how it was trained, and how right its probabilities are, in whole sentences."""
+    train = manifest.training.config.get("train")
+    steps = train.get("anchor_steps") if isinstance(train, dict) else None
+    training = UNKNOWN if steps is None else CLASSIFIER if steps else AUXILIARY
+    if manifest.metrics.explained:
+        training += EXPLAINED.format(**manifest.metrics.explained.model_dump())
+    measured = manifest.q_calibration
+    return f"{training} {CALIBRATED.format(**measured.model_dump()) if measured else NOT_CALIBRATED}"

@@ -1,0 +1,59 @@
+import pytest
+
+from app.answer.model_card import describe_q
+
+CALIBRATION = {
+    "temperature": 1.25,
+    "cells": 4000,
+    "tiles": 11,
+    "folds": 4,
+    "held_out": "patients",
+    "agreement": 0.87,
+    "error_before": 0.05,
+    "error_after": 0.012,
+}
+
+
+def with_training(manifest, **changes):
+    config = {"train": {"anchor_steps": changes.pop("anchor_steps")}} if "anchor_steps" in changes else {}
+    values = manifest.model_dump() | changes
+    return type(manifest).model_validate(values | {"training": values["training"] | {"config": config}})
+
+
+def test_q_that_learned_anchors_is_called_a_classifier_of_k_means(manifest):
+    text = describe_q(with_training(manifest, anchor_steps=600))
+    assert text.startswith("Q is a classifier.")
+    assert "the cluster that k-means had given it" in text
+    assert "the mutual information of the paper moved the generator alone" in text
+
+
+def test_q_of_the_paper_is_called_so(manifest):
+    text = describe_q(with_training(manifest, anchor_steps=0))
+    assert "auxiliary network of the paper" in text
+    assert "classifier" not in text
+
+
+def test_unknown_training_is_not_guessed(manifest):
+    assert "does not say" in describe_q(with_training(manifest))
+
+
+def test_what_the_clusters_part_is_said_where_it_was_measured(manifest):
+    explained = {"area": 0.86, "density": 0.2, "eccentricity": 0.17, "contrast": 0.01}
+    metrics = manifest.metrics.model_dump() | {"explained": explained}
+    text = describe_q(with_training(manifest, anchor_steps=600, metrics=metrics))
+    assert "86% of those in nuclear area, 20% in mean optical density, 17% in eccentricity, and 1% in" in text
+    assert "explain" not in describe_q(with_training(manifest, anchor_steps=600))
+
+
+@pytest.mark.parametrize("steps", [0, 600])
+def test_calibration_that_was_not_measured_is_not_claimed(manifest, steps):
+    assert describe_q(with_training(manifest, anchor_steps=steps)).endswith("was not measured.")
+
+
+def test_calibration_is_given_with_what_it_was_measured_on(manifest):
+    text = describe_q(with_training(manifest, anchor_steps=600, q_calibration=CALIBRATION))
+    assert "4000 cells of 11 tiles" in text
+    assert "had not learned from these patients" in text
+    for figure in ("87%", "0.050", "1.25", "0.012"):
+        assert figure in text
+    assert "not measured" not in text

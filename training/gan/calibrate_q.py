@@ -1,0 +1,134 @@
+"""How right the probabilities of Q are: measured on cells that Q has not learned from, and corrected by a temperature.
+
+The Q of a bundle has learned the anchors of all training cells, so none of them can show how right it is on others.
+Therefore the tiles are dealt into folds, and for each fold a Q of the same configuration learns from the other folds
+alone. What it says of the cells left out is compared with their anchors. These are the anchors of all cells, because
+they define the clusters of the bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.model_selection import GroupKFold
+
+from app.pipeline.crops import to_network
+from app.pipeline.types import Float64Array, Int64Array, UInt8Array
+from training.cells.extract import Cells
+from training.config import TrainConfig
+from training.gan.checks import in_chunks
+from training.gan.networks import Networks
+from training.gan.sampler import CropSampler
+from training.gan.train_q import learn_anchors
+from training.representation.anchors import anchor_cells
+
+FOLDS = 4
+BINS = 15
+"""Number of equal ranges of the largest probability that the calibration error is summed over."""
+TEMPERATURES = (0.1, 10.0)
+"""Lowest and highest temperature that is tried."""
+
+
+def measure_calibration(
+    cells: Cells,
+    config: TrainConfig,
+    device: torch.device,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> dict[str, Any] | None:
+    """Train a Q without each fold of tiles in turn, and compare its probabilities with the anchors of that fold.
+
+    The tiles of a patient are in the same fold, if patients are known.
+
+    Args:
+        cells: N real cells.
+        config: how Q is trained.
+        device: where to train.
+        track: wraps the folds, to show progress.
+
+    Returns:
+        `app.pipeline.manifest.QCalibration`; None if Q learns no anchors, which alone say where a cell belongs, or if
+        all cells are of one tile or patient.
+    """
+    groups = groups_of(cells)
+    n_folds = min(FOLDS, len(np.unique(groups)))
+    if not config.anchor_steps or n_folds < 2:
+        return None
+    anchors = anchor_cells(cells.crops, config.n_clusters, config.seed)
+    folds = list(GroupKFold(n_folds).split(groups, groups=groups))
+    logits = np.zeros((len(cells), config.n_clusters))
+    for fold in track(range(n_folds)):
+        rest, held_out = folds[fold]
+        logits[held_out] = _logits(cells.crops[rest], anchors[rest], cells.crops[held_out], config, device)
+    return {
+        "temperature": fit_temperature(logits, anchors),
+        "cells": len(cells),
+        "tiles": len(np.unique(cells.tile_index)),
+        "folds": n_folds,
+        "held_out": "tiles" if cells.labels is None or cells.labels.patients is None else "patients",
+        "agreement": float((logits.argmax(axis=1) == anchors).mean()),
+        "error_before": calibration_error(logits, anchors),
+        "error_after": calibration_error(_tempered(logits, anchors, folds), anchors),
+    }
+
+
+def groups_of(cells: Cells) -> Int64Array:
+    """Return what each of N cells belongs to, (N,) int64: its patient if patients are known, else its tile."""
+    if cells.labels is None or cells.labels.patients is None:
+        return cells.tile_index
+    return cells.labels.patients[cells.tile_index]
+
+
+def fit_temperature(logits: Float64Array, anchors: Int64Array) -> float:
+    """Return the temperature T for which softmax(logits / T) makes the anchors most likely (Guo et al. 2017).
+
+    Args:
+        logits: (N, K), of cells that Q has not learned from.
+        anchors: (N,).
+    """
+    bounds = np.log(TEMPERATURES)
+    found = minimize_scalar(lambda log_t: _loss(logits / np.exp(log_t), anchors), bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
+
+
+def calibration_error(logits: Float64Array, anchors: Int64Array) -> float:
+    """Return by how much the largest probability of a cell differs from the share of right cells, on average.
+
+    This is the expected calibration error: cells are put into bins by their largest probability.
+
+    Args:
+        logits: (N, K).
+        anchors: (N,).
+    """
+    probabilities = np.exp(log_softmax(logits, axis=1))
+    largest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == anchors
+    bins = np.minimum((largest * BINS).astype(int), BINS - 1)
+    gaps = np.abs(np.bincount(bins, largest - right, minlength=BINS))
+    return float(gaps.sum() / len(anchors))
+
+
+def _tempered(logits: Float64Array, anchors: Int64Array, folds: list[tuple[Int64Array, Int64Array]]) -> Float64Array:
+    """Return the logits of each fold over the temperature of the other folds, so that none judges its own cells."""
+    tempered = np.zeros_like(logits)
+    for rest, held_out in folds:
+        tempered[held_out] = logits[held_out] / fit_temperature(logits[rest], anchors[rest])
+    return tempered
+
+
+def _loss(logits: Float64Array, anchors: Int64Array) -> float:
+    return float(-log_softmax(logits, axis=1)[np.arange(len(anchors)), anchors].mean())
+
+
+def _logits(
+    crops: UInt8Array, anchors: Int64Array, held_out: UInt8Array, config: TrainConfig, device: torch.device
+) -> Float64Array:
+    """Train Q on crops with their anchors, and return its logits of the crops held out, (M, K)."""
+    nets = Networks.create(config, device)
+    random = torch.Generator().manual_seed(config.seed)
+    learn_anchors(nets, CropSampler(crops, anchors, config.batch_size, random, device), config)
+    inputs = torch.from_numpy(to_network(held_out)).to(device)
+    return in_chunks(lambda x: nets.ema_q(x)[1], inputs).double().cpu().numpy()
