@@ -53,6 +53,7 @@ def test_tiles_are_analysed_and_their_results_fetched(lab, tmp_path):
     assert found["created"] <= found["started"] <= found["ended"]
     assert found["progress"] == {
         "slides": 2, "slides_done": 2, "slides_failed": 0, "tiles": 10, "tiles_done": 10, "failures": [], "changes": [],
+        "waiting_since": None,
     }  # fmt: skip
     names = [file["name"] for file in found["results"]]
     assert names[0] == "index.html"

@@ -7,6 +7,7 @@ import pytest
 
 from app import __version__
 from app.openapi import document
+from app.pipeline.manifest import Manifest
 from tests.api.answers import DECLARED, assert_problem, post_tile
 from tests.conftest import REPOSITORY
 
@@ -20,7 +21,7 @@ def test_bundles_lists_the_shipped_one_as_default(client, card):
 def test_bundle_card_is_its_manifest(card, shipped_bundle):
     raw = (shipped_bundle / "manifest.json").read_bytes()
     assert card["sha256"] == hashlib.sha256(raw).hexdigest()
-    assert card["manifest"] == json.loads(raw)
+    assert card["manifest"] == Manifest.model_validate_json(raw).model_dump(mode="json")
     assert card["n_clusters"] == card["manifest"]["n_clusters"] == 5
     assert card["backend"] == "onnxruntime"
     assert card["device"] in {"cpu", "cuda"}
