@@ -73,7 +73,7 @@ _MARROW = {"exit": 0, "region_names": ["Marrow"]}
 _KINDS = {
     "jpeg2000.tif": "compressed with JPEG 2000",
     "png.tif": "compressed with PNG",
-    "float32.tif": "32 bits",
+    "float32.tif": "found 32",
     "three_grey_planes.tif": "3 grey",
 }
 """What is named when a TIFF of a rare kind is refused."""

@@ -71,6 +71,8 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, succeed, fail):
     refitted = load_bundle(bundle, threads=1).manifest
     assert refitted.version == "3"
     assert refitted.q_calibration == loaded.manifest.q_calibration
+    assert refitted.outliers.tile_surprise.tiles == loaded.manifest.outliers.tile_surprise.tiles
+    assert refitted.outliers.tile_surprise.mean == pytest.approx(loaded.manifest.outliers.tile_surprise.mean, rel=1e-3)
     assert refitted.files == loaded.manifest.files
 
     detection = tmp_path / "results" / "detection.json"

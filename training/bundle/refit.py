@@ -16,7 +16,9 @@ from app.files import write_whole
 from app.pipeline.bundle.load import MANIFEST, load_bundle
 from app.pipeline.manifest import Manifest
 from app.pipeline.networks.encode import encode
+from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.types import Int64Array
+from training.bundle.outliers import fit_outliers
 from training.cells.extract import Cells
 from training.config import config_of
 from training.errors import DataError
@@ -37,7 +39,7 @@ def refit_bundle(
     keep_calibration: bool = False,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Manifest:
-    """Fit the label and the calibration of Q anew, measure the clusters, and write all into the manifest of a bundle.
+    """Fit the label and the calibration of Q anew, measure clusters and tiles, and write all into a bundle's manifest.
 
     Args:
         directory: the bundle's directory.
@@ -66,10 +68,13 @@ def refit_bundle(
     _check_cells(cells, clusters, manifest)
     counted = encoded.surprise <= manifest.outliers.threshold
     label = fit_image_level(cells.only(counted), clusters[counted], manifest.n_clusters, config.fit)
+    q = TorchBackend(directory, manifest).q.cpu()
+    tiles = fit_outliers(q, cells.crops, cells.tile_index).limits.tile_surprise
     kept = manifest.q_calibration if keep_calibration else None
     values = manifest.model_dump() | {
         "version": bundle_version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "outliers": manifest.outliers.model_copy(update={"tile_surprise": tiles}),
         "image_level": label["model"],
         "q_calibration": kept or measure_calibration(cells, config.train, device, track),
         "metrics": manifest.metrics.model_dump()

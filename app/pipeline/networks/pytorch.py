@@ -24,6 +24,10 @@ class TorchBackend:
         directory: directory of the bundle.
         manifest: its manifest.
 
+    Attributes:
+        q: the network of Q, in evaluation mode.
+        generator: the network of G, in evaluation mode.
+
     Raises:
         InvalidBundle: the weights do not fit the manifest's architecture.
     """
@@ -34,30 +38,27 @@ class TorchBackend:
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self.device: Device = "cuda" if torch.cuda.is_available() else "cpu"
         architecture = manifest.architecture
-        nets = nn.ModuleDict(
-            {
-                "generator": Generator(
-                    architecture.channels, manifest.n_clusters, manifest.latent_size, architecture.code_scale
-                ),
-                "q": ClusterNet(
-                    CriticQ(architecture.channels, manifest.n_clusters),
-                    Surprise(MAP_STATISTICS * architecture.channels, manifest.outliers.components, manifest.n_clusters),
-                ),
-            }
+        self.generator = Generator(
+            architecture.channels, manifest.n_clusters, manifest.latent_size, architecture.code_scale
         )
+        self.q = ClusterNet(
+            CriticQ(architecture.channels, manifest.n_clusters),
+            Surprise(MAP_STATISTICS * architecture.channels, manifest.outliers.components, manifest.n_clusters),
+        )
+        nets = nn.ModuleDict({"generator": self.generator, "q": self.q})
         try:
             nets.load_state_dict(load_file(directory / WEIGHTS))
         except (SafetensorError, RuntimeError, OSError, ValueError) as error:
             raise InvalidBundle(f"{WEIGHTS} does not fit the manifest's architecture.") from error
-        self._nets = nets.eval().to(self.device)
+        nets.eval().to(self.device)
 
     def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
         """See `Backend`; there is no fast Q here, so `precision` is ignored."""
         with torch.inference_mode():
-            cluster_probs, surprise = self._nets["q"](torch.from_numpy(crops).to(self.device))
+            cluster_probs, surprise = self.q(torch.from_numpy(crops).to(self.device))
             return cluster_probs.cpu().numpy(), surprise.cpu().numpy()
 
     def generate(self, latent: Float32Array) -> Float32Array:
         """See `Backend`."""
         with torch.inference_mode():
-            return np.asarray(self._nets["generator"](torch.from_numpy(latent).to(self.device)).cpu().numpy())
+            return np.asarray(self.generator(torch.from_numpy(latent).to(self.device)).cpu().numpy())
