@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from app.pipeline.declared_scale import DeclaredScale, scale_of_jpeg, scale_of_png, scale_of_resolution, scale_of_tiff
 from app.pipeline.tiff_directories import Directory, directories
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 DESCRIPTION, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 270, 274, 282, 283, 296
 """Tags of TIFF and EXIF."""

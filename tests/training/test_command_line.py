@@ -79,7 +79,7 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, succeed, fail):
     detection.parent.mkdir()
     detection.write_text("{}", encoding="utf-8")
     succeed("report", detection.parent, tmp_path / "results.md", "--bundle", bundle)
-    assert "`tiny` 3" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "The shipped bundle `tiny`\n\nVersion 3" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
 OWN_CONFIG = """

@@ -13,9 +13,9 @@ from training.bundle.gates import GATES, gate_values
 FIGURE_ROWS = 8
 FIGURE_SCALE = 3
 
-BUNDLE = """## The shipped bundle `{name}` {version}
+BUNDLE = """## The shipped bundle `{name}`
 
-Measured by `python -m training export` on the averaged weights. Data: {data}. {iterations} generator iterations,
+Version {version}, measured by `python -m training export` on the averaged weights. Data: {data}. {iterations} generator iterations,
 {channels} channels, seed {seed}; it was trained once, so no spread is given.
 
 ![Prototypes: one column per cluster, the noise fixed along a row](prototypes.png)
