@@ -117,6 +117,14 @@ def cases(
         raise typer.Exit(1)
 
 
+@cli.command()
+def overlay(quick: Quick = False) -> None:
+    """Draw the nuclei of three kinds of slides where QuPath would show them."""
+    from reliability.cases.overlay import FIGURE, measure
+
+    report("overlay", measure(None if quick else FIGURE), quick=quick)
+
+
 if __name__ == "__main__":
     write_any_text()
     cli()

@@ -30,6 +30,11 @@ EXPERIMENTS: Mapping[str, tuple[str, str]] = {
         "A file that says something about its pixels that is easily passed over (a scale, a frame, a turn, a region, a "
         "second picture), and a request that is easily misread, get the right answer, or are refused with the reason.",
     ),
+    "overlay": (
+        "Nuclei of slides, where QuPath shows them",
+        "One tile as three kinds of slides: its nuclei, read back from cells.geojson, lie on the pixels that QuPath "
+        "shows of each file, in its frame and at its scale. The picture is [overlay.jpg](reliability/overlay.jpg).",
+    ),
     "contract": (
         "Contract",
         "Every request, whether it fits `openapi.json` or not, gets an answer that `openapi.json` declares "

@@ -67,12 +67,17 @@ def batch(*options: str) -> Drive:
     """Analyse the input as a batch of one slide; options that name a file lie beside the input."""
 
     def drive(path: Path, server: Server) -> Came:
-        with tempfile.TemporaryDirectory() as folder:
-            beside = [str(path.parent / option) if (path.parent / option).is_file() else option for option in options]
-            done = _run("batch", str(path), "--out", folder, "--workers", "1", *beside)
-            return {**done, **_results(Path(folder))}
+        beside = [str(path.parent / option) if (path.parent / option).is_file() else option for option in options]
+        return analysed_as_batch(path, *beside)
 
     return drive
+
+
+def analysed_as_batch(path: Path, *options: str) -> Came:
+    """Analyse a slide as a batch of its own, and return what the command printed and wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = _run("batch", str(path), "--out", folder, "--workers", "1", *options)
+        return {**done, **_results(Path(folder))}
 
 
 def shell(*arguments: str, **environment: str) -> Drive:
@@ -151,13 +156,14 @@ def _run(*arguments: str, **environment: str) -> Came:
 
 
 def _results(out: Path) -> Came:
-    """Return the summary of the one slide of a batch, the names of its regions, and the box that its cells lie in."""
+    """Return the summary of the one slide of a batch, the names of its regions, its cells, and the box they lie in."""
     summaries = list(out.glob("slides/*/summary.json"))
     if not summaries:
         return {}
     came: Came = json.loads(summaries[0].read_text(encoding="utf-8"))
     came["region_names"] = [region["name"] for region in came["regions"]]
     cells = json.loads((summaries[0].parent / "cells.geojson").read_text(encoding="utf-8"))
+    came["features"] = cells["features"]
     points = [point for feature in cells["features"] for point in _points(feature["geometry"]["coordinates"])]
     xs, ys = zip(*points, strict=True) if points else ((), ())
     came["right_edge"], came["lower_edge"] = max(xs, default=None), max(ys, default=None)

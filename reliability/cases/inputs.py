@@ -56,23 +56,43 @@ def draw_inputs(folder: Path) -> None:
 
 
 def _bounds(folder: Path, tile: UInt8Array) -> None:
-    """Draw a slide of Leica's whose scanned part begins at x 384, y 256 of a canvas of 1024 × 1024 px."""
-    main = tile[:512, :512]
-    small = _reduced(main, 4)
+    """Draw a slide whose scanned part lies on a larger canvas, and a region of it."""
+    write_bounds(folder / "bounds.scn", tile[:512, :512])
+    _write_regions(folder / "roi.geojson", [_feature((20, 20, 240, 240), objectType="annotation", name="Marrow")])
+
+
+def write_bounds(path: Path, pixels: UInt8Array) -> Path:
+    """Write a slide of Leica's that was scanned at 0.25 µm per pixel, on a canvas that is twice as wide and high.
+
+    The scanned part begins at three eighths of the width of the canvas and a quarter of its height.
+
+    Args:
+        path: the file, whose name ends in .scn.
+        pixels: (H, W, 3) uint8, H and W multiples of 16.
+    """
+    height, width = pixels.shape[:2]
+    nm = int(2 * width * 250), int(2 * height * 250)
+    small, macro = _reduced(pixels, 4), np.full((height // 4, width // 4, 3), 240, np.uint8)
     images = [
-        _leica_image("macro", (256_000, 256_000), (0, 0), 0.6, [(128, 128, 0)]),
-        _leica_image("main", (128_000, 128_000), (96_000, 64_000), 40, [(512, 512, 1), (128, 128, 2)]),
+        _leica_image("macro", nm, (0, 0), 0.6, [(width // 4, height // 4, 0)]),
+        _leica_image(
+            "main",
+            (nm[0] // 2, nm[1] // 2),
+            (3 * nm[0] // 8, nm[1] // 4),
+            40,
+            [(width, height, 1), (width // 4, height // 4, 2)],
+        ),
     ]
     text = (
         '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="urn:uuid:0">'
-        f'<collection name="slide" uuid="urn:uuid:1" sizeX="256000" sizeY="256000">{"".join(images)}</collection></scn>'
+        f'<collection name="slide" uuid="urn:uuid:1" sizeX="{nm[0]}" sizeY="{nm[1]}">'
+        f"{''.join(images)}</collection></scn>"
     )
-    with tifffile.TiffWriter(folder / "bounds.scn", bigtiff=True) as writer:
-        for i, pixels in enumerate((np.full_like(small, 240), main, small)):
-            _write_tiled(
-                writer, pixels, 256, description=text if i == 0 else None, **_resolution(*[0.25 * 4 ** (i - 1)] * 2)
-            )
-    _write_regions(folder / "roi.geojson", [_feature((20, 20, 240, 240), objectType="annotation", name="Marrow")])
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        _write_tiled(writer, macro, 256, description=text)
+        _write_tiled(writer, pixels, 256, **_resolution(0.25, 0.25))
+        _write_tiled(writer, small, 256, **_resolution(1, 1))
+    return path
 
 
 def _leica_image(
@@ -99,9 +119,15 @@ def _leica_image(
 def _declared_scale(folder: Path, tile: UInt8Array) -> None:
     """Draw the same picture at 0.5 µm per pixel, which OME's XML says in one file and the resolution in the other."""
     pixels = tile[:SIDE, :SIDE]
-    micrometres = {f"PhysicalSize{axis}": 0.5 for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-    tifffile.imwrite(folder / "single.ome.tif", pixels, photometric="rgb", metadata={"axes": "YXS", **micrometres})
+    write_ome(folder / "single.ome.tif", pixels)
     tifffile.imwrite(folder / "cm_tags.tif", pixels, photometric="rgb", metadata=None, **_resolution(0.5, 0.5))
+
+
+def write_ome(path: Path, pixels: UInt8Array) -> Path:
+    """Write an OME-TIFF of one level at 0.5 µm per pixel, from (H, W, 3) uint8 pixels."""
+    micrometres = {f"PhysicalSize{axis}": 0.5 for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
+    tifffile.imwrite(path, pixels, photometric="rgb", metadata={"axes": "YXS", **micrometres})
+    return path
 
 
 def _detections(folder: Path, tile: UInt8Array) -> None:
@@ -144,9 +170,22 @@ def _anisotropic(folder: Path, tile: UInt8Array) -> None:
 
 def _without_mpp(folder: Path, tile: UInt8Array) -> None:
     """Draw a slide of Aperio's that names its objective and not its scale."""
-    text = f"Aperio Image Library v12.0.15\r\n{SIDE}x{SIDE} [0,0 {SIDE}x{SIDE}] (208x208) JPEG/RGB Q=88|AppMag = 20"
-    with tifffile.TiffWriter(folder / "nompp.svs") as writer:
-        _write_tiled(writer, tile[:SIDE, :SIDE], 208, description=text)
+    write_aperio(folder / "nompp.svs", tile[:SIDE, :SIDE], "AppMag = 20")
+
+
+def write_aperio(path: Path, pixels: UInt8Array, about: str) -> Path:
+    """Write a slide of Aperio's of one level.
+
+    Args:
+        path: the file, whose name ends in .svs.
+        pixels: (H, W, 3) uint8.
+        about: what the description says besides the size, such as "AppMag = 40|MPP = 0.25".
+    """
+    height, width = pixels.shape[:2]
+    text = f"Aperio Image Library v12.0.15\r\n{width}x{height} [0,0 {width}x{height}] (208x208) JPEG/RGB Q=88|{about}"
+    with tifffile.TiffWriter(path) as writer:
+        _write_tiled(writer, pixels, 208, description=text)
+    return path
 
 
 def _codecs(folder: Path, tile: UInt8Array) -> None:
