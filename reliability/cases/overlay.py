@@ -41,8 +41,9 @@ def measure(figure: Path | None = FIGURE) -> dict[str, Any]:
         figure: the JPEG to write; None writes none.
 
     Returns:
-        `tile`: the name of the file with the tile. `slides`: for each its size as QuPath shows it, its frame, its scale and where that comes from, its number of
-        nuclei, and the share of the nuclei of the first slide whose outline one of its own overlaps by SAME or more.
+        `tile`: the name of the file with the tile. `slides`: for each its size as QuPath shows it, its frame, its scale
+        and where that comes from, its number of nuclei, and the share of the nuclei of the first slide whose outline
+        one of its own overlaps by SAME or more.
     """
     source = default_tiles()[0]
     tile = mirrored(read_pixels(source), SIDE_PX)
