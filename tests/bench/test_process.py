@@ -29,7 +29,8 @@ def test_memory_that_is_taken_is_seen_and_its_peak_stays():
     with_it = rss_mb(os.getpid())
     del taken
     assert with_it - before > 60
-    assert peak_rss_mb() >= with_it > rss_mb() + 60
+    # The kernel adds pages up for each processor before it counts them: the peak may lag by a fraction of a MB.
+    assert peak_rss_mb() + 1 > with_it > rss_mb() + 60
 
 
 @linux

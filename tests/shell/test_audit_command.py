@@ -75,7 +75,7 @@ def test_what_cannot_be_repeated_says_why(logged, here):
     assert "refused with status 415" in refusal(logged[2]["request_id"], "tile.png")
     assert "No such file" in refusal(id, "tile.png", "--log", "none.jsonl")
     names.name_cluster(here / "models" / "marrow", 1, "small", by="A. Smith", cells=None)
-    assert "is a different one: version 7" in refusal(id, "tile.png")
+    assert "is a different one: version " in refusal(id, "tile.png")
     shutil.rmtree("models")
     assert "manifest.json cannot be read" in refusal(id, "tile.png")
 

@@ -15,8 +15,8 @@ FIGURE_SCALE = 3
 
 BUNDLE = """## The shipped bundle `{name}`
 
-Version {version}, measured by `python -m training export` on the averaged weights. Data: {data}. {iterations} generator
-iterations, {channels} channels, seed {seed}; it was trained once, so no spread is given.
+Version {version}, measured by `python -m training export` on the averaged weights. Data: {data}.
+{iterations} generator iterations, {channels} channels, seed {seed}; it was trained once, so no spread is given.
 
 ![Prototypes: one column per cluster, the noise fixed along a row](prototypes.png)
 
