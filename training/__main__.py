@@ -1,4 +1,4 @@
-"""`python -m training`: cells · labelled · train · fit · evaluate · export · refit · report.
+"""`python -m training`: cells · labelled · segmenter · train · fit · evaluate · export · refit · report.
 
 Each command imports what it needs when it runs, so that `--help` and a wrong argument are answered at once, and a
 command that trains nothing does not load PyTorch.
@@ -15,7 +15,7 @@ import typer
 from app.pipeline.errors import PipelineError
 from app.pipeline.presets import PRESETS, Engine
 from app.streams import write_any_text
-from training.config import SHIPPED_NAMES, load_config, read_config, write_config
+from training.config import SHIPPED_NAMES, load_config, load_segmenter_config, read_config, write_config
 from training.console import bar, write_text
 from training.errors import ConfigError, DataError, TrainingError
 from training.study.commands import evaluate
@@ -117,6 +117,38 @@ def train(
     device = _device()
     trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
+
+
+@cli.command()
+def segmenter(
+    tiles: Annotated[list[Path], typer.Argument(metavar="TILES…", help="directories of PNG, JPEG or TIFF tiles")],
+    run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished run is resumed")],
+    config: Annotated[Path, typer.Option(help=f"one of {', '.join(SHIPPED_NAMES)}, or a TOML file")] = Path("cpu"),
+    seed: Annotated[int | None, typer.Option(help="replaces the seed of the configuration")] = None,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="pause after this many steps; run again to go on")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
+) -> None:
+    """Train the network that finds nuclei, on tiles without any annotation: it begins with what `default` finds.
+
+    It writes checkpoint.pt, metrics.jsonl and pictures/ into the run.
+    """
+    settings = load_segmenter_config(config, seed)
+    from training.cells.tile_files import tile_paths
+
+    folders = [tile_paths(folder) for folder in tiles]
+    write_config(settings, run)
+
+    import torch
+
+    from training.segmenter.loop import segmenter_loop
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = segmenter_loop(settings.segmenter, folders, run, device, stop_after=stop_after, track=bar)
+    typer.echo(f"{trainer.iteration} steps in {trainer.round + 1} rounds on {device.type}; see {run / 'pictures'}")
 
 
 @cli.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -29,6 +29,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 def _rising_share(value: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= value[0] <= value[1] <= 1:
         raise ValueError(f"must be rising and within 0 to 1, found {value}")
+    return value
+
+
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"must be rising, found {value}")
     return value
 
 
@@ -71,6 +77,51 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class SegmenterConfig:
+    """The network that finds nuclei: its size, its views of tiles, and its rounds. Sizes in px are at its own scale."""
+
+    channels: Count
+    """Width of the network's first level."""
+    rounds: Count
+    """The first round learns from our own segmentation, and each later one from what the last one agreed on."""
+    max_steps: Count
+    """Largest number of steps in a round."""
+    check_every: Count
+    """Steps between two checks of the agreement; there is a checkpoint at each."""
+    patience: Count
+    """A round ends after this many checks without a better agreement."""
+    held_out_every: Annotated[int, Field(ge=2)]
+    """Of each folder, one tile in this many is not learned from; the agreement is measured on these tiles."""
+    kept_share: Annotated[float, Field(gt=0, le=1)]
+    """Share of a tile's nuclei, the ones that the views agree on best, that the next round learns from."""
+    batch_size: Annotated[int, Field(ge=2)]
+    crop_px: Annotated[int, Field(ge=16, multiple_of=8)]
+    """Edge of the squares that it learns from."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Count
+    """Steps in which the learning rate rises to its value."""
+    weight_decay: Weight
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the exponential moving average of the weights, which is checked and exported."""
+    scale_range: Annotated[tuple[float, float], AfterValidator(_rising)]
+    """Lowest and highest size of a square before it is brought to `crop_px`, as a multiple of that."""
+    density_range: Annotated[tuple[float, float], AfterValidator(_rising)]
+    """Lowest and highest logarithm of the factor on a view's optical density."""
+    channel_jitter: Weight
+    """Largest logarithm of a further factor on the optical density of each channel."""
+    blur_share: Annotated[float, Field(ge=0, le=1)]
+    """Share of the views that are blurred."""
+    max_blur_px: Annotated[float, Field(gt=0.3, le=2)]
+    """Largest sigma of their Gaussian; the smallest is 0.3."""
+    max_noise: Weight
+    """Largest standard deviation of the noise of a view; transmission is 0–1."""
+    precision: Literal["float32", "bfloat16"]
+    """With bfloat16, the forward passes compute convolutions in 16 bits; weights stay float32."""
+    log_every: Count
+    seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class FitConfig:
     """The image-level model on proportions (paper §III-B2); without labels, it is fitted to simulated bags of cells."""
 
@@ -108,7 +159,20 @@ class Config:
     fit: FitConfig
 
 
-_ADAPTER = TypeAdapter(Config)
+@dataclass(frozen=True, config=_STRICT)
+class SegmenterRun:
+    """One run of the segmenter; it is read from the same files as `Config`."""
+
+    data: DataConfig
+    segmenter: SegmenterConfig
+
+
+AnyConfig = TypeVar("AnyConfig", Config, SegmenterRun)
+SECTIONS = {Config: ("preset", "data", "train", "fit"), SegmenterRun: ("data", "segmenter")}
+"""The keys of a file that each kind of run is made of; those that only another kind needs are passed over."""
+COMMANDS = {Config: "train", SegmenterRun: "segmenter"}
+"""The command that makes each kind of run."""
+_ADAPTERS: dict[type, TypeAdapter] = {kind: TypeAdapter(kind) for kind in SECTIONS}
 NAME = "config.json"
 
 
@@ -117,18 +181,31 @@ def load_config(path: Path, seed: int | None = None) -> Config:
 
     Args:
         path: a TOML file, or the name of a shipped configuration, for example "cpu". A file with `base = "cpu"` states
-            only what differs from that one: keys of [train] and [fit], or [data] as a whole.
+            only what differs from that one: keys of [train], [fit] and [segmenter], or [data] as a whole.
         seed: replaces the seed of [train], for one of several runs.
 
     Raises:
         ConfigError: the file is not found, is not TOML, or does not have the form of `Config`.
     """
+    config = _load(path, Config)
+    return config if seed is None else replace(config, train=replace(config.train, seed=seed))
+
+
+def load_segmenter_config(path: Path, seed: int | None = None) -> SegmenterRun:
+    """Read the configuration of a segmenter from [segmenter] and [data] of a file, as `load_config` does."""
+    config = _load(path, SegmenterRun)
+    return config if seed is None else replace(config, segmenter=replace(config.segmenter, seed=seed))
+
+
+def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     file = path if path.suffix == ".toml" else _shipped(str(path))
+    others = {key for sections in SECTIONS.values() for key in sections} - {*SECTIONS[kind]}
+    values = {key: value for key, value in _read_values(file).items() if key not in others}
     try:
-        config = _ADAPTER.validate_python(_read_values(file))
+        config: AnyConfig = _ADAPTERS[kind].validate_python(values)
     except ValidationError as error:
         raise ConfigError(f"{file}: {_reasons(error)}.") from error
-    return config if seed is None else replace(config, train=replace(config.train, seed=seed))
+    return config
 
 
 def _shipped(name: str) -> Path:
@@ -162,7 +239,7 @@ def _reasons(error: ValidationError) -> str:
     return "; ".join(f"{where}: {what}" if where else what for where, what in found)
 
 
-def write_config(config: Config, directory: Path) -> None:
+def write_config(config: AnyConfig, directory: Path) -> None:
     """Write the configuration of a run into its directory, as config.json.
 
     Raises:
@@ -170,9 +247,9 @@ def write_config(config: Config, directory: Path) -> None:
         OSError: it cannot be written.
     """
     path = directory / NAME
-    if path.is_file() and replace(read_config(directory), data=config.data) != config:
+    if path.is_file() and replace(_read(directory, type(config)), data=config.data) != config:
         raise ConfigError(f"{directory} holds a run of another configuration; choose another directory.")
-    write_whole(_ADAPTER.dump_json(config, indent=2) + b"\n", path)
+    write_whole(_ADAPTERS[type(config)].dump_json(config, indent=2) + b"\n", path)
 
 
 def read_config(directory: Path) -> Config:
@@ -181,13 +258,29 @@ def read_config(directory: Path) -> Config:
     Raises:
         ConfigError: there is none, or it does not have the form of `Config`.
     """
+    return _read(directory, Config)
+
+
+def read_segmenter_config(directory: Path) -> SegmenterRun:
+    """Read the configuration that `write_config` wrote into the run of a segmenter.
+
+    Raises:
+        ConfigError: there is none, or it does not have the form of `SegmenterRun`.
+    """
+    return _read(directory, SegmenterRun)
+
+
+def _read(directory: Path, kind: type[AnyConfig]) -> AnyConfig:
     path = directory / NAME
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        config: AnyConfig = _ADAPTERS[kind].validate_json(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}; is {directory} a run of `train`?") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}; is {directory} a run of `{COMMANDS[kind]}`?"
+        ) from error
     except ValidationError as error:
         raise ConfigError(f"{path}: {_reasons(error)}.") from error
+    return config
 
 
 def config_of(values: dict[str, Any]) -> Config:
@@ -204,5 +297,5 @@ def config_of(values: dict[str, Any]) -> Config:
 
 def as_dict(config: Config) -> dict[str, Any]:
     """Return the configuration as JSON values, for the manifest."""
-    values: dict[str, Any] = _ADAPTER.dump_python(config, mode="json")
+    values: dict[str, Any] = _ADAPTERS[Config].dump_python(config, mode="json")
     return values

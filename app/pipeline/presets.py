@@ -1,4 +1,4 @@
-"""Parameters of stain and nuclei, and the two presets: the default one, and the paper's (paper §IV-B)."""
+"""Parameters of stain and nuclei, and the presets: the default one, the paper's (paper §IV-B), and the learned one."""
 
 from __future__ import annotations
 
@@ -129,7 +129,28 @@ class LevelParams(ManifestModel):
         return self
 
 
-SegmentationParams = Annotated[ThresholdParams | LevelParams, Field(discriminator="preset")]
+class NetworkParams(ManifestModel):
+    """How nuclei are found in the maps of a network that has learned them."""
+
+    preset: Literal["learned"] = Field(description="The numbers are those of this preset.")
+    engine: Engine = Field(description="This engine normalises and unmixes the colours.")
+    stain: StainParams
+    reduction: int = Field(ge=1, description="The network sees the tile with its width and height divided by this.")
+    nucleus_threshold: float = Field(
+        gt=0, lt=1, description="A pixel is nuclear where the network's probability exceeds this, 0 to 1."
+    )
+    peak_depth: float = Field(
+        gt=0, lt=1, description="The core of a nucleus is at least this deep; its deepest pixel has a depth of 1."
+    )
+    depth_smoothing_px: Positive = Field(
+        description="The depth is smoothed by a Gaussian with this sigma in px before its peaks are sought."
+    )
+    peak_distance_px: int = Field(ge=1, description="The cores of two nuclei are at least this far apart, px.")
+    max_hole_px: int = Field(ge=0, description="Holes of up to this many px are filled.")
+    min_area_px: int = Field(ge=1, description="Objects of fewer px are dropped.")
+
+
+SegmentationParams = Annotated[ThresholdParams | LevelParams | NetworkParams, Field(discriminator="preset")]
 
 
 PAPER = ThresholdParams(
@@ -185,5 +206,17 @@ DEFAULT = LevelParams(
         bias=5.6, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
     ),
 )
+LEARNED = NetworkParams(
+    preset="learned",
+    engine="native",
+    stain=DEFAULT.stain,
+    reduction=2,
+    nucleus_threshold=0.5,
+    peak_depth=0.4,
+    depth_smoothing_px=2.0,
+    peak_distance_px=6,
+    max_hole_px=800,
+    min_area_px=80,
+)
 PRESETS: dict[str, ThresholdParams | LevelParams] = {"default": DEFAULT, "paper": PAPER}
-"""Presets by name; the one that a user should try first comes first."""
+"""Presets that need no network, by name; the one that a user should try first comes first."""

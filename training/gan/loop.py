@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from app.pipeline.types import UInt8Array
+from training import checkpoint
 from training.config import TrainConfig
 from training.errors import DataError, DivergedError
-from training.gan import checkpoint
-from training.gan.tracking import MetricsLog, save_grid
 from training.gan.train_q import learn_anchors
 from training.gan.trainer import Trainer
 from training.representation.anchors import anchor_cells
+from training.tracking import MetricsLog, save_grid
 
 
 def training_loop(

@@ -25,7 +25,7 @@ from app.pipeline.types import Float64Array, Int32Array, Int64Array, Nuclei, UIn
 from training.cells.extract import CELLS, Cells
 from training.cells.tile_files import read_tile, tile_paths
 from training.errors import DataError
-from training.study.metrics.nuclei import matched_pairs
+from training.metrics.nuclei import matched_pairs
 
 LABELLED = "labelled.npz"
 UPSAMPLING = 2

@@ -201,3 +201,41 @@ class ClusterNet(nn.Module):
         """(B, 3, 32, 32) → (B, K), rows sum to 1, and (B,)."""
         maps = self.trunk.maps(crops)
         return functional.softmax(self.code_logits(pooled(maps)), dim=1), self.surprise(map_statistics(maps))
+
+
+class ConvBlock(nn.Sequential):
+    """A 3×3 convolution, batch norm and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        )
+
+
+class Segmenter(nn.Module):
+    """A U-Net that finds nuclei (Ronneberger et al. 2015), with one convolution a level on the way up.
+
+    What it gives for a pixel depends on the pixels up to `nuclei.network.REACH_PX` away, and a shift by
+    `nuclei.network.GRID_PX` shifts its maps.
+
+    Args:
+        channels: C, width of the first level; those below have 2C, 4C and 6C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        c = channels
+        widths = ((3, c), (c, 2 * c), (2 * c, 4 * c), (4 * c, 6 * c))
+        self.down = nn.ModuleList(nn.Sequential(ConvBlock(i, o), ConvBlock(o, o)) for i, o in widths)
+        self.up = nn.ModuleList([ConvBlock(10 * c, 4 * c), ConvBlock(6 * c, 2 * c), ConvBlock(3 * c, c)])
+        self.head = nn.Conv2d(c, 2, 1)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] → (B, 2, H, W), logits of nucleus and depth; H and W are multiples of 8."""
+        maps = [self.down[0](tiles)]
+        for level in self.down[1:]:
+            maps.append(level(functional.max_pool2d(maps[-1], 2)))
+        h = maps.pop()
+        for level in self.up:
+            h = level(torch.cat([functional.interpolate(h, scale_factor=2, mode="nearest"), maps.pop()], dim=1))
+        return self.head(h)

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from app.pipeline.nuclei.objects import Objects
 from app.pipeline.nuclei.run_lengths import RunLengths, ranges
 from app.pipeline.presets import LevelParams
-from app.pipeline.types import Float32Array, Int32Array, Int64Array, UInt8Array
+from app.pipeline.types import BoolArray, Float32Array, Int32Array, Int64Array, UInt8Array
 
 DEPTH_SIGMA = 1.0
 """Sigma in px of the Gaussian that smooths the depth of an object before its peaks are sought."""
@@ -88,6 +88,20 @@ def basins(mask: UInt8Array, params: LevelParams) -> Int32Array:
     """
     depth = cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), DEPTH_SIGMA) * mask
     is_peak = (depth > params.min_depth_px) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
+    return flood(mask, np.asarray(depth, dtype=np.float32), is_peak)
+
+
+def flood(mask: UInt8Array, depth: Float32Array, is_peak: BoolArray) -> Int32Array:
+    """Divide objects that do not touch into the basins of given peaks.
+
+    Args:
+        mask: (H, W) uint8, 0 or 1, 0 on the frame.
+        depth: (H, W) float32, at least 0; steps below 1/4096 are not distinguished.
+        is_peak: (H, W) bool; connected pixels are one peak.
+
+    Returns:
+        (H, W) int32, 1…M; 0 = background, or an object without a peak.
+    """
     n_peaks, peaks = cv2.connectedComponents(is_peak.astype(np.uint8))
     places = np.flatnonzero(mask.view(bool))
     number = np.zeros(mask.size, np.int32)

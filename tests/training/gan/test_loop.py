@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from training import checkpoint
 from training.config import load_config
 from training.errors import CheckpointError, DataError, DivergedError
-from training.gan import checkpoint
 from training.gan.checks import check_model
 from training.gan.loop import restore_trainer, training_loop
-from training.gan.tracking import MetricsLog, save_grid
 from training.gan.trainer import Trainer
+from training.tracking import MetricsLog, save_grid
 
 CPU = torch.device("cpu")
 LOSSES = {"wasserstein", "penalty", "loss_g", "loss_q"}

@@ -12,7 +12,7 @@ from app.pipeline.nuclei.outlines import contours
 from app.pipeline.types import Nuclei, UInt8Array
 from training.cells.tile_files import read_tile, tile_paths
 from training.errors import DataError
-from training.study.metrics.nuclei import matched_pairs
+from training.metrics.nuclei import matched_pairs
 from training.study.protocols.segmentation import DETECTION_RADIUS_PX, KAINZ_TEST_TILES, Track, read_dots
 from training.study.systems.segmentation_systems import System
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from app.pipeline.crops import CROP_PX
 from training.errors import DataError
-from training.gan.tracking import MetricsLog
 from training.study.figures.canvas import COLOURS, DPI
 from training.study.protocols.clustering import PURITY
+from training.tracking import MetricsLog
 
 PANELS = 6
 """Largest number of grids that Fig. 5 shows."""

@@ -21,8 +21,8 @@ from app.pipeline.crops import to_network
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.config import TrainConfig
 from training.errors import DivergedError
+from training.metrics.clusters import score_clusters
 from training.study.interfaces import Clusterer, ClustererFactory, Probable
-from training.study.metrics.clusters import score_clusters
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import MissingSystemError, clusterer
 from training.study.typed_cells import TypedCells, UnlabelledCells
@@ -230,7 +230,7 @@ def purity_while_training(
 
     from training.gan.checks import assign_clusters
     from training.gan.loop import training_loop
-    from training.gan.tracking import MetricsLog
+    from training.tracking import MetricsLog
 
     run.mkdir(parents=True, exist_ok=True)
     path = run / PURITY

@@ -15,7 +15,7 @@ from PIL import Image
 from app.pipeline.types import Nuclei, UInt8Array
 from training.cells.tile_files import read_tile, tile_paths
 from training.errors import DataError
-from training.study.metrics.nuclei import (
+from training.metrics.nuclei import (
     aggregated_jaccard,
     count_overlap,
     dice,

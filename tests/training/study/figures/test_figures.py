@@ -10,12 +10,12 @@ from PIL import Image
 from app.pipeline.prototypes import tile_grid
 from tests.training.study.drawn_cells import labelled
 from training.errors import DataError
-from training.gan.tracking import MetricsLog
 from training.study.figures.canvas import keep_figure
 from training.study.figures.cells import draw_clusters, draw_right_and_wrong
 from training.study.figures.learning import draw_curves, draw_noise, spread
 from training.study.figures.proportions import draw_proportions
 from training.study.protocols.clustering import PURITY, purity_while_training
+from training.tracking import MetricsLog
 
 MAX_BYTES = 300_000
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.study.metrics.clusters import score_clusters
+from training.metrics.clusters import score_clusters
 
 # Cluster 0: 3 × a, 1 × b. Cluster 1: 2 × b, 2 × c, so it stands for b, the first of the two.
 TYPES = np.array([0, 0, 0, 1, 1, 1, 2, 2])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from training.study.metrics.nuclei import (
+from training.metrics.nuclei import (
     aggregated_jaccard,
     count_overlap,
     dice,

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.checkpoint import NAME, load, save
 from training.errors import CheckpointError
-from training.gan.checkpoint import NAME, load, save
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,178 @@
+"""Pseudo-labels: what the network learns, made from our own segmentation, or from what the network itself agrees on.
+
+Each pixel is sure to lie in a nucleus, sure to lie in none, or uncertain; the loss ignores uncertain pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from app.pipeline.nuclei.network import divide
+from app.pipeline.nuclei.segment import segment
+from app.pipeline.presets import DEFAULT, LEARNED, LevelParams, NetworkParams
+from app.pipeline.types import BoolArray, Float32Array, Int32Array, Stain, UInt8Array
+
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+SQUARE = np.ones((3, 3), np.uint8)
+
+
+def _with_bias(shift: float, levels: tuple[float, ...] = DEFAULT.levels) -> LevelParams:
+    score = DEFAULT.score.model_copy(update={"bias": DEFAULT.score.bias + shift})
+    return DEFAULT.model_copy(update={"score": score, "levels": levels})
+
+
+SURE = _with_bias(0.5)
+"""What this setting finds is sure to be a nucleus."""
+LOOSE = _with_bias(6, (0.25, 0.32, *DEFAULT.levels))
+"""What only this setting finds may be a nucleus."""
+
+VOTE_THRESHOLDS = (0.35, 0.5, 0.65)
+"""A view votes for a pixel once for each of these that its probability of a nucleus exceeds."""
+DOUBT = (0.1, 0.9)
+"""A pixel outside the sure nuclei is uncertain from this share of votes on, and one in a sure nucleus up to that."""
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabels:
+    """What is known about each pixel of a tile, at the network's scale.
+
+    Attributes:
+        nucleus: (h, w) uint8, the share of the pixel that lies in a nucleus, in units of 1/255.
+        depth: (h, w) uint8, how deep in its nucleus the pixel lies, in units of 1/255: 0 at the edge and outside, 255
+            at the nucleus's deepest pixel.
+        uncertain: (h, w) uint8, the share of the pixel that is uncertain, in units of 1/255.
+    """
+
+    nucleus: UInt8Array
+    depth: UInt8Array
+    uncertain: UInt8Array
+
+    def stacked(self) -> UInt8Array:
+        """Return the three as one picture, (h, w, 3) uint8."""
+        return np.stack([self.nucleus, self.depth, self.uncertain], axis=2)
+
+
+def labels_of_segmentation(stain: Stain, reduction: int) -> PseudoLabels:
+    """Make the first pseudo-labels of a tile from our own segmentation at two settings.
+
+    Args:
+        stain: the unmixed tile.
+        reduction: the network sees the tile with its width and height divided by this.
+    """
+    sure, loose = (segment(stain, params).label_image for params in (SURE, LOOSE))
+    return make_labels(sure, (loose > 0) & (sure == 0), reduction)
+
+
+def make_labels(sure: Int32Array, uncertain: BoolArray, reduction: int) -> PseudoLabels:
+    """Make pseudo-labels of a label image. A strip between touching nuclei is background, so that they stay apart.
+
+    Args:
+        sure: (H, W) int32 label image of the nuclei that are sure.
+        uncertain: (H, W) bool, pixels that the loss ignores.
+        reduction: the labels are made at the tile's scale, and their width and height then divided by this.
+    """
+    nucleus = ((sure > 0) & ~_strip(sure)).astype(np.float32)
+    return PseudoLabels(
+        *(
+            _reduced(np.rint(each * 255).astype(np.uint8), reduction)
+            for each in (nucleus, relative_depth(sure), uncertain.astype(np.float32))
+        )
+    )
+
+
+def _strip(label_image: Int32Array) -> BoolArray:
+    """Return the pixels of nuclei at most one pixel away from an edge at which two nuclei touch, (H, W) bool."""
+    labels = label_image.astype(np.float32)
+    # The lowest label round a pixel, where background does not count.
+    lowest = cv2.erode(np.where(labels > 0, labels, np.float32(np.inf)).astype(np.float32), CROSS)
+    meets = (labels > 0) & ((cv2.dilate(labels, CROSS) != labels) | (lowest != labels))
+    return np.asarray(cv2.dilate(meets.astype(np.uint8), SQUARE) > 0)
+
+
+def relative_depth(label_image: Int32Array) -> Float32Array:
+    """Return the distance of each pixel from the edge of its nucleus, over the largest distance in that nucleus.
+
+    Args:
+        label_image: (H, W) int32, 0 = background.
+
+    Returns:
+        (H, W) float32, 0–1; 0 in the background.
+    """
+    depth = np.zeros(label_image.shape, np.float32)
+    for label, box in enumerate(ndimage.find_objects(label_image), start=1):
+        if box is None:
+            continue
+        mask = label_image[box] == label
+        distance = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        depth[box][mask] = (distance / distance.max())[mask]
+    return depth
+
+
+def _reduced(image: UInt8Array, reduction: int) -> UInt8Array:
+    """Reduce a picture as `nuclei.network.reduce_tile` reduces the tile, with 0 instead of white."""
+    height, width = image.shape
+    filled = np.pad(image, ((0, -height % reduction), (0, -width % reduction)))
+    size = (filled.shape[1] // reduction, filled.shape[0] // reduction)
+    return np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def labels_of_votes(views: Float32Array, kept_share: float, params: NetworkParams = LEARNED) -> PseudoLabels:
+    """Make pseudo-labels of what the network finds in several views of a tile.
+
+    A nucleus is sure if the views agree on it better than on most nuclei of the same tile: on a tile on which the
+    network is unsure of everything, the nuclei it is least unsure of are still the best that there is to learn from.
+
+    Args:
+        views: (V, 2, h, w) float32, the maps of V views, turned back.
+        kept_share: share of a tile's nuclei that are sure, 0–1.
+        params: thresholds of the maps.
+    """
+    maps = views.mean(axis=0)
+    # The labels are wanted at the network's own scale.
+    label_image = divide(maps, maps.shape[1:], at_network_scale(params))
+    votes = np.stack([views[:, 0] > threshold for threshold in VOTE_THRESHOLDS]).mean(axis=(0, 1)).astype(np.float32)
+    confidence = agreement_on_nuclei(label_image, votes)
+    is_sure = confidence >= np.quantile(confidence, 1 - kept_share) if confidence.size else np.zeros(0, bool)
+    sure = np.where(np.concatenate([[False], is_sure])[label_image], label_image, 0).astype(np.int32)
+    uncertain = np.where(sure > 0, votes <= DOUBT[1], votes >= DOUBT[0])
+    return make_labels(sure, np.asarray(uncertain) | ((label_image > 0) & (sure == 0)), 1)
+
+
+def at_network_scale(params: NetworkParams) -> NetworkParams:
+    """Return the parameters with which the maps are divided without enlarging them."""
+    factor = params.reduction
+    return params.model_copy(
+        update={
+            "reduction": 1,
+            "depth_smoothing_px": params.depth_smoothing_px / factor,
+            "peak_distance_px": max(1, params.peak_distance_px // factor),
+            "max_hole_px": params.max_hole_px // factor**2,
+            "min_area_px": max(1, params.min_area_px // factor**2),
+        }
+    )
+
+
+def agreement_on_nuclei(label_image: Int32Array, votes: Float32Array, margin_px: int = 3) -> Float32Array:
+    """Return how well the votes agree on each nucleus: an IoU in which a pixel weighs as much as its share of votes.
+
+    Votes outside a nucleus count against the nearest one, up to a distance.
+
+    Args:
+        label_image: (h, w) int32, 1…N without gaps.
+        votes: (h, w) float32, share of the votes, 0–1.
+        margin_px: that distance.
+
+    Returns:
+        (N,) float32, 0–1.
+    """
+    n = int(label_image.max(initial=0))
+    distance, nearest = ndimage.distance_transform_edt(label_image == 0, return_indices=True)
+    owner = np.where(distance <= margin_px, label_image[tuple(nearest)], 0).ravel()
+    inside = (label_image > 0).ravel()
+    shared = np.bincount(owner, weights=votes.ravel() * inside, minlength=n + 1)
+    union = np.bincount(owner, weights=np.where(inside, 1, votes.ravel()), minlength=n + 1)
+    return np.asarray(shared[1:] / union[1:], dtype=np.float32)
