@@ -132,7 +132,7 @@ def segmenter(
 ) -> None:
     """Train the network that finds nuclei, on tiles without any annotation: it begins with what `default` finds.
 
-    It writes checkpoint.pt, metrics.jsonl and pictures/ into the run.
+    It writes checkpoint.pt, metrics.jsonl and pictures/ into the run, and at the end segmenter.onnx.
     """
     settings = load_segmenter_config(config, seed)
     from training.cells.tile_files import tile_paths
@@ -142,12 +142,15 @@ def segmenter(
 
     import torch
 
+    from training.bundle.onnx_export import write_segmenter
     from training.segmenter.loop import segmenter_loop
 
     if threads is not None:
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = segmenter_loop(settings.segmenter, folders, run, device, stop_after=stop_after, track=bar)
+    if trainer.is_finished:
+        write_segmenter(trainer.average.cpu(), run)
     typer.echo(f"{trainer.iteration} steps in {trainer.round + 1} rounds on {device.type}; see {run / 'pictures'}")
 
 

@@ -173,6 +173,7 @@ SECTIONS = {Config: ("preset", "data", "train", "fit"), SegmenterRun: ("data", "
 COMMANDS = {Config: "train", SegmenterRun: "segmenter"}
 """The command that makes each kind of run."""
 _ADAPTERS: dict[type, TypeAdapter] = {kind: TypeAdapter(kind) for kind in SECTIONS}
+_SEGMENTER = TypeAdapter(SegmenterConfig)
 NAME = "config.json"
 
 
@@ -199,10 +200,13 @@ def load_segmenter_config(path: Path, seed: int | None = None) -> SegmenterRun:
 
 def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     file = path if path.suffix == ".toml" else _shipped(str(path))
+    values = _read_values(file)
     others = {key for sections in SECTIONS.values() for key in sections} - {*SECTIONS[kind]}
-    values = {key: value for key, value in _read_values(file).items() if key not in others}
     try:
-        config: AnyConfig = _ADAPTERS[kind].validate_python(values)
+        if "segmenter" in values:
+            # A mistake in the section is found whichever command reads the file.
+            _SEGMENTER.validate_python(values["segmenter"])
+        config: AnyConfig = _ADAPTERS[kind].validate_python({k: v for k, v in values.items() if k not in others})
     except ValidationError as error:
         raise ConfigError(f"{file}: {_reasons(error)}.") from error
     return config

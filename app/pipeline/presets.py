@@ -146,6 +146,10 @@ class NetworkParams(ManifestModel):
         description="The depth is smoothed by a Gaussian with this sigma in px before its peaks are sought."
     )
     peak_distance_px: int = Field(ge=1, description="The cores of two nuclei are at least this far apart, px.")
+    saddle: Fraction = Field(
+        description="Two neighbours are one nucleus if the depth on the way from one core to the other stays above "
+        "this share of the lower core's."
+    )
     max_hole_px: int = Field(ge=0, description="Holes of up to this many px are filled.")
     min_area_px: int = Field(ge=1, description="Objects of fewer px are dropped.")
 
@@ -212,11 +216,12 @@ LEARNED = NetworkParams(
     stain=DEFAULT.stain,
     reduction=2,
     nucleus_threshold=0.5,
-    peak_depth=0.4,
-    depth_smoothing_px=2.0,
-    peak_distance_px=6,
+    peak_depth=0.5,
+    depth_smoothing_px=1.5,
+    peak_distance_px=8,
+    saddle=0.85,
     max_hole_px=800,
-    min_area_px=80,
+    min_area_px=40,
 )
 PRESETS: dict[str, ThresholdParams | LevelParams] = {"default": DEFAULT, "paper": PAPER}
 """Presets that need no network, by name; the one that a user should try first comes first."""

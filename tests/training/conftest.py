@@ -12,7 +12,7 @@ from app.pipeline.stain.unmix import unmix
 from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
 from training.cells.extract import Cells
 from training.cells.quality_reference import measure_views, stack_views
-from training.config import Config, TrainConfig, load_config
+from training.config import Config, SegmenterConfig, TrainConfig, load_config, load_segmenter_config
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,3 +69,8 @@ def cells() -> Cells:
 def _views(i):
     tile = draw_tile(grid_of_centres(), seed=i)
     return measure_views(i, tile, unmix(tile, PAPER.stain), PAPER.stain)
+
+
+@pytest.fixture(scope="session")
+def segmenter_config() -> SegmenterConfig:
+    return load_segmenter_config(Path("smoke")).segmenter

@@ -9,17 +9,20 @@ import torch
 from PIL import Image
 
 from app.pipeline.bundle.load import load_bundle
-from app.pipeline.presets import PRESETS
+from app.pipeline.networks.open import open_segmenter
+from app.pipeline.presets import LEARNED, PRESETS
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.processes import ran
 from training.__main__ import main
 from training.cells.extract import Cells
+from training.cells.tile_files import read_tile
 from training.cells.tile_labels import TileLabels
 from training.config import write_config
 from training.gan.loop import training_loop
 from training.label.image_level import write_image_level
+from training.study.systems.segmentation_systems import by_preset
 
 LIMIT_S = 120
 """For one command on a busy machine; most of it is the import of PyTorch."""
@@ -145,6 +148,20 @@ def fail(monkeypatch, capsys):
         return " ".join(message.split())
 
     return attempt
+
+
+@pytest.mark.slow
+def test_a_segmenter_learns_in_two_sittings_and_is_scored(tiles, tmp_path, succeed, fail):
+    work = tmp_path / "segmenter"
+    assert "3 steps in 1 rounds" in succeed(
+        "segmenter", tiles, work, "--config", "smoke", "--threads", 1, "--stop-after", 3
+    )
+    assert not (work / "segmenter.onnx").exists()
+    succeed("segmenter", tiles, work, "--config", "smoke", "--threads", 1)
+    assert "run on other tiles" in fail("segmenter", tiles, tiles, work, "--config", "smoke")
+    assert "another configuration" in fail("segmenter", tiles, work, "--config", "smoke", "--seed", 5)
+    nuclei = by_preset(LEARNED, read_tile(tiles / "one.png"), open_segmenter(work))
+    assert len(nuclei) == len(grid_of_centres((320, 320)))
 
 
 def test_directory_without_tiles_ends_with_one_line(fail, tmp_path):

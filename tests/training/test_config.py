@@ -10,7 +10,15 @@ from pydantic import TypeAdapter
 from app.pipeline.manifest import Manifest
 from app.pipeline.presets import PRESETS
 from tests.conftest import REPOSITORY
-from training.config import Config, as_dict, load_config, read_config, write_config
+from training.config import (
+    Config,
+    as_dict,
+    load_config,
+    load_segmenter_config,
+    read_config,
+    read_segmenter_config,
+    write_config,
+)
 from training.errors import ConfigError
 
 SHIPPED = sorted(path.stem for path in (REPOSITORY / "training" / "configs").glob("*.toml"))
@@ -42,7 +50,11 @@ def test_shipped_configuration_says_every_value(name):
     config = load_config(Path(name))
     assert config.preset in PRESETS
     path = REPOSITORY / "training" / "configs" / f"{name}.toml"
-    assert as_dict(config) == tomllib.loads(path.read_text(encoding="utf-8"))
+    written = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert asdict(load_segmenter_config(Path(name)).segmenter) == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in written.pop("segmenter").items()
+    }
+    assert as_dict(config) == written
 
 
 def test_full_configuration_has_the_numbers_of_the_paper():
@@ -212,6 +224,26 @@ def test_what_is_no_toml_or_not_there_is_an_error(load, tmp_path):
     for path in (tmp_path / "nowhere.toml", Path("nowhere"), Path("../configs/nowhere")):
         with pytest.raises(ConfigError, match="nowhere"):
             load_config(path)
+
+
+def test_a_segmenter_is_configured_by_its_own_section(load, tmp_path):
+    run = load_segmenter_config(Path("smoke"), seed=3)
+    assert run.segmenter == replace(load_segmenter_config(Path("smoke")).segmenter, seed=3)
+    assert run.data == load_config(Path("smoke")).data
+    write_config(run, tmp_path / "run")
+    assert read_segmenter_config(tmp_path / "run") == run
+    with pytest.raises(ConfigError, match="another configuration"):
+        write_config(load_segmenter_config(Path("smoke")), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        write_config(load_config(Path("smoke")), tmp_path / "run")
+
+
+def test_a_configuration_without_a_segmenter_trains_everything_else(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text(SMOKE[: SMOKE.index("[segmenter]")], encoding="utf-8")
+    assert load_config(file) == load_config(Path("smoke"))
+    with pytest.raises(ConfigError, match="segmenter"):
+        load_segmenter_config(file)
 
 
 def test_run_keeps_its_configuration(smoke, tmp_path):

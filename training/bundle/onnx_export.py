@@ -8,19 +8,30 @@ import io
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from safetensors.torch import save as safetensors
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.files import whole_file
-from app.pipeline.networks.architecture import ClusterNet, FirstDownBlock, ResBlock
+from app.files import whole_file, write_whole
+from app.pipeline.manifest import SEGMENTER_ONNX, SEGMENTER_WEIGHTS
+from app.pipeline.networks.architecture import ClusterNet, FirstDownBlock, ResBlock, Segmenter
+from app.pipeline.nuclei.network import GRID_PX
 
 OPSET = 18
 
 
-def write_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, output_names: list[str]) -> None:
+def write_onnx(
+    net: nn.Module,
+    example: Tensor,
+    path: Path,
+    input_name: str,
+    output_names: list[str],
+    sizes: dict[int, Any] | None = None,
+) -> None:
     """Write a network of one input as an ONNX file that needs no other file; its batch may have any size.
 
     Args:
@@ -29,6 +40,7 @@ def write_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, out
         path: file to write, whole or not at all.
         input_name: name of the input.
         output_names: names of the outputs.
+        sizes: further axes of the input that may have any size, see `torch.export.Dim`.
 
     Raises:
         OSError: it cannot be written.
@@ -47,11 +59,41 @@ def write_onnx(net: nn.Module, example: Tensor, path: Path, input_name: str, out
             external_data=False,
             input_names=[input_name],
             output_names=output_names,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=({0: torch.export.Dim("batch"), **(sizes or {})},),
         )
         model = onnx.load(temporary)
         _remove_metadata(model)
         temporary.write_bytes(model.SerializeToString())
+
+
+class SegmenterMaps(nn.Module):
+    """The segmenter as it is served: it gives probabilities."""
+
+    def __init__(self, net: Segmenter) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] → (B, 2, H, W), nucleus and depth, 0–1."""
+        return torch.sigmoid(self.net(tiles))
+
+
+def write_segmenter(net: Segmenter, directory: Path) -> None:
+    """Write the segmenter as ONNX, and its weights for PyTorch.
+
+    Args:
+        net: on the CPU.
+        directory: receives `SEGMENTER_ONNX` and `SEGMENTER_WEIGHTS`.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    # Height and width are multiples of the grid.
+    sizes = {2: GRID_PX * torch.export.Dim("rows", min=2), 3: GRID_PX * torch.export.Dim("columns", min=2)}
+    example = torch.zeros(2, 3, 8 * GRID_PX, 6 * GRID_PX)
+    write_onnx(SegmenterMaps(net), example, directory / SEGMENTER_ONNX, "tiles", ["maps"], sizes)
+    weights = {name: value.contiguous() for name, value in net.state_dict().items()}
+    write_whole(safetensors(weights), directory / SEGMENTER_WEIGHTS)
 
 
 def _remove_metadata(model: onnx.ModelProto) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from app.pipeline.types import UInt8Array
 from training import checkpoint
 from training.config import SegmenterConfig
-from training.errors import DataError, DivergedError
+from training.errors import DivergedError
 from training.segmenter.agreement import as_map_network, find_nuclei, maps_of_views, self_agreement
 from training.segmenter.lessons import (
     Tile,
@@ -72,18 +72,19 @@ def segmenter_loop(
         CheckpointError: the checkpoint is damaged.
     """
     (directory / PICTURES).mkdir(parents=True, exist_ok=True)
-    tiles, labels = _prepared(config, folders, directory, track)
+    tiles, first = _prepared(config, folders, directory, track)
+    labels = first
     trainer = SegmenterTrainer(config, device)
     if (state := checkpoint.load(directory, device)) is not None:
         trainer.restore(state)
-        labels = load_labels(directory, trainer.round) or labels
+        labels = load_labels(directory, trainer.round) or first
     log = MetricsLog(directory / "metrics.jsonl", resume_at=trainer.iteration)
     while not _train_round(trainer, tiles, labels, directory, log, stop_after, track):
         trainer.take_best()
         _picture(trainer, tiles, labels, directory / PICTURES / f"round-{trainer.round}.png")
-        if trainer.round == config.rounds - 1:
+        if trainer.is_finished:
             break
-        labels = _relabel(trainer, tiles, track)
+        labels = _relabel(trainer, tiles, first, track)
         save_labels(labels, directory, trainer.round + 1)
         trainer.begin_round(trainer.round + 1)
         checkpoint.save(directory, trainer.state())
@@ -137,12 +138,14 @@ def _train_round(
     return False
 
 
-def _relabel(trainer: SegmenterTrainer, tiles: list[Tile], track: Track) -> list[PseudoLabels]:
+def _relabel(
+    trainer: SegmenterTrainer, tiles: list[Tile], first: list[PseudoLabels], track: Track
+) -> list[PseudoLabels]:
     """Make the pseudo-labels of the next round from what the network finds in eight views of each tile."""
     network = as_map_network(trainer.average, trainer.device, trainer.config.precision)
     return [
-        labels_of_votes(maps_of_views(tile.pixels, network), trainer.config.kept_share)
-        for tile in track("pseudo-labels")(tiles)
+        labels_of_votes(maps_of_views(tile.pixels, network), of_segmentation, trainer.config.kept_share)
+        for tile, of_segmentation in track("pseudo-labels")(list(zip(tiles, first, strict=True)))
     ]
 
 
@@ -162,22 +165,6 @@ def _picture(trainer: SegmenterTrainer, tiles: list[Tile], labels: list[PseudoLa
 def _filled(row: UInt8Array) -> UInt8Array:
     missing = (PICTURED_PX - row.shape[0], 3 * PICTURED_PX - row.shape[1])
     return np.pad(row, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=255)
-
-
-def restore_segmenter(config: SegmenterConfig, directory: Path, device: torch.device) -> SegmenterTrainer:
-    """Return the trainer of an existing run with the best weights of its last round so far.
-
-    Raises:
-        DataError: the run has no checkpoint.
-        CheckpointError: the checkpoint is damaged.
-    """
-    state = checkpoint.load(directory, device)
-    if state is None:
-        raise DataError(f"{directory} holds no checkpoint; make one with `python -m training segmenter`.")
-    trainer = SegmenterTrainer(config, device)
-    trainer.restore(state)
-    trainer.take_best()
-    return trainer
 
 
 def _finite(losses: dict[str, Tensor], iteration: int) -> dict[str, Any]:

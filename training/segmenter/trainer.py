@@ -56,6 +56,11 @@ class SegmenterTrainer:
         """Whether this round has done all its steps, or has not become better for too long."""
         return self.step_of_round >= self.config.max_steps or self.checks_without_gain >= self.config.patience
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last round is over."""
+        return self.round == self.config.rounds - 1 and self.round_is_over
+
     def step(self, sample: LessonSampler) -> dict[str, Tensor]:
         """Learn from one batch.
 

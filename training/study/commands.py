@@ -54,6 +54,9 @@ OutDir = Annotated[Path, typer.Argument(help="directory of the results")]
 Figures = Annotated[Path, typer.Argument(help="directory of the results; pictures are written to figures/ beside it")]
 Run = Annotated[Path, typer.Argument(help="directory of a run")]
 Model = Annotated[Path, typer.Option(help="bundle that analyses the tiles")]
+Segmenter = Annotated[
+    Path | None, typer.Option(help="directory of a finished run of `segmenter`, to score preset `learned` as well")
+]
 Seeds = Annotated[int, typer.Option(min=1, help="number of seeds: 0, 1, …")]
 Again = Annotated[bool, typer.Option("--again", help="measure again what is already recorded")]
 Clusterers = Annotated[
@@ -249,12 +252,12 @@ def abstention(bm_graz: Graz, out: OutDir, bundle: Model = MODEL) -> None:
 
 
 @evaluate.command()
-def detection(bm_graz: GrazWithDots, out: OutDir) -> None:
+def detection(bm_graz: GrazWithDots, out: OutDir, segmenter: Segmenter = None) -> None:
     """Score detection against the dots of `bm_graz`, on the tuning and the test tiles."""
     from training.study.protocols.segmentation import evaluate_detection
     from training.study.systems.segmentation_systems import segmentation_systems
 
-    keep_scores(out / "detection.json", evaluate_detection(bm_graz, segmentation_systems(), bar("tiles")))
+    keep_scores(out / "detection.json", evaluate_detection(bm_graz, segmentation_systems(segmenter), bar("tiles")))
 
 
 @evaluate.command()
@@ -279,12 +282,14 @@ def errors(
 def segmentation(
     datasets: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds monuseg/, consep/ or both")],
     out: OutDir,
+    segmenter: Segmenter = None,
 ) -> None:
     """Score masks against those of `monuseg` and `consep`; `default` is tuned on those of `monuseg`."""
     from training.study.protocols.segmentation import evaluate_segmentation
     from training.study.systems.segmentation_systems import segmentation_systems
 
-    keep_scores(out / "segmentation.json", evaluate_segmentation(datasets, segmentation_systems(), bar("tiles")))
+    systems = segmentation_systems(segmenter)
+    keep_scores(out / "segmentation.json", evaluate_segmentation(datasets, systems, bar("tiles")))
 
 
 @evaluate.command()

@@ -34,25 +34,13 @@ class OnnxBackend:
     name: BackendName = "onnxruntime"
 
     def __init__(self, directory: Path, threads: int = 0, *, has_fast: bool = False) -> None:
-        import onnxruntime
-
-        available = onnxruntime.get_available_providers()
-        if CUDA in available:
-            # The GPU build finds the CUDA libraries that pip installed beside it only when it is asked to.
-            onnxruntime.preload_dlls()
-        options = _session_options(threads)
-
-        def open_session(file: str) -> Any:
-            providers = [(name, chosen) for name, chosen in PROVIDERS.items() if name in available]
-            return onnxruntime.InferenceSession(directory / file, options, providers=providers)
-
-        self._q = {"full": open_session(Q_ONNX)}
-        self._generator = open_session(GENERATOR_ONNX)
+        self._q = {"full": open_session(directory / Q_ONNX, threads)}
+        self._generator = open_session(directory / GENERATOR_ONNX, threads)
         # A CUDA build without a usable GPU falls back to the CPU silently, so the session is asked what it uses.
         self.device: Device = "cuda" if self._q["full"].get_providers()[0] == CUDA else "cpu"
         self.precisions: tuple[Precision, ...] = ("full",)
         if has_fast and self.device == "cpu":
-            self._q["fast"] = open_session(Q_FAST_ONNX)
+            self._q["fast"] = open_session(directory / Q_FAST_ONNX, threads)
             self.precisions = ("full", "fast")
 
     def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
@@ -63,6 +51,39 @@ class OnnxBackend:
     def generate(self, latent: Float32Array) -> Float32Array:
         """See `Backend`."""
         return np.asarray(self._generator.run(None, {"latent": latent})[0])
+
+
+class OnnxSegmenter:
+    """Computes the maps of nuclei by one ONNX Runtime session, which all requests share.
+
+    Args:
+        path: the ONNX file of the segmenter.
+        threads: threads within one operator; 0 means one per core that may be used.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self._session = open_session(path, threads)
+
+    def __call__(self, tiles: Float32Array) -> Float32Array:
+        """See `nuclei.network.MapNetwork`."""
+        return np.asarray(self._session.run(None, {"tiles": tiles})[0])
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """Open an ONNX file, on CUDA where there is a GPU.
+
+    Args:
+        path: the file.
+        threads: threads within one operator; 0 means one per core that may be used.
+    """
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if CUDA in available:
+        # The GPU build finds the CUDA libraries that pip installed beside it only when it is asked to.
+        onnxruntime.preload_dlls()
+    providers = [(name, chosen) for name, chosen in PROVIDERS.items() if name in available]
+    return onnxruntime.InferenceSession(path, _session_options(threads), providers=providers)
 
 
 def _session_options(threads: int) -> Any:

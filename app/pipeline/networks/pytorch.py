@@ -12,7 +12,7 @@ from torch import nn
 
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
-from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Surprise
+from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Segmenter, Surprise
 from app.pipeline.networks.backend import BackendName, Device, Precision
 from app.pipeline.types import Float32Array
 
@@ -62,3 +62,29 @@ class TorchBackend:
         """See `Backend`."""
         with torch.inference_mode():
             return np.asarray(self.generator(torch.from_numpy(latent).to(self.device)).cpu().numpy())
+
+
+class TorchSegmenter:
+    """Computes the maps of nuclei, on CUDA where there is a GPU.
+
+    Args:
+        path: the file of the segmenter's weights.
+
+    Raises:
+        InvalidBundle: the weights cannot be read, or are not those of a segmenter.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            weights = load_file(path)
+            net = Segmenter(weights["head.weight"].shape[1])
+            net.load_state_dict(weights)
+        except (SafetensorError, RuntimeError, OSError, ValueError, KeyError) as error:
+            raise InvalidBundle(f"{path.name} does not hold the weights of a segmenter.") from error
+        self._net = net.eval().to(self._device)
+
+    def __call__(self, tiles: Float32Array) -> Float32Array:
+        """See `nuclei.network.MapNetwork`."""
+        with torch.inference_mode():
+            return torch.sigmoid(self._net(torch.from_numpy(tiles).to(self._device))).cpu().numpy()

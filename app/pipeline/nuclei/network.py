@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.run_lengths import fill_holes
@@ -107,14 +109,43 @@ def divide(maps: Float32Array, shape: tuple[int, ...], params: NetworkParams) ->
     mask = (fill_holes(np.pad(mask, 1), params.max_hole_px) > 0).astype(np.uint8)
     depth = np.pad(cv2.GaussianBlur(depth, (0, 0), params.depth_smoothing_px), 1) * mask
     is_peak = (depth > params.peak_depth) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
-    return in_reading_order(flood(mask, depth, is_peak)[1:-1, 1:-1], params.min_area_px)
+    nuclei = join_pieces(flood(mask, depth, is_peak), depth, params.saddle)
+    return in_reading_order(nuclei[1:-1, 1:-1], params.min_area_px)
 
 
 def _enlarged(image: Float32Array, shape: tuple[int, ...], factor: int) -> Float32Array:
     """Return a map at the tile's scale; what was added to the tile to reduce it is cut off."""
     size = (image.shape[1] * factor, image.shape[0] * factor)
-    enlarged = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    enlarged = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     return np.ascontiguousarray(enlarged[: shape[0], : shape[1]], dtype=np.float32)
+
+
+def join_pieces(label_image: Int32Array, depth: Float32Array, saddle: float) -> Int32Array:
+    """Join neighbours between which the depth hardly falls: a long nucleus has several peaks along its ridge.
+
+    Args:
+        label_image: (H, W) int32, the basins of the peaks, 1…M without gaps.
+        depth: (H, W) float32.
+        saddle: neighbours are joined where the depth between them is at least this share of the lower peak's, 0–1.
+
+    Returns:
+        (H, W) int32, 1…N.
+    """
+    flat, heights = label_image.ravel(), depth.ravel()
+    n = int(flat.max(initial=0)) + 1
+    peaks = np.zeros(n, np.float32)
+    np.maximum.at(peaks, flat, heights)
+    joined = []
+    for step in (1, label_image.shape[1]):
+        first = np.flatnonzero((flat[:-step] != flat[step:]) & (flat[:-step] > 0) & (flat[step:] > 0))
+        a, b = flat[first], flat[first + step]
+        is_high = np.minimum(heights[first], heights[first + step]) >= saddle * np.minimum(peaks[a], peaks[b])
+        joined.append(np.stack([a[is_high], b[is_high]]))
+    pairs = np.concatenate(joined, axis=1)
+    graph = coo_array((np.ones(pairs.shape[1], np.uint8), (pairs[0], pairs[1])), shape=(n, n))
+    # The background, which is joined to nothing, is the first component.
+    _, component = connected_components(graph, directed=False)
+    return np.asarray(component.astype(np.int32)[label_image])
 
 
 def in_reading_order(label_image: Int32Array, min_area_px: int = 1) -> Int32Array:

@@ -28,6 +28,8 @@ from training.study.systems.segmentation_systems import System
 
 KAINZ_TEST_TILES = frozenset({"BM_GRAZ_HE_0007_01", "BM_GRAZ_HE_0008_01", "BM_GRAZ_HE_0020_01"})
 DETECTION_RADIUS_PX = 10
+COMPLETE_DOTS = "cells_mbm.csv"
+"""The dots of Cohen et al. 2017 ("Count-ception") on the tiles of `bm_graz`, with the cells that Kainz's leave out."""
 MASK_SETS = ("monuseg", "consep")
 
 Scores = dict[str, float]
@@ -39,28 +41,38 @@ def evaluate_detection(
 ) -> dict[str, dict[str, Scores]]:
     """Measure detection on `bm_graz`: dots and nuclei are matched one to one within 10 px; the split is Kainz's.
 
+    Kainz's dots leave cells out. Where the directory also holds the complete dots of Cohen et al. 2017, they are a
+    second truth.
+
     Args:
-        directory: directory that holds `tiles` and `cells.csv` (tile, x, y, code).
+        directory: directory that holds `tiles` and `cells.csv` (tile, x, y, code), and may hold `cells_mbm.csv` (tile,
+            x, y).
         systems: systems to compare, by name.
         track: wraps the tiles, to show progress.
 
     Returns:
         For each system and split ("tune", "test"): precision, recall, f1, recall_code_1 (recall of the dots of code 1
-        alone), found and truth (counts), and seconds, the median over the tiles.
+        alone), found and truth (counts), and seconds, the median over the tiles. Where there are complete dots: also
+        mbm_precision, mbm_recall, mbm_f1 and mbm_truth.
 
     Raises:
         DataError: there is no cells.csv or no tile, or a tile cannot be decoded.
     """
-    dots = read_dots(directory / "cells.csv")
+    truths = {"": read_dots(directory / "cells.csv")}
+    if (directory / COMPLETE_DOTS).is_file():
+        truths["mbm_"] = read_dots(directory / COMPLETE_DOTS)
     counts: dict[str, dict[str, list[Scores]]] = {name: defaultdict(list) for name in systems}
     for path in track(tile_paths(directory / "tiles")):
         pixels = read_tile(path)
         split = "test" if path.stem in KAINZ_TEST_TILES else "tune"
         for name, system in systems.items():
             nuclei, seconds = _timed(system, pixels)
-            counts[name][split].append({**_count_matches(nuclei, dots[path.stem]), "seconds": seconds})
+            of_tile: Scores = {"found": len(nuclei), "seconds": seconds}
+            for prefix, dots in truths.items():
+                of_tile |= {prefix + key: n for key, n in _count_matches(nuclei, dots[path.stem]).items()}
+            counts[name][split].append(of_tile)
     return {
-        name: {split: _detection_scores(splits[split]) for split in ("tune", "test") if split in splits}
+        name: {split: _detection_scores(splits[split], truths) for split in ("tune", "test") if split in splits}
         for name, splits in counts.items()
     }
 
@@ -105,26 +117,23 @@ def _count_matches(nuclei: Nuclei, dots: np.ndarray) -> Scores:
     points, sure = dots[:, :2], dots[dots[:, 2] == 1, :2]
     return {
         "matched": match_points(nuclei.centroids, points, DETECTION_RADIUS_PX),
-        "found": len(nuclei),
         "truth": len(points),
         "matched_code_1": match_points(nuclei.centroids, sure, DETECTION_RADIUS_PX),
         "truth_code_1": len(sure),
     }
 
 
-def _detection_scores(tiles: list[Scores]) -> Scores:
+def _detection_scores(tiles: list[Scores], truths: Iterable[str]) -> Scores:
+    """Return the scores of a split, from what was counted on its tiles against each truth; a truth is a prefix."""
     total = {key: int(sum(tile[key] for tile in tiles)) for key in tiles[0] if key != "seconds"}
-    precision, recall, f1 = precision_recall_f1(total["matched"], total["found"], total["truth"])
+    scores: Scores = {}
+    for prefix in truths:
+        precision, recall, f1 = precision_recall_f1(total[f"{prefix}matched"], total["found"], total[f"{prefix}truth"])
+        scores |= {f"{prefix}precision": precision, f"{prefix}recall": recall, f"{prefix}f1": f1}
+        scores[f"{prefix}truth"] = total[f"{prefix}truth"]
     _, recall_code_1, _ = precision_recall_f1(total["matched_code_1"], total["found"], total["truth_code_1"])
-    return {
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
-        "recall_code_1": recall_code_1,
-        "found": total["found"],
-        "truth": total["truth"],
-        "seconds": median(tile["seconds"] for tile in tiles),
-    }
+    seconds = median(tile["seconds"] for tile in tiles)
+    return {**scores, "recall_code_1": recall_code_1, "found": total["found"], "seconds": seconds}
 
 
 def _mask_scores(truth: np.ndarray, nuclei: Nuclei) -> Scores:
@@ -152,13 +161,16 @@ def _over_tiles(tiles: list[Scores]) -> Scores:
 
 
 def read_dots(path: Path) -> dict[str, np.ndarray]:
-    """Read the rows (x, y, code) of each tile, (M, 3) float64; a tile that is not named has none."""
+    """Read the rows (x, y, code) of each tile, (M, 3) float64; a tile that is not named has none.
+
+    A dot without a code has code 1, the code of nuclei that are clear.
+    """
     if not path.is_file():
         raise DataError(f"{path} does not exist.")
     dots: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            dots[row["tile"]].append((float(row["x"]), float(row["y"]), float(row["code"])))
+            dots[row["tile"]].append((float(row["x"]), float(row["y"]), float(row.get("code", 1))))
     return defaultdict(lambda: np.zeros((0, 3)), {tile: np.array(points) for tile, points in dots.items()})
 
 

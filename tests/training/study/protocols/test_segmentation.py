@@ -61,6 +61,21 @@ def test_detection_is_scored_for_each_split(bm_graz):
     )
 
 
+def test_detection_is_also_scored_on_the_complete_dots(bm_graz):
+    """They name a nucleus more on one tile, and one that Kainz's dots have is not among them on the other."""
+    x, y = grid_of_centres()[0]
+    rows = [row.rsplit(",", 1)[0] for row in (bm_graz / "cells.csv").read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in rows if row not in (f"other,{x},{y}", "BM_GRAZ_HE_0007_01,237,2")]
+    (bm_graz / "cells_mbm.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    scores = evaluate_detection(bm_graz, {"paper": by_paper})["paper"]
+    assert scores["tune"]["f1"] == 1
+    assert scores["tune"]["mbm_precision"] == pytest.approx((N - 1) / N)
+    assert scores["tune"]["mbm_recall"] == 1
+    assert scores["tune"]["mbm_truth"] == N - 1
+    assert scores["test"]["mbm_recall"] == pytest.approx(N / (N + 1))
+    assert scores["test"]["truth"] == N + 2
+
+
 def test_systems_are_scored_side_by_side(bm_graz):
     scores = evaluate_detection(bm_graz, {"paper": by_paper, "nothing": by_nothing})
     assert list(scores) == ["paper", "nothing"]
@@ -138,7 +153,7 @@ def test_damaged_tile_is_named(mask_sets):
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
 def test_command_writes_what_the_report_reads(task, bm_graz, mask_sets, tmp_path, monkeypatch, shipped_bundle, capsys):
     """Both data sets lie in the same directory here."""
-    monkeypatch.setattr(systems_module, "segmentation_systems", lambda: {"by the paper": by_paper})
+    monkeypatch.setattr(systems_module, "segmentation_systems", lambda segmenter: {"by the paper": by_paper})
     results, document = tmp_path / "results", tmp_path / "results.md"
     for arguments in (
         ["evaluate", task, tmp_path, results],
