@@ -265,15 +265,6 @@ def read_config(directory: Path) -> Config:
     return _read(directory, Config)
 
 
-def read_segmenter_config(directory: Path) -> SegmenterRun:
-    """Read the configuration that `write_config` wrote into the run of a segmenter.
-
-    Raises:
-        ConfigError: there is none, or it does not have the form of `SegmenterRun`.
-    """
-    return _read(directory, SegmenterRun)
-
-
 def _read(directory: Path, kind: type[AnyConfig]) -> AnyConfig:
     path = directory / NAME
     try:
@@ -294,9 +285,10 @@ def config_of(values: dict[str, Any]) -> Config:
         ConfigError: it does not have the form of `Config`.
     """
     try:
-        return _ADAPTER.validate_python(values)
+        config: Config = _ADAPTERS[Config].validate_python(values)
     except ValidationError as error:
         raise ConfigError(f"The configuration in the manifest cannot be used: {_reasons(error)}.") from error
+    return config
 
 
 def as_dict(config: Config) -> dict[str, Any]:

@@ -79,10 +79,13 @@ def segmenter_loop(
         trainer.restore(state)
         labels = load_labels(directory, trainer.round) or first
     log = MetricsLog(directory / "metrics.jsonl", resume_at=trainer.iteration)
-    while not _train_round(trainer, tiles, labels, directory, log, stop_after, track):
+    while True:
+        _train_round(trainer, tiles, labels, directory, log, stop_after, track)
+        if not trainer.round_is_over:
+            break
         trainer.take_best()
         _picture(trainer, tiles, labels, directory / PICTURES / f"round-{trainer.round}.png")
-        if trainer.is_finished:
+        if trainer.is_finished or _is_pause(trainer, stop_after):
             break
         labels = _relabel(trainer, tiles, first, track)
         save_labels(labels, directory, trainer.round + 1)
@@ -113,13 +116,13 @@ def _train_round(
     log: MetricsLog,
     stop_after: int | None,
     track: Track,
-) -> bool:
-    """Do the remaining steps of a round; return whether the run is to pause."""
+) -> None:
+    """Do the remaining steps of a round, or those before the pause."""
     config = trainer.config
     sample = LessonSampler(lessons(tiles, labels), config, trainer.random)
     held_out = [tile.pixels for tile in tiles if tile.held_out]
     for _ in track(f"round {trainer.round + 1}")(range(trainer.step_of_round, config.max_steps)):
-        if trainer.round_is_over:
+        if trainer.round_is_over or _is_pause(trainer, stop_after):
             break
         losses = trainer.step(sample)
         about = {"iteration": trainer.iteration, "round": trainer.round}
@@ -130,12 +133,12 @@ def _train_round(
             checks = self_agreement(held_out, as_map_network(trainer.average, trainer.device, config.precision))
             log.write({**about, "checks": {name: round(value, 6) for name, value in checks.items()}})
             trainer.keep_if_best(checks["agreement"])
-        pauses = stop_after is not None and trainer.iteration >= stop_after
-        if check_due or pauses:
+        if check_due or _is_pause(trainer, stop_after):
             checkpoint.save(directory, trainer.state())
-        if pauses:
-            return True
-    return False
+
+
+def _is_pause(trainer: SegmenterTrainer, stop_after: int | None) -> bool:
+    return stop_after is not None and trainer.iteration >= stop_after
 
 
 def _relabel(
