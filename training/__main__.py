@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.pipeline.errors import PipelineError
-from app.pipeline.presets import PRESETS, Engine
+from app.pipeline.presets import LEARNED, PRESETS, Engine
 from app.streams import write_any_text
 from training.config import SHIPPED_NAMES, load_config, load_segmenter_config, read_config, write_config
 from training.console import bar, write_text
@@ -46,22 +46,31 @@ def cells(
     tiles: Annotated[Path, typer.Argument(help="directory of PNG, JPEG or TIFF tiles")],
     out: Annotated[Path, typer.Argument(help="directory to write cells.npz into")],
     preset: Annotated[str, typer.Option(help=f"segmentation preset: {', '.join(PRESETS)}")] = "default",
+    segmenter: Annotated[
+        Path | None, typer.Option(help="finished run of `segmenter`: its network finds the nuclei, by preset learned")
+    ] = None,
     engine: Annotated[Engine, typer.Option(help="computes the stains; the bundle will use the same engine")] = "native",
     labels: Annotated[
         Path | None, typer.Option(help="CSV of tile,label[,patient]  [default: TILES/labels.csv, if it exists]")
     ] = None,
 ) -> None:
     """Cut the cells out of every tile, with the pipeline that serves, and keep the labels of the tiles with them."""
-    if preset not in PRESETS:
+    if segmenter is not None:
+        preset = LEARNED.preset
+    elif preset not in PRESETS:
         raise ConfigError(f"There is no preset '{preset}'; the presets are: {', '.join(PRESETS)}.")
-    from training.cells.extract import CELLS, extract_cells
+    from app.pipeline.networks.open import open_segmenter
+    from training.cells.extract import CELLS, copy_segmenter, extract_cells
     from training.cells.tile_files import tile_paths
 
     paths = tile_paths(tiles)
     tile_labels = _find_labels(labels, tiles, paths)
-    params = PRESETS[preset].model_copy(update={"engine": engine})
-    found = extract_cells(paths, params, bar("tiles"), tile_labels)
+    params = (LEARNED if segmenter else PRESETS[preset]).model_copy(update={"engine": engine})
+    network = open_segmenter(segmenter) if segmenter else None
+    found = extract_cells(paths, params, bar("tiles"), tile_labels, network)
     found.save(out)
+    if segmenter is not None:
+        copy_segmenter(segmenter, out)
     if found.empty_tiles:
         typer.echo(f"Left out, since no cell was found in them: {', '.join(found.empty_tiles)}", err=True)
     typer.echo(f"{len(found)} cells of {len(found.tiles)} tiles in {out / CELLS}; {_describe(tile_labels)}")
@@ -94,7 +103,7 @@ def train(
     If the labels of the tiles or [data] of the configuration have changed, run it again: the run takes them over.
     """
     settings = load_config(config, seed)
-    from training.cells.extract import CELLS, Cells
+    from training.cells.extract import CELLS, Cells, copy_segmenter
 
     found = Cells.load(cells)
     if found.segmentation.preset != settings.preset:
@@ -105,6 +114,8 @@ def train(
         raise DataError(f"{run} holds a run on other cells; choose another directory.")
     write_config(settings, run)
     found.save(run)
+    if settings.preset == LEARNED.preset:
+        copy_segmenter(cells, run)
 
     import torch
 
@@ -147,7 +158,7 @@ def segmenter(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     trainer = segmenter_loop(settings.segmenter, folders, run, device, stop_after=stop_after, track=bar)
     if trainer.is_finished:
         write_segmenter(trainer.average.cpu(), run)
@@ -201,6 +212,7 @@ def export(
         checks=check_model(nets.ema_generator, nets.ema_q, found.crops),
         image_level=image_level,
         outliers=fit_outliers(nets.ema_q, found.crops, found.tile_index),
+        segmenter=run,
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)
     typer.echo(f"{out}: {manifest.metrics.model_dump_json(indent=2)}")

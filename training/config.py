@@ -152,7 +152,7 @@ class DataConfig:
 class Config:
     """One run, from tiles to bundle."""
 
-    preset: Literal["default", "paper"]
+    preset: Literal["default", "paper", "learned"]
     """Segmentation preset of `app.pipeline.presets`."""
     data: DataConfig
     train: TrainConfig

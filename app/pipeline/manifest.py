@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from app.pipeline.presets import Fraction, ManifestModel, Positive, SegmentationParams
+from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams
 
 SCHEMA_VERSION = 2
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -19,6 +19,7 @@ GENERATOR_ONNX = "generator.onnx"
 WEIGHTS = "weights.safetensors"
 SEGMENTER_ONNX = "segmenter.onnx"
 SEGMENTER_WEIGHTS = "segmenter.safetensors"
+"""The same network as SEGMENTER_ONNX, for PyTorch."""
 GOLDEN_CELLS = "golden/cells.png"
 GOLDEN_EXPECTED = "golden/expected.json"
 SAMPLE = "sample.png"
@@ -490,7 +491,12 @@ class Manifest(ManifestModel):
         for field, values in sizes.items():
             if len(values) != k:
                 raise ValueError(f"{field} must have n_clusters = {k} numbers, found {len(values)}")
-        wanted = {*FILES, Q_FAST_ONNX} if self.fast else set(FILES)
+        wanted = {*FILES, *([Q_FAST_ONNX] if self.fast else []), *segmenter_files(self.segmentation)}
         if set(self.files) != wanted:
             raise ValueError(f"files must name {sorted(wanted)}, found {sorted(self.files)}")
         return self
+
+
+def segmenter_files(params: SegmentationParams) -> tuple[str, ...]:
+    """Return the files of the network that finds nuclei; none where the parameters need no network."""
+    return (SEGMENTER_ONNX, SEGMENTER_WEIGHTS) if isinstance(params, NetworkParams) else ()

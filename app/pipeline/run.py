@@ -104,7 +104,7 @@ def analyse_stages(
         with _timed(timing, "segment"):
             stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
             judging = _begin_to_judge(timing, tile, pixels, stains, manifest)
-            found = segment(stains, manifest.segmentation)
+            found = segment(stains, manifest.segmentation, bundle.segmenter)
             nuclei = drop_cut_nuclei(found)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, nuclei)

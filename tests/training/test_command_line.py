@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -7,22 +8,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save as save_weights
 
 from app.pipeline.bundle.load import load_bundle
-from app.pipeline.networks.open import open_segmenter
-from app.pipeline.presets import LEARNED, PRESETS
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.networks.architecture import Segmenter
+from app.pipeline.presets import PRESETS
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.processes import ran
 from training.__main__ import main
 from training.cells.extract import Cells
-from training.cells.tile_files import read_tile
 from training.cells.tile_labels import TileLabels
 from training.config import write_config
 from training.gan.loop import training_loop
 from training.label.image_level import write_image_level
-from training.study.systems.segmentation_systems import by_preset
 
 LIMIT_S = 120
 """For one command on a busy machine; most of it is the import of PyTorch."""
@@ -151,17 +152,47 @@ def fail(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_segmenter_learns_in_two_sittings_and_is_scored(tiles, tmp_path, succeed, fail):
-    work = tmp_path / "segmenter"
+@pytest.mark.timeout(400)
+def test_a_segmenter_learns_in_two_sittings_and_becomes_part_of_a_bundle(tiles, tmp_path, succeed, fail):
+    nuclei, cells, work, bundle = (tmp_path / name for name in ("nuclei", "cells", "run", "tiny"))
     assert "3 steps in 1 rounds" in succeed(
-        "segmenter", tiles, work, "--config", "smoke", "--threads", 1, "--stop-after", 3
+        "segmenter", tiles, nuclei, "--config", "smoke", "--threads", 1, "--stop-after", 3
     )
-    assert not (work / "segmenter.onnx").exists()
-    succeed("segmenter", tiles, work, "--config", "smoke", "--threads", 1)
-    assert "run on other tiles" in fail("segmenter", tiles, tiles, work, "--config", "smoke")
-    assert "another configuration" in fail("segmenter", tiles, work, "--config", "smoke", "--seed", 5)
-    nuclei = by_preset(LEARNED, read_tile(tiles / "one.png"), open_segmenter(work))
-    assert len(nuclei) == len(grid_of_centres((320, 320)))
+    assert "segmenter.onnx is missing" in fail("cells", tiles, cells, "--segmenter", nuclei)
+    succeed("segmenter", tiles, nuclei, "--config", "smoke", "--threads", 1)
+    assert "run on other tiles" in fail("segmenter", tiles, tiles, nuclei, "--config", "smoke")
+    assert "another configuration" in fail("segmenter", tiles, nuclei, "--config", "smoke", "--seed", 5)
+
+    n = len(grid_of_centres((320, 320)))
+    assert f"{2 * n} cells of 2 tiles" in succeed("cells", tiles, cells, "--segmenter", nuclei)
+    assert "is for 'default'" in fail("train", cells, work, "--config", "smoke")
+    config = tmp_path / "learned.toml"
+    config.write_text('base = "smoke"\npreset = "learned"\n', encoding="utf-8")
+    succeed("train", cells, work, "--config", config, "--threads", 1)
+    succeed("fit", work)
+    succeed("export", work, bundle, "--unfit")
+
+    tile = (tiles / "one.png").read_bytes()
+    loaded = load_bundle(bundle, threads=1)
+    assert loaded.warnings == ()
+    assert len(analyse(tile, loaded, max_pixels=10**6).cells.areas_px) == n
+    (bundle / "segmenter.onnx").unlink()
+    by_torch = load_bundle(bundle)
+    assert by_torch.warnings == ("segmenter.onnx is missing; PyTorch finds the nuclei.",)
+    assert len(analyse(tile, by_torch, max_pixels=10**6).cells.areas_px) == n
+    change_weights(bundle)
+    with pytest.raises(InvalidBundle, match="segmenter does not reproduce its golden pair"):
+        load_bundle(bundle)
+
+
+def change_weights(bundle):
+    """Put a network that learned nothing into a bundle, with its checksum."""
+    torch.manual_seed(1)
+    weights = save_weights(Segmenter(8).state_dict())
+    (bundle / "segmenter.safetensors").write_bytes(weights)
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"]["segmenter.safetensors"] = hashlib.sha256(weights).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def test_directory_without_tiles_ends_with_one_line(fail, tmp_path):

@@ -18,7 +18,7 @@ from torch import nn
 
 from app import __version__
 from app.files import whole_directory, write_whole
-from app.pipeline.bundle.load import MANIFEST, Golden, load_bundle, read_manifest
+from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, load_bundle, read_manifest
 from app.pipeline.crops import CROP_PX, from_network, to_network
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
@@ -35,11 +35,14 @@ from app.pipeline.manifest import (
     ClusterNames,
     FastNetwork,
     Manifest,
+    segmenter_files,
 )
 from app.pipeline.networks.architecture import ClusterNet, CriticQ, Generator
 from app.pipeline.networks.backend import Backend
 from app.pipeline.networks.onnx import OnnxBackend
+from app.pipeline.networks.open import open_segmenter
 from app.pipeline.networks.pytorch import TorchBackend
+from app.pipeline.presets import SegmentationParams
 from app.pipeline.prototypes import draw_noise, join_latent
 from app.pipeline.types import Float32Array, UInt8Array
 from training.bundle.fast_network import NoFastNetwork, make_fast
@@ -47,7 +50,7 @@ from training.bundle.gates import failed_gates
 from training.bundle.onnx_export import fold_pooling, write_onnx
 from training.bundle.outliers import FittedOutliers
 from training.bundle.sample_tile import draw_tile
-from training.cells.extract import Cells
+from training.cells.extract import Cells, copy_segmenter
 from training.cells.quality_reference import fit_reference
 from training.cells.tile_files import png_bytes
 from training.config import Config, as_dict
@@ -86,6 +89,7 @@ class FinishedRun:
         checks: result of `check_model`.
         image_level: result of `fit_image_level`, with the result of `measure_calibration` as `q_calibration`.
         outliers: result of `fit_outliers`.
+        segmenter: directory that holds the network which found the nuclei, if the segmentation needs one.
     """
 
     config: Config
@@ -96,6 +100,7 @@ class FinishedRun:
     checks: dict[str, Any]
     image_level: dict[str, Any]
     outliers: FittedOutliers
+    segmenter: Path | None = None
 
 
 def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit: bool = False) -> Manifest:
@@ -123,7 +128,9 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
         _write_networks(staged, run.generator, q)
         onnx = OnnxBackend(staged)
         latent = _balanced_latent(run.config, GOLDEN_PER_CLUSTER)
-        _write_golden(staged, onnx, latent)
+        if run.segmenter is not None and segmenter_files(run.cells.segmentation):
+            copy_segmenter(run.segmenter, staged)
+        _write_golden(staged, onnx, latent, run.cells.segmentation)
         write_whole(png_bytes(draw_tile(_sample_cells(run, onnx))), staged / SAMPLE)
         difference = max_difference(onnx, q, run.generator, latent)
         if not difference <= MAX_ONNX_DIFFERENCE:
@@ -186,8 +193,8 @@ def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32
     return join_latent(clusters, draw_noise(len(clusters), config.train.latent_size, seed), config.train.n_clusters)
 
 
-def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> None:
-    """Write the golden pair: generated cells, and what Q gives for them."""
+def _write_golden(directory: Path, backend: Backend, latent: Float32Array, params: SegmentationParams) -> None:
+    """Write the golden pair: generated cells, and what Q gives for them, and the segmenter if there is one."""
     cells = from_network(backend.generate(latent))
     cluster_probs, surprise = backend.describe(to_network(cells))
     write_whole(png_bytes(cells.reshape(-1, CROP_PX, 3)), directory / GOLDEN_CELLS)
@@ -196,6 +203,7 @@ def _write_golden(directory: Path, backend: Backend, latent: Float32Array) -> No
         cluster_probs=cluster_probs.tolist(),
         surprise=surprise.tolist(),
         tolerance=GOLDEN_TOLERANCE,
+        maps=golden_maps(cells, open_segmenter(directory)).tolist() if segmenter_files(params) else None,
     )
     write_whole(golden.model_dump_json().encode(), directory / GOLDEN_EXPECTED)
 
@@ -246,7 +254,7 @@ def build_manifest(
 ) -> Manifest:
     """Return the manifest of the files in `directory`; the last part of its path is the bundle's name."""
     config, cells = run.config, run.cells
-    files = (*FILES, Q_FAST_ONNX) if fast else FILES
+    files = (*FILES, *([Q_FAST_ONNX] if fast else []), *segmenter_files(cells.segmentation))
     return Manifest.model_validate(
         {
             "schema_version": SCHEMA_VERSION,

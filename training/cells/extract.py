@@ -11,11 +11,13 @@ from zipfile import BadZipFile
 import numpy as np
 from pydantic import TypeAdapter
 
-from app.files import whole_file
+from app.files import whole_file, write_whole
 from app.pipeline.crops import crop_nuclei
+from app.pipeline.manifest import segmenter_files
 from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.network import MapNetwork
 from app.pipeline.nuclei.segment import segment
-from app.pipeline.presets import SegmentationParams
+from app.pipeline.presets import LEARNED, SegmentationParams
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
@@ -130,11 +132,29 @@ class Cells:
             raise DataError(f"{path} is damaged; {again}") from error
 
 
+def copy_segmenter(source: Path, directory: Path) -> None:
+    """Keep the network that found the nuclei with the cells that were cut with it.
+
+    Args:
+        source: directory of a run of the segmenter, or of cells that were cut with one.
+        directory: where the cells are.
+
+    Raises:
+        DataError: the source has no such network.
+        OSError: it cannot be written.
+    """
+    for name in segmenter_files(LEARNED):
+        if not (source / name).is_file():
+            raise DataError(f"{source} holds no {name}: it is no finished run of `segmenter`, nor cells cut with one.")
+        write_whole((source / name).read_bytes(), directory / name)
+
+
 def extract_cells(
     paths: list[Path],
     params: SegmentationParams,
     track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
     labels: TileLabels | None = None,
+    network: MapNetwork | None = None,
 ) -> Cells:
     """Cut the cells out of every tile, as the service does.
 
@@ -143,6 +163,7 @@ def extract_cells(
         params: segmentation parameters.
         track: wraps the paths, to show progress.
         labels: of the T tiles, in the order of `paths`.
+        network: finds nuclei, if the parameters need one.
 
     Raises:
         DataError: a tile cannot be read or decoded, or no tile holds a nucleus.
@@ -152,7 +173,7 @@ def extract_cells(
     for i, path in enumerate(track(paths)):
         pixels = read_tile(path)
         stains = unmix(pixels, params.stain, params.engine)
-        nuclei = drop_cut_nuclei(segment(stains, params))
+        nuclei = drop_cut_nuclei(segment(stains, params, network))
         crops.append(crop_nuclei(stains.normalised, nuclei))
         index.append(np.full(len(nuclei), i))
         centroids.append(nuclei.centroids)

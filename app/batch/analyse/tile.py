@@ -58,7 +58,7 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
     with memory_errors():
         pixels = slide.read(window, plan.downsample)
         stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, plan.stain.estimate())
-        nuclei = drop_cut_nuclei(segment(stains, manifest.segmentation))
+        nuclei = drop_cut_nuclei(segment(stains, manifest.segmentation, bundle.segmenter))
         to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
         centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
         depth = _depth(centroids, core, plan) / plan.downsample

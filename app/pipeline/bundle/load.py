@@ -14,18 +14,28 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.pipeline.crops import CROP_PX, to_network
 from app.pipeline.errors import EngineUnavailable, InvalidBundle
-from app.pipeline.manifest import GENERATOR_ONNX, GOLDEN_CELLS, GOLDEN_EXPECTED, Q_FAST_ONNX, Q_ONNX, Manifest
+from app.pipeline.manifest import (
+    GENERATOR_ONNX,
+    GOLDEN_CELLS,
+    GOLDEN_EXPECTED,
+    Q_FAST_ONNX,
+    Q_ONNX,
+    SEGMENTER_ONNX,
+    Manifest,
+    segmenter_files,
+)
 from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.networks.encode import Encoded, encode
-from app.pipeline.networks.open import open_backend
+from app.pipeline.networks.open import open_backend, open_segmenter
+from app.pipeline.nuclei.network import MapNetwork
 from app.pipeline.stain.unmix import stain_engine
-from app.pipeline.types import UInt8Array
+from app.pipeline.types import Float32Array, UInt8Array
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 FAST_Q = "the fast Q"
-REPLACEABLE = frozenset({Q_ONNX, Q_FAST_ONNX, GENERATOR_ONNX})
-"""Files that may be missing, because the full Q answers for the fast one, and PyTorch computes both other networks.
+REPLACEABLE = frozenset({Q_ONNX, Q_FAST_ONNX, GENERATOR_ONNX, SEGMENTER_ONNX})
+"""Files that may be missing, because the full Q answers for the fast one, and PyTorch computes the other networks.
 
 A file that is there must match its checksum.
 """
@@ -64,6 +74,11 @@ class Golden(Expected):
     )
     tolerance: float = Field(gt=0, description="The full Q, and G in [-1, 1], may differ by at most this.")
     fast: Expected | None = Field(default=None, description="What the fast Q gave; null if there is none.")
+    maps: list[list[float]] | None = Field(
+        default=None,
+        description="What the segmenter gave for the picture golden/cells.png: the mean of nucleus and of depth over "
+        "each cell, (M, 2); null if there is none.",
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,7 @@ class Bundle:
         sha256: hex digest of manifest.json, which contains the checksum of every other file.
         directory: directory of the bundle.
         backend: backend that computes Q and G.
+        segmenter: network that finds nuclei; None where the segmentation needs none.
         warnings: what differs from the whole bundle, one sentence each: a file that another one replaces, or a fast Q
             that this processor computes differently.
     """
@@ -83,6 +99,7 @@ class Bundle:
     sha256: str
     directory: Path
     backend: Backend
+    segmenter: MapNetwork | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -107,7 +124,8 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
         stain_engine(manifest.segmentation.engine)
     except EngineUnavailable as error:
         raise InvalidBundle(f"{directory.name}: {error}") from error
-    bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads))
+    segmenter = open_segmenter(directory, threads) if segmenter_files(manifest.segmentation) else None
+    bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads), segmenter)
     warnings = (*_replaced(missing, bundle.backend), *_self_test(bundle))
     for warning in warnings:
         log.warning("%s: %s", directory.name, warning)
@@ -155,11 +173,15 @@ def _verify_files(directory: Path, manifest: Manifest) -> list[str]:
 
 
 def _replaced(missing: list[str], backend: Backend) -> list[str]:
-    """Return, in at most one sentence, which files are missing and what computes every answer instead."""
-    if not missing:
-        return []
-    verb = "is" if len(missing) == 1 else "are"
-    return [f"{', '.join(missing)} {verb} missing; every answer is the full Q's, computed by {backend.name}."]
+    """Return, in at most two sentences, which files are missing and what computes every answer instead."""
+    of_cells = [name for name in missing if name != SEGMENTER_ONNX]
+    sentences = [f"{SEGMENTER_ONNX} is missing; PyTorch finds the nuclei."] if SEGMENTER_ONNX in missing else []
+    if of_cells:
+        verb = "is" if len(of_cells) == 1 else "are"
+        sentences.append(
+            f"{', '.join(of_cells)} {verb} missing; every answer is the full Q's, computed by {backend.name}."
+        )
+    return sentences
 
 
 def _self_test(bundle: Bundle) -> list[str]:
@@ -169,7 +191,7 @@ def _self_test(bundle: Bundle) -> list[str]:
         A sentence about the fast Q if it is never asked for this reason.
 
     Raises:
-        InvalidBundle: G or the full Q does not reproduce it, or the golden pair has the wrong shape.
+        InvalidBundle: G, the full Q or the segmenter does not reproduce it, or the golden pair has the wrong shape.
     """
     manifest, (golden, cells) = bundle.manifest, read_golden(bundle.directory)
     try:
@@ -179,6 +201,9 @@ def _self_test(bundle: Bundle) -> list[str]:
         wanted: dict[Precision, tuple[str, Expected | None, float]] = {"full": ("Q", golden, golden.tolerance)}
         if manifest.fast:
             wanted["fast"] = (FAST_Q, golden.fast, manifest.fast.tolerance)
+        if bundle.segmenter is not None:
+            maps = golden_maps(cells, bundle.segmenter)
+            found.append(("The segmenter", _difference(maps, golden.maps), golden.tolerance))
         for precision in bundle.backend.precisions:
             name, expected, tolerance = wanted[precision]
             encoded = encode(cells, bundle.backend, manifest.n_clusters, precision)
@@ -217,6 +242,18 @@ def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:
         return golden, cells.reshape(-1, CROP_PX, CROP_PX, 3)
     except (OSError, ValueError) as error:
         raise InvalidBundle(f"{directory.name}/golden is malformed.") from error
+
+
+def golden_maps(cells: UInt8Array, segmenter: MapNetwork) -> Float32Array:
+    """Return what the segmenter gives for the picture of the golden cells, (M, 2) float32; see `Golden.maps`.
+
+    Args:
+        cells: (M, 32, 32, 3) uint8.
+        segmenter: network that finds nuclei.
+    """
+    picture = np.concatenate(to_network(cells), axis=1)[None]
+    maps = segmenter(picture)[0].reshape(2, len(cells), -1)
+    return np.asarray(maps.mean(axis=2).T, dtype=np.float32)
 
 
 def _difference(found: np.ndarray, expected: object) -> float:
