@@ -33,9 +33,8 @@ settings add, one in five."""
 
 VOTE_THRESHOLDS = (0.35, 0.5, 0.65)
 """A view votes for a pixel once for each of these that its probability of a nucleus exceeds."""
-DOUBT = (0.1, 0.9)
-"""A pixel outside nuclei is uncertain from the first share of votes on, one in a sure nucleus up to the second."""
-
+MAJORITY = 0.5
+"""A pixel that belongs to no nucleus is uncertain from this share of votes on."""
 SEEN_SHARE = 0.25
 """The segmentation sees a nucleus of the network if it finds something in at least this share of it."""
 
@@ -151,9 +150,9 @@ def labels_of_votes(
     n_all = np.bincount(label_image.ravel(), minlength=len(is_sure) + 1)[1:]
     is_doubtful = ~is_sure & (n_seen >= SEEN_SHARE * n_all)
     in_sure, in_doubtful = (np.concatenate([[False], chosen])[label_image] for chosen in (is_sure, is_doubtful))
-    # The edges of nuclei are uncertain too.
-    edge = np.where(in_sure, votes <= DOUBT[1], (votes >= DOUBT[0]) & (label_image == 0))
-    return make_labels(np.where(in_sure, label_image, 0).astype(np.int32), edge | in_doubtful, 1)
+    # What most views see, but is no nucleus for its size or its depth, may be one.
+    is_rest = (label_image == 0) & (votes >= MAJORITY)
+    return make_labels(np.where(in_sure, label_image, 0).astype(np.int32), in_doubtful | is_rest, 1)
 
 
 def at_network_scale(params: NetworkParams) -> NetworkParams:
