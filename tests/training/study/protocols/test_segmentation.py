@@ -7,12 +7,15 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from app.pipeline.errors import InvalidBundle
+from app.pipeline.networks.architecture import Segmenter
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER, PRESETS
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 from training import __main__ as command_line
+from training.bundle.onnx_export import write_segmenter
 from training.errors import DataError
 from training.study.protocols.segmentation import evaluate_detection, evaluate_segmentation
 from training.study.systems import segmentation_systems as systems_module
@@ -175,6 +178,16 @@ def test_every_preset_is_evaluated_beside_histomicstk():
     names = list(segmentation_systems())
     assert names[: len(PRESETS)] == list(PRESETS)
     assert sum("HistomicsTK" in name for name in names) == 3
+
+
+def test_a_segmenter_is_evaluated_after_the_presets_that_need_none(tmp_path):
+    pytest.importorskip("histomicstk")
+    write_segmenter(Segmenter(4).eval(), tmp_path)
+    systems = segmentation_systems(tmp_path)
+    assert list(systems)[len(PRESETS)] == "learned"
+    assert systems["learned"](draw_tile(grid_of_centres())).label_image.shape == (200, 240)
+    with pytest.raises(InvalidBundle, match="is missing"):
+        segmentation_systems(tmp_path / "nowhere")
 
 
 def test_every_system_finds_nuclei_that_are_easy():
