@@ -13,7 +13,9 @@ from scipy import ndimage
 
 from app.pipeline.nuclei.network import divide
 from app.pipeline.nuclei.segment import segment
+from app.pipeline.nuclei.split import disc
 from app.pipeline.presets import DEFAULT, LEARNED, LevelParams, NetworkParams
+from app.pipeline.stain.optical_density import density_image
 from app.pipeline.types import BoolArray, Float32Array, Int32Array, Stain, UInt8Array
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -35,6 +37,13 @@ VOTE_THRESHOLDS = (0.35, 0.5, 0.65)
 """A view votes for a pixel once for each of these that its probability of a nucleus exceeds."""
 MAJORITY = 0.5
 """A pixel that belongs to no nucleus is uncertain from this share of votes on."""
+OUTLINE_SIGMA_PX = 1.0
+"""Sigma in px of the Gaussian that smooths the density in which outlines are drawn."""
+CORE_PX, RING_PX, MIN_RING_AREA_PX = 2, (3, 7), 10
+"""A nucleus has the median density of the pixels deeper than the first of these, and its surroundings that of a ring
+between these two distances, if the ring has at least so many px outside other nuclei."""
+OUTLINE_REACH_PX, SMOOTH_OUTLINE_PX = 4, 2
+"""How far an outline may move outwards, and the radius of the opening that smooths it, px."""
 SEEN_SHARE = 0.25
 """The segmentation sees a nucleus of the network if it finds something in at least this share of it."""
 
@@ -66,8 +75,51 @@ def labels_of_segmentation(stain: Stain, reduction: int) -> PseudoLabels:
         stain: the unmixed tile.
         reduction: the network sees the tile with its width and height divided by this.
     """
-    sure, loose = (segment(stain, params).label_image for params in (SURE, LOOSE))
-    return make_labels(sure, (loose > 0) & (sure == 0), reduction)
+    found, loose = (segment(stain, params).label_image for params in (SURE, LOOSE))
+    sure = at_half_density(found, density_image(stain.haematoxylin, OUTLINE_SIGMA_PX))
+    # What one outline has and the other has not is uncertain too.
+    return make_labels(sure, ((loose > 0) | (found > 0)) & (sure == 0), reduction)
+
+
+def at_half_density(label_image: Int32Array, density: Float32Array) -> Int32Array:
+    """Draw the outline of each nucleus where the density is half way between its own and that of what surrounds it.
+
+    `default` draws it at the one of ten levels that gives the best shape, in a density that is smoothed more, so its
+    small nuclei are too large.
+
+    Args:
+        label_image: (H, W) int32, 1…N.
+        density: (H, W) float32.
+
+    Returns:
+        (H, W) int32. A nucleus grows by OUTLINE_REACH_PX at most, and not into another one.
+    """
+    drawn = np.zeros_like(label_image)
+    for label, box in enumerate(ndimage.find_objects(label_image), start=1):
+        if box is None:
+            continue
+        seen = tuple(slice(max(0, side.start - RING_PX[1]), side.stop + RING_PX[1]) for side in box)
+        mask = (label_image[seen] == label).astype(np.uint8)
+        others = (label_image[seen] > 0) & (mask == 0)
+        drawn[seen][_redrawn(mask, others, density[seen])] = label
+    return drawn
+
+
+def _redrawn(mask: UInt8Array, others: BoolArray, density: Float32Array) -> BoolArray:
+    """Return the pixels of one nucleus within its new outline; the old ones where its surroundings cannot be seen."""
+    core = cv2.erode(mask, disc(CORE_PX)) > 0
+    ring = (cv2.dilate(mask, disc(RING_PX[1])) > 0) & (cv2.dilate(mask, disc(RING_PX[0])) == 0) & ~others
+    if not core.any() or ring.sum() < MIN_RING_AREA_PX:
+        return mask > 0
+    level = (np.median(density[core]) + np.median(density[ring])) / 2
+    within = (density > level) & (cv2.dilate(mask, disc(OUTLINE_REACH_PX)) > 0) & ~others
+    opened = cv2.morphologyEx(
+        ndimage.binary_fill_holes(within).astype(np.uint8), cv2.MORPH_OPEN, disc(SMOOTH_OUTLINE_PX)
+    )
+    pieces, n = ndimage.label(opened)
+    # The piece that has most of the nucleus is the nucleus.
+    shares = np.bincount(pieces[mask > 0], minlength=n + 1)[1:]
+    return np.asarray(pieces == shares.argmax() + 1) if n and shares.any() else mask > 0
 
 
 def make_labels(sure: Int32Array, uncertain: BoolArray, reduction: int) -> PseudoLabels:

@@ -47,7 +47,7 @@ def test_a_run_writes_what_its_user_looks_at(finished, segmenter_config):
     assert [row["round"] for row in rows] == sorted(row["round"] for row in rows)
     assert {row["round"] for row in rows} == set(range(segmenter_config.rounds))
     checks = [row["checks"] for row in rows if "checks" in row]
-    assert checks[-1]["agreement"] > 0.8
+    assert checks[-1]["agreement"] > 0.6
     assert trainer.best["score"] == pytest.approx(
         max(row["checks"]["agreement"] for row in rows if "checks" in row and row["round"] == trainer.round), abs=1e-6
     )
