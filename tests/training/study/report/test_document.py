@@ -17,6 +17,10 @@ RESULTS = {
                 "recall_code_1": 0.75,
                 "found": 50,
                 "truth": 61,
+                "mbm_precision": 0.912,
+                "mbm_recall": 0.623,
+                "mbm_f1": 0.74,
+                "mbm_truth": 73,
                 "seconds": 0.5,
             },
         }
@@ -57,7 +61,7 @@ RESULTS = {
 def test_report_says_what_was_measured_and_nothing_else(shipped_bundle):
     manifest, _ = read_manifest(shipped_bundle)
     text = render(RESULTS, manifest)
-    assert "| paper | test | 0.886 | 0.731 | 0.801 | 0.750 | 50 | 61 | 0.50 |" in text
+    assert ("| paper | test | 0.886 | 0.731 | 0.801 | 0.750 | 50 | 61 | 0.912 | 0.623 | 0.740 | 73 | 0.50 |") in text
     assert "| paper | 0.560 | 0.700 | 0.779 | 0.400 | 0.300 | 5 | 6 | 7 | 1.25 |" in text
     assert "`monuseg` (tiles: 13)" in text
     assert "| test | 136 | 0.007 | 0.007 | 0.000 |" in text
