@@ -206,7 +206,7 @@ def _started_workers(number: int) -> ThreadPoolExecutor:
     """Return an executor whose threads all run already.
 
     It would otherwise start a thread when a call comes for it. If the system then starts none, the executor keeps the
-    call and runs it later for nobody, and from then on it uses fewer threads than it may.
+    call and runs it later, when its client has already been refused, and it then uses fewer threads than it may.
 
     Raises:
         RuntimeError: the system starts no more threads: it has too little memory, or too many processes.

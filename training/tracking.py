@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from PIL import Image
 
 from app.files import write_whole
 from app.pipeline.prototypes import tile_grid
 from app.pipeline.types import UInt8Array
+from training.errors import DivergedError
 
 
 class MetricsLog:
@@ -39,6 +41,18 @@ class MetricsLog:
         """Read all lines, without a last one that a crash or a full disk cut short."""
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def finite_losses(losses: Mapping[str, SupportsFloat], iteration: int) -> dict[str, Any]:
+    """Return the losses as rounded numbers.
+
+    Raises:
+        DivergedError: one is infinite or NaN.
+    """
+    row = {name: round(float(value), 6) for name, value in losses.items()}
+    if not all(abs(value) < float("inf") for value in row.values()):
+        raise DivergedError(f"Training diverged at iteration {iteration}: {row}")
+    return row
 
 
 def save_grid(path: Path, cells: UInt8Array, columns: int) -> None:

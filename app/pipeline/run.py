@@ -139,7 +139,8 @@ def _begin_to_judge(
 ) -> Future[Quality]:
     """Judge a tile's quality while its nuclei are sought: on two cores that saves a tenth of the time.
 
-    An executor would keep the tile in its queue if the system starts no thread, and judge it later for nobody.
+    An executor would keep the tile in its queue if the system starts no thread, and judge it when its request has
+    long been refused.
 
     Raises:
         RuntimeError: the system starts no more threads.

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from app.pipeline.types import UInt8Array
 from training import checkpoint
 from training.config import TrainConfig
-from training.errors import DataError, DivergedError
+from training.errors import DataError
 from training.gan.train_q import learn_anchors
 from training.gan.trainer import Trainer
 from training.representation.anchors import anchor_cells
-from training.tracking import MetricsLog, save_grid
+from training.tracking import MetricsLog, finite_losses, save_grid
 
 
 def training_loop(
@@ -58,7 +56,7 @@ def training_loop(
         losses = trainer.step()
         checkpoint_due = trainer.iteration % config.checkpoint_every == 0 or trainer.iteration == last
         if checkpoint_due or trainer.iteration % config.log_every == 0:
-            log.write({"iteration": trainer.iteration, **_finite(losses, trainer.iteration)})
+            log.write({"iteration": trainer.iteration, **finite_losses(losses, trainer.iteration)})
         if checkpoint_due:
             log.write({"iteration": trainer.iteration, "checks": trainer.check(crops)})
             save_grid(directory / "samples" / f"{trainer.iteration:06d}.png", trainer.sample_grid(), config.n_clusters)
@@ -100,15 +98,3 @@ def restore_trainer(config: TrainConfig, crops: UInt8Array, directory: Path, dev
     trainer = Trainer(config, crops, device)
     trainer.restore(state)
     return trainer
-
-
-def _finite(losses: dict[str, Tensor], iteration: int) -> dict[str, Any]:
-    """Return the losses as rounded numbers.
-
-    Raises:
-        DivergedError: one is infinite or NaN.
-    """
-    row = {name: round(float(value), 6) for name, value in losses.items()}
-    if not all(abs(value) < float("inf") for value in row.values()):
-        raise DivergedError(f"Training diverged at iteration {iteration}: {row}")
-    return row

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from skimage.segmentation import mark_boundaries
-from torch import Tensor
 
 from app.pipeline.types import UInt8Array
 from training import checkpoint
 from training.config import SegmenterConfig
-from training.errors import DivergedError
 from training.segmenter.agreement import as_map_network, find_nuclei, maps_of_views, self_agreement
 from training.segmenter.lessons import (
     Tile,
@@ -30,7 +27,7 @@ from training.segmenter.lessons import (
 from training.segmenter.pseudo_labels import PseudoLabels, labels_of_votes
 from training.segmenter.trainer import SegmenterTrainer
 from training.segmenter.views import LessonSampler
-from training.tracking import MetricsLog
+from training.tracking import MetricsLog, finite_losses
 
 PICTURES = "pictures"
 PICTURED_TILES = 4
@@ -128,7 +125,7 @@ def _train_round(
         about = {"iteration": trainer.iteration, "round": trainer.round}
         check_due = trainer.step_of_round % config.check_every == 0 or trainer.step_of_round == config.max_steps
         if check_due or trainer.iteration % config.log_every == 0:
-            log.write({**about, **_finite(losses, trainer.iteration)})
+            log.write({**about, **finite_losses(losses, trainer.iteration)})
         if check_due:
             checks = self_agreement(held_out, as_map_network(trainer.average, trainer.device, config.precision))
             log.write({**about, "checks": {name: round(value, 6) for name, value in checks.items()}})
@@ -168,15 +165,3 @@ def _picture(trainer: SegmenterTrainer, tiles: list[Tile], labels: list[PseudoLa
 def _filled(row: UInt8Array) -> UInt8Array:
     missing = (PICTURED_PX - row.shape[0], 3 * PICTURED_PX - row.shape[1])
     return np.pad(row, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=255)
-
-
-def _finite(losses: dict[str, Tensor], iteration: int) -> dict[str, Any]:
-    """Return the losses as rounded numbers.
-
-    Raises:
-        DivergedError: one is infinite or NaN.
-    """
-    row = {name: round(float(value), 6) for name, value in losses.items()}
-    if not all(abs(value) < float("inf") for value in row.values()):
-        raise DivergedError(f"Training diverged at iteration {iteration}: {row}")
-    return row
