@@ -32,6 +32,7 @@ def geojson(result: Result) -> bytes:
         "notice": NOTICE,
         "tile": result.tile.model_dump(mode="json"),
         "label": result.label.model_dump(mode="json"),
+        "segmentation": result.segmentation.model_dump(mode="json"),
         "bundle": result.bundle_used.model_dump(mode="json"),
     }
     collection = {"type": "FeatureCollection", **about, "features": _features(result)}

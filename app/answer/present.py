@@ -32,6 +32,7 @@ from app.answer.schemas import (
     PlacementOut,
     PrototypesOut,
     QualityOut,
+    SegmentationOut,
     TileOut,
     TimingOut,
 )
@@ -43,7 +44,7 @@ from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import Analysis
-from app.pipeline.types import Float64Array, UInt8Array
+from app.pipeline.types import Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
 PNG_LEVEL = 3
@@ -152,6 +153,11 @@ class Result:
         return label_out(self.analysis.label, self.bundle.manifest.image_level)
 
     @cached_property
+    def segmentation(self) -> SegmentationOut:
+        """What found the nuclei."""
+        return segmentation_out(self.analysis.segmentation)
+
+    @cached_property
     def bundle_used(self) -> BundleUsed:
         """Which bundle answers, and with which network."""
         return bundle_used(self.bundle, self.analysis.precision)
@@ -183,6 +189,7 @@ class Result:
             outliers=self.outliers,
             clusters=self.clusters,
             label=self.label,
+            segmentation=self.segmentation,
             bundle=self.bundle_used,
             parameters=self.parameters,
             code_version=code_version(),
@@ -350,7 +357,15 @@ def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
 def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
     """Return the body of GET /bundles/{name}."""
     summary = bundle_summary(bundle, default=default).model_dump()
-    return BundleOut(**summary, network=describe_q(bundle.manifest), manifest=bundle.manifest)
+    segmentation = segmentation_out(bundle.manifest.own_segmentation)
+    return BundleOut(
+        **summary, network=describe_q(bundle.manifest), segmentation=segmentation, manifest=bundle.manifest
+    )
+
+
+def segmentation_out(segmentation: Segmentation) -> SegmentationOut:
+    """Return what found the nuclei."""
+    return SegmentationOut.model_validate(segmentation)
 
 
 def bundle_used(bundle: Bundle, precision: Precision) -> BundleUsed:

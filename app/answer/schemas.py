@@ -234,6 +234,23 @@ class BundleIdentity(_Answer):
     device: Literal["cpu", "cuda"] = Field(description="Processor that computes them: the CPU, or a GPU with CUDA.")
 
 
+class SegmentationOut(_Answer):
+    """What found the nuclei."""
+
+    source: Literal["bundle", "upload"] = Field(
+        description="Whether the bundle found the nuclei in the picture (bundle) or they came with it (upload)."
+    )
+    method: Literal["learned", "default", "paper", "geojson", "label_image"] = Field(
+        description="How the nuclei were found. For a bundle it is its preset: learned, a network that taught itself; "
+        "default, many thresholds; or paper, the constant threshold of the paper. For an upload it is the form in "
+        "which the nuclei came: geojson or label_image."
+    )
+    version: str | None = Field(
+        description='Name and version of the bundle that found the nuclei, as in "marrow 8"; null if they were '
+        "uploaded."
+    )
+
+
 class BundleUsed(BundleIdentity):
     """The bundle that computed the answer."""
 
@@ -289,6 +306,7 @@ class AnalysisOut(_Answer):
     outliers: OutliersOut
     clusters: list[ClusterOut] = Field(description="All clusters of the bundle, in the order of their numbers.")
     label: LabelOut
+    segmentation: SegmentationOut
     bundle: BundleUsed
     parameters: ParametersOut
     code_version: str = Field(
@@ -360,6 +378,7 @@ class BundleOut(BundleSummary):
         description="What the network Q is in this bundle: how it was trained, what its clusters are, and how right "
         "its probabilities are.",
     )
+    segmentation: SegmentationOut
     manifest: Manifest
 
 

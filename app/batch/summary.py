@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut
+from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut, SegmentationOut
 from app.files import write_whole
 from app.pipeline.declared_scale import MppSource
 from app.pipeline.inputs import FrameName
@@ -138,6 +138,7 @@ class SlideSummary(Counted):
     )
     neighbours: list[PairSummary] = Field(description="Every ordered pair of clusters.")
     islands: list[IslandSummary] = Field(description="Every cluster, in the order of their numbers.")
+    segmentation: SegmentationOut
     bundle: BundleUsed
     code_version: str = Field(description="The version of the program.")
     inputs: SlideInputs

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams
+from app.pipeline.types import Segmentation
 
 SCHEMA_VERSION = 2
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -466,6 +467,11 @@ class Manifest(ManifestModel):
     def temperature(self) -> float:
         """What Q's logits are divided by; 1 if its probabilities were not measured."""
         return self.q_calibration.temperature if self.q_calibration else 1.0
+
+    @property
+    def own_segmentation(self) -> Segmentation:
+        """What finds the nuclei where nobody uploads them: this bundle."""
+        return Segmentation("bundle", self.segmentation.preset, f"{self.name} {self.version}")
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:

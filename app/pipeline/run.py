@@ -24,7 +24,7 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import Quality, assess, cell_flags
 from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import Nuclei, Stain, Tile, UInt8Array
+from app.pipeline.types import Nuclei, Segmentation, Stain, Tile, UInt8Array
 
 STAGES = ("decode", "segment", "quality", "encode", "label", "total")
 
@@ -40,6 +40,7 @@ class Analysis:
         n_cut: how many nuclei the border cuts by more than half.
         proportions: how the cells fall into clusters.
         label: normal, abnormal or indeterminate.
+        segmentation: what found the nuclei.
         timing_ms: milliseconds by stage; quality is judged while nuclei are sought.
         precision: which of the bundle's Qs was asked.
     """
@@ -50,6 +51,7 @@ class Analysis:
     n_cut: int
     proportions: Proportions
     label: Label
+    segmentation: Segmentation
     timing_ms: dict[str, float]
     precision: Precision
 
@@ -119,7 +121,8 @@ def analyse_stages(
             label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
             cells = Cells.of_tile(nuclei, encoded.cluster_probs, tile)
     n_cut = len(found) - len(nuclei)
-    analysis = Analysis(tile, quality, cells, n_cut, proportions, label, timing, encoded.precision)
+    segmentation = manifest.own_segmentation
+    analysis = Analysis(tile, quality, cells, n_cut, proportions, label, segmentation, timing, encoded.precision)
     return analysis, Stages(pixels, stains, nuclei, crops)
 
 

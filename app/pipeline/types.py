@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,21 @@ class Tile:
     def height(self) -> int:
         """Height in px."""
         return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What found the nuclei of a tile or slide.
+
+    Attributes:
+        source: whether the bundle found them, or somebody uploaded them.
+        method: the preset of the bundle, or the form in which the nuclei were uploaded.
+        version: name and version of the bundle, as in "marrow 8"; None where the nuclei were uploaded.
+    """
+
+    source: Literal["bundle", "upload"]
+    method: Literal["learned", "default", "paper", "geojson", "label_image"]
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

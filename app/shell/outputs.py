@@ -17,7 +17,17 @@ from app.files import write_whole
 SUMMARY = "summary.csv"
 FIRST_COLUMNS = ("tile", "status", "error", "width", "height", "mpp", "cells", "outliers", "cut_nuclei", "focus")
 LABEL_COLUMNS = ("label", "score", "probability", "reason", "flags")
-LAST_COLUMNS = ("mpp_source", "bundle", "bundle_version", "bundle_sha256", "precision", "tile_sha256", "milliseconds")
+SEGMENTATION_COLUMNS = ("segmentation_source", "segmentation_method")
+LAST_COLUMNS = (
+    "mpp_source",
+    *SEGMENTATION_COLUMNS,
+    "bundle",
+    "bundle_version",
+    "bundle_sha256",
+    "precision",
+    "tile_sha256",
+    "milliseconds",
+)
 
 Row = Mapping[str, object]
 """Values of a row of the summary, by column. A missing column and None both give an empty field."""
@@ -110,6 +120,8 @@ def answered_row(tile: Path, result: Result) -> Row:
         "probability": label.probability,
         "reason": label.reason,
         "flags": " ".join(flag.code for flag in result.quality.flags),
+        "segmentation_source": result.segmentation.source,
+        "segmentation_method": result.segmentation.method,
         "bundle": bundle.name,
         "bundle_version": bundle.version,
         "bundle_sha256": bundle.sha256,

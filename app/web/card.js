@@ -15,6 +15,7 @@ export function showCard(card) {
       entry("Trained on", training.data.map((data) => html("p", {}, `${data.description} ${data.tiles} tiles, ${data.cells} cells. Source: ${data.source}. Licence: ${data.licence}.`))),
       entry("Scale", `${manifest.mpp} µm per pixel (${manifest.mpp_basis})`),
       entry("Clusters", `${card.n_clusters}; ${names(manifest)}`),
+      entry("Nuclei", `preset ${card.segmentation.method}`),
       entry("Network Q", card.network),
       entry("Licence of the weights", manifest.licence),
       entry("Made", `${manifest.created}, ${training.iterations} generator iterations, code ${training.code_version}`),

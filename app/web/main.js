@@ -77,11 +77,12 @@ async function select(entry) {
 
 async function show() {
   const { entry, answer, canvas } = shown;
-  const { tile, timing_ms: timing, bundle } = answer;
+  const { tile, timing_ms: timing, segmentation, bundle } = answer;
   byId("tile-name").textContent = entry.name;
   byId("tile-facts").textContent =
     `${tile.width} × ${tile.height} px, ${tile.mpp ? `${tile.mpp} µm per pixel${tile.mpp_source === "request" ? "" : ", from the file"}` : "scale not given"} · ` +
-    `${plural(answer.cells.length, "cell")} · bundle ${bundle.name} ${bundle.version} · ${Math.round(timing.total)} ms`;
+    `${plural(answer.cells.length, "cell")} · nuclei: ${segmentation.source === "upload" ? "uploaded" : `preset ${segmentation.method}`} · ` +
+    `bundle ${bundle.name} ${bundle.version} · ${Math.round(timing.total)} ms`;
   showCell(null, shown);
   showFilter(answer);
   showLabel(answer, isSimulated(shown.card));

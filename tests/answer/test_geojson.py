@@ -148,8 +148,8 @@ def test_named_clusters_show_their_names(result):
 
 def test_file_says_where_it_comes_from(result):
     collection, answer = as_geojson(result), as_json(result)
-    assert {key: collection[key] for key in ("notice", "tile", "label", "bundle")} == {
-        key: answer[key] for key in ("notice", "tile", "label", "bundle")
+    assert {key: collection[key] for key in ("notice", "tile", "label", "segmentation", "bundle")} == {
+        key: answer[key] for key in ("notice", "tile", "label", "segmentation", "bundle")
     }
 
 

@@ -15,7 +15,9 @@ from tests.conftest import REPOSITORY
 def test_bundles_lists_the_shipped_one_as_default(client, card):
     listed = client.get("/bundles").json()["bundles"]
     assert [(bundle["name"], bundle["default"]) for bundle in listed] == [("marrow", True)]
-    assert listed[0] == {key: value for key, value in card.items() if key not in ("manifest", "network")}
+    assert listed[0] == {
+        key: value for key, value in card.items() if key not in ("manifest", "network", "segmentation")
+    }
 
 
 def test_bundle_card_is_its_manifest(card, shipped_bundle):
@@ -48,6 +50,16 @@ def test_bundle_card_says_in_plain_words_what_the_network_is(card):
     measured = card["manifest"]["q_calibration"]
     assert f"{measured['cells']} cells of {measured['tiles']} tiles" in text
     assert f"off by {measured['error_after']:.3f}" in text
+
+
+def test_bundle_card_and_every_answer_say_what_finds_the_nuclei(card, sample_answer):
+    manifest = card["manifest"]
+    found_by = {
+        "source": "bundle",
+        "method": manifest["segmentation"]["preset"],
+        "version": f"marrow {manifest['version']}",
+    }
+    assert card["segmentation"] == sample_answer["segmentation"] == found_by
 
 
 def test_service_is_alive_and_ready(client):

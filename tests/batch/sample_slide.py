@@ -73,6 +73,7 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
         regions=[RegionSummary(name=region.name, **counted)],
         neighbours=pair_summaries(cells, nearest, MPP, n_clusters),
         islands=island_summaries(cells, numbers, n_clusters),
+        segmentation=result.segmentation,
         bundle=result.bundle_used,
         code_version="0.1.0+000000000000",
         inputs=SlideInputs(

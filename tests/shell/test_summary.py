@@ -40,6 +40,8 @@ def test_values_are_those_of_the_json_and_what_is_null_is_empty(answers):
             "label": label["value"],
             **{name: label[name] for name in ("score", "probability", "reason")},
             "flags": " ".join(flag["code"] for flag in answer["quality"]["flags"]),
+            "segmentation_source": "bundle",
+            "segmentation_method": "default",
             "bundle": bundle["name"],
             "bundle_version": bundle["version"],
             "bundle_sha256": bundle["sha256"],
@@ -69,7 +71,10 @@ def test_columns_come_in_one_order(answers):
     text = " ".join(rows[0])
     assert text.startswith("tile status error width height mpp cells outliers cut_nuclei focus label score probability")
     assert "reason flags count_0 proportion_0 low_0 high_0 count_1" in text
-    assert text.endswith("high_4 mpp_source bundle bundle_version bundle_sha256 precision tile_sha256 milliseconds")
+    assert text.endswith(
+        "high_4 mpp_source segmentation_source segmentation_method "
+        "bundle bundle_version bundle_sha256 precision tile_sha256 milliseconds"
+    )
 
 
 def test_summary_is_replaced_by_that_of_the_next_run(here, tiles):

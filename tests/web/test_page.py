@@ -39,6 +39,8 @@ def test_main_job_from_sample_to_geojson_and_a_bad_file(page, answer, shoot):
 
     try_sample(page)
     assert page.locator("path.cell").count() == len(answer["cells"])
+    assert f"preset {answer['segmentation']['method']} · bundle marrow" in page.text_content("#tile-facts")
+    assert f"preset {answer['segmentation']['method']}" in page.text_content("#model-card")
     assert page.text_content("#label .verdict strong") == answer["label"]["value"]
     assert page.text_content("#label .tag") == "simulated"
     assert answer["label"]["basis"] in page.text_content("#label")

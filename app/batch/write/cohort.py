@@ -32,10 +32,8 @@ SIZE = {
 }
 COUNTED = {"tissue_mm2": pa.float64(), "cells": pa.int64(), "outliers": pa.int64()}
 LABEL = {"label": pa.string(), "score": pa.float64(), "probability": pa.float64(), "reason": pa.string()}
-ORIGIN = dict.fromkeys(
-    ("bundle", "bundle_version", "bundle_sha256", "precision", "code_version", "fingerprint", "inputs_sha256"),
-    pa.string(),
-)
+USED = ("segmentation_source", "segmentation_method", "bundle", "bundle_version", "bundle_sha256", "precision")
+ORIGIN = dict.fromkeys((*USED, "code_version", "fingerprint", "inputs_sha256"), pa.string())
 
 
 def write_cohort(folder: BatchFolder, batch: BatchManifest, bundle: Bundle, failures: Mapping[str, str]) -> None:
@@ -187,8 +185,8 @@ def _identity(summary: SlideSummary) -> Row:
 
 
 def _origin(summary: SlideSummary) -> Row:
-    bundle = summary.bundle
-    used = (bundle.name, bundle.version, bundle.sha256, bundle.precision)
+    found, bundle = summary.segmentation, summary.bundle
+    used = (found.source, found.method, bundle.name, bundle.version, bundle.sha256, bundle.precision)
     values = (*used, summary.code_version, summary.fingerprint, summary.inputs.sha256)
     return dict(zip(ORIGIN, values, strict=True))
 

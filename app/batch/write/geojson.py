@@ -77,6 +77,7 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
         "inputs_sha256": plan.inputs.sha256,
         "notice": NOTICE,
         "label": counted.label.model_dump(mode="json"),
+        "segmentation": present.segmentation_out(manifest.own_segmentation).model_dump(mode="json"),
         "bundle": used.model_dump(mode="json"),
     }
     source = f"{plan.fingerprint}/{used.sha256}/{plan.mpp}/{used.precision}/{plan.frame.name}"
