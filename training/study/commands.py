@@ -17,6 +17,7 @@ import typer
 
 from training.config import load_config, read_config, write_config
 from training.console import bar, keep_scores
+from training.errors import ConfigError
 from training.study.systems.cell_systems import (
     BY_KMEANS,
     CLUSTERERS,
@@ -48,7 +49,9 @@ TileCells = Annotated[
     Path, typer.Argument(metavar="CELLS", help="directory that `tile-cells` wrote, named after its set")
 ]
 Graz = Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/")]
-GrazWithDots = Annotated[Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/ and cells.csv")]
+GrazWithDots = Annotated[
+    Path, typer.Argument(metavar="DATA", help="the data set bm_graz: tiles/, cells_mbm.csv and cells.csv")
+]
 Out = Annotated[Path, typer.Argument(help="directory of the results; what is already recorded there is kept")]
 OutDir = Annotated[Path, typer.Argument(help="directory of the results")]
 Figures = Annotated[Path, typer.Argument(help="directory of the results; pictures are written to figures/ beside it")]
@@ -283,13 +286,22 @@ def segmentation(
     datasets: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds monuseg/, consep/ or both")],
     out: OutDir,
     segmenter: Segmenter = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET=RUN",
+            help="finished run of `segmenter` that has not seen any tile of the set; repeat for the other set",
+        ),
+    ] = None,
 ) -> None:
     """Score masks against those of `monuseg` and `consep`; `default` is tuned on those of `monuseg`."""
+    runs = dict(_set_and_run(text) for text in held_out or [])
     from training.study.protocols.segmentation import evaluate_segmentation
-    from training.study.systems.segmentation_systems import segmentation_systems
+    from training.study.systems.segmentation_systems import LearnedSystem, segmentation_systems
 
     systems = segmentation_systems(segmenter)
-    keep_scores(out / "segmentation.json", evaluate_segmentation(datasets, systems, bar("tiles")))
+    networks = {name: LearnedSystem(run) for name, run in runs.items()}
+    keep_scores(out / "segmentation.json", evaluate_segmentation(datasets, systems, networks, bar("tiles")))
 
 
 @evaluate.command()
@@ -395,6 +407,14 @@ def _chosen(
     for name in chosen:
         check_known(known, name)
     return chosen
+
+
+def _set_and_run(text: str) -> tuple[str, Path]:
+    """Read SET=RUN."""
+    name, _, run = text.partition("=")
+    if not name or not run:
+        raise ConfigError(f"--held-out must be SET=RUN, such as monuseg=runs/other; found '{text}'.")
+    return name, Path(run)
 
 
 def _load(directories: list[Path]) -> dict[str, TypedCells]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,15 +26,17 @@ from training.metrics.nuclei import (
     paper_scores,
     precision_recall_f1,
 )
-from training.study.systems.segmentation_systems import System
+from training.study.systems.segmentation_systems import LearnedSystem, System
 
 KAINZ_TEST_TILES = frozenset({"BM_GRAZ_HE_0007_01", "BM_GRAZ_HE_0008_01", "BM_GRAZ_HE_0020_01"})
 DETECTION_RADIUS_PX = 10
 COMPLETE_DOTS = "cells_mbm.csv"
 """The dots of Cohen et al. 2017 ("Count-ception") on the tiles of `bm_graz`, with the cells that Kainz's leave out."""
 MASK_SETS = ("monuseg", "consep")
+HELD_OUT = "learned, held out"
+"""Name of preset `learned` with a network that has not seen any tile of the set."""
 
-Scores = dict[str, float]
+Scores = dict[str, Any]
 Track = Callable[[Iterable[Path]], Iterable[Path]]
 
 
@@ -41,70 +45,140 @@ def evaluate_detection(
 ) -> dict[str, dict[str, Scores]]:
     """Measure detection on `bm_graz`: dots and nuclei are matched one to one within 10 px; the split is Kainz's.
 
-    Kainz's dots leave cells out. Where the directory also holds the complete dots of Cohen et al. 2017, they are a
-    second truth.
+    The truth is the complete dots. Kainz's own dots leave a quarter of the cells out, so that a nucleus beside them may
+    be no error; they count for recall alone.
 
     Args:
-        directory: directory that holds `tiles` and `cells.csv` (tile, x, y, code), and may hold `cells_mbm.csv` (tile,
-            x, y).
+        directory: directory that holds `tiles`, `cells_mbm.csv` (tile, x, y) and `cells.csv` (tile, x, y, code).
         systems: systems to compare, by name.
         track: wraps the tiles, to show progress.
 
     Returns:
-        For each system and split ("tune", "test"): precision, recall, f1, recall_code_1 (recall of the dots of code 1
-        alone), found and truth (counts), and seconds, the median over the tiles. Where there are complete dots: also
-        mbm_precision, mbm_recall, mbm_f1 and mbm_truth.
+        For each system and split ("tune", "test"): precision, recall, f1, found and truth (counts), all against the
+        complete dots; kainz_recall and kainz_recall_code_1, the recall of Kainz's dots and of those of code 1; seconds,
+        the median over the tiles; and what `_seen` says of the split's tiles.
 
     Raises:
-        DataError: there is no cells.csv or no tile, or a tile cannot be decoded.
+        DataError: there is no cells_mbm.csv, no cells.csv or no tile, or a tile cannot be decoded.
     """
-    truths = {"": read_dots(directory / "cells.csv")}
-    if (directory / COMPLETE_DOTS).is_file():
-        truths["mbm_"] = read_dots(directory / COMPLETE_DOTS)
+    complete, kainz = (read_dots(directory / name) for name in (COMPLETE_DOTS, "cells.csv"))
     counts: dict[str, dict[str, list[Scores]]] = {name: defaultdict(list) for name in systems}
+    splits: dict[str, list[Path]] = defaultdict(list)
     for path in track(tile_paths(directory / "tiles")):
         pixels = read_tile(path)
         split = "test" if path.stem in KAINZ_TEST_TILES else "tune"
+        splits[split].append(path)
         for name, system in systems.items():
             nuclei, seconds = _timed(system, pixels)
-            of_tile: Scores = {"found": len(nuclei), "seconds": seconds}
-            for prefix, dots in truths.items():
-                of_tile |= {prefix + key: n for key, n in _count_matches(nuclei, dots[path.stem]).items()}
-            counts[name][split].append(of_tile)
+            matched = _count_matches(nuclei, complete[path.stem], kainz[path.stem])
+            counts[name][split].append({**matched, "found": len(nuclei), "seconds": seconds})
+    digests = {split: _digests(splits[split]) for split in ("tune", "test") if split in splits}
     return {
-        name: {split: _detection_scores(splits[split], truths) for split in ("tune", "test") if split in splits}
-        for name, splits in counts.items()
+        name: {
+            split: _detection_scores(counts[name][split]) | _seen(system, of_split)
+            for split, of_split in digests.items()
+        }
+        for name, system in systems.items()
     }
 
 
 def evaluate_segmentation(
-    directory: Path, systems: Mapping[str, System], track: Track = iter
+    directory: Path,
+    systems: Mapping[str, System],
+    held_out: Mapping[str, LearnedSystem] | None = None,
+    track: Track = iter,
 ) -> dict[str, dict[str, Scores]]:
     """Score the masks on those of MASK_SETS that the directory holds; no tile is rescaled.
 
     Args:
         directory: directory that holds `<set>/tiles`, and `<set>/labels` with a label image (PNG) for each tile.
         systems: systems to compare, by name.
+        held_out: for a set, preset `learned` with a network that has not seen any of its tiles; its name is HELD_OUT.
         track: wraps the tiles, to show progress.
 
     Returns:
         For each set and system: iou and f1 (the paper's), dice, aji and pq, each the mean over the tiles; matched,
-        found and truth, counts of nuclei; tiles, their number; and seconds, the median over the tiles.
+        found and truth, counts of nuclei; tiles, their number; seconds, the median over the tiles; and what `_seen`
+        says of the set's tiles.
 
     Raises:
-        DataError: there is none of the sets, a set has no tile, or a tile has no label image or cannot be decoded.
+        DataError: there is none of the sets, or not the one that a network is for; a network has seen a tile of its
+            set, or does not record what it has seen; a set has no tile, or a tile has no label image or cannot be
+            decoded.
     """
+    held_out = held_out or {}
     tiles = {name: tile_paths(directory / name / "tiles") for name in MASK_SETS if (directory / name).is_dir()}
     if not tiles:
         raise DataError(f"{directory} holds none of the data sets: {', '.join(MASK_SETS)}.")
-    scores: dict[str, dict[str, list[Scores]]] = {each: {name: [] for name in systems} for each in tiles}
+    digests = {name: _digests(paths) for name, paths in tiles.items()}
+    for name, network in held_out.items():
+        if name not in tiles:
+            raise DataError(f"A network is held out of {name}, which is none of the sets here: {', '.join(tiles)}.")
+        _refuse_seen(network, name, digests[name])
+    of_set: dict[str, dict[str, System]] = {
+        name: {**systems, **({HELD_OUT: held_out[name]} if name in held_out else {})} for name in tiles
+    }
+    scores: dict[str, dict[str, list[Scores]]] = {each: {name: [] for name in of_set[each]} for each in tiles}
     for path in track([path for paths in tiles.values() for path in paths]):
         pixels = read_tile(path)
-        truth = _read_labels(path, pixels)
-        for name, system in systems.items():
+        truth = read_labels(path, pixels)
+        set_name = path.parents[1].name
+        for name, system in of_set[set_name].items():
             nuclei, seconds = _timed(system, pixels)
-            scores[path.parents[1].name][name].append({**_mask_scores(truth, nuclei), "seconds": seconds})
-    return {each: {name: _over_tiles(tile) for name, tile in of_set.items()} for each, of_set in scores.items()}
+            scores[set_name][name].append({**_mask_scores(truth, nuclei), "seconds": seconds})
+    return {
+        each: {
+            name: _over_tiles(scores[each][name]) | _seen(system, digests[each])
+            for name, system in of_set[each].items()
+        }
+        for each in tiles
+    }
+
+
+def _digests(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the names of files by the SHA-256 of their bytes."""
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in paths}
+
+
+def _refuse_seen(system: LearnedSystem, set_name: str, digests: Mapping[str, str]) -> None:
+    """Refuse a network that is said not to have seen a set, and has seen a tile of it.
+
+    Raises:
+        DataError: it has, or it does not record what it has seen.
+    """
+    if system.seen is None:
+        raise DataError(
+            f"{system.run} does not record which tiles its network has seen, so it cannot be shown that these are none "
+            f"of {set_name}; give the directory of a run of `python -m training segmenter`."
+        )
+    for what, group in (("has learned from", system.seen.learned_from), ("was checked on", system.seen.checked_on)):
+        if found := digests.keys() & group:
+            raise DataError(
+                f"The network of {system.run} is not held out of {set_name}: it {what} {len(found)} of its "
+                f"{len(digests)} tiles, {min(digests[digest] for digest in found)} among them."
+            )
+
+
+def _seen(system: System, digests: Mapping[str, str]) -> Scores:
+    """Return how many of the given tiles a network has seen; nothing for a system without one.
+
+    Args:
+        system: any system.
+        digests: the names of the tiles that it is scored on, by the SHA-256 of their files.
+
+    Returns:
+        learned_from and checked_on, of the given tiles, and other_tiles, those that it has seen elsewhere; each is None
+        where the run does not record what it has seen.
+    """
+    if not isinstance(system, LearnedSystem):
+        return {}
+    if (seen := system.seen) is None:
+        return {"learned_from": None, "checked_on": None, "other_tiles": None}
+    return {
+        "learned_from": len(seen.learned_from & digests.keys()),
+        "checked_on": len(seen.checked_on & digests.keys()),
+        "other_tiles": len((seen.learned_from | seen.checked_on) - digests.keys()),
+    }
 
 
 def _timed(system: System, pixels: UInt8Array) -> tuple[Nuclei, float]:
@@ -113,27 +187,35 @@ def _timed(system: System, pixels: UInt8Array) -> tuple[Nuclei, float]:
     return nuclei, perf_counter() - start
 
 
-def _count_matches(nuclei: Nuclei, dots: np.ndarray) -> Scores:
-    points, sure = dots[:, :2], dots[dots[:, 2] == 1, :2]
+def _count_matches(nuclei: Nuclei, complete: np.ndarray, kainz: np.ndarray) -> Scores:
+    """Count the dots of each kind, and those that a nucleus matches; a dot is a row x, y, code."""
+    dots = {"": complete, "kainz_": kainz, "kainz_code_1_": kainz[kainz[:, 2] == 1]}
+    counts: Scores = {}
+    for kind, rows in dots.items():
+        counts[f"{kind}truth"] = len(rows)
+        counts[f"{kind}matched"] = match_points(nuclei.centroids, rows[:, :2], DETECTION_RADIUS_PX)
+    return counts
+
+
+def _detection_scores(tiles: list[Scores]) -> Scores:
+    """Return the scores of a split, from what was counted on its tiles."""
+    total = {key: int(sum(tile[key] for tile in tiles)) for key in tiles[0] if key != "seconds"}
+    precision, recall, f1 = precision_recall_f1(total["matched"], total["found"], total["truth"])
     return {
-        "matched": match_points(nuclei.centroids, points, DETECTION_RADIUS_PX),
-        "truth": len(points),
-        "matched_code_1": match_points(nuclei.centroids, sure, DETECTION_RADIUS_PX),
-        "truth_code_1": len(sure),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "found": total["found"],
+        "truth": total["truth"],
+        "kainz_recall": _share(total["kainz_matched"], total["kainz_truth"]),
+        "kainz_recall_code_1": _share(total["kainz_code_1_matched"], total["kainz_code_1_truth"]),
+        "tiles": len(tiles),
+        "seconds": median(tile["seconds"] for tile in tiles),
     }
 
 
-def _detection_scores(tiles: list[Scores], truths: Iterable[str]) -> Scores:
-    """Return the scores of a split, from what was counted on its tiles against each truth; a truth is a prefix."""
-    total = {key: int(sum(tile[key] for tile in tiles)) for key in tiles[0] if key != "seconds"}
-    scores: Scores = {}
-    for prefix in truths:
-        precision, recall, f1 = precision_recall_f1(total[f"{prefix}matched"], total["found"], total[f"{prefix}truth"])
-        scores |= {f"{prefix}precision": precision, f"{prefix}recall": recall, f"{prefix}f1": f1}
-        scores[f"{prefix}truth"] = total[f"{prefix}truth"]
-    _, recall_code_1, _ = precision_recall_f1(total["matched_code_1"], total["found"], total["truth_code_1"])
-    seconds = median(tile["seconds"] for tile in tiles)
-    return {**scores, "recall_code_1": recall_code_1, "found": total["found"], "seconds": seconds}
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
 
 
 def _mask_scores(truth: np.ndarray, nuclei: Nuclei) -> Scores:
@@ -174,7 +256,7 @@ def read_dots(path: Path) -> dict[str, np.ndarray]:
     return defaultdict(lambda: np.zeros((0, 3)), {tile: np.array(points) for tile, points in dots.items()})
 
 
-def _read_labels(tile: Path, pixels: UInt8Array) -> np.ndarray:
+def read_labels(tile: Path, pixels: UInt8Array) -> np.ndarray:
     """Read the label image of a tile's true nuclei, (H, W) integers of up to 16 bits."""
     path = tile.parents[1] / "labels" / f"{tile.stem}.png"
     if not path.is_file():

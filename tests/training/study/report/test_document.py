@@ -11,16 +11,14 @@ RESULTS = {
         "paper": {
             "tune": {"precision": 0.8, "recall": 0.7, "f1": 0.747, "found": 100, "truth": 120},
             "test": {
-                "precision": 0.886,
-                "recall": 0.731,
-                "f1": 0.801,
-                "recall_code_1": 0.75,
+                "precision": 0.912,
+                "recall": 0.623,
+                "f1": 0.74,
                 "found": 50,
-                "truth": 61,
-                "mbm_precision": 0.912,
-                "mbm_recall": 0.623,
-                "mbm_f1": 0.74,
-                "mbm_truth": 73,
+                "truth": 73,
+                "kainz_recall": 0.731,
+                "kainz_recall_code_1": 0.75,
+                "tiles": 3,
                 "seconds": 0.5,
             },
         }
@@ -61,8 +59,8 @@ RESULTS = {
 def test_report_says_what_was_measured_and_nothing_else(shipped_bundle):
     manifest, _ = read_manifest(shipped_bundle)
     text = render(RESULTS, manifest)
-    assert ("| paper | test | 0.886 | 0.731 | 0.801 | 0.750 | 50 | 61 | 0.912 | 0.623 | 0.740 | 73 | 0.50 |") in text
-    assert "| paper | 0.560 | 0.700 | 0.779 | 0.400 | 0.300 | 5 | 6 | 7 | 1.25 |" in text
+    assert ("| paper | test | 0.912 | 0.623 | 0.740 | 50 | 73 | 0.731 | 0.750 | – | 0.50 |") in text
+    assert "| paper | 0.560 | 0.700 | 0.779 | 0.400 | 0.300 | 5 | 6 | 7 | – | 1.25 |" in text
     assert "`monuseg` (tiles: 13)" in text
     assert "| test | 136 | 0.007 | 0.007 | 0.000 |" in text
     assert "| fog | blurred or saturated | 1.00 | 0.67 | – | 0.50 | 0.25 |" in text
@@ -86,7 +84,7 @@ def test_each_evaluation_stands_with_its_command(shipped_bundle):
 
 def test_masks_are_called_tuning_data(shipped_bundle):
     text = render(RESULTS, read_manifest(shipped_bundle)[0])
-    assert "not held-out figures" in text[text.index("## Segmentation") : text.index("### `monuseg`")]
+    assert "tuned on the masks of `monuseg`" in text[text.index("## Segmentation") : text.index("### `monuseg`")]
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -97,7 +95,7 @@ def test_what_was_not_measured_is_left_out(name, shipped_bundle):
 
 def test_figure_that_was_not_measured_is_a_dash(shipped_bundle):
     text = render(RESULTS, read_manifest(shipped_bundle)[0])
-    assert "| paper | tune | 0.800 | 0.700 | 0.747 | – | 100 | 120 | – |" in text
+    assert "| paper | tune | 0.800 | 0.700 | 0.747 | 100 | 120 | – | – | – | – |" in text
 
 
 def test_report_of_a_cluster_without_diversity_has_a_dash(shipped_bundle):
@@ -114,3 +112,28 @@ def test_tables_of_the_report_are_well_formed(shipped_bundle):
         found = line.count("|") if line.startswith("|") else 0
         assert found in (columns, 0) or columns == 0, line
         columns = found
+
+
+def test_report_says_which_tiles_a_network_has_seen(shipped_bundle):
+    paper = RESULTS["segmentation"]["monuseg"]["paper"]
+    rows = {
+        "paper": paper,
+        "learned": paper | {"learned_from": 11, "checked_on": 2, "other_tiles": 35},
+        "learned, held out": paper | {"learned_from": 0, "checked_on": 0, "other_tiles": 35},
+        "learned elsewhere": paper | {"learned_from": None, "checked_on": None, "other_tiles": None},
+    }
+    manifest, _ = read_manifest(shipped_bundle)
+    text = render({"segmentation": {"monuseg": rows}}, manifest)
+    seen = {
+        line.split(" | ")[0]: line.split(" | ")[-2]
+        for line in text.splitlines()
+        if line.startswith(("| learned", "| paper"))
+    }
+    assert seen == {
+        "| paper": "–",
+        "| learned": "11 learned, 2 checked, of 13; 35 others",
+        "| learned, held out": "none of 13; 35 others",
+        "| learned elsewhere": "not recorded",
+    }
+    assert "has never seen a tile of the set" in text
+    assert "has never seen" not in render(RESULTS, manifest)
