@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from app.pipeline.nuclei.flood import disc
 from app.pipeline.nuclei.network import divide
 from app.pipeline.nuclei.segment import segment
-from app.pipeline.nuclei.split import disc
 from app.pipeline.presets import DEFAULT, LEARNED, LevelParams, NetworkParams
 from app.pipeline.stain.optical_density import density_image
 from app.pipeline.types import BoolArray, Float32Array, Int32Array, Stain, UInt8Array

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from app.pipeline.nuclei.flood import disc
 from app.pipeline.nuclei.measure import measure_runs
 from app.pipeline.nuclei.objects import DensityField, ObjectMeasures, Objects, measure_objects
 from app.pipeline.nuclei.run_lengths import RunLengths, connect, encode_ranks, fill_holes, stack_places
-from app.pipeline.nuclei.split import CROSS, disc, split_at_waists
+from app.pipeline.nuclei.split import CROSS, split_at_waists
 from app.pipeline.presets import LevelParams, ScoreParams
 from app.pipeline.stain.optical_density import density_image
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, Nuclei, UInt8Array

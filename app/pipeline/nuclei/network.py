@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from app.pipeline.nuclei.flood import Relief, components, find_peaks, flood
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.run_lengths import fill_holes
-from app.pipeline.nuclei.split import disc, flood
 from app.pipeline.presets import NetworkParams
 from app.pipeline.stain.unmix import on_white
 from app.pipeline.types import Float32Array, Int32Array, Nuclei, Stain, UInt8Array
@@ -103,14 +101,17 @@ def divide(maps: Float32Array, shape: tuple[int, ...], params: NetworkParams) ->
     Returns:
         (H, W) int32, 0 = background, 1…N in reading order of their topmost pixel.
     """
-    # With a frame of background, neither the flood nor a peak reaches beyond the tile.
     nucleus, depth = (_enlarged(each, shape, params.reduction) for each in maps)
-    mask = (nucleus > params.nucleus_threshold).astype(np.uint8)
-    mask = (fill_holes(np.pad(mask, 1), params.max_hole_px) > 0).astype(np.uint8)
-    depth = np.pad(cv2.GaussianBlur(depth, (0, 0), params.depth_smoothing_px), 1) * mask
-    is_peak = (depth > params.peak_depth) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
-    nuclei = join_pieces(flood(mask, depth, is_peak), depth, params.saddle)
-    return in_reading_order(nuclei[1:-1, 1:-1], params.min_area_px)
+    # With a frame of background, neither the flood nor a peak reaches beyond the tile.
+    mask = np.pad((nucleus > params.nucleus_threshold).view(np.uint8), 1)
+    mask = fill_holes(mask, params.max_hole_px)
+    framed = np.zeros(mask.shape, np.float32)
+    smooth = cv2.GaussianBlur(depth, (0, 0), params.depth_smoothing_px)
+    cv2.copyTo(smooth, mask[1:-1, 1:-1], framed[1:-1, 1:-1])
+    relief = Relief.of(mask, framed)
+    pieces = flood(relief, find_peaks(relief, params.peak_depth, params.peak_distance_px))
+    nuclei = in_reading_order(join_pieces(pieces, relief, params.saddle), params.min_area_px)
+    return np.ascontiguousarray(relief.painted(nuclei)[1:-1, 1:-1])
 
 
 def _enlarged(image: Float32Array, shape: tuple[int, ...], factor: int) -> Float32Array:
@@ -120,38 +121,42 @@ def _enlarged(image: Float32Array, shape: tuple[int, ...], factor: int) -> Float
     return np.ascontiguousarray(enlarged[: shape[0], : shape[1]], dtype=np.float32)
 
 
-def join_pieces(label_image: Int32Array, depth: Float32Array, saddle: float) -> Int32Array:
+def join_pieces(pieces: Int32Array, relief: Relief, saddle: float) -> Int32Array:
     """Join neighbours between which the depth hardly falls: a long nucleus has several peaks along its ridge.
 
     Args:
-        label_image: (H, W) int32, the basins of the peaks, 1…M without gaps.
-        depth: (H, W) float32.
+        pieces: (P,) int32, the basin of each pixel, 1…M without gaps, 0 = none.
+        relief: the P pixels.
         saddle: neighbours are joined where the depth between them is at least this share of the lower peak's, 0–1.
 
     Returns:
-        (H, W) int32, 1…N.
+        (P,) int32, 1…N, 0 = none.
     """
-    flat, heights = label_image.ravel(), depth.ravel()
-    n = int(flat.max(initial=0)) + 1
+    n = int(pieces.max(initial=0)) + 1
     peaks = np.zeros(n, np.float32)
-    np.maximum.at(peaks, flat, heights)
-    joined = []
-    for step in (1, label_image.shape[1]):
-        first = np.flatnonzero((flat[:-step] != flat[step:]) & (flat[:-step] > 0) & (flat[step:] > 0))
-        a, b = flat[first], flat[first + step]
-        is_high = np.minimum(heights[first], heights[first + step]) >= saddle * np.minimum(peaks[a], peaks[b])
-        joined.append(np.stack([a[is_high], b[is_high]]))
-    pairs = np.concatenate(joined, axis=1)
-    graph = coo_array((np.ones(pairs.shape[1], np.uint8), (pairs[0], pairs[1])), shape=(n, n))
-    # The background, which is joined to nothing, is the first component.
-    _, component = connected_components(graph, directed=False)
-    return np.asarray(component.astype(np.int32)[label_image])
+    np.maximum.at(peaks, pieces, relief.depth)
+    here, there, between = relief.contacts(pieces)
+    a, b = pieces[here], pieces[there]
+    is_high = between >= saddle * np.minimum(peaks[a], peaks[b])
+    # What is in no piece is joined to nothing, and so is the first component.
+    _, component = components(a[is_high], b[is_high], n)
+    return component[pieces]
 
 
-def in_reading_order(label_image: Int32Array, min_area_px: int = 1) -> Int32Array:
-    """Return a label image without its small objects, the others numbered 1…N in reading order of their first pixel."""
-    labels, first, areas = np.unique(label_image, return_index=True, return_counts=True)
-    kept = (labels > 0) & (areas >= min_area_px)
-    numbers = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    numbers[labels[kept][np.argsort(first[kept])]] = np.arange(1, kept.sum() + 1)
-    return np.asarray(numbers[label_image])
+def in_reading_order(labels: Int32Array, min_area_px: int = 1) -> Int32Array:
+    """Leave out small objects, and number the others 1…N in reading order of their first pixel.
+
+    Args:
+        labels: int32 of any shape, the labels of pixels in reading order, 0 = background.
+        min_area_px: objects of fewer pixels are left out.
+    """
+    flat = labels.ravel()
+    areas = np.bincount(flat, minlength=1)
+    # Of several values for one label numpy keeps the last: in reverse order that is the object's first pixel.
+    first = np.zeros(areas.size, np.int64)
+    first[flat[::-1]] = np.arange(flat.size)[::-1]
+    kept = np.flatnonzero(areas >= max(1, min_area_px))
+    kept = kept[kept > 0]
+    numbers = np.zeros(areas.size, np.int32)
+    numbers[kept[np.argsort(first[kept])]] = np.arange(1, kept.size + 1)
+    return np.asarray(numbers[labels])

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from app.pipeline.nuclei.flood import Relief, find_peaks, flood
 from app.pipeline.nuclei.objects import Objects
 from app.pipeline.nuclei.run_lengths import RunLengths, ranges
 from app.pipeline.presets import LevelParams
-from app.pipeline.types import BoolArray, Float32Array, Int32Array, Int64Array, UInt8Array
+from app.pipeline.types import Int32Array, Int64Array, UInt8Array
 
 DEPTH_SIGMA = 1.0
 """Sigma in px of the Gaussian that smooths the depth of an object before its peaks are sought."""
 MOSAIC_PX = 2048
 """About how wide the picture is that objects are put into, px."""
-DEPTH_STEPS = 4096
-"""Steps of depth per px that are distinguished where a pixel seeks its deepest neighbour."""
-NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (0, 0))
-"""Offsets in rows and columns; the last one is the pixel itself."""
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
@@ -87,89 +82,8 @@ def basins(mask: UInt8Array, params: LevelParams) -> Int32Array:
         (H, W) int32, 1…M; 0 = background, or an object without a peak.
     """
     depth = cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), DEPTH_SIGMA) * mask
-    is_peak = (depth > params.min_depth_px) & (depth >= cv2.dilate(depth, disc(params.peak_distance_px)))
-    return flood(mask, np.asarray(depth, dtype=np.float32), is_peak)
-
-
-def flood(mask: UInt8Array, depth: Float32Array, is_peak: BoolArray) -> Int32Array:
-    """Divide objects that do not touch into the basins of given peaks.
-
-    Args:
-        mask: (H, W) uint8, 0 or 1, 0 on the frame.
-        depth: (H, W) float32, at least 0; steps below 1/4096 are not distinguished.
-        is_peak: (H, W) bool; connected pixels are one peak.
-
-    Returns:
-        (H, W) int32, 1…M; 0 = background, or an object without a peak.
-    """
-    n_peaks, peaks = cv2.connectedComponents(is_peak.astype(np.uint8))
-    places = np.flatnonzero(mask.view(bool))
-    number = np.zeros(mask.size, np.int32)
-    number[places] = np.arange(places.size)
-    to = number[_deepest_neighbours(depth, places)]
-    # Each round climbs as far as all rounds before it together, so a few are enough for the longest climb.
-    while not np.array_equal(further := to[to], to):
-        to = further
-    # The basins of peaks have the peaks' numbers; those of lower tops come after them.
-    basin_of_top = peaks.ravel()[places]
-    lower = np.flatnonzero((to == np.arange(to.size)) & (basin_of_top == 0))
-    basin_of_top[lower] = np.arange(n_peaks, n_peaks + lower.size)
-    of_top = np.zeros(mask.shape, np.int32)
-    of_top.ravel()[places] = basin_of_top[to]
-    labels = np.zeros(mask.shape, np.int32)
-    labels.ravel()[places] = _peak_of_basins(of_top, depth, places, n_peaks, n_peaks + lower.size)[basin_of_top[to]]
-    return labels
-
-
-def _deepest_neighbours(depth: Float32Array, places: Int64Array) -> Int64Array:
-    """Return the deepest neighbour of each pixel in `places`, or the pixel itself where none is deeper."""
-    height, width = depth.shape
-    # One number orders by depth first and then says which neighbour it is; the pixel itself wins among equal depths.
-    key = (depth * DEPTH_STEPS).astype(np.int32) * len(NEIGHBOURS)
-    best = key + len(NEIGHBOURS) - 1
-    inner = best[1:-1, 1:-1]
-    for i, (dy, dx) in enumerate(NEIGHBOURS[:-1]):
-        np.maximum(inner, key[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx] + i, out=inner)
-    steps = np.array([dy * width + dx for dy, dx in NEIGHBOURS])
-    return np.asarray(places + steps[best.ravel()[places] % len(NEIGHBOURS)])
-
-
-def _peak_of_basins(basins: Int32Array, depth: Float32Array, places: Int64Array, n_peaks: int, n: int) -> Int32Array:
-    """Return for each basin the peak whose flood reaches it first, over the highest saddles (Meyer 1994).
-
-    These floods are a minimum spanning forest whose roots are the peaks.
-
-    Args:
-        basins: (H, W) int32; 0 is the background, 1…n_peaks − 1 are the basins of peaks.
-        depth: (H, W) float32.
-        places: (P,) int64 places of the pixels in any basin.
-        n_peaks: number of peaks, and the background.
-        n: number of basins, and the background.
-
-    Returns:
-        (n,) int32, 0 for a basin that no flood reaches.
-    """
-    flat, height = basins.ravel(), depth.ravel()
-    here = flat[places]
-    pairs, saddles = [], []
-    for step in (1, basins.shape[1]):
-        there = flat[places + step]
-        met = places[(here != there) & (there > 0)]
-        pairs.append(np.sort(np.column_stack([flat[met], flat[met + step]]), axis=1))
-        saddles.append(np.minimum(height[met], height[met + step]))
-    order = np.argsort(-np.concatenate(saddles), kind="stable")
-    pair, first = np.unique((np.concatenate(pairs) @ [n, 1])[order], return_index=True)
-    peaks = np.arange(1, n_peaks)
-    # The background is the source of every flood. All weights are below 0, since a weight of 0 would be no edge.
-    rows, columns = np.concatenate([pair // n, np.zeros_like(peaks)]), np.concatenate([pair % n, peaks])
-    weights = np.concatenate([-np.concatenate(saddles)[order][first] - 1, np.full(peaks.size, -1e9)])
-    forest = minimum_spanning_tree(coo_array((weights, (rows, columns)), shape=(n, n))).tocoo()
-    inner = (forest.row > 0) & (forest.col > 0)
-    linked = coo_array((forest.data[inner], (forest.row[inner], forest.col[inner])), shape=(n, n))
-    _, component = connected_components(linked, directed=False)
-    peak_of = np.zeros(component.max() + 1, np.int32)
-    peak_of[component[peaks]] = peaks
-    return np.asarray(peak_of[component])
+    relief = Relief.of(mask, np.asarray(depth, dtype=np.float32))
+    return relief.painted(flood(relief, find_peaks(relief, params.min_depth_px, params.peak_distance_px)))
 
 
 def _mosaic(objects: Objects, width: int, params: LevelParams) -> tuple[UInt8Array, Int64Array]:
@@ -200,9 +114,3 @@ def _mosaic(objects: Objects, width: int, params: LevelParams) -> tuple[UInt8Arr
     mosaic = np.zeros(shape, np.uint8)
     mosaic.ravel()[places] = 1
     return mosaic, places
-
-
-def disc(radius: int) -> UInt8Array:
-    """Return a round structuring element of a radius in px; OpenCV's ellipse changes when it is turned by 90°."""
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    return np.asarray(x**2 + y**2 <= (radius + 0.5) ** 2, dtype=np.uint8)

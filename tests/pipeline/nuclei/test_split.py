@@ -4,9 +4,10 @@ import pytest
 from skimage.measure import label
 from skimage.segmentation import watershed
 
+from app.pipeline.nuclei.flood import disc
 from app.pipeline.nuclei.objects import Objects
 from app.pipeline.nuclei.run_lengths import RunLengths, encode_ranks
-from app.pipeline.nuclei.split import DEPTH_SIGMA, basins, disc, split_at_waists
+from app.pipeline.nuclei.split import DEPTH_SIGMA, basins, split_at_waists
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc as drawn_disc
