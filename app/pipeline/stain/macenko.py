@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
-from app.pipeline.stain.optical_density import OD_TABLE, OD_TABLE_RGB, SUM_CHANNELS, row_blocks
-from app.pipeline.types import Float64Array, UInt8Array
+from app.pipeline.stain.optical_density import OD_TABLE, OD_TABLE_GREY, SUM_CHANNELS, row_blocks
+from app.pipeline.types import Float32Array, Float64Array, UInt8Array
 
 REFERENCE_HAEMATOXYLIN = np.array([0.650, 0.704, 0.286])
 """Ruifrok and Johnston's haematoxylin; used only to decide which of the two estimated vectors is haematoxylin."""
@@ -58,10 +60,15 @@ def _plane_and_angles(
     pixels: UInt8Array, min_magnitude: float, angle_percentiles: tuple[float, float]
 ) -> tuple[Float64Array, float, float] | None:
     """Return the (3, 2) principal plane of optical density, and the low and high angle in it, in radians."""
-    column, squares = pixels[:, None], np.zeros((3, 3))
-    for rows in row_blocks(column.shape):
-        squares += cv2.mulTransposed(cv2.LUT(column[rows], OD_TABLE_RGB)[:, 0], True, dtype=cv2.CV_64F)
-    # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix odᵀ·od.
+    squares = np.zeros((3, 3))
+    for od in _od_planes(pixels):
+        exact = [channel.astype(np.float64) for channel in od]
+        for i in range(3):
+            for j in range(i + 1):
+                # einsum, unlike a product by BLAS, gives the same sum on any number of threads.
+                squares[i, j] += np.einsum("n,n", exact[i], exact[j])
+    # The left singular vectors of the 3 × N matrix are the eigenvectors of the 3 × 3 matrix odᵀ·od, of which eigh reads
+    # the lower triangle.
     values, vectors = np.linalg.eigh(squares)
     if values[1] <= 1e-9 * max(values[2], 1.0):
         return None
@@ -69,8 +76,8 @@ def _plane_and_angles(
     # eigh leaves the sign free; tissue darkens, so the first axis points to positive density.
     plane[:, 0] *= np.sign(plane[:, 0].sum()) or 1.0
     blocks = []
-    for rows in row_blocks(column.shape):
-        x, y = cv2.split(cv2.transform(cv2.LUT(column[rows], OD_TABLE_RGB), plane.T.astype(np.float32)))
+    for od in _od_planes(pixels):
+        x, y = (axis[0] * od[0] + axis[1] * od[1] + axis[2] * od[2] for axis in plane.T.astype(np.float32))
         blocks.append(np.arctan2(y, x)[x * x + y * y > min_magnitude**2])
     angles = np.concatenate(blocks)
     if len(angles) < MIN_STAINED_PIXELS:
@@ -79,6 +86,13 @@ def _plane_and_angles(
     if high - low < MIN_ANGLE:
         return None
     return plane, float(low), float(high)
+
+
+def _od_planes(pixels: UInt8Array) -> Iterator[list[Float32Array]]:
+    """Yield the optical densities of the three channels of (N, 3) uint8 RGB, some thousands of pixels at a time."""
+    row = np.ascontiguousarray(pixels)[None]
+    for columns in row_blocks((pixels.shape[0], 1)):
+        yield [cv2.LUT(channel, OD_TABLE_GREY)[0] for channel in cv2.split(row[:, columns])]
 
 
 def haematoxylin_first(vectors: Float64Array) -> Float64Array:

@@ -21,8 +21,8 @@ NUCLEAR_DENSITY_SIGMA = 2.0
 
 OD_TABLE = 255.0 * (1.0 - np.log(np.arange(256) + 1.0) / np.log(256.0))
 """(256,) float64, the optical density of each value of a sample. A table avoids `uint8 + 1`, which wraps to 0."""
-OD_TABLE_RGB = np.repeat(OD_TABLE.astype(np.float32)[None, :, None], 3, axis=2)
-_SQUARED_OD_TABLE = np.square(OD_TABLE_RGB)
+OD_TABLE_GREY = OD_TABLE.astype(np.float32)[None]
+_SQUARED_OD_TABLE = np.square(np.repeat(OD_TABLE_GREY[..., None], 3, axis=2))
 SUM_CHANNELS = np.ones((1, 3), np.float32)
 """Matrix that adds up the channels of a pixel."""
 BLOCK_PIXELS = 1 << 16
@@ -95,7 +95,7 @@ def density_image(haematoxylin: UInt8Array, sigma: float) -> Float32Array:
     Returns:
         (H, W) float32, 0–255.
     """
-    density = cv2.LUT(haematoxylin, OD_TABLE.astype(np.float32))
+    density = cv2.LUT(haematoxylin, OD_TABLE_GREY)
     return np.asarray(cv2.GaussianBlur(density, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT))
 
 

@@ -78,3 +78,17 @@ def test_haematoxylin_image_shows_the_amount_of_haematoxylin():
     for eosin in (0.0, 30.0):
         found = haematoxylin_image(mix(amount, np.full_like(amount, eosin)), np.column_stack([HAEMATOXYLIN, EOSIN]))
         np.testing.assert_allclose(found, expected, atol=5)
+
+
+@pytest.mark.parametrize("n", [100, 20_000, stain.SPREAD_PIXELS])
+def test_stains_are_those_of_the_definition(n):
+    pixels = np.resize(mixtures((HAEMATOXYLIN, EOSIN), 0.4).reshape(-1, 3)[::-1], (n, 3))
+    density = 255 * (1 - np.log(pixels + 1.0) / np.log(256))
+    _, _, axes = np.linalg.svd(density, full_matrices=False)
+    axes[0] *= np.sign(axes[0].sum())
+    x, y = axes[:2] @ density.T
+    angles = np.arctan2(y, x)[np.hypot(x, y) > 16]
+    low, high = np.percentile(angles, (1, 99), method="nearest")
+    ends = [np.cos(angle) * axes[0] + np.sin(angle) * axes[1] for angle in (low, high)]
+    np.testing.assert_allclose(macenko(pixels), haematoxylin_first(np.column_stack(ends)), atol=1e-6)
+    assert stain.stain_spread_deg(pixels, **PAPER_MACENKO) == pytest.approx(np.rad2deg(high - low), abs=1e-4)
