@@ -119,6 +119,7 @@ class Analyzer:
         mpp: float | None,
         precision: Precision,
         answer: Callable[[Analysis, Bundle], T],
+        nuclei: bytes | None = None,
     ) -> T:
         """Analyse one upload on a worker thread, and return what `answer` makes of it.
 
@@ -129,6 +130,7 @@ class Analyzer:
             precision: precision of Q.
             answer: makes the answer of the analysis and its bundle. It runs on the worker, too, and within the time
                 limit, because the picture of a large tile takes a second.
+            nuclei: the uploaded bytes of nuclei to take instead of seeking them; None to seek them.
 
         Raises:
             ServiceError: the bundle cannot be used, the queue is full, or the time limit passed.
@@ -137,7 +139,8 @@ class Analyzer:
         bundle = self.bundle(bundle_name)
 
         def answered() -> T:
-            analysis = analyse(data, bundle, max_pixels=self._settings.max_pixels, mpp=mpp, precision=precision)
+            max_pixels = self._settings.max_pixels
+            analysis = analyse(data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision, nuclei=nuclei)
             self._metrics.analysed(bundle, analysis)
             return answer(analysis, bundle)
 

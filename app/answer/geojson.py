@@ -42,8 +42,10 @@ def geojson(result: Result) -> bytes:
 
 def _features(result: Result) -> list[dict[str, Any]]:
     tile, cells, names = result.tile, result.cells, [cluster.name for cluster in result.clusters]
-    # At another scale, or with another bundle or precision, a nucleus is another object.
-    source = f"{tile.sha256}/{result.bundle_used.sha256}/{tile.mpp}/{result.bundle_used.precision}"
+    # At another scale, with another bundle or precision, or among other nuclei, a nucleus is another object.
+    uploaded = result.parameters.nuclei_sha256
+    used = f"{result.bundle_used.sha256}/{tile.mpp}/{result.bundle_used.precision}"
+    source = f"{tile.sha256}/{used}" + (f"/{uploaded}" if uploaded else "")
     return [
         detection(
             source,

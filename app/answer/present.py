@@ -170,6 +170,7 @@ class Result:
             mpp=self.analysis.tile.requested_mpp,
             precision=self.analysis.precision,
             prototypes=self.n_prototypes,
+            nuclei_sha256=self.analysis.segmentation.upload_sha256,
         )
 
     @cached_property

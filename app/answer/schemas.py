@@ -58,7 +58,8 @@ class FlagOut(_Answer):
     code: str = Field(
         description="Code of the flag: blurred, compressed, little_tissue, saturated, no_stain, not_he, "
         "stain_out_of_range, mpp_unknown, scale_suspect, scale_conflict, mpp_from_objective, orientation_ignored, "
-        "icc_profile_ignored, few_cells, many_outliers or unlike_training_tiles."
+        "icc_profile_ignored, few_cells, many_outliers, unlike_training_tiles, nuclei_uploaded or "
+        "upload_nuclei_dropped."
     )
     message: str = Field(description="What was found, in a sentence, with the measured value and its limit.")
     value: Rounded | None = Field(
@@ -66,9 +67,9 @@ class FlagOut(_Answer):
         "little_tissue, saturated, not_he and many_outliers; a number of robust standard deviations for "
         "stain_out_of_range; the mean nuclear radius, or that radius over focus, in px at the bundle's scale, for "
         "scale_suspect; the difference as a share of the file's scale for scale_conflict; a number of cells for "
-        "few_cells; the mean surprise of the cells, in nats up to a constant, for unlike_training_tiles; and null for "
-        "no_stain, mpp_unknown, mpp_from_objective, orientation_ignored and "
-        "icc_profile_ignored."
+        "few_cells; the mean surprise of the cells, in nats up to a constant, for unlike_training_tiles; a number of "
+        "nuclei for upload_nuclei_dropped; and null for no_stain, mpp_unknown, mpp_from_objective, "
+        "orientation_ignored, icc_profile_ignored and nuclei_uploaded."
     )
     threshold: Rounded | None = Field(
         description="The limit that the value passed, in the same unit; null where the value is null."
@@ -278,6 +279,12 @@ class ParametersOut(_Answer):
         description="Precision that the answer has. It may be full where the request asked for fast."
     )
     prototypes: int = Field(description="Number of prototypes per cluster, 0 to 16; 0 if none were asked for.")
+    nuclei_sha256: str | None = Field(
+        default=None,
+        exclude_if=lambda sha256: sha256 is None,
+        description="SHA-256 of the nuclei that were uploaded with the tile, in hexadecimal. The field is left out if "
+        "the bundle found the nuclei.",
+    )
 
 
 class TimingOut(_Answer):

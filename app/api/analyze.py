@@ -26,7 +26,9 @@ CONTENT = {
     PNG: {"schema": {"type": "string", "format": "binary"}},
 }
 UPLOAD_TYPES = ", ".join(f"image/{name.lower()}" for name in UPLOADS)
-UPLOAD = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"tile": {"contentType": UPLOAD_TYPES}}}}}}
+NUCLEI_TYPES = ", ".join((FORMATS["geojson"].media_type, FORMATS["json"].media_type, PNG, "image/tiff"))
+ENCODING = {"tile": {"contentType": UPLOAD_TYPES}, "nuclei": {"contentType": NUCLEI_TYPES}}
+UPLOAD = {"requestBody": {"content": {"multipart/form-data": {"encoding": ENCODING}}}}
 
 _LEAST_WANTED_FIRST: tuple[FormatName, ...] = ("overlay", "csv", "geojson", "json")
 """One format for each media type. Of those that a request wants equally, the last one is given."""
@@ -48,6 +50,15 @@ async def analyze(
     request: Request,
     analyzer: AnalyzerDep,
     tile: Annotated[UploadFile, File(description="The tile as PNG, JPEG or TIFF, with 8 bits per channel.")],
+    nuclei: Annotated[
+        UploadFile | None,
+        File(
+            description="Nuclei to take instead of seeking them in the tile. GeoJSON of polygons (Polygon or "
+            "MultiPolygon), as QuPath and CellViT write it, in px of the tile with the origin at its top-left corner; "
+            "or a label image as PNG or TIFF: grey, 8 or 16 bits, of the tile's size, where 0 is background and each "
+            "nucleus has a number of its own."
+        ),
+    ] = None,
     bundle: BundleQuery = None,
     mpp: Annotated[
         float | None,
@@ -81,7 +92,7 @@ async def analyze(
     """Find the cells of a tile, their clusters and proportions, and the tile's label."""
     state = request.state
     wanted = wanted_format(format, ", ".join(request.headers.getlist("accept")))
-    data = await read_tile(request, tile)
+    data, own_nuclei = await read_uploads(request, tile, nuclei)
     n_prototypes = prototypes if wanted == "json" else 0
     state.format, is_audited = wanted, request.app.state.audit_log is not None
     if is_audited:
@@ -94,27 +105,28 @@ async def analyze(
             state.tile_sha256, state.record = analysis.tile.sha256, result.record()
         return FORMATS[wanted].write(result)
 
-    body = await analyzer.analyse(data, bundle, mpp, precision, answer)
+    body = await analyzer.analyse(data, bundle, mpp, precision, answer, own_nuclei)
     return Response(body, media_type=FORMATS[wanted].media_type)
 
 
-async def read_tile(request: Request, tile: UploadFile) -> bytes:
-    """Return the bytes of the one file that a form may hold, and close the form.
+async def read_uploads(request: Request, tile: UploadFile, nuclei: UploadFile | None) -> tuple[bytes, bytes | None]:
+    """Return the bytes of the tile, and those of the nuclei if they came with it, and close the form.
 
     FastAPI has parsed the form into memory (`app.api.forms`). From here on these bytes are the only
-    copy of the upload; they are freed when the request ends.
+    copy of the uploads; they are freed when the request ends.
 
     Args:
         request: the request, whose form was parsed.
         tile: the form's field `tile`.
+        nuclei: the form's field `nuclei`.
 
     Raises:
         HTTPException: 400, the form holds anything else.
     """
     form = await request.form()
-    if len(form.multi_items()) != 1:
+    if len(form.multi_items()) != (1 if nuclei is None else 2):
         raise HTTPException(400, form_refusal(request, form))
-    data = await tile.read()
+    data = await tile.read(), None if nuclei is None else await nuclei.read()
     await form.close()
     return data
 

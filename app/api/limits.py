@@ -20,11 +20,11 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
 """Largest length of the names and values of all headers together."""
 BATCHES = "/batches"
-MAX_FILES, MAX_FIELDS = 2, 8
+MAX_FILES, MAX_FIELDS = 3, 8
 """Parts of a multipart form at which the parser stops.
 
-A right form has one file and no text. The usual mistakes, such as a second file or the query's parameters as text, are
-refused by the route, which explains them.
+A right form has one or two files and no text. The usual mistakes, such as a second tile or the query's parameters as
+text, are refused by the route, which explains them.
 """
 
 

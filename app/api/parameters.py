@@ -15,8 +15,8 @@ from starlette.datastructures import FormData, UploadFile
 
 MAX_SHOWN = 80
 """Characters of a wrong name that the problem repeats."""
-TILE = "tile"
-"""The one field of the form of POST /analyze."""
+TILE, NUCLEI = "tile", "nuclei"
+"""The fields of the form of POST /analyze, each with one file; the second one may be left out."""
 
 
 class Route(APIRoute):
@@ -81,12 +81,15 @@ def form_refusal(request: Request, form: FormData) -> str:
 
     Args:
         request: the request, whose route knows its query parameters.
-        form: the form that does not hold exactly one file in the field `tile`.
+        form: the form that does not hold one file in the field `tile`, and at most one more, in the field `nuclei`.
     """
     items = [(name[:MAX_SHOWN], isinstance(value, UploadFile)) for name, value in form.multi_items()]
     came = ", ".join(f"{'a file' if is_file else 'text'} in the field `{name}`" for name, is_file in items)
-    sentences = [f"The multipart form must hold exactly one file, in the field `{TILE}`; found {came or 'nothing'}."]
-    if (TILE, False) in items:
+    sentences = [
+        f"The multipart form must hold exactly one file in the field `{TILE}`, and may hold one in the field "
+        f"`{NUCLEI}`; found {came or 'nothing'}."
+    ]
+    if (TILE, False) in items or (NUCLEI, False) in items:
         sentences.append("A part of the form is a file if its header Content-Disposition has a filename.")
     route = request.scope["route"]
     path = request.url.path

@@ -21,6 +21,14 @@ class TileTooLarge(PipelineError):
     """The image has more pixels than allowed."""
 
 
+class InvalidNuclei(PipelineError):
+    """The nuclei that were uploaded cannot be used."""
+
+
+class TooManyNuclei(PipelineError):
+    """The nuclei that were uploaded are too many, or their outlines too large."""
+
+
 class InvalidParameter(PipelineError):
     """A parameter of the analysis is outside its range."""
 

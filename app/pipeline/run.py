@@ -22,9 +22,10 @@ from app.pipeline.networks.encode import encode
 from app.pipeline.nuclei.border import drop_cut_nuclei
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.proportions import Proportions, summarise
-from app.pipeline.quality.assess import Quality, assess, cell_flags
+from app.pipeline.quality.assess import Flag, Quality, assess, cell_flags
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Nuclei, Segmentation, Stain, Tile, UInt8Array
+from app.pipeline.uploaded_nuclei import UploadedNuclei, read_nuclei
 
 STAGES = ("decode", "segment", "quality", "encode", "label", "total")
 
@@ -74,7 +75,13 @@ class Stages:
 
 
 def analyse(
-    data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None, precision: Precision = "fast"
+    data: bytes,
+    bundle: Bundle,
+    *,
+    max_pixels: int,
+    mpp: float | None = None,
+    precision: Precision = "fast",
+    nuclei: bytes | None = None,
 ) -> Analysis:
     """Decode an upload, find its cells, sort them into clusters, and label the tile.
 
@@ -84,16 +91,23 @@ def analyse(
         max_pixels: largest number of pixels, as uploaded and at the bundle's scale.
         mpp: µm per pixel of the upload; None takes the tile to be at the bundle's scale.
         precision: which Q to ask; where the backend has no fast one, the full one is asked.
+        nuclei: the uploaded bytes of nuclei to take instead of seeking them; see `uploaded_nuclei.read_nuclei`.
 
     Raises:
         PipelineError: the subclass says which stage refuses the upload, and why.
         MemoryError: there is too little memory.
     """
-    return analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision)[0]
+    return analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision, nuclei=nuclei)[0]
 
 
 def analyse_stages(
-    data: bytes, bundle: Bundle, *, max_pixels: int, mpp: float | None = None, precision: Precision = "fast"
+    data: bytes,
+    bundle: Bundle,
+    *,
+    max_pixels: int,
+    mpp: float | None = None,
+    precision: Precision = "fast",
+    nuclei: bytes | None = None,
 ) -> tuple[Analysis, Stages]:
     """Do what `analyse` does, and return the values of the stages too."""
     manifest = bundle.manifest
@@ -103,27 +117,27 @@ def analyse_stages(
             tile = decode(data, max_pixels=max_pixels, mpp=mpp)
             factor = 1.0 if tile.mpp is None else tile.mpp / manifest.mpp
             pixels = _at_bundles_scale(tile, factor, max_pixels)
+            uploaded = None if nuclei is None else read_nuclei(nuclei, tile, max_pixels)
         with _timed(timing, "segment"):
             stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
             judging = _begin_to_judge(timing, tile, pixels, stains, manifest)
-            found = segment(stains, manifest.segmentation, bundle.segmenter)
-            nuclei = drop_cut_nuclei(found)
+            found, upload_flags = _nuclei_of(tile, stains, bundle, uploaded)
+            kept = drop_cut_nuclei(found)
         with _timed(timing, "encode"):
-            crops = crop_nuclei(stains.normalised, nuclei)
+            crops = crop_nuclei(stains.normalised, kept)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
             quality = judging.result()
-            quality = replace(
-                quality, flags=quality.flags + cell_flags(proportions, encoded.surprise, manifest.outliers)
-            )
+            of_cells = cell_flags(proportions, encoded.surprise, manifest.outliers)
+            quality = replace(quality, flags=quality.flags + of_cells + upload_flags)
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
-            cells = Cells.of_tile(nuclei, encoded.cluster_probs, tile)
-    n_cut = len(found) - len(nuclei)
-    segmentation = manifest.own_segmentation
+            cells = Cells.of_tile(kept, encoded.cluster_probs, tile)
+    n_cut = len(found) - len(kept)
+    segmentation = manifest.own_segmentation if uploaded is None else uploaded.segmentation
     analysis = Analysis(tile, quality, cells, n_cut, proportions, label, segmentation, timing, encoded.precision)
-    return analysis, Stages(pixels, stains, nuclei, crops)
+    return analysis, Stages(pixels, stains, kept, crops)
 
 
 def _at_bundles_scale(tile: Tile, factor: float, max_pixels: int) -> UInt8Array:
@@ -135,6 +149,16 @@ def _at_bundles_scale(tile: Tile, factor: float, max_pixels: int) -> UInt8Array:
         raise TileTooLarge(
             f"{error} The file says that a pixel has {tile.mpp:.4g} µm ({tile.mpp_source}); if that is wrong, give mpp."
         ) from error
+
+
+def _nuclei_of(
+    tile: Tile, stains: Stain, bundle: Bundle, uploaded: UploadedNuclei | None
+) -> tuple[Nuclei, tuple[Flag, ...]]:
+    """Return the nuclei that were uploaded, or else those that the bundle finds; and the flags of the upload."""
+    params = bundle.manifest.segmentation
+    if uploaded is None:
+        return segment(stains, params, bundle.segmenter), ()
+    return uploaded.draw(tile, stains.haematoxylin.shape, params)
 
 
 def _begin_to_judge(

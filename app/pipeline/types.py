@@ -61,11 +61,13 @@ class Segmentation:
         source: whether the bundle found them, or somebody uploaded them.
         method: the preset of the bundle, or the form in which the nuclei were uploaded.
         version: name and version of the bundle, as in "marrow 8"; None where the nuclei were uploaded.
+        upload_sha256: hex digest of the bytes that were uploaded; None where the bundle found the nuclei.
     """
 
     source: Literal["bundle", "upload"]
     method: Literal["learned", "default", "paper", "geojson", "label_image"]
     version: str | None = None
+    upload_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

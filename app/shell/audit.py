@@ -87,6 +87,10 @@ def replay(
             show_default=False,
         ),
     ] = None,
+    nuclei: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The nuclei, if some were uploaded with the tile.", show_default=False),
+    ] = None,
 ) -> None:
     """Analyse a tile again as the audit log records it, and compare the results.
 
@@ -104,7 +108,7 @@ def replay(
     try:
         if not logs:
             raise CannotReplay("No audit log is named. Name the file with --log, or set MARROWSCOPE_AUDIT_LOG.")
-        done = again(request_id, tile, logs, settings)
+        done = again(request_id, tile, logs, settings, nuclei)
     except CannotReplay as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from error

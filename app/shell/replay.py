@@ -53,7 +53,9 @@ class Replayed:
         return self.now.result_sha256 == self.logged.result_sha256
 
 
-def replay(request_id: str, tile: Path, logs: Sequence[Path], settings: Settings) -> Replayed:
+def replay(
+    request_id: str, tile: Path, logs: Sequence[Path], settings: Settings, nuclei: Path | None = None
+) -> Replayed:
     """Find an answer in the log, and compute it again.
 
     Args:
@@ -61,6 +63,7 @@ def replay(request_id: str, tile: Path, logs: Sequence[Path], settings: Settings
         tile: the file that was uploaded, unchanged to the byte.
         logs: the files of the log, oldest first.
         settings: they say where the bundles are and how large a tile may be.
+        nuclei: the file of nuclei that was uploaded with the tile; None if none was.
 
     Raises:
         CannotReplay: the log has no such answer; or the tile, the bundle or the log is missing or a different one.
@@ -71,10 +74,29 @@ def replay(request_id: str, tile: Path, logs: Sequence[Path], settings: Settings
         found = hashlib.sha256(data).hexdigest()
         if found != logged.tile_sha256:
             raise CannotReplay(f"{tile} is a different tile: its SHA-256 is {found}, the log has {logged.tile_sha256}.")
-        now = _analyse(data, _open(logged.bundle, settings), logged.parameters, settings)
+        own_nuclei = _read_nuclei(nuclei, logged.parameters.nuclei_sha256)
+        now = _analyse(data, own_nuclei, _open(logged.bundle, settings), logged.parameters, settings)
         return Replayed(logged, now, list(_differences(logged, now)), verify(logs).is_intact)
     except (OSError, PipelineError) as error:
         raise CannotReplay(str(error)) from error
+
+
+def _read_nuclei(nuclei: Path | None, logged: str | None) -> bytes | None:
+    """Return the nuclei that were uploaded with the tile; None if none were.
+
+    Raises:
+        CannotReplay: these are not the nuclei that the log records.
+        OSError: they cannot be read.
+    """
+    data = None if nuclei is None else nuclei.read_bytes()
+    found = None if data is None else hashlib.sha256(data).hexdigest()
+    if found == logged:
+        return data
+    if logged is None:
+        raise CannotReplay("No nuclei were uploaded with that tile; leave --nuclei out.")
+    if found is None:
+        raise CannotReplay(f"Nuclei were uploaded with that tile: name their file with --nuclei (SHA-256 {logged}).")
+    raise CannotReplay(f"{nuclei} holds different nuclei: its SHA-256 is {found}, the log has {logged}.")
 
 
 def _find(request_id: str, logs: Sequence[Path]) -> Logged:
@@ -115,8 +137,10 @@ def _open(wanted: BundleUsed, settings: Settings) -> Bundle:
     return load_bundle(directory, settings.threads)
 
 
-def _analyse(data: bytes, bundle: Bundle, asked: ParametersOut, settings: Settings) -> Record:
-    analysis = analyse(data, bundle, max_pixels=settings.max_pixels, mpp=asked.mpp, precision=asked.precision)
+def _analyse(data: bytes, nuclei: bytes | None, bundle: Bundle, asked: ParametersOut, settings: Settings) -> Record:
+    analysis = analyse(
+        data, bundle, max_pixels=settings.max_pixels, mpp=asked.mpp, precision=asked.precision, nuclei=nuclei
+    )
     return Result(analysis, bundle, request_id="", n_prototypes=asked.prototypes).record()
 
 

@@ -152,6 +152,10 @@ def test_limits_are_those_of_the_settings(serve):
 FORMS = {
     "another field": [("tale", ("a.png", b"x"))],
     "two files": [("tile", ("a.png", READABLE["RGB"])), ("tile", ("b.png", READABLE["RGB"]))],
+    "two files of nuclei": [("tile", ("a.png", READABLE["RGB"])), *[("nuclei", ("n.geojson", b"[]"))] * 2],
+    "two tiles with nuclei": [*[("tile", ("a.png", READABLE["RGB"]))] * 2, ("nuclei", ("n.geojson", b"[]"))],
+    "nuclei alone": [("nuclei", ("n.geojson", b"[]"))],
+    "nuclei as text": [("tile", ("a.png", READABLE["RGB"])), ("nuclei", (None, "[]"))],
     "a file too many": [("tile", ("a.png", READABLE["RGB"])), ("mask", ("b.png", READABLE["RGB"]))],
     "a field too many": [("tile", ("a.png", READABLE["RGB"])), ("mpp", (None, "0.5"))],
     "text in place of a file": [("tile", (None, "text"))],

@@ -81,7 +81,7 @@ def test_parameters_of_analyze_in_its_form_are_shown_where_they_belong(client):
     ],
 )
 def test_a_form_without_its_file_is_told_what_came(client, files, found):
-    assert_problem(client.post("/analyze", files=files), 400, "one file, in the field `tile`", found)
+    assert_problem(client.post("/analyze", files=files), 400, "one file in the field `tile`", found)
 
 
 def test_fields_of_the_form_of_a_batch_are_shown_where_they_belong(lab):

@@ -48,6 +48,20 @@ def test_every_logged_answer_can_be_repeated(logged):
     assert "mpp_unknown" not in logged[1]["answer"]["flags"]
 
 
+def test_an_answer_about_uploaded_nuclei_is_repeated_with_these_nuclei_only(logged, here):
+    nuclei = b'{"type":"FeatureCollection","features":[]}'
+    (here / "n.geojson").write_bytes(nuclei)
+    (here / "other.geojson").write_bytes(b"[]")
+    with TestClient(create_app(Settings(threads=1)), base_url="http://127.0.0.1") as service:
+        files = {"tile": (here / "tile.png").read_bytes(), "nuclei": nuclei}
+        id = service.post("/analyze", files=files).json()["request_id"]
+    assert "The same result" in run("replay", id, "tile.png", "--nuclei", "n.geojson").stdout
+    assert "with --nuclei" in run("replay", id, "tile.png", status=2).stderr
+    assert "different nuclei" in run("replay", id, "tile.png", "--nuclei", "other.geojson", status=2).stderr
+    refused = run("replay", logged[0]["request_id"], "tile.png", "--nuclei", "n.geojson", status=2)
+    assert "leave --nuclei out" in refused.stderr
+
+
 def test_what_differs_from_then_is_told(logged, here):
     id, answer = logged[0]["request_id"], logged[0]["answer"]
     change(answer["environment"]["processor"], "Abacus 3")

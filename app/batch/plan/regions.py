@@ -8,6 +8,9 @@ is not quite the middle of the outline, which cuts the corners of pixels off.
 
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +24,9 @@ import shapely
 from shapely.geometry import shape
 
 from app.batch.plan.plan import Region
-from app.batch.plan.qupath import CORE, RESULTS, ROOT, QuPathObject, read_objects
 from app.batch.read.slide import SlideError
 from app.cohort.sources import readable
+from app.pipeline.qupath import CORE, RESULTS, ROOT, QuPathObject, objects_of
 from app.pipeline.types import BoolArray, Float64Array
 
 AREAS = ("Polygon", "MultiPolygon")
@@ -31,6 +34,8 @@ POINTS, LINES = ("Point", "MultiPoint"), ("LineString", "MultiLineString")
 IGNORED = "Ignore*"
 """QuPath's classification of areas that are not to be analysed."""
 UNNAMED = "Region"
+MAX_BYTES = 256 * 1024**2
+"""The largest file of regions, unpacked."""
 CUT_OFF = 0.01
 """The largest share of a region beyond the border of the slide that is not reported; people draw a little past it."""
 SHOWN_NAMES, MAX_SHOWN = 5, 80
@@ -80,7 +85,11 @@ def read_regions(path: Path, width: int, height: int) -> DrawnRegions:
     Raises:
         SlideError: the file cannot be read, is not GeoJSON, or has no region within the slide.
     """
-    areas, why_not = _areas(read_objects(path))
+    try:
+        objects = list(objects_of(_content(path)))
+    except TypeError as error:
+        raise SlideError(f"{path.name} is not GeoJSON.") from error
+    areas, why_not = _areas(objects)
     ignored = shapely.union_all([drawn.area for drawn in areas if drawn.is_ignored])
     slide = shapely.box(0, 0, width, height)
     kept, cut_off = [], []
@@ -146,6 +155,20 @@ def region_names(members: BoolArray, regions: Sequence[Region]) -> list[str | No
         else None
         for inside in members.T
     ]
+
+
+def _content(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            is_gzipped = file.peek(2)[:2] == b"\x1f\x8b"
+            raw = (gzip.GzipFile(fileobj=file) if is_gzipped else file).read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise SlideError(f"{path.name} has more than {MAX_BYTES} bytes of GeoJSON; export annotations alone.")
+        return json.loads(raw)
+    except (gzip.BadGzipFile, ValueError, EOFError, zlib.error, RecursionError) as error:
+        raise SlideError(f"{path.name} is not GeoJSON.") from error
+    except OSError as error:
+        raise SlideError(f"The regions in {path.name} cannot be read: {error.strerror or error}.") from error
 
 
 def _unique(names: list[str]) -> list[str]:

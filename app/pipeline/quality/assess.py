@@ -50,6 +50,8 @@ HARMLESS = frozenset(
         "orientation_ignored",
         "icc_profile_ignored",
         "few_cells",
+        "nuclei_uploaded",
+        "upload_nuclei_dropped",
     }
 )
 """Codes of flags that do not prevent a label."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
-from app.batch.plan import qupath
+from app.batch.plan import regions as module
 from app.batch.plan.plan import Region
 from app.batch.plan.regions import middles, read_regions, region_members, region_names
 from app.batch.read.slide import SlideError
@@ -336,7 +336,7 @@ def test_what_holds_no_region_is_refused_in_words(read, content, message):
 
 
 def test_file_that_would_fill_the_memory_is_refused(read, monkeypatch):
-    monkeypatch.setattr(qupath, "MAX_BYTES", 1000)
+    monkeypatch.setattr(module, "MAX_BYTES", 1000)
     with pytest.raises(SlideError, match="has more than 1000 bytes"):
         read(b" " * 100_000, pack=True)
 

@@ -1,20 +1,14 @@
 """The objects of a GeoJSON file of QuPath: annotations, TMA cores, detections, cells and tiles.
 
 Every version of QuPath writes them a little differently, and QuPath reads all forms. This module reads them as QuPath
-0.6 does (`QuPathTypeAdapters`, and `PathClassTypeAdapter` in `GsonTools`).
+0.6 does (`QuPathTypeAdapters`, and `PathClassTypeAdapter` in `GsonTools`), whichever program wrote them.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from app.batch.read.slide import SlideError
 
 ANNOTATION, CORE, ROOT = "annotation", "TMA core", "root"
 RESULTS = ("detection", "cell", "tile")
@@ -33,7 +27,6 @@ KINDS = {
 TYPE_PROPERTIES = ("objectType", "object_type", "type")
 """The first of these properties gives the kind since QuPath 0.3; QuPath 0.2 gives it as the id of the feature."""
 CHILDREN = ("childObjects", "children")
-MAX_BYTES = 256 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +39,7 @@ class QuPathObject:
         classes: its classification from the base to the most derived class, such as Tumor and Positive; empty if it is
             not classified.
         geometry: the geometry of GeoJSON; None if it has none.
+        nucleus: the geometry of its nucleus, if it is a cell that has one beside its own.
         is_missing: whether it is a TMA core that is marked as missing.
     """
 
@@ -53,38 +47,21 @@ class QuPathObject:
     name: str | None
     classes: tuple[str, ...]
     geometry: Mapping[str, Any] | None
+    nucleus: Mapping[str, Any] | None
     is_missing: bool
 
 
-def read_objects(path: Path) -> list[QuPathObject]:
-    """Read all objects of a file, each one before those that are nested in it.
+def objects_of(content: object) -> Iterator[QuPathObject]:
+    """Yield all objects of a document, each one before those that are nested in it.
 
     Args:
-        path: GeoJSON, gzipped or not: a FeatureCollection, a list of features, or one feature.
+        content: GeoJSON as Python's values: a FeatureCollection, a list of features, or one feature.
 
     Raises:
-        SlideError: the file cannot be read, is too large, or is not GeoJSON.
+        TypeError: it is none of these.
     """
-    content = _content(path)
     features = content.get("features", [content]) if isinstance(content, dict) else content
-    try:
-        return [_object(feature) for feature in _with_nested(features)]
-    except TypeError as error:
-        raise SlideError(f"{path.name} is not GeoJSON.") from error
-
-
-def _content(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            is_gzipped = file.peek(2)[:2] == b"\x1f\x8b"
-            raw = (gzip.GzipFile(fileobj=file) if is_gzipped else file).read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise SlideError(f"{path.name} has more than {MAX_BYTES} bytes of GeoJSON; export annotations alone.")
-        return json.loads(raw)
-    except (gzip.BadGzipFile, ValueError, EOFError, zlib.error, RecursionError) as error:
-        raise SlideError(f"{path.name} is not GeoJSON.") from error
-    except OSError as error:
-        raise SlideError(f"The regions in {path.name} cannot be read: {error.strerror or error}.") from error
+    return (_object(feature) for feature in _with_nested(features))
 
 
 def _with_nested(features: object) -> Iterator[Mapping[str, Any]]:
@@ -105,14 +82,20 @@ def _with_nested(features: object) -> Iterator[Mapping[str, Any]]:
 
 def _object(feature: Mapping[str, Any]) -> QuPathObject:
     properties = _properties(feature)
-    geometry, name = feature.get("geometry"), properties.get("name")
+    name = properties.get("name")
     return QuPathObject(
         kind=_kind(feature, properties),
         name=str(name) if name not in (None, "") else None,
         classes=_classes(properties.get("classification")),
-        geometry=geometry if isinstance(geometry, dict) else None,
+        geometry=_geometry(feature, "geometry"),
+        nucleus=_geometry(feature, "nucleusGeometry"),
         is_missing=properties.get("isMissing") is True,
     )
+
+
+def _geometry(feature: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    geometry = feature.get(name)
+    return geometry if isinstance(geometry, dict) else None
 
 
 def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:

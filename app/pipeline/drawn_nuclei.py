@@ -1,0 +1,198 @@
+"""Nuclei of other programs, drawn at the scale at which a tile is analysed.
+
+A pixel belongs to a nucleus if its centre lies within the outline. The outlines of our own GeoJSON pass every centre at
+a distance of at least a third of a pixel, so that drawing them gives the very pixels that they were made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.pipeline.errors import TooManyNuclei
+from app.pipeline.nuclei.measure import measure, select_nuclei
+from app.pipeline.nuclei.run_lengths import RunLengths
+from app.pipeline.types import Float64Array, Int32Array, Int64Array, Nuclei
+
+MAX_COVER = 8
+"""The largest sum of the areas of all nuclei, over that of the tile: a tenth is usual, and nuclei may overlap."""
+SPARE = 10_000
+"""Runs of pixels that the nuclei of a tile may have, besides one for each of its pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """N polygons with their holes.
+
+    Attributes:
+        points: (V, 2) float64 x, y of all rings, one after the other, in px; pixel i covers [i, i + 1). No ring repeats
+            its first point at its end.
+        lengths: (R,) int64 number of points of each ring.
+        owners: (R,) int64 polygon of each ring, 0…N − 1, rising.
+        number: N.
+    """
+
+    points: Float64Array
+    lengths: Int64Array
+    owners: Int64Array
+    number: int
+
+    def moved(self, scale: Float64Array, origin: Float64Array) -> Outlines:
+        """Return the outlines in another frame.
+
+        Args:
+            scale: (2,) float64 px of that frame per px of this one, along x and y.
+            origin: (2,) float64 x, y of that frame's corner, in px of this one.
+        """
+        return Outlines((self.points - origin) * scale, self.lengths, self.owners, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnNuclei:
+    """What became of the nuclei that were to be drawn.
+
+    Attributes:
+        nuclei: those that were kept, in reading order of their topmost pixel.
+        outside: how many lie outside the tile.
+        covered: how many have lost half of their pixels or more to nuclei before them.
+        small: how many are smaller than the smallest nucleus of the preset.
+        in_pieces: how many of those that were kept had several pieces, of which only the largest is kept.
+        pieces: how many pieces are large enough for a nucleus, those included that were not kept.
+    """
+
+    nuclei: Nuclei
+    outside: int
+    covered: int
+    small: int
+    in_pieces: int
+    pieces: int
+
+
+def draw_outlines(outlines: Outlines, shape: tuple[int, ...], min_area_px: int) -> DrawnNuclei:
+    """Draw polygons, each of which is a nucleus.
+
+    A polygon that crosses itself has the pixels round which it winds an odd number of times. Where polygons overlap,
+    the pixels belong to the first of them; one that loses half of its pixels or more is left out.
+
+    Args:
+        outlines: the polygons, in px of the analysed tile.
+        shape: H, W of the analysed tile.
+        min_area_px: area of the smallest nucleus; half of it where the border cuts the nucleus.
+
+    Raises:
+        TooManyNuclei: the polygons are far too large for nuclei, or have far too many corners.
+    """
+    rle, owners = _runs(outlines, shape)
+    cover = rle.lengths.sum() / (shape[0] * shape[1])
+    if cover > MAX_COVER:
+        raise TooManyNuclei(
+            f"The nuclei together cover {cover:.0f} times the area of the tile, more than {MAX_COVER}; upload each "
+            "nucleus once, and no outlines of regions."
+        )
+    numbers, n_covered = _painted(rle, owners, shape)
+    drawn = draw_numbers(numbers, min_area_px)
+    n_outside = int(_outside(outlines, shape).sum())
+    return replace(
+        drawn,
+        outside=n_outside,
+        covered=n_covered,
+        small=outlines.number - len(drawn.nuclei) - n_covered - n_outside,
+    )
+
+
+def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
+    """Take the pixels of each number for a nucleus; of several pieces only the largest is kept.
+
+    Args:
+        numbers: (H, W) int32, 0 = background; any other numbers, which need not follow each other.
+        min_area_px: area of the smallest nucleus; half of it where the border cuts the nucleus.
+    """
+    # scikit-image is slow to import, and only this needs it.
+    from skimage.measure import label as label_pieces
+
+    pieces = np.asarray(label_pieces(numbers, background=0, connectivity=2), dtype=np.int32)
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0
+    owners = np.zeros(areas.size, np.int64)
+    owners[pieces.ravel()] = numbers.ravel()
+    order = np.lexsort([-areas, owners])
+    is_largest = np.zeros(areas.size, bool)
+    is_largest[order[np.diff(owners[order], prepend=-(2**40)) != 0]] = True
+    is_largest[0] = False
+    # Pieces are numbered in reading order of their topmost pixel.
+    labels = np.where(is_largest, np.cumsum(is_largest), 0).astype(np.int32)
+    nuclei = measure(labels[pieces])
+    kept = nuclei.areas_px >= np.where(nuclei.touches_border, min_area_px / 2, min_area_px)
+    several = np.bincount(np.unique(owners[1:], return_inverse=True)[1], minlength=1) > 1
+    return DrawnNuclei(
+        nuclei=select_nuclei(nuclei, kept),
+        outside=0,
+        covered=0,
+        small=int((~kept).sum()),
+        in_pieces=int(several.sum()),
+        pieces=int((areas >= min_area_px).sum()),
+    )
+
+
+def _painted(rle: RunLengths, owners: Int64Array, shape: tuple[int, ...]) -> tuple[Int32Array, int]:
+    """Give each pixel to the first polygon that has it, and return their numbers, from 1, in a picture (H, W).
+
+    Returns:
+        The picture, and how many polygons were left out because half of their pixels or more were not free.
+    """
+    numbers, n_covered = np.zeros(shape[0] * shape[1], np.int32), 0
+    # The pixels of each polygon stand together, in the order of the polygons.
+    of_polygon = np.flatnonzero(np.diff(np.repeat(owners, rle.lengths), prepend=-1))
+    for number, places in enumerate(np.split(rle.places(), of_polygon)[1:], 1):
+        free = places[numbers[places] == 0]
+        if 2 * len(free) > len(places):
+            numbers[free] = number
+        else:
+            n_covered += 1
+    return numbers.reshape(shape), n_covered
+
+
+def _runs(outlines: Outlines, shape: tuple[int, ...]) -> tuple[RunLengths, Int64Array]:
+    """Return the runs of pixels whose centres lie in each polygon, and (R,) the polygon of each run, rising.
+
+    Within a row, the pixels of a polygon lie between its first and second crossing of the line through their centres,
+    between its third and fourth, and so on. Each ring crosses such a line an even number of times.
+    """
+    height, width = shape[:2]
+    begin, end = outlines.points, _following(outlines)
+    low, high = np.minimum(begin[:, 1], end[:, 1]), np.maximum(begin[:, 1], end[:, 1])
+    first, after = (np.ceil(y - 0.5).clip(0, height).astype(np.int64) for y in (low, high))
+    counts = after - first
+    if counts.sum() > height * width + SPARE:
+        raise TooManyNuclei(
+            f"The outlines of the nuclei cross the rows of the tile {counts.sum()} times, which is more often than it "
+            "has pixels; simplify them."
+        )
+    edge = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    x0, y0, x1, y1 = begin[edge, 0], begin[edge, 1], end[edge, 0], end[edge, 1]
+    crossing = x0 + (row + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+    column = np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)
+    owner = np.repeat(outlines.owners, outlines.lengths)[edge]
+    order = np.lexsort([column, row, owner])
+    starts, ends = (row[order] * width + column[order]).reshape(-1, 2).T
+    some = starts < ends
+    return RunLengths(starts[some], ends[some]), owner[order][::2][some]
+
+
+def _following(outlines: Outlines) -> Float64Array:
+    """Return (V, 2) the point that follows each point on its ring."""
+    following = np.roll(outlines.points, -1, axis=0)
+    lasts = np.cumsum(outlines.lengths) - 1
+    following[lasts] = outlines.points[lasts - outlines.lengths + 1]
+    return following
+
+
+def _outside(outlines: Outlines, shape: tuple[int, ...]) -> np.ndarray:
+    """(N,) bool, whether no point of a polygon's bounding box lies within the tile."""
+    of_point = np.repeat(outlines.owners, outlines.lengths)
+    low, high = np.full((outlines.number, 2), np.inf), np.full((outlines.number, 2), -np.inf)
+    np.minimum.at(low, of_point, outlines.points)
+    np.maximum.at(high, of_point, outlines.points)
+    return np.asarray(((high <= 0) | (low >= (shape[1], shape[0]))).any(axis=1))

@@ -1,0 +1,339 @@
+"""Nuclei that somebody uploads with a tile, to be used in place of those that the bundle would find.
+
+They come as GeoJSON of polygons, as QuPath and CellViT write it, or as a label image. Coordinates are those of our own
+GeoJSON: pixels of the upload, edges of pixels (see `geometry`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from pydantic_core import from_json
+
+from app.pipeline.decode import reader_of
+from app.pipeline.drawn_nuclei import DrawnNuclei, Outlines, draw_numbers, draw_outlines
+from app.pipeline.errors import InvalidNuclei, PipelineError, TooManyNuclei
+from app.pipeline.inputs import other_format
+from app.pipeline.presets import SegmentationParams, ThresholdParams
+from app.pipeline.quality.assess import Flag
+from app.pipeline.qupath import ANNOTATION, QuPathObject, objects_of
+from app.pipeline.tiff_directories import HEADERS
+from app.pipeline.tiff_pages import as_stored, check_block, check_single, pages_of
+from app.pipeline.types import Float64Array, Int32Array, Nuclei, Segmentation, Tile
+
+MAX_NUCLEI = 65_535
+"""Largest number of nuclei of one tile: a label image of 16 bits has no more."""
+MAX_POINTS = 2_000_000
+"""Largest number of points of all outlines of one tile together."""
+MAX_COORDINATE = 1e7
+"""Largest coordinate, px: no slide is wider."""
+DETECTIONS = ("detection", "cell")
+"""Kinds of objects of QuPath's that are nuclei, or have one."""
+GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L")
+"""Pillow's names of grey pixels that are whole numbers."""
+UPLOADED = (
+    "The nuclei were uploaded, and not found by the bundle ({form}). The bundle's limits, its reference tiles and the "
+    "model of the label rest on nuclei that it found itself: proportions and label may not be comparable with theirs."
+)
+FORMS = {"geojson": "GeoJSON", "label_image": "a label image"}
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedNuclei:
+    """The nuclei of a tile as they were uploaded.
+
+    Attributes:
+        method: the form in which they came.
+        sha256: hex digest of the uploaded bytes.
+        number: how many they are.
+        found: their outlines, in px of the upload; or a label image (H, W) int32 of the upload's size, 0 = background.
+        skipped: what else came and is no nucleus: how many, by the words for it.
+    """
+
+    method: Literal["geojson", "label_image"]
+    sha256: str
+    number: int
+    found: Outlines | Int32Array
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """What found the nuclei, for the answer."""
+        return Segmentation("upload", self.method, upload_sha256=self.sha256)
+
+    def draw(self, tile: Tile, shape: tuple[int, ...], params: SegmentationParams) -> tuple[Nuclei, tuple[Flag, ...]]:
+        """Draw the nuclei at the analysed scale.
+
+        Args:
+            tile: the upload.
+            shape: (H, W, …) of the analysed tile.
+            params: how the bundle finds nuclei, which says how small one may be.
+
+        Returns:
+            The nuclei in reading order of their topmost pixel, and the flags of what a reader should know about them.
+
+        Raises:
+            InvalidNuclei: no nucleus lies within the tile, or the label image is a mask.
+            TooManyNuclei: the nuclei are far too large for nuclei.
+        """
+        height, width = shape[:2]
+        min_area_px = min_nucleus_px(params)
+        if isinstance(self.found, Outlines):
+            scale = np.array([width / tile.width, height / tile.height])
+            drawn = draw_outlines(self.found.moved(scale, np.zeros(2)), (height, width), min_area_px)
+            if self.number and drawn.outside == self.number:
+                raise InvalidNuclei(
+                    f"None of the {self.number} nuclei lies within the tile of {tile.width} x {tile.height} px. Their "
+                    "coordinates must be pixels of this tile, and not µm or pixels of a slide."
+                )
+        else:
+            numbers = cv2.resize(self.found, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+            drawn = draw_numbers(np.asarray(numbers, dtype=np.int32), min_area_px)
+            self._check_no_mask(drawn)
+        return drawn.nuclei, (self._uploaded_flag(), *self._dropped_flags(drawn, min_area_px))
+
+    def _check_no_mask(self, drawn: DrawnNuclei) -> None:
+        if drawn.pieces > 2 * self.number:
+            raise InvalidNuclei(
+                f"The label image has {self.number} different numbers in {drawn.pieces} separate pieces, as a mask "
+                "has: give each nucleus a number of its own."
+            )
+
+    def _uploaded_flag(self) -> Flag:
+        return Flag("nuclei_uploaded", UPLOADED.format(form=FORMS[self.method]))
+
+    def _dropped_flags(self, drawn: DrawnNuclei, min_area_px: int) -> Iterator[Flag]:
+        """Yield `upload_nuclei_dropped` if not everything that was uploaded is a nucleus as it came."""
+        small = self.number - len(drawn.nuclei) - drawn.outside - drawn.covered
+        reasons = {
+            "outside the tile": drawn.outside,
+            "mostly covered by nuclei before them": drawn.covered,
+            f"smaller than {min_area_px} px at the bundle's scale": small,
+            "cut down to the largest of several pieces, as outlines that cross themselves have": drawn.in_pieces,
+            **self.skipped,
+        }
+        counts = {reason: n for reason, n in reasons.items() if n}
+        if counts:
+            listed = "; ".join(f"{n} {reason}" for reason, n in counts.items())
+            message = f"Not everything that was uploaded is a nucleus as it came: {listed}."
+            yield Flag("upload_nuclei_dropped", message, sum(counts.values()), 0)
+
+
+def min_nucleus_px(params: SegmentationParams) -> int:
+    """Return the area of the smallest nucleus that a preset finds, px at the bundle's scale."""
+    return params.min_fragment_px if isinstance(params, ThresholdParams) else params.min_area_px
+
+
+def read_nuclei(data: bytes, tile: Tile, max_pixels: int) -> UploadedNuclei:
+    """Read the nuclei that were uploaded with a tile.
+
+    Args:
+        data: GeoJSON, or a label image as PNG or TIFF: grey, 8 or 16 bits (32 in a TIFF), of the tile's size.
+        tile: the tile.
+        max_pixels: largest block of a TIFF.
+
+    Raises:
+        InvalidNuclei: the bytes are neither, or what they hold cannot be used; the text says what and where.
+        TooManyNuclei: there are more nuclei or points than allowed.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    if reader_of(data) is not None:
+        numbers = _read_label_image(data, tile, max_pixels)
+        number = len(np.unique(numbers[numbers != 0]))
+        _check_number(number)
+        return UploadedNuclei("label_image", sha256, number, numbers)
+    content = _read_json(data)
+    _check_tile(content, tile)
+    outlines, skipped = read_outlines(content)
+    return UploadedNuclei("geojson", sha256, outlines.number, outlines, skipped)
+
+
+def read_outlines(content: object) -> tuple[Outlines, Mapping[str, int]]:
+    """Return the nuclei of a GeoJSON document, and what else it holds.
+
+    Each polygon is a nucleus, also those of a MultiPolygon, in which CellViT writes all cells of a type. Of a cell that
+    has a nucleus, its nucleus is taken. Annotations are nuclei only if there are no detections and no cells: otherwise
+    they are the regions in which these were sought.
+
+    Args:
+        content: the document as Python's values.
+
+    Raises:
+        InvalidNuclei: it is not GeoJSON, or has features and no polygon, or a feature's coordinates make no polygon.
+        TooManyNuclei: there are more nuclei or points than allowed.
+    """
+    try:
+        features = list(objects_of(content))
+    except TypeError as error:
+        raise InvalidNuclei("The nuclei are JSON, but not GeoJSON: there is no list of features.") from error
+    collected = _Collected()
+    has_detections = any(feature.kind in DETECTIONS for feature in features)
+    for number, feature in enumerate(features, 1):
+        if feature.kind in DETECTIONS or (feature.kind == ANNOTATION and not has_detections):
+            collected.add(feature, number)
+        else:
+            collected.skipped[f"objects of the kind {feature.kind}, which are no nuclei"] += 1
+    if features and not collected.n_polygons:
+        raise InvalidNuclei(
+            f"The nuclei hold no polygon in {len(features)} features ({collected.geometries()}): a nucleus needs an "
+            "outline of type Polygon or MultiPolygon."
+        )
+    return collected.outlines(), collected.skipped
+
+
+class _Collected:
+    """The polygons that were read so far."""
+
+    def __init__(self) -> None:
+        self.rings: list[Float64Array] = []
+        self.owners: list[int] = []
+        self.n_points = self.n_nuclei = self.n_polygons = 0
+        self.types: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+
+    def add(self, feature: QuPathObject, number: int) -> None:
+        """Add the nuclei of a feature, which is the one of this number in its file."""
+        geometry = feature.nucleus or feature.geometry or {}
+        polygons = list(_polygons(geometry, number))
+        self.types[str(geometry.get("type", "no geometry"))[:40]] += 1
+        if not polygons:
+            self.skipped["features without a polygon"] += 1
+        for polygon in polygons:
+            self._add_polygon([_ring(ring, number) for ring in polygon])
+
+    def _add_polygon(self, rings: list[Float64Array]) -> None:
+        self.n_polygons += 1
+        if not rings or len(rings[0]) < 3:
+            self.skipped["without an area"] += 1
+            return
+        some = [ring for ring in rings if len(ring)]
+        self.rings += some
+        self.owners += [self.n_nuclei] * len(some)
+        self.n_nuclei += 1
+        self.n_points += sum(map(len, some))
+        _check_number(self.n_nuclei)
+        if self.n_points > MAX_POINTS:
+            raise TooManyNuclei(f"The outlines of the nuclei may have at most {MAX_POINTS} points; simplify them.")
+
+    def outlines(self) -> Outlines:
+        """Return the polygons that have an area."""
+        return Outlines(
+            points=np.concatenate([np.zeros((0, 2)), *self.rings]),
+            lengths=np.array([len(ring) for ring in self.rings], np.int64),
+            owners=np.array(self.owners, np.int64),
+            number=self.n_nuclei,
+        )
+
+    def geometries(self) -> str:
+        """Return what types of geometry there are, and how many of each, in words."""
+        return ", ".join(f"{n} {name}" for name, n in self.types.most_common(3)) or "none of them a nucleus"
+
+
+def _polygons(geometry: Mapping[str, Any], number: int) -> Iterator[list[Any]]:
+    """Yield the polygons of a geometry as lists of rings."""
+    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+    if kind == "GeometryCollection":
+        parts = geometry.get("geometries")
+        for part in parts if isinstance(parts, list) else []:
+            yield from _polygons(part if isinstance(part, dict) else {}, number)
+    elif kind in ("Polygon", "MultiPolygon"):
+        polygons = [coordinates] if kind == "Polygon" else coordinates
+        if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
+            raise InvalidNuclei(f"Feature {number} of the nuclei: its coordinates make no {kind}.")
+        yield from polygons
+
+
+def _ring(ring: object, number: int) -> Float64Array:
+    """Return (V, 2) float64 points of a ring, the first one not repeated at the end."""
+    try:
+        points = np.asarray(np.zeros((0, 2)) if ring == [] else ring)
+    except ValueError:  # lists of different lengths
+        points = np.zeros(0)
+    if points.dtype.kind not in "iuf" or points.ndim != 2 or points.shape[1] < 2:
+        raise InvalidNuclei(
+            f"Feature {number} of the nuclei: its coordinates are no rings of points [x, y]; see RFC 7946, section 3.1."
+        )
+    points = points[:, :2].astype(np.float64)
+    if not (np.abs(points) <= MAX_COORDINATE).all():  # NaN is not, either
+        raise InvalidNuclei(
+            f"Feature {number} of the nuclei: a coordinate is not a finite number between ±{MAX_COORDINATE:.0f} px."
+        )
+    return points[:-1] if len(points) > 1 and (points[0] == points[-1]).all() else points
+
+
+def _check_number(number: int) -> None:
+    if number > MAX_NUCLEI:
+        raise TooManyNuclei(f"A tile may have at most {MAX_NUCLEI} nuclei; divide it into smaller tiles.")
+
+
+def _read_json(data: bytes) -> object:
+    if not data:
+        raise InvalidNuclei("The nuclei are empty (0 bytes).")
+    if other := other_format(data):
+        raise InvalidNuclei(f"The nuclei are {other}; send GeoJSON, or a label image as PNG or TIFF.")
+    try:
+        return from_json(data.removeprefix(b"\xef\xbb\xbf"), cache_strings="keys")
+    except ValueError as error:
+        raise InvalidNuclei(
+            f"The nuclei are neither GeoJSON nor a label image as PNG or TIFF. Read as JSON: {error}."
+        ) from error
+
+
+def _check_tile(content: object, tile: Tile) -> None:
+    """Refuse our own GeoJSON of a tile of another size: its nuclei would lie elsewhere."""
+    own = content.get("tile") if isinstance(content, dict) else None
+    size = (own.get("width"), own.get("height")) if isinstance(own, dict) else (tile.width, tile.height)
+    if size != (tile.width, tile.height):
+        raise InvalidNuclei(
+            f"The nuclei are those of another tile, of {size[0]!s:.9} x {size[1]!s:.9} px; this one has {tile.width} x "
+            f"{tile.height}."
+        )
+
+
+def _read_label_image(data: bytes, tile: Tile, max_pixels: int) -> Int32Array:
+    """Return the numbers of a label image, (H, W) int32; large ones become negative, and stay different.
+
+    Raises:
+        InvalidNuclei: it cannot be read, has another size than the tile, or is not grey.
+    """
+    try:
+        image = _opened(data, max_pixels)
+        if image.size != (tile.width, tile.height):
+            raise InvalidNuclei(
+                f"The label image must have the size of the tile, {tile.width} x {tile.height} px; found "
+                f"{image.width} x {image.height}."
+            )
+        if image.mode not in GREY_MODES:
+            raise InvalidNuclei(
+                "A label image must be grey, with a whole number of 8, 16 or 32 bits for each pixel; found Pillow's "
+                f"mode {image.mode}."
+            )
+        return np.ascontiguousarray(image).astype(np.int32)
+    except (InvalidNuclei, MemoryError):
+        raise
+    except PipelineError as error:
+        raise InvalidNuclei(f"The label image cannot be read. {error}") from error
+    except Exception as error:  # Pillow's decoders report damage with exceptions of many kinds
+        raise InvalidNuclei("The label image is damaged or truncated and cannot be decoded.") from error
+
+
+def _opened(data: bytes, max_pixels: int) -> ImageFile:
+    """Return a PNG or TIFF whose header was read."""
+    if reader_of(data) is PngImageFile:
+        return PngImageFile(io.BytesIO(data))
+    if data[:4] not in HEADERS:
+        raise InvalidNuclei("The nuclei are a JPEG, which changes the numbers of a label image; send a PNG.")
+    pages = pages_of(data)
+    check_single(pages)
+    check_block(pages[0], max_pixels)
+    return TiffImageFile(io.BytesIO(as_stored(data, pages[0])))
