@@ -157,6 +157,14 @@ def panoptic_quality(overlap: Overlap) -> float:
     return float(2 * overlap.iou[matches].sum() / objects) if objects else overlap.empty_score
 
 
+def matched_segments(overlap: Overlap) -> Int64Array:
+    """Return the segment that has an IoU above PANOPTIC_IOU with each nucleus, or −1 where none has, (M,) int64."""
+    segments = np.full(len(overlap.truth_px), -1, np.int64)
+    matches = overlap.iou > PANOPTIC_IOU
+    segments[overlap.nucleus[matches]] = overlap.segment[matches]
+    return segments
+
+
 def _in_reading_order(label_image: np.ndarray) -> Int64Array:
     """Flatten a label image and number its objects 1 … N by their first pixel; no score depends on the labels."""
     flat = np.append(0, label_image.ravel())

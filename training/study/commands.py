@@ -305,6 +305,19 @@ def segmentation(
 
 
 @evaluate.command()
+def sizes(
+    out: OutDir,
+    segmenter: Segmenter = None,
+    tiles: Annotated[int, typer.Option(min=1, help="number of tiles to draw")] = 24,
+) -> None:
+    """Count which drawn nuclei are found, by size, density and situation, and compare their areas; takes minutes."""
+    from training.study.protocols.sizes import evaluate_sizes
+    from training.study.systems.segmentation_systems import preset_systems
+
+    keep_scores(out / "sizes.json", evaluate_sizes(preset_systems(segmenter), tiles, bar("tiles")))
+
+
+@evaluate.command()
 def quality(bm_graz: Graz, out: OutDir) -> None:
     """Count which quality flags are raised on good and on degraded tiles of `bm_graz`; takes minutes."""
     from app.pipeline.presets import DEFAULT
