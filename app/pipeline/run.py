@@ -21,6 +21,7 @@ from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
 from app.pipeline.nuclei.border import drop_cut_nuclei
 from app.pipeline.nuclei.segment import segment
+from app.pipeline.presets import NetworkParams
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import Flag, Quality, assess, cell_flags
 from app.pipeline.stain.unmix import unmix
@@ -120,6 +121,8 @@ def analyse_stages(
             uploaded = None if nuclei is None else read_nuclei(nuclei, tile, max_pixels)
         with _timed(timing, "segment"):
             stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
+            if not isinstance(manifest.segmentation, NetworkParams):
+                stains.separated()  # the search for nuclei and the quality both begin with it
             judging = _begin_to_judge(timing, tile, pixels, stains, manifest)
             found, upload_flags = _nuclei_of(tile, stains, bundle, uploaded)
             kept = drop_cut_nuclei(found)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from threading import Lock
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.pipeline.declared_scale import MppSource
 from app.pipeline.metadata import NOTHING, Metadata
+
+T = TypeVar("T")
 
 UInt8Array = NDArray[np.uint8]
 Int32Array = NDArray[np.int32]
@@ -98,26 +102,59 @@ class StainEstimate:
     nuclear_density: float
 
 
+class Later(Generic[T]):
+    """A value that is made when it is first asked for, and once, whichever thread asks first.
+
+    Args:
+        make: makes the value.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make: Callable[[], T] | None = make
+        self._lock = Lock()
+
+    def __call__(self) -> T:
+        """Return the value."""
+        with self._lock:
+            if self._make is not None:
+                self._value, self._make = self._make(), None
+            return self._value
+
+
 @dataclass(frozen=True, slots=True)
 class Stain:
-    """A normalised and unmixed tile. It is degenerate where two stains cannot be distinguished.
+    """A normalised tile, and its haematoxylin. It is degenerate where two stains cannot be distinguished.
 
     Attributes:
         normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
-        haematoxylin: (H, W) uint8 intensity, dark = stained; 255 everywhere when the tile is degenerate.
         tissue: (H, W) bool, the pixels that the statistics were taken of.
-        estimate: what the tile was unmixed with; None when the tile is degenerate.
+        stain_matrix: (3, 2) float64 unit columns haematoxylin, eosin; None when the tile is degenerate.
+        separated: makes `haematoxylin` and `estimate`, which a tile whose nuclei a network finds does not always need.
     """
 
     normalised: UInt8Array
-    haematoxylin: UInt8Array
     tissue: BoolArray
-    estimate: StainEstimate | None
+    stain_matrix: Float64Array | None
+    separated: Later[tuple[UInt8Array, StainEstimate | None]]
 
     @property
-    def stain_matrix(self) -> Float64Array | None:
-        """(3, 2) float64 unit columns haematoxylin, eosin; None when the tile is degenerate."""
-        return None if self.estimate is None else self.estimate.stain_matrix
+    def haematoxylin(self) -> UInt8Array:
+        """(H, W) uint8 intensity, dark = stained; 255 everywhere when the tile is degenerate."""
+        return self.separated()[0]
+
+    @property
+    def estimate(self) -> StainEstimate | None:
+        """What the tile was unmixed with; None when the tile is degenerate."""
+        return self.separated()[1]
+
+    def part(self, square: tuple[slice, slice]) -> Stain:
+        """Return a part of the tile, unmixed as the whole is.
+
+        Args:
+            square: rows and columns of the part.
+        """
+        separated = Later(lambda: (self.haematoxylin[square], self.estimate))
+        return Stain(self.normalised[square], self.tissue[square], self.stain_matrix, separated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER
 from app.pipeline.stain.unmix import unmix
+from app.pipeline.types import Later
 from app.shell.stages import (
     BORDER,
     DARK,
@@ -43,7 +44,7 @@ def drawn_nuclei(shape, *masks):
     pixels = np.full((*shape, 3), 255, np.uint8)
     nuclei = measure(labels)
     haematoxylin = np.where(labels, 50, 255).astype(np.uint8)
-    stains = replace(unmix(pixels, PAPER.stain), normalised=pixels, haematoxylin=haematoxylin)
+    stains = replace(unmix(pixels, PAPER.stain), normalised=pixels, separated=Later(lambda: (haematoxylin, None)))
     return pixels, stains, nuclei, crop_nuclei(pixels, nuclei)
 
 

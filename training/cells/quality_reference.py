@@ -132,8 +132,8 @@ def measure_views(index: int, pixels: UInt8Array, stains: Stain, params: StainPa
     squares = [random_square((height, width), random) for _ in range(SQUARES_PER_TILE)]
     rows = []
     for square in [(slice(0, height), slice(0, width)), *squares]:
-        part = Stain(stains.normalised[square], stains.haematoxylin[square], stains.tissue[square], stains.estimate)
-        rows.append({"tile_index": index, **_measure(np.ascontiguousarray(pixels[square]), part, params)})
+        measured = _measure(np.ascontiguousarray(pixels[square]), stains.part(square), params)
+        rows.append({"tile_index": index, **measured})
     return rows
 
 

@@ -15,7 +15,7 @@ from app.pipeline.declared_scale import MppSource
 from app.pipeline.manifest import Manifest
 from app.pipeline.quality.assess import Quality, assess
 from app.pipeline.stain.slide import APRON_PX, Piece, estimate_stain
-from app.pipeline.stain.unmix import unmix
+from app.pipeline.stain.unmix import unmix, unstained
 from app.pipeline.types import StainEstimate, Tile, UInt8Array
 
 T = TypeVar("T")
@@ -68,7 +68,9 @@ def measure_stain(
     pieces = {window: _piece(slide, window, downsample) for window in windows}
     estimate = estimate_stain(list(pieces.values()), params, engine)
     sample = _sample({window: piece.counted for window, piece in pieces.items()}, overview)
-    stains = replace(unmix(sample, params, engine, estimate), estimate=estimate)
+    stains = unmix(sample, params, engine, estimate)
+    if estimate is None:
+        stains = unstained(stains.normalised, stains.tissue)
     quality = assess(Tile(sample, "", mpp, mpp_source, slide.metadata), sample, stains, params, manifest.quality)
     return estimate, replace(quality, tissue_fraction=float(overview.tissue.mean()))
 

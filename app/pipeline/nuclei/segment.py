@@ -28,14 +28,15 @@ def segment(stain: Stain, params: SegmentationParams, network: MapNetwork | None
     """
     if isinstance(params, NetworkParams) and network is None:
         raise InvalidBundle("The preset 'learned' finds nuclei by a network, and the bundle has none.")
-    if stain.estimate is None:
-        return measure(np.zeros(stain.haematoxylin.shape, np.int32))
+    if stain.stain_matrix is None:
+        return measure(np.zeros(stain.tissue.shape, np.int32))
+    if isinstance(params, NetworkParams):
+        assert network is not None  # noqa: S101 - for mypy: it was refused above
+        return segment_by_network(stain, network, params)
     if isinstance(params, ThresholdParams):
         # scipy.ndimage and scikit-image are slow to import, and only this method needs them.
         from app.pipeline.nuclei.threshold import segment_by_threshold
 
         return measure(segment_by_threshold(stain.haematoxylin, params))
-    if isinstance(params, NetworkParams):
-        assert network is not None  # noqa: S101 - for mypy: it was refused above
-        return segment_by_network(stain, network, params)
+    assert stain.estimate is not None  # noqa: S101 - for mypy: it has a stain matrix
     return segment_by_levels(stain.haematoxylin, stain.estimate.nuclear_density, params)

@@ -13,7 +13,7 @@ from app.pipeline.presets import Engine, StainParams
 from app.pipeline.stain.macenko import haematoxylin_image, macenko, stain_spread_deg
 from app.pipeline.stain.normalise import lab_statistics, reinhard
 from app.pipeline.stain.optical_density import is_seen, is_tissue, nuclear_density
-from app.pipeline.types import BoolArray, Float64Array, LabStatistics, Stain, StainEstimate, UInt8Array
+from app.pipeline.types import BoolArray, Float64Array, LabStatistics, Later, Stain, StainEstimate, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def stain_engine(name: Engine) -> StainEngine:
 def unmix(
     pixels: UInt8Array, params: StainParams, engine: Engine = "native", estimate: StainEstimate | None = None
 ) -> Stain:
-    """Normalise a tile's colours and separate its haematoxylin.
+    """Normalise a tile's colours, and separate its haematoxylin when it is asked for.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -73,19 +73,27 @@ def unmix(
     else:
         lab = estimate.lab
     if lab is None:
-        return _unstained(pixels, tissue)
+        return unstained(pixels, tissue)
     normalised = steps.reinhard(pixels, lab, target_of(params))
     matrix = stain_matrix(counted, lab, params, steps) if estimate is None else estimate.stain_matrix
     if matrix is None:
-        return _unstained(normalised, tissue)
-    haematoxylin = haematoxylin_of(normalised, tissue, matrix, params, steps)
-    if estimate is None:
-        estimate = StainEstimate(lab, matrix, nuclear_density(haematoxylin, tissue))
-    return Stain(normalised, haematoxylin, tissue, estimate)
+        return unstained(normalised, tissue)
+
+    def separate() -> tuple[UInt8Array, StainEstimate | None]:
+        haematoxylin = haematoxylin_of(normalised, tissue, matrix, params, steps)
+        return haematoxylin, estimate or StainEstimate(lab, matrix, nuclear_density(haematoxylin, tissue))
+
+    return Stain(normalised, tissue, matrix, Later(separate))
 
 
-def _unstained(normalised: UInt8Array, tissue: BoolArray) -> Stain:
-    return Stain(normalised, np.full(tissue.shape, 255, np.uint8), tissue, None)
+def unstained(normalised: UInt8Array, tissue: BoolArray) -> Stain:
+    """Return a tile in which two stains cannot be distinguished.
+
+    Args:
+        normalised: (H, W, 3) uint8 RGB.
+        tissue: (H, W) bool.
+    """
+    return Stain(normalised, tissue, None, Later(lambda: (np.full(tissue.shape, 255, np.uint8), None)))
 
 
 def used_pixels(pixels: UInt8Array, params: StainParams) -> BoolArray:

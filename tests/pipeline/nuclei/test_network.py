@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from app.pipeline.nuclei.network import (
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT, LEARNED
 from app.pipeline.stain.unmix import unmix
+from app.pipeline.types import Later
 from tests.drawing import disc, draw_tile, grid_of_centres
 
 
@@ -136,3 +139,9 @@ def test_a_bundle_without_the_network_is_refused():
     with pytest.raises(InvalidBundle, match="has none"):
         segment(stain, LEARNED)
     assert len(segment(stain, LEARNED, stained_by_density)) == len(segment(stain, DEFAULT))
+
+
+def test_a_network_finds_nuclei_without_the_haematoxylin():
+    stain = unmix(draw_tile(grid_of_centres()), LEARNED.stain)
+    untouched = replace(stain, separated=Later(lambda: pytest.fail("the haematoxylin was made")))
+    assert len(segment(untouched, LEARNED, stained_by_density)) == len(segment(stain, DEFAULT))

@@ -7,7 +7,7 @@ from app.pipeline.nuclei.outlines import contours
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER
 from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import LabStatistics, Stain, StainEstimate
+from app.pipeline.types import LabStatistics, Later, Stain, StainEstimate
 from tests.drawing import disc, discs, draw_tile, grid_of_centres
 
 
@@ -21,7 +21,8 @@ def stains_of(haematoxylin, nuclear_density=45):
     """An unmixed tile of which only the haematoxylin matters."""
     shape = haematoxylin.shape
     estimate = StainEstimate(LabStatistics(np.zeros(3), np.ones(3)), np.eye(3)[:, :2], nuclear_density)
-    return Stain(np.zeros((*shape, 3), np.uint8), haematoxylin, np.ones(shape, bool), estimate)
+    separated = Later(lambda: (haematoxylin, estimate))
+    return Stain(np.zeros((*shape, 3), np.uint8), np.ones(shape, bool), estimate.stain_matrix, separated)
 
 
 def box(shape, x0, y0, x1, y1):
