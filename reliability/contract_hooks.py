@@ -35,11 +35,23 @@ def _encoded(pixels: np.ndarray, image_format: str) -> bytes:
 
 for name in FORMATS:
     schemathesis.openapi.media_type(f"image/{name.lower()}", _tiles(name))
+NUCLEI = (
+    b'{"type":"FeatureCollection","features":[]}',
+    b'{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[0,0],[9,0],[9,9],[0,9],[0,0]]]},"properties":{}}',
+)
+"""Nuclei that fit a tile of any size."""
+schemathesis.openapi.media_type("application/geo+json", st.sampled_from(NUCLEI))
 
 
 @schemathesis.hook
 def before_load_schema(context: object, raw_schema: dict[str, Any]) -> None:
-    """Require a key for every operation that declares one, if the service under test has keys."""
+    """Require a key for every operation that declares one, if the service under test has keys.
+
+    Nuclei are sent as GeoJSON only: what is drawn for a media type does not know its field, and a tile is no label
+    image.
+    """
+    form = raw_schema["paths"]["/analyze"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    form["encoding"]["nuclei"]["contentType"] = "application/geo+json"
     if KEYED in os.environ:
         for path in raw_schema["paths"].values():
             for operation in path.values():

@@ -16,11 +16,12 @@ from PIL import Image
 
 from app.api.limits import MAX_HEADERS, MAX_TARGET_BYTES
 from app.pipeline.decode import MAX_SIDE_PX
+from app.pipeline.uploaded_nuclei import MAX_NUCLEI
 from app.settings import Settings
 from bench.process import rss_mb
 from bench.server import Server, serving
 from reliability.normal_client import first_answer, normal_client
-from reliability.raw_client import END, FORM, PART, Reply, converse, count_statuses, request, upload
+from reliability.raw_client import END, FORM, PART, Reply, converse, count_statuses, nuclei_upload, request, upload
 
 DEFAULTS = Settings.model_construct()
 POST = b"POST /analyze HTTP/1.1\r\n" + FORM
@@ -77,6 +78,10 @@ def attacks(n_slow: int) -> list[Attack]:
     """
     too_many_bytes = bytes(DEFAULTS.max_bytes + 1)
     bomb, long_side = _black_png(12_000, 12_000), _black_png(MAX_SIDE_PX + 1, 1)
+    tile = _black_png(100, 100)
+    nuclei = b'{"geometry":{"type":"MultiPolygon","coordinates":[%s[]]}}' % (
+        b"[[[0,0],[9,0],[9,9]]]," * (MAX_NUCLEI + 1)
+    )
     parts = b"".join(PART + b"a\r\n" for _ in range(1000))
     noise = np.random.default_rng(0).integers(0, 256, 1_000_000, dtype=np.uint8).tobytes()
     lookalikes = b"\r\n------marro" * (DEFAULTS.max_bytes // 14)
@@ -91,6 +96,8 @@ def attacks(n_slow: int) -> list[Attack]:
         ),
         Attack("pixels", 413, lambda: [upload(bomb)]),
         Attack("length of a side", 413, lambda: [upload(long_side)]),
+        Attack("number of nuclei", 413, lambda: [nuclei_upload(tile, nuclei)]),
+        Attack("nesting of nuclei", 422, lambda: [nuclei_upload(tile, b"[" * 10**6)]),
         Attack("not a picture", 415, lambda: [upload(noise)]),
         Attack("20 MB that look like boundaries", 415, lambda: [upload(lookalikes)]),
         Attack("chunks of a byte", None, lambda: [CHUNKED, _chunk(PART), *[_chunk(b"a") * 10_000] * 100]),

@@ -11,6 +11,7 @@ from time import perf_counter
 BOUNDARY = b"----marrow"
 FORM = b"Content-Type: multipart/form-data; boundary=" + BOUNDARY + b"\r\n"
 PART = b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="tile"; filename="tile.png"\r\n\r\n'
+NUCLEI = PART.replace(b"tile", b"nuclei")
 END = b"\r\n--" + BOUNDARY + b"--\r\n"
 PATIENCE_S = 120
 """Longest wait for an answer."""
@@ -46,6 +47,11 @@ def request(head: bytes, body: bytes = b"") -> bytes:
 def upload(tile: bytes) -> bytes:
     """Return a request that posts a tile."""
     return request(b"POST /analyze HTTP/1.1\r\n" + FORM, PART + tile + END)
+
+
+def nuclei_upload(tile: bytes, nuclei: bytes) -> bytes:
+    """Return a request that posts a tile with nuclei."""
+    return request(b"POST /analyze HTTP/1.1\r\n" + FORM, PART + tile + b"\r\n" + NUCLEI + nuclei + END)
 
 
 async def converse(port: int, pieces: Iterable[bytes], pause_s: float = 0) -> Reply:

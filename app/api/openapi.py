@@ -32,8 +32,16 @@ def document(app: FastAPI) -> Json:
                 _complete(operation, allowed=", ".join(sorted(method.upper() for method in path)))
         for form in _forms(schema):
             form["additionalProperties"] = False
+            form["properties"] = {name: _sent(field) for name, field in form["properties"].items()}
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _sent(field: Json) -> Json:
+    """Return the schema of a field of a form without null, which FastAPI adds to an optional one: it cannot be sent."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
+    others = {name: value for name, value in field.items() if name != "anyOf"}
+    return {**kinds[0], **others} if len(kinds) == 1 else field
 
 
 def _complete(operation: Json, allowed: str) -> None:

@@ -24,6 +24,11 @@ PATHS = {
 # Each of the following has made a parser fail somewhere.
 BOUNDARY = b"----marrow"
 DISPOSITION = b'Content-Disposition: form-data; name="tile"; filename="tile.png"'
+NUCLEI_DISPOSITION = b'Content-Disposition: form-data; name="nuclei"; filename="nuclei.geojson"'
+NUCLEI = (
+    b'[{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[0,0],[9.5,0],[9,9],[0,9],[0,0]]]}},{"geometry":'
+    b'{"type":"MultiPolygon","coordinates":[[[[3,3],[1e2,3],[50,50]]]]},"properties":{"objectType":"cell"}}]'
+)
 PART_HEADERS = (
     b'Content-Disposition: form-data; name="tile"',
     b'Content-Disposition: form-data; name="tile"; filename=""',
@@ -155,9 +160,9 @@ def _http(
 
 
 def _form(tile: bytes, rng: Rng) -> Request:
-    """Return an undamaged tile in a form that is wrong in one way."""
+    """Return an undamaged tile in a form that is wrong in one way, or with damaged nuclei."""
     part, body = (DISPOSITION, tile), _multipart([(DISPOSITION, tile)])
-    wrong = int(rng.integers(7))
+    wrong = int(rng.integers(8))
     if wrong == 0:
         body = mutated(body, ANYWHERE, rng)
     elif wrong == 1:
@@ -174,6 +179,8 @@ def _form(tile: bytes, rng: Rng) -> Request:
         head = DISPOSITION + b"\r\nContent-Type: multipart/mixed; boundary=" + BOUNDARY
         body = _multipart([(head, _multipart([part] * 3))])
     elif wrong == 5:
+        body = _multipart([part, (NUCLEI_DISPOSITION, mutated(NUCLEI, ANYWHERE, rng))])
+    elif wrong == 6:
         length = pick((0, 1, len(body) - 1, len(body) + 1, len(body) + 1000), rng)
         return Request(
             "form", "POST", "/analyze", _http("POST", b"/analyze", body, length), is_whole=length <= len(body)
