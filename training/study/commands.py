@@ -268,7 +268,7 @@ def errors(
     bm_graz: GrazWithDots,
     out: Annotated[Path, typer.Argument(help="picture to write")] = Path("docs/detection-errors.jpg"),
 ) -> None:
-    """Draw the errors of preset `default` on the test tiles of `bm_graz`."""
+    """Draw the errors of preset `default` on the test tiles of `bm_graz`, beside the complete dots."""
     from PIL import Image
 
     from app.pipeline.presets import DEFAULT
@@ -302,6 +302,32 @@ def segmentation(
     systems = segmentation_systems(segmenter)
     networks = {name: LearnedSystem(run) for name, run in runs.items()}
     keep_scores(out / "segmentation.json", evaluate_segmentation(datasets, systems, networks, bar("tiles")))
+
+
+@evaluate.command()
+def missed(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="directory that holds some of monuseg/, consep/ and bm_graz/")
+    ],
+    out: Annotated[Path, typer.Argument(help="directory of the results; a picture is written to figures/ beside it")],
+    segmenter: Segmenter = None,
+) -> None:
+    """Count which nuclei are found, by size and by darkness, and draw those that are not; takes minutes."""
+    from PIL import Image
+
+    from training.study.figures.errors import draw_missed_nuclei
+    from training.study.protocols.missed import DOT_SET, evaluate_missed
+    from training.study.systems.segmentation_systems import preset_systems
+
+    systems = preset_systems(segmenter)
+    keep_scores(out / "missed.json", evaluate_missed(data, systems, bar("tiles")))
+    if (data / DOT_SET).is_dir():
+        # The last one is preset `learned`, if it takes part.
+        drawn = next(reversed(systems)) if segmenter else next(iter(systems))
+        picture = out.parent / "figures" / "missed-nuclei.jpg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw_missed_nuclei(data / DOT_SET, systems[drawn], bar("tiles"))).save(picture, quality=85)
+        typer.echo(f"{picture}: what preset `{drawn}` misses", err=True)
 
 
 @evaluate.command()

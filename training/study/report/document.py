@@ -9,13 +9,14 @@ from app.pipeline.manifest import Manifest
 from training.study.report.bundle import bundle
 from training.study.report.figures import figures
 from training.study.report.paper_tables import ablation, agreement, classification, clustering, image_label
-from training.study.report.segmentation import detection, segmentation, sizes
+from training.study.report.segmentation import detection, missed, segmentation, sizes
 from training.study.report.speed import slides, speed, training_speed
 from training.study.report.uncertainty import abstention, intervals, outliers, quality
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
     "detection": detection,
     "segmentation": segmentation,
+    "missed": missed,
     "sizes": sizes,
     "clustering": clustering,
     "ablation": ablation,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.pipeline.presets import LEARNED
 from training.study.protocols.segmentation import HELD_OUT
-from training.study.report.tables import table
+from training.study.report.tables import NOT_MEASURED, table
 
 DETECTION = """## Detection of nuclei
 
@@ -75,6 +76,24 @@ SEGMENTATION_COLUMNS = {
     "seconds": ".2f",
 }
 
+MISSED = """## Which nuclei are missed
+
+Command: `python -m training evaluate missed ../shared/data docs/results`, with `--segmenter RUN` for preset `learned`
+
+Each cell has two shares of the true nuclei: found / touched. With a mask, a nucleus is found by a segment whose IoU
+with it exceeds .5, and touched if its centroid lies in any segment: what is touched and not found is seen, but badly
+outlined, or joined with others. Nuclei that the tile's border cuts do not count. With a dot (`bm_graz`, complete dots),
+a nucleus is found by a segment whose centroid lies within 10 px, and touched if the dot lies in a segment. Darkness is
+the mean density of haematoxylin in a nucleus, or in a disc of 3 µm round a dot, over that of the tile's tissue; each row
+has a fifth of the set's nuclei. The tables above say which of these tiles a network has seen.
+
+![Nuclei of the test tiles of `bm_graz` that are not found, from pale to dark](figures/missed-nuclei.jpg)
+
+The picture shows windows of the test tiles of `bm_graz` round complete dots that `{pictured}` does not find, enlarged;
+what it finds beside them is outlined. The tiles are those of Kainz et al. 2015
+([licence and citation](../README.md#licence-and-citation)).
+"""
+BINS = {"diameter_um": "equivalent diameter, µm", "darkness": "darkness"}
 AREA_BAR = 0.05
 """The area of a nucleus should differ by no more than this share."""
 BUNDLE_MPP = 0.25
@@ -117,6 +136,35 @@ def segmentation(result: dict[str, Any]) -> str:
     seen = SEEN if any("learned_from" in scores for scores in systems) else ""
     seen += HELD_OUT_TEXT if any(HELD_OUT in of_set for of_set in result.values()) else ""
     return SEGMENTATION.format(data=", ".join(data), seen=seen) + tables + "\n"
+
+
+def missed(result: dict[str, Any]) -> str:
+    """Return the section on what `evaluate_missed` measured."""
+    systems = list(next(iter(result.values()))[0]["found"])
+    text = MISSED.format(pictured=LEARNED.preset if LEARNED.preset in systems else systems[0])
+    for name, bins in result.items():
+        for by, title in BINS.items():
+            rows = {(_interval(each),): _found_and_touched(each) for each in bins if each["by"] == by}
+            if rows:
+                columns = {"truth": "d", **dict.fromkeys(systems, "s")}
+                text += f"\n### `{name}`, by {title.split(',')[0]}\n\n" + table((title,), rows, columns)
+    return text + "\n"
+
+
+def _interval(bin_: dict[str, Any]) -> str:
+    low, high = bin_["low"], bin_["high"]
+    spec = "g" if bin_["by"] == "diameter_um" else ".2f"
+    return f"{low:{spec}} or more" if high is None else f"{low:{spec}} to {high:{spec}}"
+
+
+def _found_and_touched(bin_: dict[str, Any]) -> dict[str, Any]:
+    """Return the number of nuclei in a bin, and for each system the shares that are found and touched."""
+    n = bin_["truth"]
+    shares = {
+        system: f"{found / n:.2f} / {bin_['touched'][system] / n:.2f}" if n else NOT_MEASURED
+        for system, found in bin_["found"].items()
+    }
+    return {"truth": n, **shares}
 
 
 def sizes(result: dict[str, Any]) -> str:

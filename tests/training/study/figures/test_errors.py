@@ -2,7 +2,7 @@ import numpy as np
 
 from app.pipeline.nuclei.measure import measure
 from tests.drawing import discs
-from training.study.figures.errors import COLUMNS, HEADING_PX, MARK, ROWS, SCALE, WINDOW_PX, error_figure
+from training.study.figures.errors import COLUMNS, HEADING_PX, MARK, ROWS, SCALE, WINDOW_PX, error_figure, missed_figure
 
 SIZE = WINDOW_PX * SCALE
 PANEL = ROWS * SIZE + HEADING_PX
@@ -45,3 +45,14 @@ def test_more_errors_than_windows_are_sampled_and_the_sample_is_repeatable():
     first, second = (error_figure([(pixels, nuclei, dots)], radius=10) for _ in range(2))
     assert windows_of(first, 1) == COLUMNS * ROWS
     np.testing.assert_array_equal(first, second)
+
+
+def test_what_is_missed_is_shown_by_darkness():
+    """Ten dots, of which the four darkest are found; each fifth has two."""
+    dots = np.array([[20.0 + 24 * i, 60.0] for i in range(10)])
+    darkness = np.arange(10) / 10
+    pixels, nuclei = tile_with([tuple(dot) for dot in dots[6:].tolist()])
+    figure = missed_figure([(pixels, nuclei, dots, darkness)])
+    rows = figure.reshape(5, HEADING_PX + SIZE, COLUMNS * SIZE, 3)[:, HEADING_PX:]
+    shown = (rows.reshape(5, SIZE, COLUMNS, SIZE, 3) < 255).any(axis=(1, 3, 4)).sum(axis=1)
+    assert shown.tolist() == [2, 2, 2, 0, 0]
