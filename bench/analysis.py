@@ -2,6 +2,7 @@
 
     python -m bench.analysis ours TILE REPEATS        the service's analysis
     python -m bench.analysis reference TILE REPEATS   the reference recipe: the authors' code, with HistomicsTK
+    python -m bench.analysis presets TILE REPEATS     stains and segmentation alone, with each preset
     python -m bench.analysis q                        Q alone, in the batches that the service uses
 
 Each prints one JSON object.
@@ -13,9 +14,10 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,7 +27,10 @@ from app.pipeline.decode import decode
 from app.pipeline.memory import keep_buffers
 from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.networks.encode import BATCH
+from app.pipeline.nuclei.segment import segment
+from app.pipeline.presets import DEFAULT, SegmentationParams
 from app.pipeline.run import analyse
+from app.pipeline.stain.unmix import unmix
 from bench import BUNDLE
 from bench.process import peak_rss_mb, rss_mb
 
@@ -33,6 +38,7 @@ MAX_PIXELS = 100_000_000
 """More than the service accepts by default, so that large tiles can be measured."""
 Q_SECONDS = 2.0
 
+T = TypeVar("T")
 Analysis = Callable[[bytes], dict[str, Any]]
 
 
@@ -75,29 +81,64 @@ def measure_system(system: str, tile: Path, repeats: int) -> dict[str, Any]:
     """Analyse a tile once as a warm-up and then several times.
 
     Returns:
-        seconds of each analysis after the warm-up and their median, cells, precision, the median milliseconds of each
-        stage, and the resident memory before the first analysis and at its peak, in MB.
+        seconds and CPU seconds of each analysis after the warm-up and their medians, cells, precision, the median
+        milliseconds of each stage, and the resident memory before the first analysis and at its peak, in MB.
     """
     keep_buffers()
     data = tile.read_bytes()
     analysis = SYSTEMS[system]()
     idle_mb = rss_mb()
     analysis(data)
-    seconds, results = [], []
-    for _ in range(repeats):
-        start = perf_counter()
-        results.append(analysis(data))
-        seconds.append(perf_counter() - start)
+    results, seconds, cpu_seconds = zip(*(timed(partial(analysis, data)) for _ in range(repeats)), strict=True)
     stages = [result["stages_ms"] for result in results if "stages_ms" in result]
     return {
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "median_s": statistics.median(seconds),
+        "median_cpu_s": statistics.median(cpu_seconds),
         "cells": results[-1]["cells"],
         "precision": results[-1]["precision"],
         "stages_ms": {name: statistics.median(s[name] for s in stages) for name in stages[0]} if stages else {},
         "idle_rss_mb": idle_mb,
         "peak_rss_mb": peak_rss_mb(),
     }
+
+
+def timed(operation: Callable[[], T]) -> tuple[T, float, float]:
+    """Return the result of an operation, its seconds, and the CPU seconds of all threads, in user mode and kernel."""
+    start, cpu_start = perf_counter(), process_time()
+    result = operation()
+    return result, perf_counter() - start, process_time() - cpu_start
+
+
+def measure_presets(tile: Path, repeats: int) -> list[dict[str, Any]]:
+    """Find the nuclei of a tile with preset `default`, and with `learned` if the bundle has a network, in turns.
+
+    Args:
+        tile: image file.
+        repeats: how often, after a warm-up.
+
+    Returns:
+        For each preset its median seconds and CPU seconds from the pixels to the nuclei, and how many it finds.
+    """
+    keep_buffers()
+    bundle = load_bundle(BUNDLE)
+    pixels = decode(tile.read_bytes(), max_pixels=MAX_PIXELS).pixels
+    presets: dict[str, SegmentationParams] = {DEFAULT.preset: DEFAULT}
+    if bundle.segmenter is not None:
+        presets["learned"] = bundle.manifest.segmentation
+
+    def count_nuclei(params: SegmentationParams) -> int:
+        return len(segment(unmix(pixels, params.stain, params.engine), params, bundle.segmenter))
+
+    # The first turn is the warm-up.
+    turns = [[timed(partial(count_nuclei, params)) for params in presets.values()] for _ in range(repeats + 1)]
+    rows = []
+    for preset, measured in zip(presets, zip(*turns[1:], strict=True), strict=True):
+        counts, seconds, cpu_seconds = zip(*measured, strict=True)
+        medians = {"median_s": statistics.median(seconds), "median_cpu_s": statistics.median(cpu_seconds)}
+        rows.append({"preset": preset, "nuclei": counts[-1], **medians})
+    return rows
 
 
 def measure_q(backend: Backend, precision: Precision) -> dict[str, Any]:
@@ -118,9 +159,12 @@ def main(*arguments: str) -> None:
     if arguments == ("q",):
         backend = load_bundle(BUNDLE).backend
         print(json.dumps({"rates": [measure_q(backend, precision) for precision in backend.precisions]}))
+        return
+    what, tile, repeats = arguments
+    if what == "presets":
+        print(json.dumps({"presets": measure_presets(Path(tile), int(repeats))}))
     else:
-        system, tile, repeats = arguments
-        print(json.dumps(measure_system(system, Path(tile), int(repeats))))
+        print(json.dumps(measure_system(what, Path(tile), int(repeats))))
 
 
 if __name__ == "__main__":

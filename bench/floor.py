@@ -1,7 +1,7 @@
 """The floor: the least time that a tile could take on this machine.
 
 It is computed from three things: what the machine can do, measured by `python -m bench.floor TILE` in a process of its
-own; the multiply-adds of Q, counted in its ONNX graph; and the number of the tile's pixels and cells.
+own; the multiply-adds of the networks, counted in their ONNX graphs; and the number of the tile's pixels and cells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ import numpy as np
 from PIL import Image
 
 from app.cpus import usable_cpus
-from app.pipeline.manifest import Q_ONNX
+from app.pipeline.bundle.load import read_manifest
+from app.pipeline.manifest import Q_ONNX, SEGMENTER_ONNX
+from app.pipeline.presets import NetworkParams
 from bench import BUNDLE
 from bench.process import run_child
 from bench.tiles import read_pixels
@@ -36,6 +38,8 @@ BYTES_PER_PIXEL = 3
 COPIED_BYTES = 256 * 1024**2
 """More than any cache holds, so that memory itself is measured."""
 GEMM_SIDE = 2048
+SEGMENTER_SIDE_PX = 64
+"""Edge of the picture on which the multiply-adds of the segmenter are counted, a multiple of its grid, px."""
 RUNS = 7
 NOT_COUNTED = frozenset({"ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "MatMulInteger", "ConvInteger", "FusedConv"})
 """Operators of ONNX that multiply and add, and that `multiply_adds` does not know how to count."""
@@ -51,31 +55,38 @@ class Floor:
     Attributes:
         decode_s: time to decode the file, with the decoder that the service uses.
         pixels_s: time to read and to write the pixels once per stage, at the bandwidth of memory.
-        q_s: time for Q's multiply-adds for all cells, at the rate of a large matrix product.
+        segmenter_s: time for the multiply-adds of the network that finds nuclei, at the rate of a large matrix product;
+            0 where the bundle has none.
+        q_s: time for Q's multiply-adds for all cells, at the same rate.
     """
 
     decode_s: float
     pixels_s: float
+    segmenter_s: float
     q_s: float
 
     @property
     def total_s(self) -> float:
-        """Seconds for all three, one after the other."""
-        return self.decode_s + self.pixels_s + self.q_s
+        """Seconds for all of them, one after the other."""
+        return self.decode_s + self.pixels_s + self.segmenter_s + self.q_s
 
 
-def floor(*, n_pixels: int, n_cells: int, multiply_adds_per_cell: int, rates: Rates) -> Floor:
+def floor(
+    *, n_pixels: int, n_cells: int, multiply_adds_per_cell: int, segmenter_multiply_adds: int, rates: Rates
+) -> Floor:
     """Compute the floor of one tile.
 
     Args:
         n_pixels: height × width of the tile.
         n_cells: number of cells that go through Q.
         multiply_adds_per_cell: multiply-adds of Q for one cell.
+        segmenter_multiply_adds: multiply-adds of the network that finds nuclei, for the whole tile.
         rates: what `machine_rates` measured.
     """
     return Floor(
         decode_s=rates["decode_s"],
         pixels_s=pixel_bytes(n_pixels) / rates["memory_bytes_per_s"],
+        segmenter_s=segmenter_multiply_adds / rates["gemm_multiply_adds_per_s"],
         q_s=n_cells * multiply_adds_per_cell / rates["gemm_multiply_adds_per_s"],
     )
 
@@ -98,17 +109,43 @@ def compare_with_floor(tile: Path, measured: dict[str, Any], rates: Rates) -> di
     """
     height, width = read_pixels(tile).shape[:2]
     n_pixels, per_cell = height * width, multiply_adds(BUNDLE / Q_ONNX)
-    least = floor(n_pixels=n_pixels, n_cells=measured["cells"], multiply_adds_per_cell=per_cell, rates=rates)
+    of_segmenter = segmenter_multiply_adds(BUNDLE, height, width)
+    least = floor(
+        n_pixels=n_pixels,
+        n_cells=measured["cells"],
+        multiply_adds_per_cell=per_cell,
+        segmenter_multiply_adds=of_segmenter,
+        rates=rates,
+    )
     return {
         **asdict(least),
         "total_s": least.total_s,
         "ratio": measured["median_s"] / least.total_s,
         "cells": measured["cells"],
         "multiply_adds_per_cell": per_cell,
+        "segmenter_multiply_adds": of_segmenter,
         "pixel_bytes": pixel_bytes(n_pixels),
         "memory_bytes_per_s": rates["memory_bytes_per_s"],
         "gemm_multiply_adds_per_s": rates["gemm_multiply_adds_per_s"],
     }
+
+
+def segmenter_multiply_adds(bundle: Path, height: int, width: int) -> int:
+    """Return the multiply-adds of the network that finds nuclei, for a tile of height × width px without surroundings.
+
+    Args:
+        bundle: directory of the bundle.
+        height: of the tile.
+        width: of the tile.
+
+    Returns:
+        0 where the bundle's preset is not `learned`.
+    """
+    params = read_manifest(bundle)[0].segmentation
+    if not isinstance(params, NetworkParams):
+        return 0
+    seen = math.ceil(height / params.reduction) * math.ceil(width / params.reduction)
+    return multiply_adds(bundle / SEGMENTER_ONNX, side_px=SEGMENTER_SIDE_PX) * seen // SEGMENTER_SIDE_PX**2
 
 
 def machine_rates(tile: Path) -> Rates:
@@ -154,13 +191,14 @@ def _seconds(operation: Callable[[], object]) -> list[float]:
     return seconds
 
 
-def multiply_adds(path: Path) -> int:
+def multiply_adds(path: Path, side_px: int = 1) -> int:
     """Count the multiply-adds of a network for one item: those of its convolutions and its matrix products.
 
     What the network does element by element is not counted.
 
     Args:
-        path: an ONNX file in which the batch is the only free dimension.
+        path: an ONNX file; the first dimension of its inputs is the batch.
+        side_px: the other free dimensions of its inputs are so large.
 
     Raises:
         ValueError: the graph has an operator of `NOT_COUNTED`.
@@ -171,9 +209,9 @@ def multiply_adds(path: Path) -> int:
 
     model = onnx.load(path)
     for value in model.graph.input:
-        for dimension in value.type.tensor_type.shape.dim:
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if not dimension.HasField("dim_value"):
-                dimension.dim_value = 1
+                dimension.dim_value = side_px if axis else 1
     # Shapes that were stored for a free batch would contradict those of one item.
     del model.graph.value_info[:]
     for value in model.graph.output:

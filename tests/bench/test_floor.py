@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -6,7 +7,16 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from bench.floor import best_rates, compare_with_floor, floor, multiply_adds, pixel_bytes
+from app.pipeline.presets import DEFAULT, LEARNED
+from bench import floor as floor_module
+from bench.floor import (
+    best_rates,
+    compare_with_floor,
+    floor,
+    multiply_adds,
+    pixel_bytes,
+    segmenter_multiply_adds,
+)
 
 
 def test_each_stage_reads_and_writes_three_bytes_a_pixel():
@@ -16,11 +26,14 @@ def test_each_stage_reads_and_writes_three_bytes_a_pixel():
 
 def test_floor_of_a_tile_by_hand():
     rates = {"decode_s": 0.03, "memory_bytes_per_s": 12e9, "gemm_multiply_adds_per_s": 50e9}
-    found = floor(n_pixels=1_000_000, n_cells=500, multiply_adds_per_cell=2_000_000, rates=rates)
+    found = floor(
+        n_pixels=1_000_000, n_cells=500, multiply_adds_per_cell=2_000_000, segmenter_multiply_adds=10**9, rates=rates
+    )
     assert found.decode_s == 0.03
     assert found.pixels_s == pytest.approx(0.002)  # 24 MB at 12 GB/s
     assert found.q_s == pytest.approx(0.02)  # 10^9 multiply-adds at 50 x 10^9 a second
-    assert found.total_s == pytest.approx(0.052)
+    assert found.segmenter_s == pytest.approx(0.02)
+    assert found.total_s == pytest.approx(0.072)
 
 
 def test_floor_is_computed_from_the_tile_its_cells_and_the_machines_rates(tmp_path):
@@ -39,6 +52,19 @@ def test_busy_moment_does_not_raise_the_floor():
     quiet = {"memory_bytes_per_s": 10.0, "gemm_multiply_adds_per_s": 5.0, "decode_s": 1.0}
     busy = {"memory_bytes_per_s": 4.0, "gemm_multiply_adds_per_s": 6.0, "decode_s": 2.0}
     assert best_rates([busy, quiet]) == {**quiet, "gemm_multiply_adds_per_s": 6.0}
+
+
+def test_segmenter_counts_on_each_pixel_that_it_sees(tmp_path, monkeypatch):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    write(tmp_path / "segmenter.onnx", [node], {"w": [2, 3, 3, 3]}, [3, None, None], 4)
+    monkeypatch.setattr(floor_module, "read_manifest", lambda _: (SimpleNamespace(segmentation=LEARNED), ""))
+    # It sees 50 × 41 px, and each gets 2 sums of 3 × 3 × 3 products.
+    assert segmenter_multiply_adds(tmp_path, 100, 81) == 50 * 41 * 2 * 27
+
+
+def test_bundle_without_a_segmenter_has_none_to_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(floor_module, "read_manifest", lambda _: (SimpleNamespace(segmentation=DEFAULT), ""))
+    assert segmenter_multiply_adds(tmp_path, 100, 81) == 0
 
 
 def write(path, nodes, weights, shape, out_rank):

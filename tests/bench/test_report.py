@@ -13,6 +13,7 @@ def row(milliseconds, **fields):
     return {
         "cells": 40,
         "median_s": milliseconds / 1000,
+        "median_cpu_s": milliseconds / 500,
         "stages_ms": stages,
         "peak_rss_mb": 222.0,
         "runs": 3,
@@ -33,16 +34,23 @@ RESULT = {
     "machine": {"processor": "P", "architecture": "A", "cores": 2, "system": "S", "others_cores": 0.125},
     "versions": {"python": "3.11.0"},
     "ours": {**row(250.0), "seconds": [0.2, 0.25, 0.3], "precision": "fast", "idle_rss_mb": 150.0},
-    "reference": {**row(2500.0), "seconds": [2.5], "stages_ms": {}},
+    "reference": {**row(2500.0), "seconds": [2.5], "stages_ms": {}, "median_cpu_s": 2.75},
     "speedup": 10.0,
+    "cpu_speedup": 5.5,
+    "presets": [
+        {"preset": "default", "nuclei": 454, "median_s": 0.1515, "median_cpu_s": 0.153},
+        {"preset": "learned", "nuclei": 548, "median_s": 0.1234, "median_cpu_s": 0.168},
+    ],
     "floor": {
         "decode_s": 0.03,
         "pixels_s": 0.002,
+        "segmenter_s": 0.0,
         "q_s": 0.018,
         "total_s": 0.05,
         "ratio": 5.0,
         "cells": 40,
         "multiply_adds_per_cell": 17_500_000,
+        "segmenter_multiply_adds": 0,
         "pixel_bytes": 24_000_000,
         "memory_bytes_per_s": 12e9,
         "gemm_multiply_adds_per_s": 50e9,
@@ -71,13 +79,31 @@ def test_section_says_what_was_measured():
     text = speed(RESULT)
     assert "Measured 2025-01-01 at commit abc1234 on 2 cores" in text
     assert "Ours takes 250 ms; the reference takes 10.0 times as long" in text
+    assert "is 500 ms and 2,750 ms, which is\n5.5 times as much" in text
+    assert "| `default` | 152 | 153 | 454 |\n| `learned` | 123 | 168 | 548 |" in text
     assert "| floor | 50.0 |" in text
+    assert "nuclei | 0.0" not in text
     assert "| 16 | 100 | 7 | 3 | 100 | 200 | 300 | 3.25 | 650 |" in text
     assert "1.50 s after its process was started, which is the median of 3\nstarts" in text
     assert "from 400 MB after the warm-up to 404 MB at the end\n(+1.0 %)" in text
     assert "| 1000 × 1000 px, mirrored | 40 | 40 | 40 | 222 |" in text
     assert "| fast | cpu | onnxruntime | 4,321 |" in text
     assert "{" not in text
+
+
+def test_floor_counts_the_network_that_finds_nuclei():
+    result = copy.deepcopy(RESULT)
+    result["floor"] |= {"segmenter_s": 0.11, "segmenter_multiply_adds": 11_300_000_000}
+    text = speed(result)
+    assert "- Nuclei: 11.3 · 10⁹ multiply-adds" in text
+    assert "| pixels | 2.0 |\n| nuclei | 110.0 |\n| Q | 18.0 |" in text
+    assert "11.3 G multiply-adds at 50 G/s" in printed(result)
+
+
+def test_older_measurements_without_cpu_time_are_still_reported():
+    result = {name: value for name, value in RESULT.items() if name not in {"presets", "cpu_speedup"}}
+    result["floor"] = {name: value for name, value in RESULT["floor"].items() if not name.startswith("segmenter")}
+    assert "10.0 times as long, 2,500 ms.**\nPeak memory" in speed(result)
 
 
 def test_memory_that_cannot_be_measured_is_a_dash():
@@ -94,7 +120,7 @@ def test_memory_that_cannot_be_measured_is_a_dash():
 
 def test_tables_for_reading_hold_the_same_figures():
     text = printed(RESULT)
-    for figure in ("10.0×", "5.0×", "3.25", "+1.0 %", "1.50", "4,321"):
+    for figure in ("10.0×", "5.5×", "2.750", "5.0×", "3.25", "+1.0 %", "1.50", "4,321"):
         assert figure in text
     assert re.search(r"16\W+100\W+7\W+3\W+100\W+200\W+300", text)
 

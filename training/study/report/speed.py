@@ -20,8 +20,14 @@ Command: `make bench`, which wrote `docs/bench.json`. Measured {date} at commit 
 Tile: `{tile}`. The reference recipe is the authors' code, which is HistomicsTK's functions with
 their parameters; its crops go through the same Q one by one, in eager PyTorch. The figures are medians of {runs} and
 {reference_runs} analyses after a warm-up, each system in a process of its own.
-**Ours takes {ours_ms:.0f} ms; the reference takes {speedup:.1f} times as long, {reference_ms:,.0f} ms.** Peak memory is
-{ours_mb} and {reference_mb} MB.
+**Ours takes {ours_ms:.0f} ms; the reference takes {speedup:.1f} times as long, {reference_ms:,.0f} ms.**
+{cpu}Peak memory is {ours_mb} and {reference_mb} MB.
+
+"""
+CPU = """The CPU time of all threads, in user mode and in the kernel, is {ours:.0f} ms and {reference:,.0f} ms, which is
+{ratio:.1f} times as much; the two were measured by turns. """
+PRESETS = """
+Stains and segmentation alone, from the pixels to the nuclei, by preset:
 
 """
 FLOOR = """
@@ -33,11 +39,14 @@ The floor is computed: it is the time that the tile would take if only the follo
   MB in all, at the bandwidth of memory that the same command measured ({bandwidth:.1f} GB/s, reads plus writes).
 - Q: {cells} cells of {millions:.1f} million multiply-adds each, counted from the shapes of its ONNX graph, at the rate
   of a product of large float32 matrices on all cores that the same command measured ({rate:.0f} · 10⁹ a second).
-
+{segmenter}
 Each rate is the best of three measurements, at the beginning, in the middle and at the end of the command. A tile fits
 into a cache that is faster than memory, the parts could overlap, and integers are faster than float32: the floor is a
 yardstick, not a proof.
 
+"""
+SEGMENTER = """- Nuclei: {billions:.1f} · 10⁹ multiply-adds of the network that finds them, counted in the same way,
+  at the same rate; those for the white round the tile are left out.
 """
 Q_RATES = """
 Cells a second through Q alone, in the service's batches (the service uses {precision} by default):
@@ -69,7 +78,7 @@ on tiles of 1200 × 1200 px.
 """
 FIGURE = "\n![Milliseconds by stage against megapixels and against cells](figures/speed.png)\n\n"
 Q_KEYS = ("precision", "device", "backend")
-PARTS = {"decode": "decoding", "pixels": "pixels", "q": "Q"}
+PARTS = {"decode": "decoding", "pixels": "pixels", "segmenter": "nuclei", "q": "Q"}
 
 SLIDES = """## Whole slides
 
@@ -189,15 +198,42 @@ def _beside_reference(result: Result) -> str:
         reference_runs=len(reference["seconds"]),
         ours_ms=ours["median_s"] * 1000,
         reference_ms=reference["median_s"] * 1000,
+        cpu=_cpu(result),
         ours_mb=_whole(ours["peak_rss_mb"]),
         reference_mb=_whole(reference["peak_rss_mb"]),
     )
     stages: dict[Any, Result] = {(stage,): {"ms": value} for stage, value in ours["stages_ms"].items()}
-    return text + table(("stage of ours",), stages, {"ms": ".1f"}) + _floor(result["floor"]) + _q_rates(result)
+    text += table(("stage of ours",), stages, {"ms": ".1f"}) + _presets(result)
+    return text + _floor(result["floor"]) + _q_rates(result)
+
+
+def _cpu(result: Result) -> str:
+    """Return a sentence on CPU time; nothing for measurements from before it was measured."""
+    if "cpu_speedup" not in result:
+        return ""
+    ours, reference = (result[name]["median_cpu_s"] * 1000 for name in ("ours", "reference"))
+    return CPU.format(ours=ours, reference=reference, ratio=result["cpu_speedup"])
+
+
+def _presets(result: Result) -> str:
+    """Return the table of presets; nothing for measurements from before they were measured."""
+    if "presets" not in result:
+        return ""
+    rows: dict[Any, Result] = {
+        (f"`{row['preset']}`",): {
+            "ms": row["median_s"] * 1000,
+            "CPU ms": row["median_cpu_s"] * 1000,
+            "nuclei": row["nuclei"],
+        }
+        for row in result["presets"]
+    }
+    return PRESETS + table(("preset",), rows, {"ms": ".0f", "CPU ms": ".0f", "nuclei": "d"})
 
 
 def _floor(floor: Result) -> str:
+    of_segmenter = floor.get("segmenter_multiply_adds", 0)
     text = FLOOR.format(
+        segmenter=SEGMENTER.format(billions=of_segmenter / 1e9) if of_segmenter else "",
         ratio=floor["ratio"],
         megabytes=floor["pixel_bytes"] / 1e6,
         bandwidth=floor["memory_bytes_per_s"] / 1e9,
@@ -205,7 +241,8 @@ def _floor(floor: Result) -> str:
         millions=floor["multiply_adds_per_cell"] / 1e6,
         rate=floor["gemm_multiply_adds_per_s"] / 1e9,
     )
-    parts: dict[Any, Result] = {(title,): {"ms": floor[f"{part}_s"] * 1000} for part, title in PARTS.items()}
+    shown = {part: title for part, title in PARTS.items() if part != "segmenter" or of_segmenter}
+    parts: dict[Any, Result] = {(title,): {"ms": floor[f"{part}_s"] * 1000} for part, title in shown.items()}
     parts[("floor",)] = {"ms": floor["total_s"] * 1000}
     return text + table(("part of the floor",), parts, {"ms": ".1f"})
 
