@@ -61,6 +61,7 @@ Examples:
   marrowscope analyze tile.png --mpp 0.5          # scanned at 20x
   marrowscope analyze patients --out answers      # answers/p1/a.json ...
   marrowscope analyze "tiles/**/*.tif" --out answers
+  marrowscope analyze tile.png --nuclei qupath.geojson > tile.json
 
 Each tile gets a file per format, in the same sub-folders as the tiles.
 summary.csv gets a row per tile: cells, proportions, label, flags, or
@@ -105,6 +106,16 @@ Mpp = Annotated[
         show_default=False,
     ),
 ]
+Nuclei = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        metavar="FILE|DIR",
+        help="Nuclei to take instead of seeking them: GeoJSON or a label image; or a folder that has, for each tile "
+        "X.png, X.geojson, X.json, X.png or X.tif.",
+        show_default=False,
+    ),
+]
 
 
 @cli.command(help=ANALYZE)
@@ -115,6 +126,7 @@ def analyze(
     bundle: BundleOption = None,
     mpp: Mpp = None,
     precision: PrecisionOption = "fast",
+    nuclei: Nuclei = None,
 ) -> None:
     """Analyse tiles without a server."""
     from app.pipeline.memory import keep_buffers
@@ -123,7 +135,14 @@ def analyze(
     keep_buffers()
     with report_errors():
         is_complete = analyze_tiles(
-            tiles, read_settings(), format or [Format.json], out=out, bundle=bundle, mpp=mpp, precision=precision
+            tiles,
+            read_settings(),
+            format or [Format.json],
+            out=out,
+            bundle=bundle,
+            mpp=mpp,
+            precision=precision,
+            nuclei=nuclei,
         )
     if not is_complete:
         raise typer.Exit(1)

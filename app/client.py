@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +23,7 @@ from app.pipeline.networks.backend import Precision
 from app.pipeline.types import UInt8Array
 
 Answer = TypeVar("Answer", bound=BaseModel)
+NucleiSource = str | os.PathLike[str] | bytes | NDArray[np.integer[Any]]
 TileSource = str | os.PathLike[str] | bytes | UInt8Array | Image.Image
 ExportFormat = Literal["geojson", "csv", "overlay", "labels"]
 
@@ -32,6 +34,8 @@ MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "overlay": "image/png",
     "labels": "image/png",
 }
+MAX_NUMBER = 2**16 - 1
+"""Largest number of a label image of 16 bits."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 KEEP_ALIVE_S = 2.0
 """Seconds to keep a silent connection. The server closes it after 5 s, and it must not be used just then."""
@@ -74,6 +78,9 @@ class Client:
 
     A tile is a path, the bytes of a PNG, JPEG or TIFF file, a (H, W, 3) uint8 RGB array, or a PIL image; arrays and PIL
     images are sent as PNG. The name of a file is not sent.
+
+    Nuclei are a path or the bytes of GeoJSON or a label image, or a (H, W) array of whole numbers of the tile's size: 0
+    is background, and each nucleus has a number of its own, up to 65,535.
 
     If the service is busy, the client waits as long as Retry-After says and sends the tile again, for at most
     `timeout_s`.
@@ -134,6 +141,7 @@ class Client:
         bundle: str | None = None,
         prototypes: int = 0,
         precision: Precision = "fast",
+        nuclei: NucleiSource | None = None,
     ) -> AnalysisOut:
         """Find the cells of a tile, their clusters and proportions, and the tile's label.
 
@@ -144,14 +152,15 @@ class Client:
             prototypes: number of prototype cells per cluster to embed, 0 to 16.
             precision: precision of the network that sorts the cells. full is exact; fast uses 8-bit integers and gives
                 nearly the same.
+            nuclei: nuclei to take instead of seeking them, as the class describes; None to seek them.
 
         Raises:
-            ServiceProblem: the service refuses the tile or a parameter, or cannot be reached.
-            OSError: the tile cannot be read.
-            TypeError, ValueError: `tile` is not a tile.
+            ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
+            OSError: the tile or its nuclei cannot be read.
+            TypeError, ValueError: `tile` is not a tile, or `nuclei` are no nuclei.
         """
         query = {"mpp": mpp, "bundle": bundle, "prototypes": prototypes, "precision": precision}
-        return _read_answer(AnalysisOut, self._post(tile, query))
+        return _read_answer(AnalysisOut, self._post(tile, nuclei, query))
 
     def export(
         self,
@@ -161,6 +170,7 @@ class Client:
         mpp: float | None = None,
         bundle: str | None = None,
         precision: Precision = "fast",
+        nuclei: NucleiSource | None = None,
     ) -> bytes:
         """Analyse a tile, and return the bytes of a file.
 
@@ -171,11 +181,12 @@ class Client:
             mpp: µm per pixel of the tile, as for `analyze`.
             bundle: name of the bundle, as for `analyze`.
             precision: precision of the network, as for `analyze`.
+            nuclei: nuclei to take instead of seeking them, as for `analyze`.
 
         Raises:
-            ServiceProblem: the service refuses the tile or a parameter, or cannot be reached.
-            OSError: the tile cannot be read.
-            TypeError, ValueError: `tile` is not a tile, or there is no such format.
+            ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
+            OSError: the tile or its nuclei cannot be read.
+            TypeError, ValueError: `tile` is not a tile, `nuclei` are no nuclei, or there is no such format.
 
         Example:
             >>> Path("cells.csv").write_bytes(service.export("tile.png", "csv", mpp=0.25))
@@ -183,7 +194,7 @@ class Client:
         if format not in MEDIA_TYPES:
             raise ValueError(f"format must be one of {', '.join(MEDIA_TYPES)}, found '{format}'.")
         query = {"mpp": mpp, "bundle": bundle, "precision": precision, "format": format}
-        response = self._post(tile, query)
+        response = self._post(tile, nuclei, query)
         if response.headers.get("Content-Type", "").partition(";")[0] != MEDIA_TYPES[format]:
             raise _unexpected(response)
         return response.content
@@ -220,8 +231,11 @@ class Client:
             return False
         return True
 
-    def _post(self, tile: TileSource, query: Mapping[str, object]) -> httpx.Response:
-        return self._ask_patiently("POST", "/analyze", query, {"tile": ("tile", _file(tile))})
+    def _post(self, tile: TileSource, nuclei: NucleiSource | None, query: Mapping[str, object]) -> httpx.Response:
+        files = {"tile": ("tile", _file(tile))}
+        if nuclei is not None:
+            files["nuclei"] = ("nuclei", _nuclei_file(nuclei))
+        return self._ask_patiently("POST", "/analyze", query, files)
 
     def _ask_patiently(
         self,
@@ -284,8 +298,32 @@ def _file(tile: TileSource) -> bytes:
         tile = Image.fromarray(tile)
     if not isinstance(tile, Image.Image):
         raise TypeError(f"A tile is a path, bytes, an array or a PIL image, found {type(tile).__name__}.")
+    return _png(tile)
+
+
+def _nuclei_file(nuclei: NucleiSource) -> bytes:
+    """Return the bytes to upload: a file as it is, or a label image as a PNG of 16 bits.
+
+    Raises:
+        OSError: the file cannot be read.
+        TypeError, ValueError: `nuclei` are no nuclei.
+    """
+    if isinstance(nuclei, bytes):
+        return nuclei
+    if isinstance(nuclei, str | os.PathLike):
+        return Path(nuclei).read_bytes()
+    if not isinstance(nuclei, np.ndarray):
+        raise TypeError(f"Nuclei are a path, bytes or an array, found {type(nuclei).__name__}.")
+    if nuclei.ndim != 2 or nuclei.size == 0 or nuclei.dtype.kind not in "iu":
+        raise ValueError(f"An array of nuclei must be (H, W) whole numbers, found {nuclei.shape} {nuclei.dtype}.")
+    if nuclei.min() < 0 or nuclei.max() > MAX_NUMBER:
+        raise ValueError(f"The numbers of nuclei must be 0 to {MAX_NUMBER}, found {nuclei.min()} to {nuclei.max()}.")
+    return _png(Image.fromarray(nuclei.astype(np.uint16)))
+
+
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    tile.save(buffer, "PNG", compress_level=PNG_LEVEL)
+    picture.save(buffer, "PNG", compress_level=PNG_LEVEL)
     return buffer.getvalue()
 
 

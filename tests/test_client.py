@@ -1,4 +1,6 @@
 import hashlib
+import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -72,6 +74,33 @@ def test_answer_is_that_of_the_service(address, answer):
         del answered[part], shown[part]
     assert shown == answered
     assert len(answer.cells) > 0
+
+
+def test_nuclei_are_sent_in_every_form(service, answer, pixels, tmp_path):
+    collection = service.export(SAMPLE, "geojson")
+    (tmp_path / "n.geojson").write_bytes(collection)
+    labels = service.export(SAMPLE, "labels")
+    with Image.open(io.BytesIO(labels)) as image:
+        numbers = np.asarray(image)
+    for nuclei in (
+        collection,
+        tmp_path / "n.geojson",
+        str(tmp_path / "n.geojson"),
+        labels,
+        numbers,
+        numbers.astype(int),
+    ):
+        again = service.analyze(SAMPLE, nuclei=nuclei)
+        assert again.segmentation.source == "upload"
+        assert again.cells == answer.cells
+    assert json.loads(service.export(SAMPLE, "geojson", nuclei=numbers))["segmentation"]["method"] == "label_image"
+    for wrong in (numbers.astype(float), numbers[None], numbers.astype(int) - 1, numbers.astype(int) + 70_000):
+        with pytest.raises(ValueError, match="nuclei must be"):
+            service.analyze(SAMPLE, nuclei=wrong)
+    with pytest.raises(TypeError, match="found dict"):
+        service.analyze(SAMPLE, nuclei={})
+    with pytest.raises(ServiceProblem, match="no polygon"):
+        service.analyze(SAMPLE, nuclei=b"{}")
 
 
 def test_file_is_sent_as_it_is(service, answer):

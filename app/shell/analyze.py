@@ -6,6 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from rich.table import Column
 from app.answer.formats import FORMATS, Format
 from app.answer.present import Result, png
 from app.answer.schemas import NOTICE
+from app.cohort.nuclei import nuclei_of_tile
 from app.cohort.sources import STDIN, NoSuchTile, Source, find_tiles
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.errors import PipelineError
+from app.pipeline.errors import InvalidNuclei, PipelineError
 from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Stages, analyse_stages
@@ -46,6 +48,7 @@ def analyze_tiles(
     bundle: str | None,
     mpp: float | None,
     precision: Precision,
+    nuclei: Path | None,
 ) -> bool:
     """Answer every tile in files. A single tile that is named itself, in one text format and without `out`, is printed.
 
@@ -57,6 +60,7 @@ def analyze_tiles(
         bundle: name of the bundle; None for the default one.
         mpp: µm per pixel of the tiles; None if it is not known.
         precision: precision of Q.
+        nuclei: the nuclei of the only tile, or a folder with those of each tile; None to seek them.
 
     Returns:
         Whether every tile was answered.
@@ -72,11 +76,14 @@ def analyze_tiles(
         tiles = find_tiles(given)
         if "-" in given and (sys.stdin is None or sys.stdin.isatty()):
             raise NoSuchTile("- reads a tile from standard input, and none is sent: write `… analyze - < tile.png`.")
+    if nuclei is not None and len(tiles) > 1 and not nuclei.is_dir():
+        raise typer.BadParameter(f"{nuclei} is one file for {len(tiles)} tiles; name a folder with a file for each.")
     wanted = list(dict.fromkeys(formats))
     folder = out or Path()
     to_stdout = len(tiles) == 1 and tiles[0].is_named and len(wanted) == 1 and wanted[0] in TEXT and out is None
-    outputs = [] if to_stdout else plan_outputs(tiles, folder, [SUFFIXES[name] for name in wanted])
-    request = TileRequest(wanted, open_bundle(settings, bundle), settings.max_pixels, mpp, precision)
+    if not to_stdout:
+        outputs = plan_outputs(tiles, folder, [SUFFIXES[name] for name in wanted], _files_of_nuclei(nuclei, tiles))
+    request = TileRequest(wanted, open_bundle(settings, bundle), settings.max_pixels, mpp, precision, nuclei)
     if to_stdout:
         return _print_answer(request, tiles[0])
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +100,7 @@ class TileRequest:
         max_pixels: pixels of the largest tile.
         mpp: µm per pixel of the tiles; None if it is not known.
         precision: precision of Q.
+        nuclei: the nuclei of the only tile, or a folder with those of each tile; None to seek them.
     """
 
     formats: list[str]
@@ -100,16 +108,23 @@ class TileRequest:
     max_pixels: int
     mpp: float | None
     precision: Precision
+    nuclei: Path | None
 
     def answer(self, tile: Source) -> tuple[Result, list[bytes]]:
         """Analyse one tile once, and return the result and its bytes in every format.
 
         Raises:
-            OSError: the tile cannot be read.
+            OSError: the tile or its nuclei cannot be read.
             PipelineError: the tile cannot be analysed, or not be answered in one of the formats.
         """
+        nuclei = None if self.nuclei is None else nuclei_of_tile(self.nuclei, tile).read_bytes()
         analysis, stages = analyse_stages(
-            _read(tile), self.bundle, max_pixels=self.max_pixels, mpp=self.mpp, precision=self.precision
+            _read(tile),
+            self.bundle,
+            max_pixels=self.max_pixels,
+            mpp=self.mpp,
+            precision=self.precision,
+            nuclei=nuclei,
         )
         # POST /analyze would have given such an id, too.
         result = Result(analysis, self.bundle, uuid.uuid4().hex)
@@ -117,6 +132,17 @@ class TileRequest:
             _stages_png(tile.path.name, result, stages) if name == STAGES else _FORMATS[name].write(result)
             for name in self.formats
         ]
+
+
+def _files_of_nuclei(nuclei: Path | None, tiles: Sequence[Source]) -> list[Path]:
+    """Return the files of nuclei that there are, which no answer may replace."""
+    found: list[Path] = []
+    if nuclei is None:
+        return found
+    for tile in tiles:
+        with suppress(InvalidNuclei):  # It is an error of that tile alone.
+            found.append(nuclei_of_tile(nuclei, tile))
+    return found
 
 
 def _read(tile: Source) -> bytes:

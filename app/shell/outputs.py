@@ -61,12 +61,20 @@ def write(data: bytes, target: Path) -> None:
         raise CannotWrite(f"{target} cannot be written: {error.strerror}") from error
 
 
-def plan_outputs(tiles: Sequence[Source], folder: Path, suffixes: Sequence[str]) -> list[list[Path]]:
+def plan_outputs(
+    tiles: Sequence[Source], folder: Path, suffixes: Sequence[str], nuclei: Sequence[Path] = ()
+) -> list[list[Path]]:
     """Return the files of each tile, one for each suffix. `folder` also gets the summary.
 
+    Args:
+        tiles: the tiles.
+        folder: the folder for the answers.
+        suffixes: the endings of the files of each tile.
+        nuclei: the files of nuclei that belong to the tiles.
+
     Raises:
-        typer.BadParameter: an answer would replace another answer or a tile, or the summary would replace a table that
-            marrowscope did not write.
+        typer.BadParameter: an answer would replace another answer, a tile or nuclei, or the summary would replace a
+            table that marrowscope did not write.
         OSError: a file of the folder cannot be read.
     """
     outputs = [[folder / f"{tile.stem}{suffix}" for suffix in suffixes] for tile in tiles]
@@ -79,9 +87,10 @@ def plan_outputs(tiles: Sequence[Source], folder: Path, suffixes: Sequence[str])
             if other is not tile.path:
                 raise typer.BadParameter(_clash(other, tile.path, file, summary))
     written = [summary, *(file for files in outputs for file in files)]
-    overwritten = {os.path.realpath(path) for path in written} & {os.path.realpath(tile.path) for tile in tiles}
-    if overwritten:
-        raise typer.BadParameter(f"{min(overwritten)} is a tile, and would be overwritten; choose another --out.")
+    for kind, paths in (("a tile", [tile.path for tile in tiles]), ("a file of nuclei", nuclei)):
+        overwritten = {os.path.realpath(path) for path in written} & {os.path.realpath(path) for path in paths}
+        if overwritten:
+            raise typer.BadParameter(f"{min(overwritten)} is {kind}, and would be overwritten; choose another --out.")
     if summary.is_file() and not _is_summary(summary):
         raise typer.BadParameter(f"{summary} was not written by marrowscope; move it away, or choose another --out.")
     return outputs

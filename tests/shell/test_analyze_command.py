@@ -1,6 +1,8 @@
 import json
+import shutil
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -230,3 +232,44 @@ def test_other_commands_do_not_wait_for_its_imports():
     assert not {"app.shell.analyze", "app.settings", "numpy", "cv2", "PIL", "fastapi"} & set(loaded)
     served = in_a_process("import json, sys, app.main; print(json.dumps(sorted(sys.modules)))")
     assert not {"app.shell.analyze", "app.shell.stages", "PIL.ImageFont", "rich"} & set(served)
+
+
+SQUARE = b'{"geometry":{"type":"Polygon","coordinates":[[[50,60],[70,60],[70,80],[50,80],[50,60]]]}}'
+
+
+def test_folder_of_nuclei_has_those_of_each_tile_and_a_tile_without_is_named(here, tiles):
+    nuclei = here / "nuclei"
+    nuclei.mkdir()
+    (nuclei / "one.geojson").write_bytes(SQUARE)
+    numbers = np.zeros((200, 240), np.uint8)
+    numbers[60:80, 50:70] = 9
+    Image.fromarray(numbers).save(nuclei / "two.v2.png")
+    shutil.copy(tiles / "one.png", tiles / "three.png")
+    shutil.copy(tiles / "one.png", tiles / "four.png")
+    for name in ("four.geojson", "four.json"):
+        (nuclei / name).write_bytes(SQUARE)
+    given = [tiles / name for name in ("one.png", "two.v2.tif", "three.png", "four.png")]
+    result = analyze(*given, "--nuclei", nuclei, "--out", "answers", status=1)
+    for name, method in (("one", "geojson"), ("two.v2", "label_image")):
+        answer = strict_json((here / "answers" / f"{name}.json").read_text("utf-8"))
+        assert [cell["bbox"] for cell in answer["cells"]] == [[50, 60, 70, 80]]
+        assert answer["segmentation"]["method"] == method
+    rows = summary_of(here / "answers")
+    assert [row["segmentation_source"] for row in rows] == ["upload", "upload", "", ""]
+    assert f"{tiles / 'three.png'}: There are no nuclei for it: {nuclei} has no three.geojson" in result.stderr
+    assert f"{tiles / 'four.png'}: It has several files of nuclei" in result.stderr
+
+
+def test_nuclei_in_the_folder_of_the_tiles_are_not_the_tile_itself_and_are_never_overwritten(here, tiles):
+    (tiles / "one.geojson").write_bytes(SQUARE)
+    assert len(strict_json(analyze(tiles / "one.png", "--nuclei", tiles).stdout)["cells"]) == 1
+    refused = usage_error("analyze", tiles / "one.png", "--nuclei", tiles, "--out", tiles, "-f", "geojson")
+    assert "one.geojson is a file of nuclei, and would be overwritten" in refused
+    assert (tiles / "one.geojson").read_bytes() == SQUARE
+
+
+def test_one_file_of_nuclei_is_for_one_tile(here, tiles):
+    (here / "n.geojson").write_bytes(SQUARE)
+    refused = usage_error("analyze", tiles / "one.png", tiles / "two.v2.tif", "--nuclei", "n.geojson")
+    assert "n.geojson is one file for 2 tiles; name a folder" in refused
+    assert "does not exist" in usage_error("analyze", tiles / "one.png", "--nuclei", "gone.geojson")

@@ -51,6 +51,17 @@ def test_every_format_is_in_the_bytes_of_the_service(here, service, case):
         assert found == expected, name
 
 
+@pytest.mark.parametrize("form", ["geojson", "labels"])
+def test_uploaded_nuclei_give_the_bytes_of_the_service(here, service, sample, form):
+    (here / "tile.png").write_bytes(sample)
+    own = post_tile(service, sample, format=form).content
+    (here / "nuclei").write_bytes(own)
+    printed = analyze("tile.png", "--nuclei", "nuclei").stdout_bytes
+    answer = service.post("/analyze", files={"tile": sample, "nuclei": own})
+    assert strict_json(printed)["segmentation"]["source"] == "upload"
+    assert without_what_differs(printed) == without_what_differs(answer.content)
+
+
 def without_what_differs(text):
     """The bytes of a JSON answer, but for its id and its milliseconds."""
     assert re.fullmatch(rb"[0-9a-f]{32}", json.loads(text)["request_id"].encode())
