@@ -41,8 +41,9 @@ GEMM_SIDE = 2048
 SEGMENTER_SIDE_PX = 64
 """Edge of the picture on which the multiply-adds of the segmenter are counted, a multiple of its grid, px."""
 RUNS = 7
+COUNTED = frozenset({"Conv", "MatMul", "Gemm"})
 NOT_COUNTED = frozenset({"ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "MatMulInteger", "ConvInteger", "FusedConv"})
-"""Operators of ONNX that multiply and add, and that `multiply_adds` does not know how to count."""
+"""Other operators of ONNX that multiply and add, which `multiply_adds` does not know how to count."""
 
 Rates = dict[str, float]
 Shapes = dict[str, list[int]]
@@ -205,24 +206,35 @@ def multiply_adds(path: Path, side_px: int = 1) -> int:
     """
     # Imported here: the process that measures the machine's rates does not need it.
     import onnx
-    from onnx import numpy_helper, shape_inference
 
     model = onnx.load(path)
-    for value in model.graph.input:
-        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
-            if not dimension.HasField("dim_value"):
-                dimension.dim_value = side_px if axis else 1
-    # Shapes that were stored for a free batch would contradict those of one item.
-    del model.graph.value_info[:]
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    shapes: Shapes = {
-        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-        for value in [*inferred.input, *inferred.value_info, *inferred.output]
+    shapes = _shapes(model, side_px)
+    return sum(_of_node(node, shapes) for node in model.graph.node)
+
+
+def _shapes(model: onnx.ModelProto, side_px: int) -> Shapes:
+    """Return the shape of each value that an operator of COUNTED reads or makes, by computing the network for one item.
+
+    ONNX's own inference of shapes gives up where a shape is computed, as that of a picture that is cut into blocks is.
+    """
+    import onnxruntime
+    from onnx import ValueInfoProto
+
+    tensors = {tensor.name: np.empty(tensor.dims, bool) for tensor in model.graph.initializer}
+    fed = {
+        value.name: np.zeros(
+            [size.dim_value or (side_px if axis else 1) for axis, size in enumerate(value.type.tensor_type.shape.dim)],
+            np.float32,
+        )
+        for value in model.graph.input
     }
-    shapes |= {tensor.name: list(numpy_helper.to_array(tensor).shape) for tensor in inferred.initializer}
-    return sum(_of_node(node, shapes) for node in inferred.node)
+    nodes = [node for node in model.graph.node if node.op_type in COUNTED]
+    asked = sorted({name for node in nodes for name in (*node.input[:2], node.output[0])} - {*tensors, *fed})
+    del model.graph.output[:]
+    model.graph.output.extend(ValueInfoProto(name=name) for name in asked)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    made = dict(zip(asked, session.run(asked, fed), strict=True)) if asked else {}
+    return {name: list(value.shape) for name, value in {**tensors, **fed, **made}.items()}
 
 
 def _of_node(node: onnx.NodeProto, shapes: Shapes) -> int:

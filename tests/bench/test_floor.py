@@ -103,6 +103,19 @@ def test_products_add_up_and_elementwise_work_does_not_count(tmp_path):
     assert multiply_adds(path) == 10 * 6 + 6 * 2
 
 
+def test_shape_that_the_network_computes_counts_too(tmp_path):
+    ones = helper.make_tensor("ones", TensorProto.INT64, [4], [1, 1, 1, 1])
+    nodes = [
+        helper.make_node("Constant", [], ["ones"], value=ones),
+        helper.make_node("Shape", ["x"], ["size"]),
+        helper.make_node("Div", ["size", "ones"], ["same"]),
+        helper.make_node("Reshape", ["x", "same"], ["again"]),
+        helper.make_node("Conv", ["again", "w"], ["y"]),
+    ]
+    path = write(tmp_path / "q.onnx", nodes, {"w": [2, 3, 1, 1]}, [3, None, None], 4)
+    assert multiply_adds(path, side_px=10) == 2 * 10 * 10 * 3
+
+
 def test_product_that_cannot_be_counted_is_refused(tmp_path):
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"])
     path = write(tmp_path / "q.onnx", [node], {"w": [3, 2, 2, 2]}, [3, 4, 4], 4)
