@@ -6,7 +6,9 @@ edge, 1 at the deepest pixel. Each peak of depth is the core of one nucleus.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import cv2
 import numpy as np
@@ -84,10 +86,16 @@ def predict_maps(tile: UInt8Array, network: MapNetwork, block_px: int = BLOCK_PX
 
 
 def _blocks(shape: tuple[int, ...], block_px: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and columns of each block of an image of this shape."""
-    for y in range(0, shape[0], block_px):
-        for x in range(0, shape[1], block_px):
-            yield slice(y, min(y + block_px, shape[0])), slice(x, min(x + block_px, shape[1]))
+    """Yield the rows and columns of each block of an image of this shape; the blocks are about equally large."""
+    rows, columns = (_parts(size, block_px) for size in shape)
+    return product(rows, columns)
+
+
+def _parts(size: int, largest_px: int) -> list[slice]:
+    """Divide a length, a multiple of GRID_PX, into as few parts as possible."""
+    number = math.ceil(size / largest_px)
+    step = GRID_PX * math.ceil(size / number / GRID_PX)
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def divide(maps: Float32Array, shape: tuple[int, ...], params: NetworkParams) -> Int32Array:
@@ -101,17 +109,21 @@ def divide(maps: Float32Array, shape: tuple[int, ...], params: NetworkParams) ->
     Returns:
         (H, W) int32, 0 = background, 1…N in reading order of their topmost pixel.
     """
-    nucleus, depth = (_enlarged(each, shape, params.reduction) for each in maps)
-    # With a frame of background, neither the flood nor a peak reaches beyond the tile.
-    mask = np.pad((nucleus > params.nucleus_threshold).view(np.uint8), 1)
-    mask = fill_holes(mask, params.max_hole_px)
-    framed = np.zeros(mask.shape, np.float32)
-    smooth = cv2.GaussianBlur(depth, (0, 0), params.depth_smoothing_px)
-    cv2.copyTo(smooth, mask[1:-1, 1:-1], framed[1:-1, 1:-1])
-    relief = Relief.of(mask, framed)
+    relief = _relief(maps, shape, params)
     pieces = flood(relief, find_peaks(relief, params.peak_depth, params.peak_distance_px))
     nuclei = in_reading_order(join_pieces(pieces, relief, params.saddle), params.min_area_px)
     return np.ascontiguousarray(relief.painted(nuclei)[1:-1, 1:-1])
+
+
+def _relief(maps: Float32Array, shape: tuple[int, ...], params: NetworkParams) -> Relief:
+    """Return the nuclear pixels of a tile with a frame of background, beyond which no flood and no peak can reach."""
+    nucleus, depth = maps
+    mask = np.pad((_enlarged(nucleus, shape, params.reduction) > params.nucleus_threshold).view(np.uint8), 1)
+    mask = fill_holes(mask, params.max_hole_px)
+    smooth = cv2.GaussianBlur(_enlarged(depth, shape, params.reduction), (0, 0), params.depth_smoothing_px)
+    framed = np.zeros(mask.shape, np.float32)
+    cv2.copyTo(smooth, mask[1:-1, 1:-1], framed[1:-1, 1:-1])
+    return Relief.of(mask, framed)
 
 
 def _enlarged(image: Float32Array, shape: tuple[int, ...], factor: int) -> Float32Array:

@@ -85,6 +85,7 @@ def reinhard(pixels: UInt8Array, source: LabStatistics, target: LabStatistics) -
     moved = np.empty(pixels.shape, np.uint8)
     for rows in row_blocks(pixels.shape):
         # The map can send the logarithm of black far above every colour, and its exponential beyond float32.
-        logs = np.minimum(cv2.transform(_log_lms(pixels[rows]), log_map), np.float32(MAX_LOG_LMS))
+        logs = cv2.transform(_log_lms(pixels[rows]), log_map)
+        cv2.threshold(logs, MAX_LOG_LMS, MAX_LOG_LMS, cv2.THRESH_TRUNC, logs)
         moved[rows] = np.clip(cv2.transform(cv2.exp(logs), to_rgb), 0, 255)
     return moved

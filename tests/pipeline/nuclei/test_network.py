@@ -96,6 +96,18 @@ def test_blocks_give_the_maps_of_the_whole(network):
     np.testing.assert_allclose(predict_maps(tile, network, block_px=8 * GRID_PX), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize(("size_px", "parts_px"), [(64, [64]), (65, [40, 32]), (150, [56, 56, 40]), (1, [8])])
+def test_blocks_are_about_equally_large(size_px, parts_px):
+    asked = []
+
+    def network(tiles):
+        asked.append(tiles.shape[3] - 2 * REACH_PX)
+        return np.zeros((1, 2, *tiles.shape[2:]), np.float32)
+
+    predict_maps(np.zeros((8, size_px, 3), np.uint8), network, block_px=8 * GRID_PX)
+    assert asked == parts_px
+
+
 def test_white_round_a_tile_changes_nothing(network):
     tile = draw_tile(grid_of_centres())
     margin = 3 * GRID_PX
