@@ -195,9 +195,9 @@ DEFAULT = LevelParams(
         smoothing_px=1.5,
         chroma_smoothing_px=2.0,
     ),
-    smoothing_px=2.0,
+    smoothing_px=1.2,
     nuclear_density_range=(20, 60),
-    levels=(0.4, 0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57),
+    levels=(0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57),
     closing_px=1,
     max_hole_px=800,
     opening_px=5,
@@ -207,7 +207,7 @@ DEFAULT = LevelParams(
     min_depth_px=3,
     peak_distance_px=4,
     score=ScoreParams(
-        bias=5.6, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
+        bias=7.3, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
     ),
 )
 LEARNED = NetworkParams(

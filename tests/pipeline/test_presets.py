@@ -15,6 +15,7 @@ def test_presets_find_the_nuclei_of_the_kainz_test_tiles(bm_graz):
     assert paper["f1"] >= 0.79
     assert paper["kainz_recall"] >= 0.84
     # A little below what was measured. docs/decisions/0007-default-preset.md
-    assert default["f1"] >= 0.83
-    assert default["kainz_recall_code_1"] >= 0.92
-    assert scores["default"]["tune"]["f1"] >= 0.86
+    assert default["f1"] >= 0.875
+    assert default["recall"] >= 0.9
+    assert default["kainz_recall_code_1"] >= 0.96
+    assert scores["default"]["tune"]["f1"] >= 0.9

@@ -14,7 +14,7 @@ from scipy import ndimage
 from app.pipeline.nuclei.flood import disc
 from app.pipeline.nuclei.network import divide
 from app.pipeline.nuclei.segment import segment
-from app.pipeline.presets import DEFAULT, LEARNED, LevelParams, NetworkParams
+from app.pipeline.presets import DEFAULT, LEARNED, LevelParams, NetworkParams, ScoreParams
 from app.pipeline.stain.optical_density import density_image
 from app.pipeline.types import BoolArray, Float32Array, Int32Array, Stain, UInt8Array
 
@@ -22,14 +22,21 @@ CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 SQUARE = np.ones((3, 3), np.uint8)
 
 
-def _with_bias(shift: float, levels: tuple[float, ...] = DEFAULT.levels) -> LevelParams:
-    score = DEFAULT.score.model_copy(update={"bias": DEFAULT.score.bias + shift})
-    return DEFAULT.model_copy(update={"score": score, "levels": levels})
+LEVELS = (0.4, 0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57)
+"""Levels of density of the teacher, which has its own numbers: preset `default` may be tuned without changing what a
+network learns."""
 
 
-SURE = _with_bias(0.5)
+def _teacher(bias: float, levels: tuple[float, ...]) -> LevelParams:
+    score = ScoreParams(
+        bias=bias, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
+    )
+    return DEFAULT.model_copy(update={"smoothing_px": 2.0, "levels": levels, "score": score})
+
+
+SURE = _teacher(6.1, LEVELS)
 """What this setting finds is sure to be a nucleus."""
-LOOSE = _with_bias(3, (0.25, 0.32, *DEFAULT.levels))
+LOOSE = _teacher(8.6, (0.25, 0.32, *LEVELS))
 """What only this setting finds may be a nucleus. On the tuning tiles of bm_graz half of it is; of what still looser
 settings add, one in five."""
 
@@ -84,7 +91,7 @@ def labels_of_segmentation(stain: Stain, reduction: int) -> PseudoLabels:
 def at_half_density(label_image: Int32Array, density: Float32Array) -> Int32Array:
     """Draw the outline of each nucleus where the density is half way between its own and that of what surrounds it.
 
-    `default` draws it at the one of ten levels that gives the best shape, in a density that is smoothed more, so its
+    The teacher draws it at the one of ten levels that gives the best shape, in a density that is smoothed more, so its
     small nuclei are too large.
 
     Args:

@@ -6,6 +6,8 @@ from app.pipeline.presets import DEFAULT, LEARNED
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, discs, mix
 from training.segmenter.pseudo_labels import (
+    LOOSE,
+    SURE,
     agreement_on_nuclei,
     at_half_density,
     labels_of_segmentation,
@@ -84,6 +86,35 @@ def test_an_outline_does_not_move_into_another_nucleus():
 def test_a_nucleus_that_fills_the_tile_keeps_its_outline():
     label_image = np.ones((20, 20), np.int32)
     assert (at_half_density(label_image, np.full((20, 20), 50, np.float32)) == 1).all()
+
+
+def test_the_teacher_keeps_its_numbers_when_preset_default_changes():
+    """A network that is trained tomorrow learns from the same pseudo-labels; decision 0024 has its figures."""
+    levels = [0.4, 0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57]
+    shapes = {
+        "smoothing_px": 2.0,
+        "nuclear_density_range": [20.0, 60.0],
+        "closing_px": 1,
+        "max_hole_px": 800,
+        "opening_px": 5,
+        "min_area_px": 40,
+        "max_area_px": 6000,
+        "waist_solidity": 0.9,
+        "min_depth_px": 3.0,
+        "peak_distance_px": 4,
+    }
+    score = {
+        "small_area_px": 470.0,
+        "small": 4.3,
+        "large_area_px": 2600.0,
+        "large": 3.1,
+        "shape": 24.7,
+        "edge": 2.03,
+        "density": 5.5,
+    }
+    for params, bias, of_teacher in ((SURE, 6.1, levels), (LOOSE, 8.6, [0.25, 0.32, *levels])):
+        numbers = params.model_dump(mode="json", exclude={"preset", "engine", "stain"})
+        assert numbers == {**shapes, "levels": of_teacher, "score": {"bias": bias, **score}}
 
 
 def test_what_the_loose_setting_adds_is_uncertain():

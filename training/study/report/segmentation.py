@@ -84,8 +84,8 @@ Each cell has two shares of the true nuclei: found / touched. With a mask, a nuc
 with it exceeds .5, and touched if its centroid lies in any segment: what is touched and not found is seen, but badly
 outlined, or joined with others. Nuclei that the tile's border cuts do not count. With a dot (`bm_graz`, complete dots),
 a nucleus is found by a segment whose centroid lies within 10 px, and touched if the dot lies in a segment. Darkness is
-the mean density of haematoxylin in a nucleus, or in a disc of 3 µm round a dot, over that of the tile's tissue; each row
-has a fifth of the set's nuclei. The tables above say which of these tiles a network has seen.
+the mean density of haematoxylin in a nucleus, or in a disc of 3 µm round a dot, over that of the tile's tissue; each
+row has a fifth of the set's nuclei. The tables above say which of these tiles a network has seen.
 
 ![Nuclei of the test tiles of `bm_graz` that are not found, from pale to dark](figures/missed-nuclei.jpg)
 
