@@ -38,6 +38,11 @@ class BatchSlide(_Manifest):
         description="The path of the file with its regions, which may not be there; null means that the whole slide "
         "is analysed."
     )
+    nuclei: str | None = Field(
+        default=None,
+        description="The path of the file with nuclei that another program has found, which may not be there; null "
+        "means that the bundle finds them.",
+    )
     patient: str | None = Field(description="The patient, from the table of patients; null if it has no such slide.")
 
 
@@ -103,6 +108,10 @@ class BatchFolder:
     def overview(self, slide: str) -> Path:
         """Return the path of the reduced picture of a slide, with its tissue."""
         return self.unfinished(slide) / "overview.npz"
+
+    def nuclei(self, slide: str) -> Path:
+        """Return the path of the nuclei of a slide that another program has found, kept by tiles."""
+        return self.unfinished(slide) / "nuclei.sqlite"
 
     def tile(self, slide: str, number: int) -> Path:
         """Return the path of the table of one tile's cells."""

@@ -46,6 +46,11 @@ class SlideInputs(_Summary):
     regions_sha256: str | None = Field(
         description="The SHA-256 of the file with its regions; null if the whole slide is analysed."
     )
+    nuclei_sha256: str | None = Field(
+        default=None,
+        description="The SHA-256 of the file with its nuclei, which another program has found; null if the bundle "
+        "finds them.",
+    )
     patient: str | None = Field(description="The patient, from the table of patients; null if it has no such slide.")
     bundle_sha256: str = Field(description="The SHA-256 of the bundle's manifest.json.")
     code_version: str = Field(description="The version of the program.")

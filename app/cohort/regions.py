@@ -1,4 +1,4 @@
-"""The folder of regions: which of its files belongs to which slide."""
+"""The folder of regions, or of nuclei: which of its files belongs to which slide."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ SUFFIXES = (".geojson.gz", ".geojson", ".json")
 ADVICE = "Name the file {}.geojson, with the folders that the slide lies in."
 
 
-def regions_of_slides(names: Sequence[str], slides: Sequence[SlideSource]) -> tuple[dict[str, str], list[str]]:
+def regions_of_slides(
+    names: Sequence[str], slides: Sequence[SlideSource], kind: str = "regions"
+) -> tuple[dict[str, str], list[str]]:
     """Find the file of regions of each slide by the names of the files.
 
     Args:
         names: the names of the files, with the folders that they lie in.
         slides: the slides, at least one.
+        kind: what the files hold, for messages: regions, or nuclei, whose files are named in the same way.
 
     Returns:
         For the id of each slide that has a file, its name; and warnings about files that belong to no slide.
@@ -29,25 +32,28 @@ def regions_of_slides(names: Sequence[str], slides: Sequence[SlideSource]) -> tu
     files: dict[str, list[str]] = {}
     for name in names:
         files.setdefault(without_suffix(name), []).append(name)
-    meant = slides_meant(list(files), slides, "the names of regions", ADVICE)
+    meant = slides_meant(list(files), slides, f"the names of {kind}", ADVICE)
     of_slide: dict[str, str] = {}
     for slide, stems in meant.items():
         own = [name for stem in stems for name in files.pop(stem)]
         if len(own) > 1:
             shown = shown_paths(slides)[slide]
-            raise Ambiguous(f"{shown} has several files of regions: {listed(own)}. Keep one of them.")
+            raise Ambiguous(f"{shown} has several files of {kind}: {listed(own)}. Keep one of them.")
         if own:
             of_slide[slide] = own[0]
     unused = [name for own in files.values() for name in own]
-    return of_slide, [f"These files of regions belong to no slide: {listed(unused)}."] if unused else []
+    return of_slide, [f"These files of {kind} belong to no slide: {listed(unused)}."] if unused else []
 
 
-def regions_in_folder(folder: Path, slides: Sequence[SlideSource]) -> tuple[dict[str, Path], list[str]]:
+def regions_in_folder(
+    folder: Path, slides: Sequence[SlideSource], kind: str = "regions"
+) -> tuple[dict[str, Path], list[str]]:
     """Find the file of regions of each slide in a folder and the folders below it.
 
     Args:
         folder: the folder.
         slides: the slides, at least one.
+        kind: as for `regions_of_slides`.
 
     Returns:
         For the id of each slide, its file, which does not exist if there is none for the slide; and warnings about
@@ -57,7 +63,7 @@ def regions_in_folder(folder: Path, slides: Sequence[SlideSource]) -> tuple[dict
         Ambiguous: a file may belong to several slides, or a slide has several files.
         OSError: a folder cannot be read.
     """
-    found, warnings = regions_of_slides(sorted(_files(folder)), slides)
+    found, warnings = regions_of_slides(sorted(_files(folder)), slides, kind)
     missing = _missing_names(slides)
     return {slide.slide: folder / (found.get(slide.slide) or missing[slide.slide]) for slide in slides}, warnings
 

@@ -13,10 +13,12 @@ import numpy as np
 from app.pipeline.errors import TooManyNuclei
 from app.pipeline.nuclei.measure import measure, select_nuclei
 from app.pipeline.nuclei.run_lengths import RunLengths
-from app.pipeline.types import Float64Array, Int32Array, Int64Array, Nuclei
+from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array, Nuclei
 
 MAX_COVER = 8
 """The largest sum of the areas of all nuclei, over that of the tile: a tenth is usual, and nuclei may overlap."""
+DECIMALS = 6
+"""Decimals of a px that count."""
 SPARE = 10_000
 """Runs of pixels that the nuclei of a tile may have, besides one for each of its pixels."""
 
@@ -45,7 +47,17 @@ class Outlines:
             scale: (2,) float64 px of that frame per px of this one, along x and y.
             origin: (2,) float64 x, y of that frame's corner, in px of this one.
         """
-        return Outlines((self.points - origin) * scale, self.lengths, self.owners, self.number)
+        # The last digits of a float depend on the frame, and a point on a pixel's centre may lie in it or not.
+        points = ((self.points - origin) * scale).round(DECIMALS)
+        return Outlines(points, self.lengths, self.owners, self.number)
+
+    def boxes(self) -> Float64Array:
+        """Return the (N, 4) boxes x0, y0, x1, y1 round the polygons."""
+        of_point = np.repeat(self.owners, self.lengths)
+        low, high = np.full((self.number, 2), np.inf), np.full((self.number, 2), -np.inf)
+        np.minimum.at(low, of_point, self.points)
+        np.maximum.at(high, of_point, self.points)
+        return np.hstack([low, high])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class DrawnNuclei:
 
     Attributes:
         nuclei: those that were kept, in reading order of their topmost pixel.
+        numbers: (n,) int64 number of each of them among all: 1…N for polygons.
         outside: how many lie outside the tile.
         covered: how many have lost half of their pixels or more to nuclei before them.
         small: how many are smaller than the smallest nucleus of the preset.
@@ -62,6 +75,7 @@ class DrawnNuclei:
     """
 
     nuclei: Nuclei
+    numbers: Int64Array
     outside: int
     covered: int
     small: int
@@ -127,6 +141,7 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
     several = np.bincount(np.unique(owners[1:], return_inverse=True)[1], minlength=1) > 1
     return DrawnNuclei(
         nuclei=select_nuclei(nuclei, kept),
+        numbers=owners[is_largest][kept],
         outside=0,
         covered=0,
         small=int((~kept).sum()),
@@ -142,12 +157,13 @@ def _painted(rle: RunLengths, owners: Int64Array, shape: tuple[int, ...]) -> tup
         The picture, and how many polygons were left out because half of their pixels or more were not free.
     """
     numbers, n_covered = np.zeros(shape[0] * shape[1], np.int32), 0
+    of_pixel = np.repeat(owners, rle.lengths)
     # The pixels of each polygon stand together, in the order of the polygons.
-    of_polygon = np.flatnonzero(np.diff(np.repeat(owners, rle.lengths), prepend=-1))
-    for number, places in enumerate(np.split(rle.places(), of_polygon)[1:], 1):
+    first = np.flatnonzero(np.diff(of_pixel, prepend=-1))
+    for owner, places in zip(of_pixel[first].tolist(), np.split(rle.places(), first)[1:], strict=True):
         free = places[numbers[places] == 0]
         if 2 * len(free) > len(places):
-            numbers[free] = number
+            numbers[free] = owner + 1
         else:
             n_covered += 1
     return numbers.reshape(shape), n_covered
@@ -173,7 +189,7 @@ def _runs(outlines: Outlines, shape: tuple[int, ...]) -> tuple[RunLengths, Int64
     row = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
     x0, y0, x1, y1 = begin[edge, 0], begin[edge, 1], end[edge, 0], end[edge, 1]
     crossing = x0 + (row + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-    column = np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)
+    column = np.ceil(crossing.round(DECIMALS) - 0.5).clip(0, width).astype(np.int64)
     owner = np.repeat(outlines.owners, outlines.lengths)[edge]
     order = np.lexsort([column, row, owner])
     starts, ends = (row[order] * width + column[order]).reshape(-1, 2).T
@@ -189,10 +205,7 @@ def _following(outlines: Outlines) -> Float64Array:
     return following
 
 
-def _outside(outlines: Outlines, shape: tuple[int, ...]) -> np.ndarray:
+def _outside(outlines: Outlines, shape: tuple[int, ...]) -> BoolArray:
     """(N,) bool, whether no point of a polygon's bounding box lies within the tile."""
-    of_point = np.repeat(outlines.owners, outlines.lengths)
-    low, high = np.full((outlines.number, 2), np.inf), np.full((outlines.number, 2), -np.inf)
-    np.minimum.at(low, of_point, outlines.points)
-    np.maximum.at(high, of_point, outlines.points)
-    return np.asarray(((high <= 0) | (low >= (shape[1], shape[0]))).any(axis=1))
+    x0, y0, x1, y1 = outlines.boxes().T
+    return np.asarray((x1 <= 0) | (y1 <= 0) | (x0 >= shape[1]) | (y0 >= shape[0]))

@@ -31,6 +31,7 @@ from app.pipeline.tiff_directories import HEADERS
 from app.pipeline.tiff_pages import as_stored, check_block, check_single, pages_of
 from app.pipeline.types import Float64Array, Int32Array, Nuclei, Segmentation, Tile
 
+UploadMethod = Literal["geojson", "label_image"]
 MAX_NUCLEI = 65_535
 """Largest number of nuclei of one tile: a label image of 16 bits has no more."""
 MAX_POINTS = 2_000_000
@@ -45,6 +46,8 @@ UPLOADED = (
     "The nuclei were uploaded, and not found by the bundle ({form}). The bundle's limits, its reference tiles and the "
     "model of the label rest on nuclei that it found itself: proportions and label may not be comparable with theirs."
 )
+NO_POLYGON, NO_AREA = "features without a polygon", "without an area"
+"""What features and polygons are called that are no nuclei."""
 FORMS = {"geojson": "GeoJSON", "label_image": "a label image"}
 
 
@@ -60,7 +63,7 @@ class UploadedNuclei:
         skipped: what else came and is no nucleus: how many, by the words for it.
     """
 
-    method: Literal["geojson", "label_image"]
+    method: UploadMethod
     sha256: str
     number: int
     found: Outlines | Int32Array
@@ -100,7 +103,7 @@ class UploadedNuclei:
             numbers = cv2.resize(self.found, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
             drawn = draw_numbers(np.asarray(numbers, dtype=np.int32), min_area_px)
             self._check_no_mask(drawn)
-        return drawn.nuclei, (self._uploaded_flag(), *self._dropped_flags(drawn, min_area_px))
+        return drawn.nuclei, upload_flags(self.method, self._dropped(drawn, min_area_px))
 
     def _check_no_mask(self, drawn: DrawnNuclei) -> None:
         if drawn.pieces > 2 * self.number:
@@ -109,24 +112,34 @@ class UploadedNuclei:
                 "has: give each nucleus a number of its own."
             )
 
-    def _uploaded_flag(self) -> Flag:
-        return Flag("nuclei_uploaded", UPLOADED.format(form=FORMS[self.method]))
-
-    def _dropped_flags(self, drawn: DrawnNuclei, min_area_px: int) -> Iterator[Flag]:
-        """Yield `upload_nuclei_dropped` if not everything that was uploaded is a nucleus as it came."""
-        small = self.number - len(drawn.nuclei) - drawn.outside - drawn.covered
-        reasons = {
+    def _dropped(self, drawn: DrawnNuclei, min_area_px: int) -> Mapping[str, int]:
+        """Return how many of what was uploaded are no nuclei as they came, by the reason."""
+        return {
             "outside the tile": drawn.outside,
             "mostly covered by nuclei before them": drawn.covered,
-            f"smaller than {min_area_px} px at the bundle's scale": small,
+            f"smaller than {min_area_px} px at the bundle's scale": self.number
+            - len(drawn.nuclei)
+            - drawn.outside
+            - drawn.covered,
             "cut down to the largest of several pieces, as outlines that cross themselves have": drawn.in_pieces,
             **self.skipped,
         }
-        counts = {reason: n for reason, n in reasons.items() if n}
-        if counts:
-            listed = "; ".join(f"{n} {reason}" for reason, n in counts.items())
-            message = f"Not everything that was uploaded is a nucleus as it came: {listed}."
-            yield Flag("upload_nuclei_dropped", message, sum(counts.values()), 0)
+
+
+def upload_flags(method: UploadMethod, dropped: Mapping[str, int]) -> tuple[Flag, ...]:
+    """Return the flags of nuclei that were uploaded: that they were, and how many are no nuclei as they came.
+
+    Args:
+        method: the form in which they came.
+        dropped: how many were left out or cut down, by the reason.
+    """
+    uploaded = Flag("nuclei_uploaded", UPLOADED.format(form=FORMS[method]))
+    counts = {reason: n for reason, n in dropped.items() if n}
+    if not counts:
+        return (uploaded,)
+    listed = "; ".join(f"{n} {reason}" for reason, n in counts.items())
+    message = f"Not everything that was uploaded is a nucleus as it came: {listed}."
+    return (uploaded, Flag("upload_nuclei_dropped", message, sum(counts.values()), 0))
 
 
 def min_nucleus_px(params: SegmentationParams) -> int:
@@ -203,24 +216,22 @@ class _Collected:
 
     def add(self, feature: QuPathObject, number: int) -> None:
         """Add the nuclei of a feature, which is the one of this number in its file."""
-        geometry = feature.nucleus or feature.geometry or {}
-        polygons = list(_polygons(geometry, number))
-        self.types[str(geometry.get("type", "no geometry"))[:40]] += 1
+        polygons = polygons_of(feature, number)
+        self.types[str((feature.geometry or {}).get("type", "no geometry"))[:40]] += 1
         if not polygons:
-            self.skipped["features without a polygon"] += 1
+            self.skipped[NO_POLYGON] += 1
         for polygon in polygons:
-            self._add_polygon([_ring(ring, number) for ring in polygon])
+            self._add_polygon(polygon)
 
     def _add_polygon(self, rings: list[Float64Array]) -> None:
         self.n_polygons += 1
-        if not rings or len(rings[0]) < 3:
-            self.skipped["without an area"] += 1
+        if not rings:
+            self.skipped[NO_AREA] += 1
             return
-        some = [ring for ring in rings if len(ring)]
-        self.rings += some
-        self.owners += [self.n_nuclei] * len(some)
+        self.rings += rings
+        self.owners += [self.n_nuclei] * len(rings)
         self.n_nuclei += 1
-        self.n_points += sum(map(len, some))
+        self.n_points += sum(map(len, rings))
         _check_number(self.n_nuclei)
         if self.n_points > MAX_POINTS:
             raise TooManyNuclei(f"The outlines of the nuclei may have at most {MAX_POINTS} points; simplify them.")
@@ -237,6 +248,27 @@ class _Collected:
     def geometries(self) -> str:
         """Return what types of geometry there are, and how many of each, in words."""
         return ", ".join(f"{n} {name}" for name, n in self.types.most_common(3)) or "none of them a nucleus"
+
+
+def polygons_of(feature: QuPathObject, number: int) -> list[list[Float64Array]]:
+    """Return the polygons of a feature: those of its nucleus, if it is a cell that has one.
+
+    Args:
+        feature: the feature.
+        number: its number in its file, from 1, for messages.
+
+    Returns:
+        For each polygon its rings, (V, 2) float64 x, y, the first one not repeated at the end; no ring if it has no
+        area.
+
+    Raises:
+        InvalidNuclei: the coordinates make no polygon.
+    """
+    polygons = []
+    for polygon in _polygons(feature.nucleus or feature.geometry or {}, number):
+        rings = [_ring(ring, number) for ring in polygon]
+        polygons.append([ring for ring in rings if len(ring)] if rings and len(rings[0]) >= 3 else [])
+    return polygons
 
 
 def _polygons(geometry: Mapping[str, Any], number: int) -> Iterator[list[Any]]:

@@ -48,6 +48,15 @@ Regions = Annotated[
         show_default=False,
     ),
 ]
+Nuclei = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        help="Nuclei to take instead of seeking them: GeoJSON in pixels of the full resolution, as QuPath exports it; "
+        "or a folder with SLIDE.geojson for each slide.",
+        show_default=False,
+    ),
+]
 Patients = Annotated[
     Path | None,
     typer.Option(
@@ -78,8 +87,8 @@ Scheduler = Annotated[
 FrameOption = Annotated[
     FrameName,
     typer.Option(
-        help="What coordinates count from, also those of --regions: bounds is the scanned part, as QuPath shows it; "
-        "canvas is the whole plane of the file."
+        help="What coordinates count from, also those of --regions and --nuclei: bounds is the scanned part, as QuPath "
+        "shows it; canvas is the whole plane of the file."
     ),
 ]
 Gzip = Annotated[bool, typer.Option("--gzip", help="Compress the GeoJSON files.")]
@@ -97,6 +106,7 @@ def batch(
     workers: Workers = None,
     scheduler: Scheduler = None,
     gzip: Gzip = False,
+    nuclei: Nuclei = None,
 ) -> None:
     """Analyse whole slides and cohorts."""
     with report_errors(), needs_extra("batch"):
@@ -108,6 +118,7 @@ def batch(
             sources=sources,
             out=out,
             regions=regions,
+            nuclei=nuclei,
             patients=patients,
             mpp=mpp,
             frame=frame,

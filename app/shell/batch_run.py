@@ -42,6 +42,7 @@ class BatchOptions:
         sources: files, folders and patterns.
         out: the folder of the batch.
         regions: GeoJSON for the only slide, or a folder with a file for each slide; None for whole slides.
+        nuclei: GeoJSON for the only slide, or a folder with a file for each slide; None to seek nuclei.
         patients: a CSV file with the columns slide and patient; None if there is none.
         mpp: µm per px of all slides; None takes what each file says.
         frame: what coordinates count from, where the file of a slide states bounds.
@@ -55,6 +56,7 @@ class BatchOptions:
     sources: Sequence[str]
     out: Path
     regions: Path | None
+    nuclei: Path | None
     patients: Path | None
     mpp: float | None
     frame: FrameName
@@ -107,8 +109,9 @@ def _manifest(
 ) -> BatchManifest:
     with usage_errors():
         patients, doubts = patients_of_slides(options.patients, slides) if options.patients else ({}, [])
-        regions, unused = _regions(options.regions, slides)
-    for warning in [*doubts, *unused]:
+        regions, unused = _files(options.regions, slides, "regions")
+        nuclei, without_slide = _files(options.nuclei, slides, "nuclei")
+    for warning in [*doubts, *unused, *without_slide]:
         typer.echo(f"Warning: {warning}", err=True)
     return BatchManifest(
         bundle=bundle.manifest.name,
@@ -126,6 +129,7 @@ def _manifest(
                 path=readable(str(source.path)),
                 refused=_name_refusal(source.path),
                 regions=regions.get(source.slide),
+                nuclei=nuclei.get(source.slide),
                 patient=patients.get(source.slide),
             )
             for source in slides
@@ -133,21 +137,27 @@ def _manifest(
     )
 
 
-def _regions(regions: Path | None, slides: Sequence[SlideSource]) -> tuple[dict[str, str], list[str]]:
-    """Return for the id of each slide its file of regions, and warnings about files that belong to no slide."""
-    if regions is None:
+def _files(given: Path | None, slides: Sequence[SlideSource], kind: str) -> tuple[dict[str, str], list[str]]:
+    """Return for the id of each slide its file of regions or nuclei, and warnings about files that belong to no slide.
+
+    Args:
+        given: the file of the only slide, or a folder; None if there is none.
+        slides: the slides.
+        kind: what the files hold, for messages.
+    """
+    if given is None:
         return {}, []
-    if not regions.exists():
-        raise typer.BadParameter(f"there are no regions at {regions}.")
-    resolved = regions.resolve()
+    if not given.exists():
+        raise typer.BadParameter(f"there are no {kind} at {given}.")
+    resolved = given.resolve()
     if readable(str(resolved)) != str(resolved):
         raise typer.BadParameter(f"the path {readable(str(resolved))} holds bytes that are not UTF-8; rename it.")
-    if regions.is_dir():
-        found, warnings = regions_in_folder(resolved, slides)
+    if given.is_dir():
+        found, warnings = regions_in_folder(resolved, slides, kind)
         return {slide: readable(str(path)) for slide, path in found.items()}, warnings
     if len(slides) > 1:
         raise typer.BadParameter(
-            f"{regions} is one file for {len(slides)} slides; name a folder with a GeoJSON file for each."
+            f"{given} is one file for {len(slides)} slides; name a folder with a GeoJSON file for each."
         )
     return {slides[0].slide: str(resolved)}, []
 

@@ -85,7 +85,8 @@ class OneSlide:
         """Write the cells of all tiles."""
         with closing(open_slide(Path(self.source.path), MAX_PIXELS, self.batch.frame)) as slide:
             for number in range(len(self.plan.tiles)):
-                cells = analyse_tile(slide, self.plan, number, self.bundle, self.batch.precision)
+                at = self.folder.nuclei(self.source.slide)
+                cells = analyse_tile(slide, self.plan, number, self.bundle, self.batch.precision, at)
                 write_tile(cells, self.folder.tile(self.source.slide, number), self.plan.inputs.sha256)
         return self
 
@@ -112,10 +113,12 @@ def small_tiles(monkeypatch) -> None:
 
 
 def source_and_batch(
-    path, bundle, *, mpp=None, frame="bounds", regions=None, gzip=False
+    path, bundle, *, mpp=None, frame="bounds", regions=None, nuclei=None, gzip=False
 ) -> tuple[BatchSlide, BatchManifest]:
     """Return a slide and the manifest of a batch that has no other slide."""
-    source = BatchSlide(slide=path.stem, path=str(path), regions=regions and str(regions), patient="P-1")
+    source = BatchSlide(
+        slide=path.stem, path=str(path), regions=regions and str(regions), nuclei=nuclei and str(nuclei), patient="P-1"
+    )
     batch = BatchManifest(
         bundle=bundle.manifest.name,
         bundle_sha256=bundle.sha256,
@@ -137,7 +140,7 @@ def prepared(path_of_batch, path, bundle, **options) -> OneSlide:
     folder = BatchFolder(path_of_batch)
     begin_or_resume(folder, batch)
     with closing(open_slide(path, MAX_PIXELS, batch.frame)) as slide:
-        plan, overview = prepare(slide, inputs_of(source, batch), source, batch, bundle)
+        plan, overview = prepare(slide, inputs_of(source, batch), source, batch, bundle, folder.nuclei(source.slide))
     write_overview(overview, folder.overview(source.slide))
     folder.plan(source.slide).write_text(plan.model_dump_json())
     return OneSlide(folder, batch, source, bundle, plan)

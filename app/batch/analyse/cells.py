@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from app.answer import present
 from app.answer.schemas import FlagOut, QualityOut
 from app.batch.analyse.seams import keep_once
+from app.batch.analyse.tile import LEFT_OUT
 from app.batch.folder import BatchFolder
 from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan
@@ -24,6 +25,7 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
+from app.pipeline.uploaded_nuclei import upload_flags
 
 INPUTS = b"inputs_sha256"
 """The key in the metadata of a tile's table that says from which inputs it was made."""
@@ -64,7 +66,8 @@ def write_tile(cells: pa.Table, target: Path, inputs_sha256: str) -> None:
         OSError: the file cannot be written.
     """
     with whole_file(target) as temporary:
-        pq.write_table(cells.replace_schema_metadata({INPUTS: inputs_sha256}), temporary, compression="zstd")
+        metadata = {**(cells.schema.metadata or {}), INPUTS: inputs_sha256}
+        pq.write_table(cells.replace_schema_metadata(metadata), temporary, compression="zstd")
 
 
 def is_complete_tile(path: Path, inputs_sha256: str) -> bool:
@@ -151,6 +154,24 @@ def kept_members(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray]) -> 
     for cell, regions in enumerate(of_cells):
         members[regions, cell] = True
     return members
+
+
+def upload_flags_of(folder: BatchFolder, plan: Plan) -> list[FlagOut]:
+    """Return the flags of nuclei that another program has found; none where the bundle found them.
+
+    Args:
+        folder: the folder of the batch.
+        plan: the plan of the slide, whose tiles were all analysed.
+
+    Raises:
+        OSError: the table of a tile cannot be read.
+    """
+    if plan.nuclei is None:
+        return []
+    schemas = [pq.read_schema(folder.tile(plan.slide, number)) for number in range(len(plan.tiles))]
+    n_left_out = sum(int((schema.metadata or {}).get(LEFT_OUT, 0)) for schema in schemas)
+    reasons = {"too small, or mostly covered by nuclei before them": n_left_out, **plan.nuclei.skipped}
+    return [FlagOut.model_validate(flag) for flag in upload_flags("geojson", reasons)]
 
 
 def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: QualityOut, manifest: Manifest) -> Counted:

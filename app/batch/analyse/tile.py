@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,29 +13,41 @@ import shapely
 
 from app.batch.analyse.seams import BAND_PX
 from app.batch.plan.grid import core_of
+from app.batch.plan.nuclei import nuclei_of_core
 from app.batch.plan.plan import Plan
 from app.batch.plan.regions import DECIMALS as OUTLINE_DECIMALS
 from app.batch.plan.regions import middles, region_members
 from app.batch.read.slide import Slide, Window
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
+from app.pipeline.drawn_nuclei import Outlines, draw_outlines
 from app.pipeline.geometry import PixelMap
 from app.pipeline.memory import memory_errors
 from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
 from app.pipeline.nuclei.border import drop_cut_nuclei
-from app.pipeline.nuclei.measure import select_nuclei
+from app.pipeline.nuclei.measure import measure, select_nuclei
 from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.nuclei.segment import segment
+from app.pipeline.presets import SegmentationParams
 from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import BoolArray, Float64Array, Nuclei
+from app.pipeline.types import BoolArray, Float64Array, Nuclei, Stain
+from app.pipeline.uploaded_nuclei import min_nucleus_px
 
 DECIMALS = 3
 """Decimals of a px that centroids keep."""
+CANVAS_PX = 256
+"""How far beyond a window nuclei of another program are drawn, px at the analysed scale."""
+LEFT_OUT = b"nuclei_left_out"
+"""The key in the metadata of a tile's table that says how many nuclei of another program are no cells of the tile."""
 
 
-def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precision: Precision) -> pa.Table:
+def analyse_tile(
+    slide: Slide, plan: Plan, number: int, bundle: Bundle, precision: Precision, nuclei_at: Path
+) -> pa.Table:
     """Find the cells with their centroid in the core of a tile, or so near to its edge that `seams` must decide.
+
+    Of the nuclei of another program, those are taken that `plan.nuclei` gives to the core.
 
     Args:
         slide: the open slide.
@@ -39,6 +55,7 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
         number: the number of the tile, from 0.
         bundle: the bundle that analyses.
         precision: the precision of the network that sorts the cells.
+        nuclei_at: where the nuclei of another program were kept, if the plan has some.
 
     Returns:
         One row per cell. In px of level 0: x, y (the centroid, pixels named by their centres), area_px, and geometry
@@ -55,37 +72,109 @@ def analyse_tile(slide: Slide, plan: Plan, number: int, bundle: Bundle, precisio
     manifest = bundle.manifest
     core = core_of(*plan.tiles[number], plan.width, plan.height, plan.tile_px)
     window = core.grown(plan.margin_px, plan.width, plan.height)
+    given = None if plan.nuclei is None else _Given.of_core(nuclei_at, plan, core)
+    if given is not None:
+        window = given.window(core, plan)
     with memory_errors():
         pixels = slide.read(window, plan.downsample)
         stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, plan.stain.estimate())
-        nuclei = drop_cut_nuclei(segment(stains, manifest.segmentation, bundle.segmenter))
         to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
-        centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
-        depth = _depth(centroids, core, plan) / plan.downsample
-        kept = depth >= -BAND_PX
-        nuclei = select_nuclei(nuclei, kept)
+        if given is None:
+            nuclei, depth = _sought(stains, to_slide, core, plan, bundle)
+            n_left_out = 0
+        else:
+            nuclei, depth, n_left_out = given.draw(window, pixels.shape, plan, manifest.segmentation)
         outlines = _outlines(nuclei, to_slide)
         members = region_members(middles(outlines), plan.regions)
         if plan.regions:
             inside = np.asarray(members.any(axis=0))
             nuclei, outlines, members = select_nuclei(nuclei, inside), outlines[inside], members[:, inside]
-            kept[kept] = inside
+            depth = depth[inside]
         crops = crop_nuclei(stains.normalised, nuclei)
         encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
+    centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
     return pa.table(
         {
-            "x": centroids[kept, 0],
-            "y": centroids[kept, 1],
+            "x": centroids[:, 0],
+            "y": centroids[:, 1],
             "area_px": to_slide.areas(nuclei.areas_px).astype(np.float32),
             "touches_border": nuclei.touches_border & ~_is_inner(nuclei, window, plan),
             "surprise": encoded.surprise,
             "outlier": encoded.surprise > manifest.outliers.threshold,
             **{f"p{k}": encoded.cluster_probs[:, k] for k in range(manifest.n_clusters)},
             "geometry": pa.array(shapely.to_wkb(outlines).tolist(), pa.binary()),
-            "depth": depth[kept].astype(np.float32),
+            "depth": depth.astype(np.float32),
             "members": pa.array([np.flatnonzero(of_cell) for of_cell in members.T], pa.list_(pa.int32())),
-        }
+        },
+        metadata={LEFT_OUT: str(n_left_out)},
     )
+
+
+def _sought(stains: Stain, to_slide: PixelMap, core: Window, plan: Plan, bundle: Bundle) -> tuple[Nuclei, Float64Array]:
+    """Return the nuclei that the bundle finds in a core or near its edge, and (n,) their depth within it."""
+    nuclei = drop_cut_nuclei(segment(stains, bundle.manifest.segmentation, bundle.segmenter))
+    depth = _depth(to_slide.points(nuclei.centroids).round(DECIMALS), core, plan) / plan.downsample
+    kept = depth >= -BAND_PX
+    return select_nuclei(nuclei, kept), depth[kept]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The nuclei of another program in a core and in those round it.
+
+    Attributes:
+        outlines: N polygons in px of level 0.
+        boxes: (N, 4) float64 x0, y0, x1, y1 round them.
+        own: (N,) bool, which of them belong to the core.
+    """
+
+    outlines: Outlines
+    boxes: Float64Array
+    own: BoolArray
+
+    @classmethod
+    def of_core(cls, path: Path, plan: Plan, core: Window) -> _Given:
+        """Read the nuclei of a core from where `keep_nuclei` has kept them."""
+        outlines, own = nuclei_of_core(path, plan.grid, plan.grid.core(core.x, core.y))
+        return cls(outlines, outlines.boxes(), own)
+
+    def window(self, core: Window, plan: Plan) -> Window:
+        """Return the window in which every nucleus of the core is whole."""
+        x0, y0, x1, y1 = self.boxes[self.own].T
+        beyond = (core.x - x0.min(), core.y - y0.min(), x1.max() - core.x - core.width, y1.max() - core.y - core.height)
+        by = max(plan.margin_px, math.ceil(max(beyond)) + math.ceil(plan.downsample))
+        return core.grown(by, plan.width, plan.height)
+
+    def draw(
+        self, window: Window, shape: tuple[int, ...], plan: Plan, params: SegmentationParams
+    ) -> tuple[Nuclei, Float64Array, int]:
+        """Draw the nuclei, of which the first in the file has the pixels where they overlap.
+
+        They are drawn on a canvas that is larger than the window, because which of them is covered by which must not
+        depend on where the window ends.
+
+        Args:
+            window: the result of `window`.
+            shape: (H, W, …) of the analysed window.
+            plan: the plan of the slide.
+            params: how the bundle finds nuclei, which says how small one may be.
+
+        Returns:
+            The n nuclei of the core; (n,) their depth, which is infinite, because no other tile has them; and how many
+            nuclei of the core were left out, because they are too small, or covered by others.
+        """
+        height, width = shape[:2]
+        right, bottom = plan.width - window.x - window.width, plan.height - window.y - window.height
+        pads = [min(CANVAS_PX, int(px / plan.downsample)) for px in (window.x, window.y, right, bottom)]
+        scale = np.array([width / window.width, height / window.height])
+        moved = self.outlines.moved(scale, np.array([window.x, window.y]) - pads[:2] / scale)
+        canvas = (pads[1] + height + pads[3], pads[0] + width + pads[2])
+        drawn = draw_outlines(moved, canvas, min_nucleus_px(params))
+        own = self.own[drawn.numbers - 1]
+        on_canvas = select_nuclei(drawn.nuclei, own).label_image
+        within = on_canvas[pads[1] : pads[1] + height, pads[0] : pads[0] + width]
+        nuclei = drop_cut_nuclei(measure(np.ascontiguousarray(within)))
+        return nuclei, np.full(len(nuclei), np.inf), int(self.own.sum() - own.sum())
 
 
 def _depth(centroids: Float64Array, core: Window, plan: Plan) -> Float64Array:

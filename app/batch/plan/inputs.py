@@ -10,15 +10,15 @@ from app.batch.read.fingerprint import fingerprint
 from app.batch.read.slide import SlideError
 from app.batch.summary import SlideInputs
 
-WORDS = {"fingerprint": "file", "regions_sha256": "regions", "patient": "patient"}
+WORDS = {"fingerprint": "file", "regions_sha256": "regions", "nuclei_sha256": "nuclei", "patient": "patient"}
 """What a user calls the inputs that can change between two runs of one batch."""
 
 
 class SlideChanged(SlideError):
-    """The slide, its regions or its batch became another while it was analysed."""
+    """The slide, its regions, its nuclei or its batch became another while it was analysed."""
 
     def __init__(self) -> None:
-        super().__init__("Its file or its regions changed while it was analysed; give the command again.")
+        super().__init__("Its file, its regions or its nuclei changed while it was analysed; give the command again.")
 
 
 def inputs_of(source: BatchSlide, batch: BatchManifest) -> SlideInputs:
@@ -29,7 +29,7 @@ def inputs_of(source: BatchSlide, batch: BatchManifest) -> SlideInputs:
         batch: what the batch is to do.
 
     Raises:
-        SlideError: the regions cannot be read, or there are none for the slide.
+        SlideError: the regions or the nuclei cannot be read, or there are none for the slide.
         OSError: the slide cannot be read.
     """
     path = Path(source.path)
@@ -39,7 +39,8 @@ def inputs_of(source: BatchSlide, batch: BatchManifest) -> SlideInputs:
         file=path.name,
         bytes=found.n_bytes,
         fingerprint=found.sha256,
-        regions_sha256=_regions_sha256(source),
+        regions_sha256=_sha256(regions_of(source), "regions"),
+        nuclei_sha256=_sha256(nuclei_of(source), "nuclei"),
         patient=source.patient,
         **batch.model_dump(include=set(SlideInputs.model_fields)),
     )
@@ -51,12 +52,16 @@ def regions_of(source: BatchSlide) -> Path | None:
     Raises:
         SlideError: the folder of regions has no file for the slide.
     """
-    if source.regions is None:
-        return None
-    path = Path(source.regions)
-    if not path.exists():
-        raise SlideError(f"The folder of regions has no {path.name} for it.")
-    return path
+    return _belonging(source.regions, "regions")
+
+
+def nuclei_of(source: BatchSlide) -> Path | None:
+    """Return the file with the nuclei of a slide that another program has found; None if the bundle finds them.
+
+    Raises:
+        SlideError: the folder of nuclei has no file for the slide.
+    """
+    return _belonging(source.nuclei, "nuclei")
 
 
 def what_changed(before: SlideInputs, now: SlideInputs) -> str:
@@ -71,12 +76,20 @@ def what_changed(before: SlideInputs, now: SlideInputs) -> str:
     return f"Its {' and its '.join(named)} changed, so its earlier results were discarded."
 
 
-def _regions_sha256(source: BatchSlide) -> str | None:
-    path = regions_of(source)
+def _belonging(name: str | None, kind: str) -> Path | None:
+    if name is None:
+        return None
+    path = Path(name)
+    if not path.exists():
+        raise SlideError(f"The folder of {kind} has no {path.name} for it.")
+    return path
+
+
+def _sha256(path: Path | None, kind: str) -> str | None:
     if path is None:
         return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise SlideError(f"The regions in {path.name} cannot be read: {error.strerror or error}.") from error
+        raise SlideError(f"The {kind} in {path.name} cannot be read: {error.strerror or error}.") from error

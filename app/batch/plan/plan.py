@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer.schemas import QualityOut
+from app.batch.plan.nuclei import CoreGrid, SlideNuclei
 from app.batch.summary import Frame, SlideInputs
 from app.pipeline.declared_scale import MppSource
-from app.pipeline.types import LabStatistics, StainEstimate
+from app.pipeline.types import LabStatistics, Segmentation, StainEstimate
 
 
 class _Plan(BaseModel):
@@ -83,6 +84,9 @@ class Plan(_Plan):
         description="What else the file of the regions holds and why it is no region, and which regions were cut "
         "off at the border of the slide, in sentences.",
     )
+    nuclei: SlideNuclei | None = Field(
+        default=None, description="The nuclei that another program has found; null if the bundle finds them."
+    )
     stain: StainNumbers | None = Field(description="The stain; null if no two stains can be told apart.")
     quality: QualityOut = Field(description="The quality of the slide, measured once on a sample of its tissue.")
     inputs: SlideInputs
@@ -91,6 +95,18 @@ class Plan(_Plan):
         description="What has changed since an earlier run, whose results of the slide were discarded, in a sentence; "
         "null if there were none.",
     )
+
+    @property
+    def grid(self) -> CoreGrid:
+        """The cores of the slide."""
+        return CoreGrid(self.width, self.height, self.tile_px, self.downsample, self.frame)
+
+    @property
+    def upload(self) -> Segmentation | None:
+        """What found the nuclei, if it was not the bundle."""
+        if self.nuclei is None:
+            return None
+        return Segmentation("upload", "geojson", upload_sha256=self.inputs.nuclei_sha256)
 
 
 def read_plan(path: Path) -> Plan:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import shapely
 
 from app.answer.schemas import QualityOut
 from app.batch.folder import BatchManifest, BatchSlide
 from app.batch.plan.grid import MARGIN_PX, cores, tile_edge
-from app.batch.plan.inputs import regions_of
+from app.batch.plan.inputs import nuclei_of, regions_of
+from app.batch.plan.nuclei import CoreGrid, SlideNuclei, keep_nuclei
 from app.batch.plan.plan import Plan, Region, StainNumbers
 from app.batch.plan.regions import DrawnRegions, read_regions, union
 from app.batch.plan.stain_sample import measure_stain
@@ -22,7 +24,7 @@ from app.pipeline.memory import memory_errors
 
 
 def prepare(
-    slide: Slide, inputs: SlideInputs, source: BatchSlide, batch: BatchManifest, bundle: Bundle
+    slide: Slide, inputs: SlideInputs, source: BatchSlide, batch: BatchManifest, bundle: Bundle, nuclei_at: Path
 ) -> tuple[Plan, Overview]:
     """Read a slide at low resolution and measure its stain, once for all its tiles.
 
@@ -32,9 +34,12 @@ def prepare(
         source: which slide of the batch it is.
         batch: what the batch is to do.
         bundle: the bundle that analyses.
+        nuclei_at: where to keep the nuclei that another program has found, if the slide has some.
 
     Raises:
-        SlideError: the scale is not known, there is no tissue, the regions cannot be read, or the file is damaged.
+        SlideError: the scale is not known, there is no tissue, the regions or nuclei cannot be read, or the file is
+            damaged.
+        InvalidNuclei: a nucleus of another program has no outline.
         UnequalAxes: the file says that its pixels are not square, and the batch gives no scale.
         MemoryError: there is too little memory.
     """
@@ -51,6 +56,9 @@ def prepare(
             raise SlideError(f"No tissue was found{' in its regions' if regions else ''}.")
         estimate, quality = measure_stain(slide, overview, downsample, manifest, mpp, mpp_source)
     edge = tile_edge(slide.width, slide.height, downsample)
+    grid = CoreGrid(slide.width, slide.height, edge, downsample, slide.frame)
+    found = nuclei_of(source)
+    nuclei = None if found is None else keep_nuclei(found, nuclei_at, grid)
     plan = Plan(
         slide=source.slide,
         **inputs.model_dump(include={"file", "bytes", "fingerprint"}),
@@ -65,9 +73,10 @@ def prepare(
         tissue_mm2=area_mm2,
         tile_px=edge,
         margin_px=math.ceil(MARGIN_PX * downsample),
-        tiles=_tiles(overview, edge, downsample, regions) if estimate else (),
+        tiles=_tiles(overview, grid, regions, nuclei) if estimate else (),
         regions=regions,
         regions_skipped=drawn.skipped,
+        nuclei=nuclei,
         stain=StainNumbers.of(estimate) if estimate else None,
         quality=QualityOut.model_validate(quality),
         inputs=inputs,
@@ -89,16 +98,18 @@ def _regions(source: BatchSlide, slide: Slide) -> DrawnRegions:
 
 
 def _tiles(
-    overview: Overview, edge: int, downsample: float, regions: tuple[Region, ...]
+    overview: Overview, grid: CoreGrid, regions: tuple[Region, ...], nuclei: SlideNuclei | None
 ) -> tuple[tuple[int, int], ...]:
-    """Return x, y of the cores that have tissue and, if there are regions, touch one of them."""
-    area = union(regions)
+    """Return x, y of the cores that have tissue, or nuclei of another program; only those that touch a region."""
+    area, with_nuclei = union(regions), frozenset(nuclei.cores if nuclei else ())
     shapely.prepare(area)
 
     def is_wanted(core: Window) -> bool:
+        if not (overview.touches(core) if nuclei is None else grid.core(core.x, core.y) in with_nuclei):
+            return False
         # The middle of a cell's outline may lie a part of an analysed px beside the centroid that the core holds.
-        near = core.grown(math.ceil(downsample), overview.width, overview.height)
+        near = core.grown(math.ceil(grid.downsample), overview.width, overview.height)
         box = shapely.box(near.x, near.y, near.x + near.width, near.y + near.height)
-        return overview.touches(core) and (not regions or bool(area.intersects(box)))
+        return not regions or bool(area.intersects(box))
 
-    return cores(overview.width, overview.height, edge, is_wanted)
+    return cores(overview.width, overview.height, grid.edge, is_wanted)

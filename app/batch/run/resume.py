@@ -30,7 +30,7 @@ class BatchRefused(InvalidParameter):
 def begin_or_resume(folder: BatchFolder, batch: BatchManifest) -> None:
     """Begin a batch in a new folder, or make sure that the folder holds this very batch. The caller holds its lock.
 
-    The patient and the file of regions of a slide may have changed; then the manifest is written anew.
+    The patient and the files of regions and nuclei of a slide may have changed; then the manifest is written anew.
 
     Raises:
         BatchRefused: the folder holds another batch, or other files.
@@ -117,9 +117,9 @@ def _check_same(folder: BatchFolder, begun: BatchManifest, batch: BatchManifest)
 
 
 def _fixed(batch: BatchManifest) -> dict[str, object]:
-    """Return what may not change between two runs: all options and slides, and whether there are regions and patients.
+    """Return what may not change between two runs: all options and slides, and whether anything belongs to slides.
 
-    An option that was forgotten must not cost the results of a whole cohort. Which regions and which patient a slide
+    An option that was forgotten must not cost the results of a whole cohort. Which regions, nuclei and patient a slide
     has may change: `discard_outdated` sees to it.
     """
     options = {name: getattr(batch, name) for name in BatchManifest.model_fields if name != "slides"}
@@ -127,5 +127,6 @@ def _fixed(batch: BatchManifest) -> dict[str, object]:
         **options,
         "slides": [(one.slide, one.path) for one in batch.slides],
         "regions": any(one.regions for one in batch.slides),
+        "nuclei": any(one.nuclei for one in batch.slides),
         "patients": any(one.patient for one in batch.slides),
     }

@@ -101,7 +101,7 @@ def analyse_slide_tile(path: Path, manifest: str, index: int, inputs_sha256: str
     folder, batch, source = _at(path, manifest, index)
     plan = _plan(folder.plan(source.slide), inputs_sha256)
     with _unchanged(source, batch, plan.inputs) as slide:
-        cells = analyse_tile(slide, plan, number, _bundle(batch), batch.precision)
+        cells = analyse_tile(slide, plan, number, _bundle(batch), batch.precision, folder.nuclei(source.slide))
     write_tile(cells, folder.tile(source.slide, number), inputs_sha256)
 
 
@@ -171,7 +171,7 @@ def _planned(
 ) -> Plan:
     """Make and write the plan of a slide and its overview; the plan keeps what has changed until that was said."""
     with _unchanged(source, batch, inputs) as slide:
-        plan, overview = prepare(slide, inputs, source, batch, _bundle(batch))
+        plan, overview = prepare(slide, inputs, source, batch, _bundle(batch), folder.nuclei(source.slide))
     plan = plan.model_copy(update={"change": change})
     write_overview(overview, folder.overview(source.slide))
     write_whole(plan.model_dump_json().encode(), folder.plan(source.slide))

@@ -77,10 +77,12 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
         "inputs_sha256": plan.inputs.sha256,
         "notice": NOTICE,
         "label": counted.label.model_dump(mode="json"),
-        "segmentation": present.segmentation_out(manifest.own_segmentation).model_dump(mode="json"),
+        "segmentation": present.segmentation_out(plan.upload or manifest.own_segmentation).model_dump(mode="json"),
         "bundle": used.model_dump(mode="json"),
     }
     source = f"{plan.fingerprint}/{used.sha256}/{plan.mpp}/{used.precision}/{plan.frame.name}"
+    if plan.inputs.nuclei_sha256 is not None:
+        source += f"/{plan.inputs.nuclei_sha256}"
     collection = Collection(members, source, [cluster.name for cluster in counted.clusters], plan.mpp)
     tables = _numbered(kept_cells(folder, plan, kept), cells.clusters)
     write_geojson(folder.geojson(slide, batch), collection, plan.regions, tables, compress=batch.gzip)

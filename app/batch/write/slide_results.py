@@ -11,7 +11,16 @@ import pyarrow as pa
 
 from app.answer import present
 from app.answer.schemas import NOTICE
-from app.batch.analyse.cells import SlideCells, count, kept_cells, kept_members, kept_rows, quality_with, slide_cells
+from app.batch.analyse.cells import (
+    SlideCells,
+    count,
+    kept_cells,
+    kept_members,
+    kept_rows,
+    quality_with,
+    slide_cells,
+    upload_flags_of,
+)
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan, read_plan
@@ -73,6 +82,8 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     plan, overview = read_plan(folder.plan(source.slide)), read_overview(folder.overview(source.slide))
     measured = _measure(folder, plan, n_clusters)
     summary = _summary(measured, plan, overview, source, batch, bundle)
+    flags = [*summary.quality.flags, *upload_flags_of(folder, plan)]
+    summary = summary.model_copy(update={"quality": summary.quality.model_copy(update={"flags": flags})})
     with CellTableWriter(results / CELLS, n_clusters, _about(plan, summary)) as writer:
         for table in _tables(folder, plan, measured):
             writer.write(table)
@@ -149,7 +160,7 @@ def _summary(
         regions_skipped=list(plan.regions_skipped),
         neighbours=pair_summaries(cells, measured.nearest, plan.um_per_px, manifest.n_clusters),
         islands=island_summaries(cells, measured.islands, manifest.n_clusters),
-        segmentation=present.segmentation_out(manifest.own_segmentation),
+        segmentation=present.segmentation_out(plan.upload or manifest.own_segmentation),
         bundle=present.bundle_used(bundle, batch.precision),
         code_version=batch.code_version,
         inputs=plan.inputs,

@@ -40,7 +40,7 @@ def prepared(tmp_path, bundle):
                 json.dumps([{"type": "Feature", "geometry": shapely.geometry.mapping(area)} for area in regions])
             )
         source, batch = source_and_batch(path, bundle, mpp=mpp_of_command, regions=regions and tmp_path / "r.json")
-        return prepare(scanned(pixels, mpp_of_file), inputs_of(source, batch), source, batch, bundle)
+        return prepare(scanned(pixels, mpp_of_file), inputs_of(source, batch), source, batch, bundle, tmp_path / "n")
 
     return prepared
 

@@ -58,3 +58,17 @@ def test_paths_settle_whose_a_slide_is_and_what_is_left_out_is_said(study):
             ("p1--slide1", "of p1"),
             ("p2--slide1", "of p2"),
         ]
+
+
+def test_nuclei_of_each_slide_are_found_by_its_path_and_a_slide_without_fails(study):
+    (study / "nuclei" / "p1").mkdir(parents=True)
+    (study / "nuclei" / "p1" / "slide1.geojson").write_text(json.dumps([square(10, ""), square(150, "")]))
+    options = ("--nuclei", study / "nuclei", "--workers", 1)
+    _, stderr = run(study / "slides", "--out", study / "out", *options, expected=1)
+    assert f"{study / 'slides' / 'p2' / 'slide1.png'}: The folder of nuclei has no slide1.geojson for it." in stderr
+    with (study / "out" / "slides.csv").open() as file:
+        done, failed = csv.DictReader(file)
+    assert (done["status"], done["cells"], done["segmentation_source"]) == ("ok", "2", "upload")
+    assert (failed["status"], failed["segmentation_source"]) == ("failed", "")
+    _, stderr = run(study / "slides", "--out", study / "out", "--workers", 1, expected=1)
+    assert "differs in nuclei" in stderr

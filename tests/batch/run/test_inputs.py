@@ -56,6 +56,14 @@ def regions(path, area):
     return path
 
 
+def nuclei(path, radius):
+    """Write nuclei of another program for both tiles of the slide."""
+    places = [shapely.Point(x, y) for x in range(40, 600, 40) for y in range(40, 300, 40)]
+    features = [{"geometry": shapely.geometry.mapping(place.buffer(radius))} for place in places]
+    path.write_text(json.dumps(features))
+    return path
+
+
 def test_inputs_hold_every_option_of_a_batch():
     """`gzip` changes the name of a file only, and the checksum of the bundle says more than where it lies."""
     apart = {"slides", "gzip", "bundle", "bundles_dir"}
@@ -128,13 +136,17 @@ def edited(folder, what):
         draw(folder / "a.tif", seed=1)
     if what == "regions":
         regions(folder / "a.geojson", BOTTOM)
+    if what == "nuclei":
+        nuclei(folder / "n.geojson", radius=8)
     return {"patient": "P-2" if what == "patient" else "P-1"}
 
 
 @pytest.mark.parametrize("n_tiles", [1, 2, None])
-@pytest.mark.parametrize("what", ["file", "regions", "patient"])
+@pytest.mark.parametrize("what", ["file", "regions", "nuclei", "patient"])
 def test_what_was_made_of_other_inputs_is_made_anew_and_that_is_said(client, tmp_path, slide, bundle, what, n_tiles):
     options = {"regions": regions(tmp_path / "a.geojson", TOP)}
+    if what == "nuclei":
+        options["nuclei"] = nuclei(tmp_path / "n.geojson", radius=9)
     first = Batch(client, tmp_path / "out", slide, bundle, **options)
     if n_tiles is None:
         first.run()
