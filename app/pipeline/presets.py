@@ -87,6 +87,21 @@ class ScoreParams(ManifestModel):
     density: float = Field(ge=0, description="An object gains this much when its mean density grows by a factor of e.")
 
 
+class OutlineParams(ManifestModel):
+    """How a nucleus gets its outline: at the threshold half way between its core and what surrounds it."""
+
+    surroundings: Positive = Field(
+        description="Nuclei are surrounded by this density, a multiple of the one that separates nuclei from the rest."
+    )
+    core_share: Fraction = Field(
+        description="The core of a nucleus is the innermost object within it that has at least this share of its area."
+    )
+    max_solidity_loss: Fraction = Field(
+        description="A larger outline may leave this much more of its convex hull empty; one that leaves more has "
+        "joined something else."
+    )
+
+
 class LevelParams(ManifestModel):
     """How nuclei are found among the objects at many levels of density."""
 
@@ -114,6 +129,9 @@ class LevelParams(ManifestModel):
     )
     peak_distance_px: int = Field(ge=1, description="The cores of two pieces are at least this far apart, px.")
     score: ScoreParams
+    outline: OutlineParams | None = Field(
+        default=None, description="How a nucleus gets its outline; null: it stays at the threshold with the best score."
+    )
 
     @field_validator("levels", "nuclear_density_range")
     @classmethod
@@ -209,6 +227,7 @@ DEFAULT = LevelParams(
     score=ScoreParams(
         bias=7.3, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
     ),
+    outline=OutlineParams(surroundings=0.22, core_share=0.7, max_solidity_loss=0.03),
 )
 LEARNED = NetworkParams(
     preset="learned",

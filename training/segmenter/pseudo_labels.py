@@ -31,7 +31,7 @@ def _teacher(bias: float, levels: tuple[float, ...]) -> LevelParams:
     score = ScoreParams(
         bias=bias, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
     )
-    return DEFAULT.model_copy(update={"smoothing_px": 2.0, "levels": levels, "score": score})
+    return DEFAULT.model_copy(update={"smoothing_px": 2.0, "levels": levels, "score": score, "outline": None})
 
 
 SURE = _teacher(6.1, LEVELS)

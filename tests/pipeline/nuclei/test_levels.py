@@ -62,6 +62,32 @@ def test_lobes_on_a_bridge_are_one_nucleus():
     assert labels_of(10 + 100.0 * lobes).max() == 1
 
 
+@pytest.mark.parametrize("radius", [8, 10, 12, 16, 20, 25, 30])
+@pytest.mark.parametrize("density", [60, 90, 130])
+def test_a_nucleus_has_its_outline_half_way_to_its_surroundings(radius, density):
+    """Alone, and with a smaller one beside it, which must not change its outline; edges are as soft as real ones."""
+    centre, shape = (60.3, 60.4), (120, 160)
+    for others in ([], [(60.3 + radius + 16, 60.4)]):
+        amount = disc(shape, centre, radius) | (discs(shape, others, 9) if others else False)
+        labels = labels_of(cv2.GaussianBlur(10 + (density - 10.0) * amount, (0, 0), 1.5))
+        area = (labels == labels[60, 60]).sum()
+        assert labels[60, 60] > 0
+        assert area == pytest.approx(np.pi * radius**2, rel=0.08), others
+
+
+def test_outlines_that_move_do_not_overlap_and_none_is_lost(real_tile):
+    stains = unmix(real_tile, DEFAULT.stain)
+    stays = segment(stains, DEFAULT.model_copy(update={"outline": None}))
+    moved = segment(stains, DEFAULT)
+    assert len(moved) == len(stays)
+    assert 0.8 < moved.areas_px.sum() / stays.areas_px.sum() < 1.2
+    # Each lies in, or round, the nucleus that it was.
+    pairs = np.unique(
+        np.stack([moved.label_image, stays.label_image])[:, (moved.label_image > 0) & (stays.label_image > 0)], axis=1
+    )
+    assert sorted(set(pairs[0].tolist())) == list(range(1, len(moved) + 1))
+
+
 @pytest.mark.parametrize("density", [0, 10, 300])
 def test_plain_tile_has_no_nucleus(density):
     assert labels_of(np.full((90, 120), density)).max() == 0

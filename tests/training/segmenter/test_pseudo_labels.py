@@ -102,6 +102,7 @@ def test_the_teacher_keeps_its_numbers_when_preset_default_changes():
         "waist_solidity": 0.9,
         "min_depth_px": 3.0,
         "peak_distance_px": 4,
+        "outline": None,
     }
     score = {
         "small_area_px": 470.0,
