@@ -17,6 +17,8 @@ from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array, 
 
 MAX_COVER = 8
 """The largest sum of the areas of all nuclei, over that of the tile: a tenth is usual, and nuclei may overlap."""
+MAX_LENGTH_PX = 512
+"""Longest side of the box round a nucleus, px at the analysed scale; what is longer is a region."""
 DECIMALS = 6
 """Decimals of a px that count."""
 SPARE = 10_000
@@ -51,6 +53,12 @@ class Outlines:
         points = ((self.points - origin) * scale).round(DECIMALS)
         return Outlines(points, self.lengths, self.owners, self.number)
 
+    def only(self, kept: BoolArray) -> Outlines:
+        """Return some of the polygons, in the same order."""
+        of_ring = kept[self.owners]
+        points = self.points[np.repeat(of_ring, self.lengths)]
+        return Outlines(points, self.lengths[of_ring], (np.cumsum(kept) - 1)[self.owners[of_ring]], int(kept.sum()))
+
     def boxes(self) -> Float64Array:
         """Return the (N, 4) boxes x0, y0, x1, y1 round the polygons."""
         of_point = np.repeat(self.owners, self.lengths)
@@ -68,6 +76,7 @@ class DrawnNuclei:
         nuclei: those that were kept, in reading order of their topmost pixel.
         numbers: (n,) int64 number of each of them among all: 1…N for polygons.
         outside: how many lie outside the tile.
+        large: how many are longer than MAX_LENGTH_PX.
         covered: how many have lost half of their pixels or more to nuclei before them.
         small: how many are smaller than the smallest nucleus of the preset.
         in_pieces: how many of those that were kept had several pieces, of which only the largest is kept.
@@ -77,6 +86,7 @@ class DrawnNuclei:
     nuclei: Nuclei
     numbers: Int64Array
     outside: int
+    large: int
     covered: int
     small: int
     in_pieces: int
@@ -97,7 +107,11 @@ def draw_outlines(outlines: Outlines, shape: tuple[int, ...], min_area_px: int) 
     Raises:
         TooManyNuclei: the polygons are far too large for nuclei, or have far too many corners.
     """
-    rle, owners = _runs(outlines, shape)
+    is_outside = _outside(outlines, shape)
+    is_large = ~is_outside & (_lengths(outlines.boxes()) > MAX_LENGTH_PX)
+    # A region that is no nucleus would cover all nuclei in it.
+    drawable = np.flatnonzero(~is_outside & ~is_large)
+    rle, owners = _runs(outlines.only(~is_outside & ~is_large), shape)
     cover = rle.lengths.sum() / (shape[0] * shape[1])
     if cover > MAX_COVER:
         raise TooManyNuclei(
@@ -106,12 +120,13 @@ def draw_outlines(outlines: Outlines, shape: tuple[int, ...], min_area_px: int) 
         )
     numbers, n_covered = _painted(rle, owners, shape)
     drawn = draw_numbers(numbers, min_area_px)
-    n_outside = int(_outside(outlines, shape).sum())
     return replace(
         drawn,
-        outside=n_outside,
+        numbers=drawable[drawn.numbers - 1] + 1,
+        outside=int(is_outside.sum()),
+        large=int(is_large.sum()),
         covered=n_covered,
-        small=outlines.number - len(drawn.nuclei) - n_covered - n_outside,
+        small=len(drawable) - len(drawn.nuclei) - n_covered,
     )
 
 
@@ -137,14 +152,16 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
     # Pieces are numbered in reading order of their topmost pixel.
     labels = np.where(is_largest, np.cumsum(is_largest), 0).astype(np.int32)
     nuclei = measure(labels[pieces])
-    kept = nuclei.areas_px >= np.where(nuclei.touches_border, min_area_px / 2, min_area_px)
+    is_large = _lengths(nuclei.bboxes) > MAX_LENGTH_PX
+    kept = ~is_large & (nuclei.areas_px >= np.where(nuclei.touches_border, min_area_px / 2, min_area_px))
     several = np.bincount(np.unique(owners[1:], return_inverse=True)[1], minlength=1) > 1
     return DrawnNuclei(
         nuclei=select_nuclei(nuclei, kept),
         numbers=owners[is_largest][kept],
         outside=0,
+        large=int(is_large.sum()),
         covered=0,
-        small=int((~kept).sum()),
+        small=int((~kept & ~is_large).sum()),
         in_pieces=int(several.sum()),
         pieces=int((areas >= min_area_px).sum()),
     )
@@ -203,6 +220,11 @@ def _following(outlines: Outlines) -> Float64Array:
     lasts = np.cumsum(outlines.lengths) - 1
     following[lasts] = outlines.points[lasts - outlines.lengths + 1]
     return following
+
+
+def _lengths(boxes: Float64Array | Int64Array) -> Float64Array:
+    """Return (N,) the longest side of each of (N, 4) boxes."""
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1), dtype=np.float64)
 
 
 def _outside(outlines: Outlines, shape: tuple[int, ...]) -> BoolArray:

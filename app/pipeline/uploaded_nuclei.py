@@ -11,6 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import cv2
@@ -21,7 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pydantic_core import from_json
 
 from app.pipeline.decode import reader_of
-from app.pipeline.drawn_nuclei import DrawnNuclei, Outlines, draw_numbers, draw_outlines
+from app.pipeline.drawn_nuclei import MAX_LENGTH_PX, DrawnNuclei, Outlines, draw_numbers, draw_outlines
 from app.pipeline.errors import InvalidNuclei, PipelineError, TooManyNuclei
 from app.pipeline.inputs import other_format
 from app.pipeline.presets import SegmentationParams, ThresholdParams
@@ -46,8 +47,9 @@ UPLOADED = (
     "The nuclei were uploaded, and not found by the bundle ({form}). The bundle's limits, its reference tiles and the "
     "model of the label rest on nuclei that it found itself: proportions and label may not be comparable with theirs."
 )
+LARGE = f"longer than {MAX_LENGTH_PX} px at the bundle's scale, as regions are"
 NO_POLYGON, NO_AREA = "features without a polygon", "without an area"
-"""What features and polygons are called that are no nuclei."""
+"""What is said of polygons and features that are no nuclei."""
 FORMS = {"geojson": "GeoJSON", "label_image": "a label image"}
 
 
@@ -114,13 +116,13 @@ class UploadedNuclei:
 
     def _dropped(self, drawn: DrawnNuclei, min_area_px: int) -> Mapping[str, int]:
         """Return how many of what was uploaded are no nuclei as they came, by the reason."""
+        # Nuclei of a label image that vanish at a coarser scale are too small, too.
+        small = self.number - len(drawn.nuclei) - drawn.outside - drawn.large - drawn.covered
         return {
             "outside the tile": drawn.outside,
+            LARGE: drawn.large,
             "mostly covered by nuclei before them": drawn.covered,
-            f"smaller than {min_area_px} px at the bundle's scale": self.number
-            - len(drawn.nuclei)
-            - drawn.outside
-            - drawn.covered,
+            f"smaller than {min_area_px} px at the bundle's scale": small,
             "cut down to the largest of several pieces, as outlines that cross themselves have": drawn.in_pieces,
             **self.skipped,
         }
@@ -186,9 +188,10 @@ def read_outlines(content: object) -> tuple[Outlines, Mapping[str, int]]:
         TooManyNuclei: there are more nuclei or points than allowed.
     """
     try:
-        features = list(objects_of(content))
+        features = list(islice(objects_of(content), MAX_NUCLEI + 1))
     except TypeError as error:
         raise InvalidNuclei("The nuclei are JSON, but not GeoJSON: there is no list of features.") from error
+    _check_number(len(features))
     collected = _Collected()
     has_detections = any(feature.kind in DETECTIONS for feature in features)
     for number, feature in enumerate(features, 1):
@@ -305,7 +308,7 @@ def _ring(ring: object, number: int) -> Float64Array:
 
 def _check_number(number: int) -> None:
     if number > MAX_NUCLEI:
-        raise TooManyNuclei(f"A tile may have at most {MAX_NUCLEI} nuclei; divide it into smaller tiles.")
+        raise TooManyNuclei(f"A tile may have at most {MAX_NUCLEI} nuclei or other features; divide it.")
 
 
 def _read_json(data: bytes) -> object:

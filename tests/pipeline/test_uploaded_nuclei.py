@@ -268,6 +268,17 @@ def test_bad_nuclei_are_refused_with_what_was_found_and_where(fake_bundle, nucle
     assert words in str(refused.value)
 
 
+def test_a_region_is_no_nucleus_and_covers_none(fake_bundle):
+    tile = encoded(draw_tile([], shape=(200, 900)))
+    region = [[0, 0], [900, 0], [900, 200], [0, 200]]
+    analysis = analysed(fake_bundle, document(feature(region), feature(square(50, 60))), tile)
+    assert boxes(analysis) == [[50, 60, 70, 80]]
+    assert dropped(analysis).message.endswith(": 1 longer than 512 px at the bundle's scale, as regions are.")
+    numbers = np.ones((200, 900), np.uint8)
+    numbers[60:80, 50:70] = 2
+    assert boxes(analysed(fake_bundle, as_file(numbers), tile)) == [[50, 60, 70, 80]]
+
+
 def test_more_than_a_tile_can_hold_is_refused(fake_bundle, monkeypatch):
     whole = feature(square(0, 0, 200))
     with pytest.raises(TooManyNuclei, match="cover 17 times the area of the tile"):
@@ -277,6 +288,8 @@ def test_more_than_a_tile_can_hold_is_refused(fake_bundle, monkeypatch):
         analysed(fake_bundle, document(feature(comb)))
     with pytest.raises(TooManyNuclei, match="at most 65535 nuclei"):
         analysed(fake_bundle, document(feature(*[[square(1, 1, 2)]] * (MAX_NUCLEI + 1), kind="MultiPolygon")))
+    with pytest.raises(TooManyNuclei, match="65535 nuclei or other features"):
+        analysed(fake_bundle, b"[" + b"{}," * (MAX_NUCLEI + 1) + b"{}]")
     monkeypatch.setattr(uploaded_nuclei, "MAX_POINTS", 9)
     with pytest.raises(TooManyNuclei, match="at most 9 points"):
         analysed(fake_bundle, document(*[feature(square(50, 50))] * 3))

@@ -41,7 +41,7 @@ def test_values_are_those_of_the_json_and_what_is_null_is_empty(answers):
             **{name: label[name] for name in ("score", "probability", "reason")},
             "flags": " ".join(flag["code"] for flag in answer["quality"]["flags"]),
             "segmentation_source": "bundle",
-            "segmentation_method": "default",
+            "segmentation_method": answer["segmentation"]["method"],
             "bundle": bundle["name"],
             "bundle_version": bundle["version"],
             "bundle_sha256": bundle["sha256"],

@@ -22,13 +22,11 @@ from app.batch.plan.feature_stream import FeatureStream, feature_stream
 from app.batch.read.slide import SlideError
 from app.batch.summary import Frame
 from app.files import whole_file
-from app.pipeline.drawn_nuclei import Outlines
+from app.pipeline.drawn_nuclei import MAX_LENGTH_PX, Outlines
 from app.pipeline.qupath import ANNOTATION, QuPathObject, objects_of
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
-from app.pipeline.uploaded_nuclei import DETECTIONS, NO_AREA, NO_POLYGON, polygons_of
+from app.pipeline.uploaded_nuclei import DETECTIONS, LARGE, NO_AREA, NO_POLYGON, polygons_of
 
-MAX_NUCLEUS_PX = 512
-"""Longest side of the box round a nucleus, px at the analysed scale; what is larger is a region."""
 TABLE = """
 CREATE TABLE nuclei (
     number INTEGER PRIMARY KEY, core INTEGER, is_detection INTEGER, lengths BLOB, points BLOB
@@ -190,8 +188,8 @@ def _nuclei(
         x, y = middle(rings[0])
         if not (0 <= x < grid.width and 0 <= y < grid.height):
             skipped[OUTSIDE] += 1
-        elif np.ptp(rings[0], axis=0).max() > MAX_NUCLEUS_PX * grid.downsample:
-            skipped[f"longer than {MAX_NUCLEUS_PX} px at the bundle's scale"] += 1
+        elif np.ptp(rings[0], axis=0).max() > MAX_LENGTH_PX * grid.downsample:
+            skipped[LARGE] += 1
         else:
             yield rings, grid.core(x, y)
 

@@ -87,12 +87,12 @@ def test_summary_and_report_say_what_was_drawn_and_is_no_region(written):
 
 def test_every_result_says_what_found_the_nuclei(written, bundle):
     found = summary_of(written).segmentation
-    version = f"marrow {bundle.manifest.version}"
-    assert (found.source, found.method, found.version) == ("bundle", "default", version)
+    preset = bundle.manifest.segmentation.preset
+    assert (found.source, found.method, found.version) == ("bundle", preset, f"marrow {bundle.manifest.version}")
     assert json.loads((written / "cells.geojson").read_bytes())["segmentation"] == found.model_dump()
     about = json.loads(pq.read_schema(written / "cells.parquet").metadata[b"marrowscope"])
     assert {name: about[f"segmentation_{name}"] for name in ("source", "method", "version")} == found.model_dump()
-    assert "found by the bundle, preset default" in (written / "report.html").read_text()
+    assert f"found by the bundle, preset {preset}" in (written / "report.html").read_text()
 
 
 def test_outlines_of_both_files_are_the_same(written):
