@@ -60,6 +60,13 @@ Model = Annotated[Path, typer.Option(help="bundle that analyses the tiles")]
 Segmenter = Annotated[
     Path | None, typer.Option(help="directory of a finished run of `segmenter`, to score preset `learned` as well")
 ]
+Rivals = Annotated[
+    bool,
+    typer.Option(
+        "--rivals/--no-rivals",
+        help="run HistomicsTK's recipes as well, which takes minutes; else keep their recorded rows",
+    ),
+]
 Seeds = Annotated[int, typer.Option(min=1, help="number of seeds: 0, 1, …")]
 Again = Annotated[bool, typer.Option("--again", help="measure again what is already recorded")]
 Clusterers = Annotated[
@@ -255,12 +262,14 @@ def abstention(bm_graz: Graz, out: OutDir, bundle: Model = MODEL) -> None:
 
 
 @evaluate.command()
-def detection(bm_graz: GrazWithDots, out: OutDir, segmenter: Segmenter = None) -> None:
+def detection(bm_graz: GrazWithDots, out: OutDir, segmenter: Segmenter = None, rivals: Rivals = True) -> None:
     """Score detection against the dots of `bm_graz`, on the tuning and the test tiles."""
     from training.study.protocols.segmentation import evaluate_detection
-    from training.study.systems.segmentation_systems import segmentation_systems
+    from training.study.systems.segmentation_systems import preset_systems, segmentation_systems
 
-    keep_scores(out / "detection.json", evaluate_detection(bm_graz, segmentation_systems(segmenter), bar("tiles")))
+    systems = (segmentation_systems if rivals else preset_systems)(segmenter)
+    scores = evaluate_detection(bm_graz, systems, bar("tiles"))
+    keep_scores(out / "detection.json", scores | _recorded_rivals(out / "detection.json", scores))
 
 
 @evaluate.command()
@@ -293,15 +302,18 @@ def segmentation(
             help="finished run of `segmenter` that has not seen any tile of the set; repeat for the other set",
         ),
     ] = None,
+    rivals: Rivals = True,
 ) -> None:
     """Score masks against those of `monuseg` and `consep`; `default` is tuned on those of `monuseg`."""
     runs = dict(_set_and_run(text) for text in held_out or [])
     from training.study.protocols.segmentation import evaluate_segmentation
-    from training.study.systems.segmentation_systems import LearnedSystem, segmentation_systems
+    from training.study.systems.segmentation_systems import LearnedSystem, preset_systems, segmentation_systems
 
-    systems = segmentation_systems(segmenter)
+    systems = (segmentation_systems if rivals else preset_systems)(segmenter)
     networks = {name: LearnedSystem(run) for name, run in runs.items()}
-    keep_scores(out / "segmentation.json", evaluate_segmentation(datasets, systems, networks, bar("tiles")))
+    result = evaluate_segmentation(datasets, systems, networks, bar("tiles"))
+    path = out / "segmentation.json"
+    keep_scores(path, {name: scores | _recorded_rivals(path, scores, name) for name, scores in result.items()})
 
 
 @evaluate.command()
@@ -446,6 +458,15 @@ def _chosen(
     for name in chosen:
         check_known(known, name)
     return chosen
+
+
+def _recorded_rivals(path: Path, scores: dict[str, Any], set_name: str | None = None) -> dict[str, Any]:
+    """Return the recorded rows of HistomicsTK's recipes that were not measured again, of one set or of the only one."""
+    from training.study.systems.segmentation_systems import RIVALS
+
+    recorded = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    rows = recorded if set_name is None else recorded.get(set_name, {})
+    return {name: rows[name] for name in RIVALS if name in rows and name not in scores}
 
 
 def _set_and_run(text: str) -> tuple[str, Path]:

@@ -20,6 +20,11 @@ from app.pipeline.types import Nuclei, UInt8Array
 from training.segmenter.lessons import TILES
 
 System = Callable[[UInt8Array], Nuclei]
+PAPER_BY_HISTOMICSTK = "paper, stains by HistomicsTK"
+BY_AUTHORS = "HistomicsTK, the authors' code"
+BY_SEEDS = "HistomicsTK, its own seeds"
+RIVALS = (PAPER_BY_HISTOMICSTK, BY_AUTHORS, BY_SEEDS)
+"""Names of the systems that need HistomicsTK."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def preset_systems(segmenter: Path | None = None) -> dict[str, System]:
 
 
 def segmentation_systems(segmenter: Path | None = None) -> dict[str, System]:
-    """Return the systems to evaluate, by their names in the report: the presets, then HistomicsTK's recipes.
+    """Return the systems to evaluate, by their names in the report: the presets, then RIVALS.
 
     Args:
         segmenter: see `preset_systems`.
@@ -98,9 +103,9 @@ def segmentation_systems(segmenter: Path | None = None) -> dict[str, System]:
         raise EngineUnavailable("The evaluation compares with HistomicsTK, and it is not installed.") from error
     return {
         **preset_systems(segmenter),
-        "paper, stains by HistomicsTK": partial(by_preset, PAPER.model_copy(update={"engine": "histomicstk"})),
-        "HistomicsTK, the authors' code": lambda pixels: recipe.segment_by_authors(recipe.unmix_by_recipe(pixels)),
-        "HistomicsTK, its own seeds": lambda pixels: recipe.segment_by_seeds(recipe.unmix_by_recipe(pixels)),
+        PAPER_BY_HISTOMICSTK: partial(by_preset, PAPER.model_copy(update={"engine": "histomicstk"})),
+        BY_AUTHORS: lambda pixels: recipe.segment_by_authors(recipe.unmix_by_recipe(pixels)),
+        BY_SEEDS: lambda pixels: recipe.segment_by_seeds(recipe.unmix_by_recipe(pixels)),
     }
 
 

@@ -270,11 +270,34 @@ def test_command_writes_what_the_report_reads(task, bm_graz, mask_sets, tmp_path
     assert "| by the paper |" in document.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_rivals_need_not_be_run_again(task, bm_graz, mask_sets, tmp_path, monkeypatch):
+    """Their recorded rows stay; that of another preset, which is not measured now, does not."""
+    monkeypatch.setattr(systems_module, "preset_systems", lambda segmenter: {"paper": by_paper})
+    rows = {name: {"recorded": 1} for name in ("HistomicsTK, its own seeds", "learned", "paper")}
+    results = tmp_path / "results"
+    results.mkdir()
+    recorded = rows if task == "detection" else {"monuseg": rows}
+    (results / f"{task}.json").write_text(json.dumps(recorded), encoding="utf-8")
+    arguments = ["training", "evaluate", task, tmp_path, results, "--no-rivals"]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == 0
+    written = json.loads((results / f"{task}.json").read_text(encoding="utf-8"))
+    kept = written if task == "detection" else written["monuseg"]
+    assert list(kept) == ["paper", "HistomicsTK, its own seeds"]
+    assert kept["HistomicsTK, its own seeds"] == {"recorded": 1}
+    assert "recorded" not in kept["paper"]
+    if task == "segmentation":
+        assert list(written["consep"]) == ["paper"]
+
+
 def test_every_preset_is_evaluated_beside_histomicstk():
     pytest.importorskip("histomicstk")
     names = list(segmentation_systems())
     assert names[: len(PRESETS)] == list(PRESETS)
-    assert sum("HistomicsTK" in name for name in names) == 3
+    assert tuple(names[len(PRESETS) :]) == systems_module.RIVALS
 
 
 def test_a_segmenter_is_evaluated_after_the_presets_that_need_none(tmp_path):
