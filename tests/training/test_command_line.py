@@ -308,7 +308,7 @@ def test_labels_that_change_cost_no_new_training(succeed, fail, tmp_path, smoke,
 
 
 def test_evaluation_without_dots_ends_with_one_line(fail, tmp_path):
-    assert "cells.csv" in fail("evaluate", "detection", tmp_path, tmp_path / "results")
+    assert "cells_mbm.csv" in fail("evaluate", "detection", tmp_path, tmp_path / "results")
 
 
 def test_evaluation_without_masks_ends_with_one_line(fail, tmp_path):

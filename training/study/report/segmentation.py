@@ -17,11 +17,11 @@ is Kainz's (test: 0007_01, 0008_01, 0020_01; tune: the rest).
 Command: `python -m training evaluate detection ../shared/data/bm_graz docs/results`
 
 What the paper leaves open in its recipe was chosen on the tune split (`docs/decisions/0001-paper-preset.md`), and
-preset `default` was tuned on it (`docs/decisions/0007-default-preset.md`); only the test split is held out.{seen}
+preset `default` was tuned on it (`docs/decisions/0007-default-preset.md`); only the test split is held out.
 Seconds are the median over the tiles, for stains and segmentation, and were measured by the same command.
 [This picture](detection-errors.jpg) shows the errors of `default` on the test tiles; it was drawn by
 `python -m training evaluate errors ../shared/data/bm_graz`.
-
+{seen}
 Earlier figures, on Kainz's dots: F1 .801 for the paper's segmentation, and .859 for a watershed. They cannot be
 compared with F1 in this table, since Kainz's dots leave cells out.
 
@@ -37,10 +37,10 @@ DETECTION_COLUMNS = {
     "seen": "s",
     "seconds": ".2f",
 }
-SEEN = (
-    " A network has seen tiles, but no annotation: the column says how many of the row's tiles it learned from, how "
-    "many it was checked on to decide when its training ends, and how many tiles it has seen elsewhere."
-)
+SEEN = """
+A network has seen tiles, but no annotation. The column of tiles that were seen says how many of the row's tiles it
+learned from, how many it was checked on to decide when its training ends, and how many tiles it has seen elsewhere.
+"""
 SEGMENTATION = """## Segmentation of nuclei
 
 Data: {data}; no tile is rescaled.
@@ -52,17 +52,16 @@ Kumar et al. 2017, PQ that of Kirillov et al. 2019. Seconds are the median over 
 and were measured by the same command.
 
 **Which of these figures are held out.** Preset `default` is tuned on the masks of `monuseg`; those of `consep` were
-scored at the same time, though nothing was chosen by them. `paper` has the paper's numbers.{seen}
-
+scored at the same time, though nothing was chosen by them. `paper` has the paper's numbers.
+{seen}
 Published, on other tiles: without labels, Dice .794 and AJI .580 on the 14 tiles of MoNuSeg's test set (SSA with COIN,
 ICCV 2025), and Dice .779 before it; with labels about .81 and .65. The tiles here are 13 of MoNuSeg's training set, so
 these figures show the order of magnitude and rank nothing. The paper reports IoU .56 and F .70 on patches of its own,
 which are not public.
 """
-HELD_OUT_TEXT = (
-    " In the row `learned, held out` stands a network of the same configuration that has never seen a tile of the set; "
-    "`learned` itself may have seen their pixels, and its row says so."
-)
+HELD_OUT_TEXT = """The network in the row `learned, held out` has never seen a tile of the set. The command takes it
+as `--held-out SET=RUN`, and refuses one that has seen any.
+"""
 SEGMENTATION_COLUMNS = {
     "iou": ".3f",
     "f1": ".3f",
