@@ -23,7 +23,9 @@ def test_progress_is_shown_on_a_terminal_only(here, tiles, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     names = [str(tiles / name) for name in ("one.png", "text.png", "two.v2.tif")]
-    assert not analyze_tiles(names, Settings(), ["json"], out=here, bundle=None, mpp=None, precision="fast")
+    assert not analyze_tiles(
+        names, Settings(), ["json"], out=here, bundle=None, mpp=None, precision="fast", nuclei=None
+    )
     message = stderr.getvalue()
     assert "3 of 3" in message
     assert "two.v2.tif" in message
