@@ -83,7 +83,7 @@ class SegmenterConfig:
     channels: Count
     """Width of the network's first level."""
     rounds: Count
-    """The first round learns from our own segmentation, and each later one from what the last one agreed on."""
+    """The first round learns from our own segmentation, and each later one from what the last one found."""
     max_steps: Count
     """Largest number of steps in a round."""
     check_every: Count
@@ -92,11 +92,11 @@ class SegmenterConfig:
     """A round ends after this many checks without a better agreement."""
     held_out_every: Annotated[int, Field(ge=2)]
     """Of each folder, one tile in this many is not learned from; the agreement is measured on these tiles."""
-    kept_share: Annotated[float, Field(gt=0, le=1)]
-    """Share of a tile's nuclei, the ones that the views agree on best, that the next round learns from."""
     batch_size: Annotated[int, Field(ge=2)]
     crop_px: Annotated[int, Field(ge=16, multiple_of=8)]
     """Edge of the squares that it learns from."""
+    drawn_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the squares that show drawn nuclei, whose outlines are known."""
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Count
     """Steps in which the learning rate rises to its value."""

@@ -1,4 +1,4 @@
-"""q.onnx → q_fast.onnx: convolutions in 8-bit integers; both heads stay float32 and are fitted again to the result."""
+"""Networks in 8-bit integers: q.onnx → q_fast.onnx, whose heads stay float32 and are fitted again; the segmenter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +47,50 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
     """
     # The quantiser's histograms need batches of one size.
     n_chosen = min(CALIBRATION_CELLS, len(crops) // BATCH * BATCH or len(crops))
-    chosen = np.random.default_rng(0).permutation(len(crops))[:n_chosen]
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared, rounded = Path(scratch) / "prepared.onnx", Path(scratch) / "rounded.onnx"
-        with _quiet():
-            quant_pre_process(full, prepared, skip_symbolic_shape=True)
-            quantize_static(
-                prepared,
-                rounded,
-                _Crops(crops[np.sort(chosen)]),
-                op_types_to_quantize=["Conv", "Relu"],
-                per_channel=True,
-                # Weights of 7 bits, so that the 16-bit sums of processors without VNNI cannot overflow.
-                reduce_range=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.Percentile,
-                extra_options={"CalibPercentile": PERCENTILE},
-            )
-        before, after = onnx.load(full), onnx.load(rounded)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(crops))[:n_chosen])
+    batches = [crops[chosen[i : i + BATCH]] for i in range(0, n_chosen, BATCH)]
+    after = _rounded(full, "crops", batches, op_types_to_quantize=["Conv", "Relu"])
+    before = onnx.load(full)
     _refit(Head.code_logits(before), Head.code_logits(after), crops)
     _refit(Head.surprise(before), Head.surprise(after), crops)
     write_whole(after.SerializeToString(), fast)
+
+
+def quantise_segmenter(full: Path, fast: Path, tiles: Sequence[Float32Array]) -> None:
+    """Write the segmenter with all layers but the last in 8-bit integers.
+
+    Args:
+        full: the segmenter's ONNX file.
+        fast: file to write.
+        tiles: (1, 3, h, w) float32 each, all of one size, parts of real tiles, which set the ranges.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    # The last convolution gives the logits, whose small differences part neighbouring nuclei.
+    last = [node.name for node in onnx.load(full).graph.node if node.op_type == "Conv"][-1]
+    write_whole(_rounded(full, "tiles", tiles, nodes_to_exclude=[last]).SerializeToString(), fast)
+
+
+def _rounded(full: Path, name: str, batches: Sequence[Float32Array], **chosen: Any) -> onnx.ModelProto:
+    """Return a network quantised statically (QDQ), with the ranges that its activations have in some batches."""
+    with tempfile.TemporaryDirectory() as scratch, _quiet():
+        prepared, rounded = Path(scratch) / "prepared.onnx", Path(scratch) / "rounded.onnx"
+        quant_pre_process(full, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            rounded,
+            _Batches(name, batches),
+            per_channel=True,
+            # Weights of 7 bits, so that the 16-bit sums of processors without VNNI cannot overflow.
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": PERCENTILE},
+            **chosen,
+        )
+        return onnx.load(rounded)
 
 
 class Head:
@@ -151,11 +173,11 @@ def _initializer(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
     return next(tensor for tensor in model.graph.initializer if tensor.name == name)
 
 
-class _Crops(CalibrationDataReader):
-    """Gives the quantiser crops in batches."""
+class _Batches(CalibrationDataReader):
+    """Gives the quantiser batches, under the name of the network's input."""
 
-    def __init__(self, crops: Float32Array) -> None:
-        self._batches = iter([{"crops": crops[i : i + BATCH]} for i in range(0, len(crops), BATCH)])
+    def __init__(self, name: str, batches: Sequence[Float32Array]) -> None:
+        self._batches = iter([{name: batch} for batch in batches])
 
     def get_next(self) -> dict[str, Any] | None:
         """Return the next batch, or None after the last."""

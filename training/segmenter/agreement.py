@@ -17,6 +17,9 @@ from training.segmenter.views import SYMMETRIES, restain, view, view_back
 
 CHECKED_PX = 320
 """Edge of the square in the middle of a tile on which agreement is measured, px."""
+LARGEST_PX = 11_000
+"""No nucleus has a larger area, px: that of a circle of 60 µm at 0.5 µm per pixel. What is larger counts as not found:
+else a network that takes every tile for one nucleus would agree with itself perfectly."""
 PALE, DARK = 0.67, 1.2
 """Factors on the optical density of the two views that are compared."""
 
@@ -53,14 +56,15 @@ def _as_pixels(image: Tensor) -> UInt8Array:
 
 
 def find_nuclei(pixels: UInt8Array, network: MapNetwork) -> Int32Array:
-    """Return the label image of the nuclei that the network finds, (h, w) int32.
+    """Return the label image of the nuclei that the network finds, (h, w) int32; the labels may have gaps.
 
     Args:
         pixels: (h, w, 3) uint8 RGB at the network's scale.
         network: gives the maps.
     """
     maps = predict_maps(pixels, network)
-    return divide(maps, maps.shape[1:], at_network_scale(LEARNED))
+    found = divide(maps, maps.shape[1:], at_network_scale(LEARNED))
+    return np.where(np.bincount(found.ravel())[found] > LARGEST_PX, 0, found)
 
 
 def self_agreement(tiles: list[UInt8Array], network: MapNetwork) -> dict[str, float]:

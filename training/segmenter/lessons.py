@@ -153,7 +153,7 @@ def _labels_name(round_number: int) -> str:
 
 
 def lessons(tiles: list[Tile], labels: list[PseudoLabels]) -> list[list[UInt8Array]]:
-    """Return for each folder its tiles that are learned from, (h, w, 6) uint8: pixels and pseudo-labels.
+    """Return for each folder its tiles that are learned from, (h, w, 7) uint8: pixels and pseudo-labels.
 
     Raises:
         DataError: no tile has a pseudo-label of a nucleus.

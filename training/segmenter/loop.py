@@ -24,7 +24,7 @@ from training.segmenter.lessons import (
     save_labels,
     save_tiles,
 )
-from training.segmenter.pseudo_labels import PseudoLabels, labels_of_votes
+from training.segmenter.pseudo_labels import PseudoLabels, labels_of_views
 from training.segmenter.trainer import SegmenterTrainer
 from training.segmenter.views import LessonSampler
 from training.tracking import MetricsLog, finite_losses
@@ -84,7 +84,7 @@ def segmenter_loop(
         _picture(trainer, tiles, labels, directory / PICTURES / f"round-{trainer.round}.png")
         if trainer.is_finished or _is_pause(trainer, stop_after):
             break
-        labels = _relabel(trainer, tiles, first, track)
+        labels = _relabel(trainer, tiles, track)
         save_labels(labels, directory, trainer.round + 1)
         trainer.begin_round(trainer.round + 1)
         checkpoint.save(directory, trainer.state())
@@ -138,15 +138,10 @@ def _is_pause(trainer: SegmenterTrainer, stop_after: int | None) -> bool:
     return stop_after is not None and trainer.iteration >= stop_after
 
 
-def _relabel(
-    trainer: SegmenterTrainer, tiles: list[Tile], first: list[PseudoLabels], track: Track
-) -> list[PseudoLabels]:
+def _relabel(trainer: SegmenterTrainer, tiles: list[Tile], track: Track) -> list[PseudoLabels]:
     """Make the pseudo-labels of the next round from what the network finds in eight views of each tile."""
     network = as_map_network(trainer.average, trainer.device, trainer.config.precision)
-    return [
-        labels_of_votes(maps_of_views(tile.pixels, network), of_segmentation, trainer.config.kept_share)
-        for tile, of_segmentation in track("pseudo-labels")(list(zip(tiles, first, strict=True)))
-    ]
+    return [labels_of_views(maps_of_views(tile.pixels, network)) for tile in track("pseudo-labels")(tiles)]
 
 
 def _picture(trainer: SegmenterTrainer, tiles: list[Tile], labels: list[PseudoLabels], path: Path) -> None:

@@ -40,10 +40,17 @@ LOOSE = _teacher(8.6, (0.25, 0.32, *LEVELS))
 """What only this setting finds may be a nucleus. On the tuning tiles of bm_graz half of it is; of what still looser
 settings add, one in five."""
 
-VOTE_THRESHOLDS = (0.35, 0.5, 0.65)
-"""A view votes for a pixel once for each of these that its probability of a nucleus exceeds."""
-MAJORITY = 0.5
-"""A pixel that belongs to no nucleus is uncertain from this share of votes on."""
+BLOB_PROBABILITY, BLOB_DEPTH = 0.12, 0.2
+"""What the network sees at least so clearly may be a nucleus of the next round."""
+SURE_PROBABILITY, DOUBTFUL_PROBABILITY = 0.3, 0.2
+"""A nucleus of the next round has somewhere a probability of at least the first of these; beside the nuclei, pixels
+above the second are uncertain."""
+GROUND_SHARE = 0.1
+"""At least this share of a tile is background: probabilities count from where this share of its pixels lies below."""
+OUTLINE_SHARE = 0.5
+"""Its outline lies where the probability is this share of its own highest."""
+MIN_SOLIDITY = 0.88
+"""What fills a smaller share of its convex hull may be several nuclei, and its depth is not learned from."""
 OUTLINE_SIGMA_PX = 1.0
 """Sigma in px of the Gaussian that smooths the density in which outlines are drawn."""
 CORE_PX, RING_PX, MIN_RING_AREA_PX = 2, (3, 7), 10
@@ -51,8 +58,6 @@ CORE_PX, RING_PX, MIN_RING_AREA_PX = 2, (3, 7), 10
 between these two distances, if the ring has at least so many px outside other nuclei."""
 OUTLINE_REACH_PX, SMOOTH_OUTLINE_PX = 4, 2
 """How far an outline may move outwards, and the radius of the opening that smooths it, px."""
-SEEN_SHARE = 0.25
-"""The segmentation sees a nucleus of the network if it finds something in at least this share of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,18 @@ class PseudoLabels:
         depth: (h, w) uint8, how deep in its nucleus the pixel lies, in units of 1/255: 0 at the edge and outside, 255
             at the nucleus's deepest pixel.
         uncertain: (h, w) uint8, the share of the pixel that is uncertain, in units of 1/255.
+        undivided: (h, w) uint8, the share of the pixel that lies in something that may be several nuclei, so that its
+            depth is uncertain, in units of 1/255.
     """
 
     nucleus: UInt8Array
     depth: UInt8Array
     uncertain: UInt8Array
+    undivided: UInt8Array
 
     def stacked(self) -> UInt8Array:
-        """Return the three as one picture, (h, w, 3) uint8."""
-        return np.stack([self.nucleus, self.depth, self.uncertain], axis=2)
+        """Return the four as one picture, (h, w, 4) uint8."""
+        return np.stack([self.nucleus, self.depth, self.uncertain, self.undivided], axis=2)
 
 
 def labels_of_segmentation(stain: Stain, reduction: int) -> PseudoLabels:
@@ -85,7 +93,12 @@ def labels_of_segmentation(stain: Stain, reduction: int) -> PseudoLabels:
     found, loose = (segment(stain, params).label_image for params in (SURE, LOOSE))
     sure = at_half_density(found, density_image(stain.haematoxylin, OUTLINE_SIGMA_PX))
     # What one outline has and the other has not is uncertain too.
-    return make_labels(sure, ((loose > 0) | (found > 0)) & (sure == 0), reduction)
+    doubtful = (loose > 0) | (found > 0)
+    if stain.estimate is not None:
+        # Whatever is as dense as nuclei may be one: where they lie close together, the segmentation sees few of them.
+        density = density_image(stain.haematoxylin, SURE.smoothing_px)
+        doubtful |= density > stain.estimate.nuclear_density
+    return make_labels(sure, doubtful & (sure == 0), reduction)
 
 
 def at_half_density(label_image: Int32Array, density: Float32Array) -> Int32Array:
@@ -129,21 +142,51 @@ def _redrawn(mask: UInt8Array, others: BoolArray, density: Float32Array) -> Bool
     return np.asarray(pieces == shares.argmax() + 1) if n and shares.any() else mask > 0
 
 
-def make_labels(sure: Int32Array, uncertain: BoolArray, reduction: int) -> PseudoLabels:
+def make_labels(
+    sure: Int32Array, uncertain: BoolArray, reduction: int, min_solidity: float = MIN_SOLIDITY
+) -> PseudoLabels:
     """Make pseudo-labels of a label image. A strip between touching nuclei is background, so that they stay apart.
 
     Args:
         sure: (H, W) int32 label image of the nuclei that are sure.
         uncertain: (H, W) bool, pixels that the loss ignores.
         reduction: the labels are made at the tile's scale, and their width and height then divided by this.
+        min_solidity: what fills a smaller share of its convex hull may be several nuclei, 0–1.
     """
+    undivided = np.concatenate([[False], solidities(sure) < min_solidity])[sure]
     nucleus = ((sure > 0) & ~_strip(sure)).astype(np.float32)
     return PseudoLabels(
         *(
             _reduced(np.rint(each * 255).astype(np.uint8), reduction)
-            for each in (nucleus, relative_depth(sure), uncertain.astype(np.float32))
+            for each in (
+                nucleus,
+                relative_depth(sure),
+                uncertain.astype(np.float32),
+                undivided.astype(np.float32),
+            )
         )
     )
+
+
+def solidities(label_image: Int32Array) -> Float32Array:
+    """Return which share of its convex hull each object fills.
+
+    Args:
+        label_image: (H, W) int32, 0 = background; the labels may have gaps.
+
+    Returns:
+        (N,) float32, 0–1, for the labels 1…N; 1 for a label that does not occur.
+    """
+    boxes = ndimage.find_objects(label_image)
+    filled = np.ones(len(boxes), np.float32)
+    for i, box in enumerate(boxes):
+        if box is None:
+            continue
+        # Corners of the pixels, so that one pixel has an area.
+        rows, columns = np.nonzero(label_image[box] == i + 1)
+        corners = np.concatenate([np.stack([columns + x, rows + y], axis=1) for x in (0, 1) for y in (0, 1)])
+        filled[i] = rows.size / cv2.contourArea(cv2.convexHull(corners.astype(np.int32)))
+    return filled
 
 
 def _strip(label_image: Int32Array) -> BoolArray:
@@ -182,36 +225,29 @@ def _reduced(image: UInt8Array, reduction: int) -> UInt8Array:
     return np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def labels_of_votes(
-    views: Float32Array, first: PseudoLabels, kept_share: float, params: NetworkParams = LEARNED
-) -> PseudoLabels:
+def labels_of_views(views: Float32Array, params: NetworkParams = LEARNED) -> PseudoLabels:
     """Make pseudo-labels of what the network finds in several views of a tile.
 
-    A nucleus is sure if the views agree on it better than on most nuclei of the same tile: on a tile on which the
-    network is unsure of everything, the nuclei it is least unsure of are still the best that there is to learn from.
-    Any other nucleus is uncertain where the segmentation also sees something, and else background: there, nothing
-    speaks for it but the network's own doubtful word.
+    A nucleus is taken as the network sees it, however unsure it is of it: where it is unsure of everything in a tile,
+    an outline lies nevertheless where the probability falls to half its height. So the next round is surer.
 
     Args:
         views: (V, 2, h, w) float32, the maps of V views, turned back.
-        first: the pseudo-labels that the segmentation gave.
-        kept_share: share of a tile's nuclei that are sure, 0–1.
         params: thresholds of the maps.
     """
-    maps = views.mean(axis=0)
+    maps = np.asarray(views.mean(axis=0), np.float32)
+    # A network that has hardly learned anything yet must not teach that the whole tile is one nucleus.
+    ground = np.quantile(maps[0], GROUND_SHARE)
+    maps[0] = (maps[0] - ground) / max(1 - ground, 1e-6)
     # The labels are wanted at the network's own scale.
-    label_image = divide(maps, maps.shape[1:], at_network_scale(params))
-    votes = np.stack([views[:, 0] > threshold for threshold in VOTE_THRESHOLDS]).mean(axis=(0, 1)).astype(np.float32)
-    confidence = agreement_on_nuclei(label_image, votes)
-    is_sure = confidence >= np.quantile(confidence, 1 - kept_share) if confidence.size else np.zeros(0, bool)
-    seen = ((first.nucleus > 0) | (first.uncertain > 0)).ravel()
-    n_seen = np.bincount(label_image.ravel(), weights=seen, minlength=len(is_sure) + 1)[1:]
-    n_all = np.bincount(label_image.ravel(), minlength=len(is_sure) + 1)[1:]
-    is_doubtful = ~is_sure & (n_seen >= SEEN_SHARE * n_all)
-    in_sure, in_doubtful = (np.concatenate([[False], chosen])[label_image] for chosen in (is_sure, is_doubtful))
-    # What most views see, but is no nucleus for its size or its depth, may be one.
-    is_rest = (label_image == 0) & (votes >= MAJORITY)
-    return make_labels(np.where(in_sure, label_image, 0).astype(np.int32), in_doubtful | is_rest, 1)
+    seen = {"nucleus_threshold": BLOB_PROBABILITY, "peak_depth": BLOB_DEPTH}
+    blobs = divide(maps, maps.shape[1:], at_network_scale(params).model_copy(update=seen))
+    smooth = cv2.GaussianBlur(maps[0], (0, 0), 1)
+    highest = np.zeros(int(blobs.max(initial=0)) + 1, np.float32)
+    np.maximum.at(highest, blobs, smooth)
+    level = np.where(highest >= SURE_PROBABILITY, OUTLINE_SHARE * highest, 1)
+    sure = np.where(maps[0] > level[blobs], blobs, 0).astype(np.int32)
+    return make_labels(sure, (maps[0] > DOUBTFUL_PROBABILITY) & (sure == 0), 1)
 
 
 def at_network_scale(params: NetworkParams) -> NetworkParams:
@@ -226,25 +262,3 @@ def at_network_scale(params: NetworkParams) -> NetworkParams:
             "min_area_px": max(1, params.min_area_px // factor**2),
         }
     )
-
-
-def agreement_on_nuclei(label_image: Int32Array, votes: Float32Array, margin_px: int = 3) -> Float32Array:
-    """Return how well the votes agree on each nucleus: an IoU in which a pixel weighs as much as its share of votes.
-
-    Votes outside a nucleus count against the nearest one, up to a distance.
-
-    Args:
-        label_image: (h, w) int32, 1…N without gaps.
-        votes: (h, w) float32, share of the votes, 0–1.
-        margin_px: that distance.
-
-    Returns:
-        (N,) float32, 0–1.
-    """
-    n = int(label_image.max(initial=0))
-    distance, nearest = ndimage.distance_transform_edt(label_image == 0, return_indices=True)
-    owner = np.where(distance <= margin_px, label_image[tuple(nearest)], 0).ravel()
-    inside = (label_image > 0).ravel()
-    shared = np.bincount(owner, weights=votes.ravel() * inside, minlength=n + 1)
-    union = np.bincount(owner, weights=np.where(inside, 1, votes.ravel()), minlength=n + 1)
-    return np.asarray(shared[1:] / union[1:], dtype=np.float32)

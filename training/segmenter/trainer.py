@@ -136,9 +136,10 @@ def map_losses(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
     Args:
         logits: (B, 2, h, w), nucleus and depth.
-        labels: (B, 3, h, w), nucleus, depth and uncertain, 0–1.
+        labels: (B, 4, h, w), nucleus, depth, uncertain and undivided, 0–1.
     """
-    certain = 1 - labels[:, 2:]
+    certain = 1 - labels[:, 2]
+    certain = torch.stack([certain, certain * (1 - labels[:, 3])], dim=1)
     wrong = functional.binary_cross_entropy_with_logits(logits, labels[:, :2], reduction="none") * certain
-    nucleus, depth = wrong.sum(dim=(0, 2, 3)) / certain.sum().clamp_min(1)
+    nucleus, depth = wrong.sum(dim=(0, 2, 3)) / certain.sum(dim=(0, 2, 3)).clamp_min(1)
     return {"loss_nucleus": nucleus, "loss_depth": depth}

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from app.pipeline.presets import LEARNED
 from app.pipeline.types import UInt8Array
 from training.config import SegmenterConfig
+from training.segmenter.drawn import drawn_lesson
 
 SYMMETRIES = range(8)
 """The four quarter turns of a picture, and of its mirror image."""
+DRAWN_TILES = 64
+"""Number of drawn tiles that are learned from, where any are."""
 DARKEST = 1 / 256
 """The transmission that a black pixel is taken to have, so that its optical density is finite."""
 
@@ -46,7 +50,7 @@ class LessonSampler:
     Every set of tiles is drawn equally often, and every tile of a set.
 
     Args:
-        lessons: for each set, (h, w, 6) uint8 of each tile: its pixels, and its pseudo-labels.
+        lessons: for each set, (h, w, 7) uint8 of each tile: its pixels, and its pseudo-labels.
         config: sizes and strengths of the views.
         random: CPU generator that every draw comes from.
     """
@@ -55,19 +59,25 @@ class LessonSampler:
         self, lessons: Sequence[Sequence[UInt8Array]], config: SegmenterConfig, random: torch.Generator
     ) -> None:
         self.lessons = [[_large_enough(tile, config) for tile in tiles] for tiles in lessons]
+        # Drawn from the seed alone, so that a run that is resumed has the same ones.
+        drawing = np.random.default_rng(config.seed)
+        edge = round(config.crop_px * config.scale_range[1])
+        n_drawn = DRAWN_TILES if config.drawn_share else 0
+        self.drawn = [drawn_lesson(drawing, edge, LEARNED.reduction) for _ in range(n_drawn)]
         self.config = config
         self.random = random
 
     def __call__(self) -> tuple[Tensor, Tensor]:
-        """Return the next batch: tiles in [-1, 1], and nucleus, depth and uncertain, 0–1; each (B, 3, s, s) float32."""
+        """Return the next batch, float32: tiles in [-1, 1], (B, 3, s, s), and pseudo-labels, 0–1, (B, 4, s, s)."""
         batch = torch.stack([self._square() for _ in range(self.config.batch_size)])
-        tiles, labels = batch.split(3, dim=1)
+        tiles, labels = batch.split((3, batch.shape[1] - 3), dim=1)
         return self._varied(tiles) * 2 - 1, labels
 
     def _square(self) -> Tensor:
-        """Return a square of a tile and its labels at a random place, scale and turn, (6, s, s) float32, 0–1."""
+        """Return a square of a tile and its labels at a random place, scale and turn, (7, s, s) float32, 0–1."""
         size, (smallest, largest) = self.config.crop_px, self.config.scale_range
-        tiles = self.lessons[self._below(len(self.lessons))]
+        is_drawn = float(self._uniform(0, 1)) < self.config.drawn_share
+        tiles = self.drawn if is_drawn else self.lessons[self._below(len(self.lessons))]
         tile = tiles[self._below(len(tiles))]
         edge = round(size * float(self._uniform(smallest, largest)))
         y, x = (self._below(length - edge + 1) for length in tile.shape[:2])

@@ -93,6 +93,8 @@ def _session_options(threads: int) -> Any:
     # By itself, ONNX Runtime takes every core of the machine, also in a container that may use fewer.
     cpus = usable_cpus()
     options.intra_op_num_threads = threads or (cpus if cpus < (os.cpu_count() or 1) else 0)
+    # The arena would keep the memory of the largest tile for ever, and costs no time to leave out.
+    options.enable_cpu_mem_arena = False
     # A thread that waits by spinning takes its core from other requests and from OpenCV. This is just long enough for
     # it to be there for the next layer.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")

@@ -2,11 +2,16 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
+from app.pipeline.networks.open import open_segmenter
+from app.pipeline.nuclei.network import predict_maps
 from tests.drawing import draw_tile, grid_of_centres
+from training.bundle import segmenter_export
+from training.bundle.onnx_export import write_segmenter
 from training.errors import DataError, DivergedError
 from training.segmenter.agreement import as_map_network, find_nuclei, self_agreement
 from training.segmenter.lessons import load_tiles
@@ -114,11 +119,21 @@ def test_the_best_weights_of_a_round_are_kept_as_they_were(segmenter_config):
 
 
 def test_uncertain_pixels_do_not_count_in_the_loss():
-    labels = torch.zeros(1, 3, 2, 2)
+    labels = torch.zeros(1, 4, 2, 2)
     labels[0, 2, 0] = 1
     logits = torch.zeros(1, 2, 2, 2)
     logits[0, :, 0] = 50
     # The other pixels have a probability of ½ each: their cross entropy is ln 2.
+    assert {name: loss.item() for name, loss in map_losses(logits, labels).items()} == pytest.approx(
+        {"loss_nucleus": np.log(2), "loss_depth": np.log(2)}
+    )
+
+
+def test_only_the_depth_is_unknown_of_what_may_be_several_nuclei():
+    labels = torch.zeros(1, 4, 2, 2)
+    labels[0, 0, 0] = labels[0, 3, 0] = 1
+    logits = torch.zeros(1, 2, 2, 2)
+    logits[0, 1, 0] = 50
     assert {name: loss.item() for name, loss in map_losses(logits, labels).items()} == pytest.approx(
         {"loss_nucleus": np.log(2), "loss_depth": np.log(2)}
     )
@@ -130,6 +145,40 @@ def test_a_network_that_finds_nothing_does_not_agree_with_itself():
     assert nothing == {"agreement": 0, "nuclei": 0}
 
 
+def test_a_network_that_takes_the_tile_for_one_nucleus_does_not_agree_with_itself():
+    tile = draw_tile(grid_of_centres())
+    everything = self_agreement([tile], lambda tiles: np.ones((1, 2, *tiles.shape[2:]), np.float32))
+    assert everything == {"agreement": 0, "nuclei": 0}
+
+
 def test_an_infinite_loss_stops_the_run(folders, segmenter_config, tmp_path):
     with pytest.raises(DivergedError, match="diverged at iteration"):
         segmenter_loop(replace(segmenter_config, learning_rate=1e30), folders, tmp_path, CPU)
+
+
+def operators(path):
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+def test_it_is_exported_in_8_bit_integers_only_where_that_changes_no_nuclei(finished, tmp_path, monkeypatch):
+    run, trainer = finished
+    tiles = [tile.pixels for tile in load_tiles(run)]
+    agreement = segmenter_export.export_segmenter(trainer.average, tiles, tmp_path)
+    assert agreement >= segmenter_export.MIN_AGREEMENT
+    assert "QuantizeLinear" in operators(tmp_path / "segmenter.onnx")
+    exact, rounded = open_segmenter(run_of(trainer, tmp_path / "exact")), open_segmenter(tmp_path)
+    for pixels in tiles:
+        np.testing.assert_allclose(predict_maps(pixels, rounded), predict_maps(pixels, exact), atol=0.25)
+    monkeypatch.setattr(segmenter_export, "MIN_AGREEMENT", 1.1)
+    segmenter_export.export_segmenter(trainer.average, tiles, tmp_path)
+    assert "QuantizeLinear" not in operators(tmp_path / "segmenter.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "segmenter.onnx",
+        "segmenter.safetensors",
+    ]
+
+
+def run_of(trainer, directory):
+    directory.mkdir()
+    write_segmenter(trainer.average, directory)
+    return directory
