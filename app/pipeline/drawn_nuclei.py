@@ -76,7 +76,7 @@ class DrawnNuclei:
         nuclei: those that were kept, in reading order of their topmost pixel.
         numbers: (n,) int64 number of each of them among all: 1…N for polygons.
         outside: how many lie outside the tile.
-        large: how many are longer than MAX_LENGTH_PX.
+        large: how many are longer than MAX_LENGTH_PX, or hold the whole tile.
         covered: how many have lost half of their pixels or more to nuclei before them.
         small: how many are smaller than the smallest nucleus of the preset.
         in_pieces: how many of those that were kept had several pieces, of which only the largest is kept.
@@ -108,7 +108,7 @@ def draw_outlines(outlines: Outlines, shape: tuple[int, ...], min_area_px: int) 
         TooManyNuclei: the polygons are far too large for nuclei, or have far too many corners.
     """
     is_outside = _outside(outlines, shape)
-    is_large = ~is_outside & (_lengths(outlines.boxes()) > MAX_LENGTH_PX)
+    is_large = ~is_outside & _are_regions(outlines.boxes(), shape)
     # A region that is no nucleus would cover all nuclei in it.
     drawable = np.flatnonzero(~is_outside & ~is_large)
     rle, owners = _runs(outlines.only(~is_outside & ~is_large), shape)
@@ -152,7 +152,7 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
     # Pieces are numbered in reading order of their topmost pixel.
     labels = np.where(is_largest, np.cumsum(is_largest), 0).astype(np.int32)
     nuclei = measure(labels[pieces])
-    is_large = _lengths(nuclei.bboxes) > MAX_LENGTH_PX
+    is_large = _are_regions(nuclei.bboxes, numbers.shape)
     kept = ~is_large & (nuclei.areas_px >= np.where(nuclei.touches_border, min_area_px / 2, min_area_px))
     several = np.bincount(np.unique(owners[1:], return_inverse=True)[1], minlength=1) > 1
     return DrawnNuclei(
@@ -222,9 +222,11 @@ def _following(outlines: Outlines) -> Float64Array:
     return following
 
 
-def _lengths(boxes: Float64Array | Int64Array) -> Float64Array:
-    """Return (N,) the longest side of each of (N, 4) boxes."""
-    return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1), dtype=np.float64)
+def _are_regions(boxes: Float64Array | Int64Array, shape: tuple[int, ...]) -> BoolArray:
+    """Return (N,) bool, whether (N, 4) boxes x0, y0, x1, y1 are larger than nuclei are, or hold the whole tile."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    holds_tile = (low <= 0).all(axis=1) & (high >= (shape[1], shape[0])).all(axis=1)
+    return np.asarray(holds_tile | ((high - low).max(axis=1) > MAX_LENGTH_PX))
 
 
 def _outside(outlines: Outlines, shape: tuple[int, ...]) -> BoolArray:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-ANNOTATION, CORE, ROOT = "annotation", "TMA core", "root"
-RESULTS = ("detection", "cell", "tile")
+ANNOTATION, CELL, CORE, ROOT = "annotation", "cell", "TMA core", "root"
+RESULTS = ("detection", CELL, "tile")
 """Kinds of objects that an analysis makes."""
 KINDS = {
     "pathannotationobject": ANNOTATION,
@@ -27,6 +28,8 @@ KINDS = {
 TYPE_PROPERTIES = ("objectType", "object_type", "type")
 """The first of these properties gives the kind since QuPath 0.3; QuPath 0.2 gives it as the id of the feature."""
 CHILDREN = ("childObjects", "children")
+MAX_SHOWN = 20
+"""The largest number of names in a message, and of characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,13 @@ def objects_of(content: object) -> Iterator[QuPathObject]:
         content: GeoJSON as Python's values: a FeatureCollection, a list of features, or one feature.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: it is none of these; the text says what was found, as the end of a sentence.
     """
+    if isinstance(content, dict) and content.get("type") != "Feature" and not content.keys() & {"features", "geometry"}:
+        names = ", ".join(str(name)[:MAX_SHOWN] for name in islice(content, MAX_SHOWN))
+        raise TypeError(
+            f"an object with the members {names} is no feature" if names else "an empty object is no feature"
+        )
     features = content.get("features", [content]) if isinstance(content, dict) else content
     return (_object(feature) for feature in _with_nested(features))
 
@@ -77,7 +85,7 @@ def _with_nested(features: object) -> Iterator[Mapping[str, Any]]:
             nested = [owner[name] for owner in owners for name in CHILDREN if isinstance(owner.get(name), list)]
             waiting.extend(reversed(nested))
         else:
-            raise TypeError(f"a feature is not {type(found).__name__}")
+            raise TypeError(f"a value of the type {type(found).__name__} is no feature")
 
 
 def _object(feature: Mapping[str, Any]) -> QuPathObject:

@@ -6,6 +6,7 @@ GeoJSON: pixels of the upload, edges of pixels (see `geometry`).
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 from collections import Counter
@@ -27,9 +28,9 @@ from app.pipeline.errors import InvalidNuclei, PipelineError, TooManyNuclei
 from app.pipeline.inputs import other_format
 from app.pipeline.presets import SegmentationParams, ThresholdParams
 from app.pipeline.quality.assess import Flag
-from app.pipeline.qupath import ANNOTATION, QuPathObject, objects_of
+from app.pipeline.qupath import ANNOTATION, CELL, QuPathObject, objects_of
 from app.pipeline.tiff_directories import HEADERS
-from app.pipeline.tiff_pages import as_stored, check_block, check_single, pages_of
+from app.pipeline.tiff_pages import BITS, PHOTOMETRIC, as_stored, check_block, check_single, pages_of
 from app.pipeline.types import Float64Array, Int32Array, Nuclei, Segmentation, Tile
 
 UploadMethod = Literal["geojson", "label_image"]
@@ -39,16 +40,20 @@ MAX_POINTS = 2_000_000
 """Largest number of points of all outlines of one tile together."""
 MAX_COORDINATE = 1e7
 """Largest coordinate, px: no slide is wider."""
-DETECTIONS = ("detection", "cell")
+DETECTIONS = ("detection", CELL)
 """Kinds of objects of QuPath's that are nuclei, or have one."""
 GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of grey pixels that are whole numbers."""
+OTHER_MODES = {"1": "1 bit, as a mask has", "F": "fractions", "P": "a palette of colours"}
+"""What other pixels are, by Pillow's names; all that have none here are colours or transparent."""
+MAX_BITS = 32
+"""Largest number of bits of a pixel of a label image."""
 UPLOADED = (
     "The nuclei were uploaded, and not found by the bundle ({form}). The bundle's limits, its reference tiles and the "
     "model of the label rest on nuclei that it found itself: proportions and label may not be comparable with theirs."
 )
-LARGE = f"longer than {MAX_LENGTH_PX} px at the bundle's scale, as regions are"
-NO_POLYGON, NO_AREA = "features without a polygon", "without an area"
+LARGE = f"longer than {MAX_LENGTH_PX} px at the bundle's scale or as large as the whole picture, as regions are"
+NO_POLYGON, NO_NUCLEUS, NO_AREA = "features without a polygon", "cells without a nucleus", "without an area"
 """What is said of polygons and features that are no nuclei."""
 FORMS = {"geojson": "GeoJSON", "label_image": "a label image"}
 
@@ -109,9 +114,10 @@ class UploadedNuclei:
 
     def _check_no_mask(self, drawn: DrawnNuclei) -> None:
         if drawn.pieces > 2 * self.number:
+            numbers = "one number" if self.number == 1 else f"{self.number} different numbers"
             raise InvalidNuclei(
-                f"The label image has {self.number} different numbers in {drawn.pieces} separate pieces, as a mask "
-                "has: give each nucleus a number of its own."
+                f"The label image has {numbers} in {drawn.pieces} separate pieces, as a mask has: give each nucleus a "
+                "number of its own."
             )
 
     def _dropped(self, drawn: DrawnNuclei, min_area_px: int) -> Mapping[str, int]:
@@ -190,7 +196,10 @@ def read_outlines(content: object) -> tuple[Outlines, Mapping[str, int]]:
     try:
         features = list(islice(objects_of(content), MAX_NUCLEI + 1))
     except TypeError as error:
-        raise InvalidNuclei("The nuclei are JSON, but not GeoJSON: there is no list of features.") from error
+        raise InvalidNuclei(
+            f"The nuclei are JSON, but not GeoJSON: {error}. Send a FeatureCollection, a list of features, or one "
+            "feature."
+        ) from error
     _check_number(len(features))
     collected = _Collected()
     has_detections = any(feature.kind in DETECTIONS for feature in features)
@@ -198,11 +207,11 @@ def read_outlines(content: object) -> tuple[Outlines, Mapping[str, int]]:
         if feature.kind in DETECTIONS or (feature.kind == ANNOTATION and not has_detections):
             collected.add(feature, number)
         else:
-            collected.skipped[f"objects of the kind {feature.kind}, which are no nuclei"] += 1
+            collected.skipped[of_kind(feature.kind)] += 1
     if features and not collected.n_polygons:
         raise InvalidNuclei(
-            f"The nuclei hold no polygon in {len(features)} features ({collected.geometries()}): a nucleus needs an "
-            "outline of type Polygon or MultiPolygon."
+            f"The file holds no polygon of a nucleus (found: {collected.geometries()}). A nucleus needs an outline of "
+            "the type Polygon or MultiPolygon."
         )
     return collected.outlines(), collected.skipped
 
@@ -220,9 +229,11 @@ class _Collected:
     def add(self, feature: QuPathObject, number: int) -> None:
         """Add the nuclei of a feature, which is the one of this number in its file."""
         polygons = polygons_of(feature, number)
-        self.types[str((feature.geometry or {}).get("type", "no geometry"))[:40]] += 1
         if not polygons:
-            self.skipped[NO_POLYGON] += 1
+            reason = why_no_polygon(feature)
+            self.skipped[reason] += 1
+            geometry = str((feature.geometry or {}).get("type", "no geometry"))[:40]
+            self.types[reason if reason == NO_NUCLEUS else geometry] += 1
         for polygon in polygons:
             self._add_polygon(polygon)
 
@@ -249,12 +260,22 @@ class _Collected:
         )
 
     def geometries(self) -> str:
-        """Return what types of geometry there are, and how many of each, in words."""
-        return ", ".join(f"{n} {name}" for name, n in self.types.most_common(3)) or "none of them a nucleus"
+        """Return what there is beside polygons, and how many of each, in words."""
+        return ", ".join(f"{n} {name}" for name, n in (self.types or self.skipped).most_common(3))
+
+
+def of_kind(kind: str) -> str:
+    """Return what is said of objects of a kind that has no nuclei."""
+    return f"of the kind {kind}, which is not that of a nucleus"
+
+
+def why_no_polygon(feature: QuPathObject) -> str:
+    """Return what is said of a feature that has no polygon of a nucleus."""
+    return NO_NUCLEUS if feature.kind == CELL and feature.nucleus is None else NO_POLYGON
 
 
 def polygons_of(feature: QuPathObject, number: int) -> list[list[Float64Array]]:
-    """Return the polygons of a feature: those of its nucleus, if it is a cell that has one.
+    """Return the polygons of a feature. Of a cell, they are those of its nucleus: its own outline is no nucleus.
 
     Args:
         feature: the feature.
@@ -268,7 +289,8 @@ def polygons_of(feature: QuPathObject, number: int) -> list[list[Float64Array]]:
         InvalidNuclei: the coordinates make no polygon.
     """
     polygons = []
-    for polygon in _polygons(feature.nucleus or feature.geometry or {}, number):
+    outline = feature.nucleus if feature.nucleus or feature.kind == CELL else feature.geometry
+    for polygon in _polygons(outline or {}, number):
         rings = [_ring(ring, number) for ring in polygon]
         polygons.append([ring for ring in rings if len(ring)] if rings and len(rings[0]) >= 3 else [])
     return polygons
@@ -315,9 +337,11 @@ def _read_json(data: bytes) -> object:
     if not data:
         raise InvalidNuclei("The nuclei are empty (0 bytes).")
     if other := other_format(data):
-        raise InvalidNuclei(f"The nuclei are {other}; send GeoJSON, or a label image as PNG or TIFF.")
+        raise InvalidNuclei(f"The nuclei are {other}; send GeoJSON, unpacked, or a label image as PNG or TIFF.")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InvalidNuclei("The nuclei are text in UTF-16, which is not read; save the file as UTF-8.")
     try:
-        return from_json(data.removeprefix(b"\xef\xbb\xbf"), cache_strings="keys")
+        return from_json(data.removeprefix(codecs.BOM_UTF8), cache_strings="keys")
     except ValueError as error:
         raise InvalidNuclei(
             f"The nuclei are neither GeoJSON nor a label image as PNG or TIFF. Read as JSON: {error}."
@@ -350,16 +374,22 @@ def _read_label_image(data: bytes, tile: Tile, max_pixels: int) -> Int32Array:
             )
         if image.mode not in GREY_MODES:
             raise InvalidNuclei(
-                "A label image must be grey, with a whole number of 8, 16 or 32 bits for each pixel; found Pillow's "
-                f"mode {image.mode}."
+                "A label image must be grey, with a whole number of 8, 16 or 32 bits for each pixel; found "
+                f"{OTHER_MODES.get(image.mode, 'colours or transparency')}. Save it as a grey PNG of 16 bits, in which "
+                "each nucleus has a number of its own."
             )
-        return np.ascontiguousarray(image).astype(np.int32)
+        numbers = np.ascontiguousarray(image).astype(np.int32)
+        # Pillow turns numbers of 8 bits round where a TIFF says that 0 is white, as ImageJ says of masks.
+        is_turned = image.mode == "L" and isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC) == 0
+        return 255 - numbers if is_turned else numbers
     except (InvalidNuclei, MemoryError):
         raise
     except PipelineError as error:
         raise InvalidNuclei(f"The label image cannot be read. {error}") from error
     except Exception as error:  # Pillow's decoders report damage with exceptions of many kinds
-        raise InvalidNuclei("The label image is damaged or truncated and cannot be decoded.") from error
+        raise InvalidNuclei(
+            "The label image is damaged or truncated, or of a kind that is not read; save it as a grey PNG of 16 bits."
+        ) from error
 
 
 def _opened(data: bytes, max_pixels: int) -> ImageFile:
@@ -371,4 +401,9 @@ def _opened(data: bytes, max_pixels: int) -> ImageFile:
     pages = pages_of(data)
     check_single(pages)
     check_block(pages[0], max_pixels)
+    bits = int(max(pages[0].numbers(BITS), default=1))
+    if bits > MAX_BITS:
+        raise InvalidNuclei(
+            f"A label image may have at most {MAX_BITS} bits for each pixel; found {bits}. Save it with 16 or 32."
+        )
     return TiffImageFile(io.BytesIO(as_stored(data, pages[0])))

@@ -2,6 +2,13 @@
 
 import { byId, headings, html, number, percent } from "./dom.js";
 
+/** How the presets find nuclei. */
+const PRESETS = {
+  learned: "a network that taught itself",
+  default: "many thresholds, of which each nucleus has its own",
+  paper: "the constant threshold of the paper",
+};
+
 /** Fill the section of the model card. */
 export function showCard(card) {
   const { manifest } = card;
@@ -15,7 +22,7 @@ export function showCard(card) {
       entry("Trained on", training.data.map((data) => html("p", {}, `${data.description} ${data.tiles} tiles, ${data.cells} cells. Source: ${data.source}. Licence: ${data.licence}.`))),
       entry("Scale", `${manifest.mpp} µm per pixel (${manifest.mpp_basis})`),
       entry("Clusters", `${card.n_clusters}; ${names(manifest)}`),
-      entry("Nuclei", `preset ${card.segmentation.method}`),
+      entry("Nuclei", `found by ${PRESETS[card.segmentation.method]} (preset ${card.segmentation.method})`),
       entry("Network Q", card.network),
       entry("Licence of the weights", manifest.licence),
       entry("Made", `${manifest.created}, ${training.iterations} generator iterations, code ${training.code_version}`),

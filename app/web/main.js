@@ -81,7 +81,7 @@ async function show() {
   byId("tile-name").textContent = entry.name;
   byId("tile-facts").textContent =
     `${tile.width} × ${tile.height} px, ${tile.mpp ? `${tile.mpp} µm per pixel${tile.mpp_source === "request" ? "" : ", from the file"}` : "scale not given"} · ` +
-    `${plural(answer.cells.length, "cell")} · nuclei: ${segmentation.source === "upload" ? "uploaded" : `preset ${segmentation.method}`} · ` +
+    `${plural(answer.cells.length, "cell")} · nuclei found by preset ${segmentation.method} · ` +
     `bundle ${bundle.name} ${bundle.version} · ${Math.round(timing.total)} ms`;
   showCell(null, shown);
   showFilter(answer);

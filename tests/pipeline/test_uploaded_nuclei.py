@@ -3,11 +3,16 @@
 import io
 import json
 
+import cv2
 import numpy as np
 import pytest
+import shapely
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from shapely.affinity import translate
+from shapely.geometry import mapping
 
 from app.answer.formats import FORMATS
 from app.answer.present import Result
@@ -16,7 +21,7 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidNuclei, PipelineError, TooManyNuclei
 from app.pipeline.manifest import Manifest
 from app.pipeline.run import analyse
-from app.pipeline.uploaded_nuclei import MAX_NUCLEI
+from app.pipeline.uploaded_nuclei import LARGE, MAX_NUCLEI
 from tests.conftest import MANIFEST_VALUES
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.fakes import FakeBackend
@@ -54,6 +59,12 @@ def document(*features) -> bytes:
 def as_file(numbers, form="PNG", **options) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(numbers).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def tiff(numbers, **options) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, numbers, **options)
     return buffer.getvalue()
 
 
@@ -128,6 +139,14 @@ def test_a_hole_is_no_part_of_a_nucleus(fake_bundle):
             feature(square(10, 20, 40), nucleusGeometry=feature(square(x, 30))["geometry"], id="PathCellObject")
             for x in (20, 90)
         ],
+        # CellViT has an annotation for each type of cell.
+        [
+            {
+                **feature(*[[square(x, 30)] for x in xs], kind="MultiPolygon", id="8f3c"),
+                "properties": {"objectType": "annotation", "classification": {"name": "x", "color": [1, 2, 3]}},
+            }
+            for xs in ([20], [90])
+        ],
         # The region in which they were sought comes with them.
         [
             {**feature(square(0, 0, 150)), "properties": {"objectType": "annotation"}},
@@ -141,7 +160,7 @@ def test_a_hole_is_no_part_of_a_nucleus(fake_bundle):
             }
         ],
     ],
-    ids=["list", "CellViT", "one feature", "cells", "with its region", "not closed, with z", "nested"],
+    ids=["list", "MultiPolygon", "one feature", "cells", "CellViT", "with its region", "not closed, with z", "nested"],
 )
 def test_every_form_that_programs_write_is_read(fake_bundle, content):
     analysis = analysed(fake_bundle, json.dumps(content).encode())
@@ -158,6 +177,41 @@ def test_label_images_of_every_depth_are_read(fake_bundle, dtype, form):
     analysis = analysed(fake_bundle, as_file(numbers, form))
     assert boxes(analysis) == [[100, 20, 120, 40], [50, 60, 70, 80]]
     assert dropped(analysis) is None
+
+
+def test_numbers_of_a_tiff_in_which_0_is_white_are_those_that_were_stored(fake_bundle):
+    numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
+    numbers[60:80, 50:70], numbers[20:40, 100:120] = 1, 255
+    for dtype in (np.uint8, np.uint16):
+        analysis = analysed(fake_bundle, tiff(numbers.astype(dtype), photometric="miniswhite"))
+        assert boxes(analysis) == [[100, 20, 120, 40], [50, 60, 70, 80]]
+        assert dropped(analysis) is None
+
+
+def test_outline_of_a_cell_is_not_taken_for_its_nucleus(fake_bundle):
+    cell = {**feature(square(90, 30, 40)), "properties": {"objectType": "cell"}}
+    whole = {**cell, "nucleusGeometry": feature(square(100, 40))["geometry"]}
+    analysis = analysed(fake_bundle, document(whole, cell))
+    assert boxes(analysis) == [[100, 40, 120, 60]]
+    assert "1 cells without a nucleus" in dropped(analysis).message
+    with pytest.raises(InvalidNuclei, match=r"no polygon of a nucleus \(found: 2 cells without a nucleus\)"):
+        analysed(fake_bundle, document(cell, cell))
+
+
+def test_outlines_through_the_centres_of_pixels_are_widened_as_the_manual_says(fake_bundle):
+    own = analyse(TILE, fake_bundle, max_pixels=LIMIT)
+    traced = []
+    for number in range(1, len(own.cells) + 1):
+        mask = (own.cells.nuclei.label_image == number).astype(np.uint8)
+        ring = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0][0][:, 0]
+        traced.append(shapely.Polygon(ring))
+    as_traced = analysed(fake_bundle, document(*({"geometry": mapping(outline)} for outline in traced)))
+    lost = own.cells.bboxes[:, 2:] - as_traced.cells.bboxes[:, 2:]
+    assert lost.min() >= 0
+    assert lost.mean() > 0.5, "the last row and column are lost"
+    widened = (translate(outline, 0.5, 0.5).buffer(0.5, join_style="mitre") for outline in traced)
+    again = analysed(fake_bundle, document(*({"geometry": mapping(outline)} for outline in widened)))
+    np.testing.assert_array_equal(again.cells.nuclei.label_image, own.cells.nuclei.label_image)
 
 
 def test_what_is_no_nucleus_as_it_came_is_counted_with_its_reason(fake_bundle):
@@ -230,12 +284,22 @@ BAD = {
     "nothing": (b"", "empty (0 bytes)"),
     "text": (b"x,y\n1,2\n", "neither GeoJSON nor a label image"),
     "half": (document(feature(square(1, 1)))[:-20], "Read as JSON"),
-    "a number": (b"5", "no list of features"),
-    "features are no list": (b'{"features": 7}', "no list of features"),
-    "a feature is no object": (b'{"features": [7]}', "no list of features"),
-    "an empty object": (b"{}", "no polygon in 1 features"),
+    "UTF-16": (document(feature(square(1, 1))).decode().encode("utf-16"), "save the file as UTF-8"),
+    "a number": (b"5", "a value of the type int is no feature. Send a FeatureCollection"),
+    "features are no list": (b'{"features": 7}', "int is no feature"),
+    "a feature is no object": (b'{"features": [7]}', "int is no feature"),
+    "an empty object": (b"{}", "an empty object is no feature"),
+    "JSON of HoVer-Net": (
+        b'{"mag": 40, "nuc": {"1": {"contour": [[1, 2]]}}}',
+        "with the members mag, nuc is no feature",
+    ),
+    "a geometry alone": (json.dumps(feature(square(1, 1))["geometry"]).encode(), "type, coordinates is no feature"),
     "nested too deep": (deep(100_000), "recursion limit"),
-    "points": (document(feature(5, 5, kind="Point")), "no polygon in 1 features (1 Point)"),
+    "points": (document(feature(5, 5, kind="Point")), "no polygon of a nucleus (found: 1 Point)"),
+    "tiles": (
+        document({**feature(square(1, 1)), "properties": {"objectType": "tile"}}),
+        "(found: 1 of the kind tile, which is not that of a nucleus)",
+    ),
     "lines": (document(feature([1, 1], [2, 2], kind="LineString")), "1 LineString"),
     "NaN": (document(feature(square(1, 1)), feature(square(float("nan"), 1))), "Feature 2 of the nuclei"),
     "infinite": (document(feature(square(1e999, 1))), "Feature 1 of the nuclei"),
@@ -251,13 +315,18 @@ BAD = {
     "of another tile": (json.dumps({"tile": {"width": 9, "height": 8}, "features": []}).encode(), "of 9 x 8 px"),
     "gzip": (b"\x1f\x8b\x08\0\0\0\0\0\0\0", "a gzip archive"),
     "size": (as_file(np.zeros((20, 30), np.uint8)), "the size of the tile, 240 x 200 px; found 30 x 20"),
-    "colour": (encoded(PIXELS), "must be grey"),
-    "palette": (number_png("P"), "must be grey"),
-    "one bit": (number_png("1"), "must be grey"),
+    "colour": (encoded(PIXELS), "found colours or transparency. Save it as a grey PNG"),
+    "grey with transparency": (number_png("LA"), "found colours or transparency"),
+    "palette": (number_png("P"), "found a palette of colours"),
+    "one bit": (number_png("1"), "found 1 bit, as a mask has"),
+    "64 bits": (
+        tiff(np.zeros((HEIGHT, WIDTH), np.int64)),
+        "at most 32 bits for each pixel; found 64. Save it with 16 or 32.",
+    ),
     "JPEG": (encoded(PIXELS, "JPEG"), "a JPEG, which changes the numbers"),
-    "fractions": (as_file(np.zeros((HEIGHT, WIDTH), np.float32), "TIFF"), "must be grey"),
+    "fractions": (as_file(np.zeros((HEIGHT, WIDTH), np.float32), "TIFF"), "found fractions"),
     "truncated": (as_file(mask())[:-200], "damaged or truncated"),
-    "mask": (as_file(mask()), "as a mask has"),
+    "mask": (as_file(mask()), "has one number in "),
 }
 
 
@@ -273,10 +342,22 @@ def test_a_region_is_no_nucleus_and_covers_none(fake_bundle):
     region = [[0, 0], [900, 0], [900, 200], [0, 200]]
     analysis = analysed(fake_bundle, document(feature(region), feature(square(50, 60))), tile)
     assert boxes(analysis) == [[50, 60, 70, 80]]
-    assert dropped(analysis).message.endswith(": 1 longer than 512 px at the bundle's scale, as regions are.")
+    assert dropped(analysis).message.endswith(f": 1 {LARGE}.")
     numbers = np.ones((200, 900), np.uint8)
     numbers[60:80, 50:70] = 2
     assert boxes(analysed(fake_bundle, as_file(numbers), tile)) == [[50, 60, 70, 80]]
+
+
+def test_what_holds_the_whole_tile_is_no_nucleus_however_small_the_tile(fake_bundle):
+    rectangle = feature([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]])
+    numbers = np.ones((HEIGHT, WIDTH), np.uint8)
+    numbers[60:80, 50:70] = 2
+    for nuclei in (document(rectangle, feature(square(50, 60))), as_file(numbers)):
+        analysis = analysed(fake_bundle, nuclei)
+        assert boxes(analysis) == [[50, 60, 70, 80]]
+        assert (
+            "1 longer than 512 px at the bundle's scale or as large as the whole picture" in dropped(analysis).message
+        )
 
 
 def test_more_than_a_tile_can_hold_is_refused(fake_bundle, monkeypatch):

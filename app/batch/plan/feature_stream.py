@@ -28,7 +28,7 @@ class FeatureStream:
         file: the text of the file.
 
     Attributes:
-        members: the members of the collection that come before its features, once the first feature was read.
+        members: the members of the collection that were read so far, besides its features.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -43,20 +43,27 @@ class FeatureStream:
             ValueError, RecursionError: the text is not JSON, or nested too deep.
             SlideError: a feature is too large.
         """
-        if self._next() == "[":
-            yield from self._array()
-            return
+        yield from self._array() if self._next() == "[" else self._object()
+        if self._next():
+            raise ValueError("something follows its end, as in a file with a feature in each line")
+
+    def _object(self) -> Iterator[Any]:
+        """Yield the features of a collection, or the object itself if it is none."""
+        is_collection = False
         self._take("{")
         while self._next() != "}":
             key = self._value()
             self._take(":")
             if key == "features":
+                is_collection = True
                 yield from self._array()
-                return
-            self.members[str(key)] = self._value()
+            else:
+                self.members[str(key)] = self._value()
             if self._next() != "}":
                 self._take(",")
-        yield self.members
+        self._take("}")
+        if not is_collection:
+            yield self.members
 
     def _array(self) -> Iterator[Any]:
         self._take("[")
@@ -64,6 +71,7 @@ class FeatureStream:
             yield self._value()
             if self._next() != "]":
                 self._take(",")
+        self._take("]")
 
     def _next(self) -> str:
         """Return the next character that is no white space, without taking it; nothing at the end of the file."""
@@ -77,7 +85,7 @@ class FeatureStream:
 
     def _take(self, wanted: str) -> None:
         if self._next() != wanted:
-            raise ValueError(f"expected {wanted}")
+            raise ValueError(f"{wanted} is missing")
         self._at += 1
 
     def _value(self) -> Any:
@@ -116,7 +124,13 @@ def feature_stream(path: Path) -> Iterator[FeatureStream]:
             is_gzipped = file.peek(2)[:2] == b"\x1f\x8b"
             raw = gzip.GzipFile(fileobj=file) if is_gzipped else file
             yield FeatureStream(io.TextIOWrapper(raw, encoding="utf-8-sig"))
-    except (gzip.BadGzipFile, ValueError, TypeError, EOFError, zlib.error, RecursionError) as error:
-        raise SlideError(f"{path.name} is not GeoJSON.") from error
+    except UnicodeDecodeError as error:
+        raise SlideError(f"{path.name} is not text in UTF-8; save it so.") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SlideError(f"{path.name} is damaged or truncated and cannot be unpacked.") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        # Where a decoder failed is told from the text that was read last, which means nothing to a user.
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise SlideError(f"{path.name} is not GeoJSON: {reason}.") from error
     except OSError as error:
         raise SlideError(f"The nuclei in {path.name} cannot be read: {error.strerror or error}.") from error

@@ -25,7 +25,7 @@ from app.files import whole_file
 from app.pipeline.drawn_nuclei import MAX_LENGTH_PX, Outlines
 from app.pipeline.qupath import ANNOTATION, QuPathObject, objects_of
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
-from app.pipeline.uploaded_nuclei import DETECTIONS, LARGE, NO_AREA, NO_POLYGON, polygons_of
+from app.pipeline.uploaded_nuclei import DETECTIONS, LARGE, NO_AREA, of_kind, polygons_of, why_no_polygon
 
 TABLE = """
 CREATE TABLE nuclei (
@@ -115,7 +115,7 @@ def _kept(path: Path, target: Path, grid: CoreGrid) -> tuple[int, tuple[int, ...
         n_detections = database.execute("SELECT count(*) FROM nuclei WHERE is_detection").fetchone()[0]
         if n_detections:
             removed = database.execute("DELETE FROM nuclei WHERE NOT is_detection").rowcount
-            skipped[f"objects of the kind {ANNOTATION}, which are no nuclei"] += removed
+            skipped[of_kind(ANNOTATION)] += removed
         database.execute("CREATE INDEX by_core ON nuclei (core, number)")
         number = database.execute("SELECT count(*) FROM nuclei").fetchone()[0]
         cores = database.execute("SELECT DISTINCT core FROM nuclei ORDER BY core").fetchall()
@@ -166,7 +166,7 @@ def _rows(
         for feature in objects_of(content):
             n_features += 1
             if feature.kind not in (*DETECTIONS, ANNOTATION):
-                skipped[f"objects of the kind {feature.kind}, which are no nuclei"] += 1
+                skipped[of_kind(feature.kind)] += 1
                 continue
             for rings, core in _nuclei(feature, n_features, grid, skipped):
                 number += 1
@@ -180,7 +180,7 @@ def _nuclei(
 ) -> Iterator[tuple[list[Float64Array], int]]:
     """Yield the rings and the core of each nucleus of a feature: what lies in the slide and is no larger than one."""
     polygons = polygons_of(feature, number)
-    skipped[NO_POLYGON] += not polygons
+    skipped[why_no_polygon(feature)] += not polygons
     for rings in polygons:
         if not rings:
             skipped[NO_AREA] += 1

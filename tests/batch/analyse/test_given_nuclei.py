@@ -98,7 +98,7 @@ def test_results_say_whose_nuclei_they_are_and_what_was_left_out(tmp_path, path,
     assert (uploaded.code, dropped.code) == ("nuclei_uploaded", "upload_nuclei_dropped")
     for words in ("1 too small, or mostly covered", "1 outside the slide", "kind tile", "1 features without a polygon"):
         assert words in dropped.message
-    assert "uploaded (geojson)" in (folder / "report.html").read_text()
+    assert "found by another program" in (folder / "report.html").read_text()
 
 
 def test_regions_hold_for_the_nuclei_of_others(tmp_path, path, bundle):
@@ -118,6 +118,12 @@ FRAME = {"name": "bounds", "x": 0, "y": 0, "canvas_width": 9, "canvas_height": 9
     [
         ("no GeoJSON", SlideError, "n.geojson is not GeoJSON"),
         ('{"features": 7}', SlideError, "n.geojson is not GeoJSON"),
+        ({"mag": 40, "nuc": {}}, SlideError, "an object with the members mag, nuc is no feature"),
+        (
+            [{**feature(SQUARE), "properties": {"objectType": "cell"}}],
+            SlideError,
+            "no nucleus within the slide of 900 x 700 px (1 cells without a nucleus)",
+        ),
         ([feature([[5000, 5000], [5030, 5000], [5030, 5030]])], SlideError, "no nucleus within the slide of 900 x 700"),
         ([feature([[0, 0], [899, 0], [899, 699]])], SlideError, "1 longer than 512 px"),
         ([feature(SQUARE), feature([[1, 2], ["a", 3]])], InvalidNuclei, "Feature 2 of the nuclei"),

@@ -30,7 +30,7 @@ def test_features_are_those_of_the_whole_file_however_little_is_read_at_a_time(
         found = list(stream.features())
     assert found == (content["features"] if isinstance(content, dict) else content)
     if "width" in content:
-        assert stream.members == {"type": "FeatureCollection", "width": 12345}
+        assert stream.members == {"type": "FeatureCollection", "width": 12345, "after": 1}
 
 
 def test_one_feature_is_read_as_such(tmp_path):
@@ -40,15 +40,32 @@ def test_one_feature_is_read_as_such(tmp_path):
         assert list(stream.features()) == [FEATURE]
 
 
-BROKEN = [b"", b"text", b"{", b"[1, 2", b'{"features": [1}', b'{"a" 1}', b"[1 2]", b"\xff", b"\x1f\x8bno", b"[" * 10**5]
+LINES = b"".join(json.dumps(FEATURE).encode() + b"\n" for _ in range(2))
+BROKEN = {
+    b"": "is not GeoJSON: { is missing.",
+    b"text": "is not GeoJSON",
+    b"{": "is not GeoJSON",
+    b"[1, 2": "is not GeoJSON",
+    b'{"features": [1}': "is not GeoJSON: , is missing.",
+    b'{"a" 1}': "is not GeoJSON: : is missing.",
+    b"[1 2]": "is not GeoJSON: , is missing.",
+    b"[" * 10**5: "is not GeoJSON",
+    b'{"features": []': "is not GeoJSON: , is missing.",
+    LINES: "is not GeoJSON: something follows its end, as in a file with a feature in each line.",
+    b'{"features": []}{"features": []}': "something follows its end",
+    b"\xff\xfe{\0}\0": "is not text in UTF-8; save it so.",
+    b"\x1f\x8bno": "is damaged or truncated and cannot be unpacked.",
+    gzip.compress(b"[" + b" " * 10**5 + b"]")[:60]: "is damaged or truncated and cannot be unpacked.",
+}
 
 
-@pytest.mark.parametrize("content", BROKEN)
-def test_what_is_no_geojson_is_refused(tmp_path, content):
+@pytest.mark.parametrize(("content", "words"), BROKEN.items())
+def test_what_is_no_geojson_is_refused_with_the_reason(tmp_path, content, words):
     path = tmp_path / "n.geojson"
     path.write_bytes(content)
-    with pytest.raises(SlideError, match="is not GeoJSON"), feature_stream(path) as stream:
+    with pytest.raises(SlideError) as refused, feature_stream(path) as stream:
         list(stream.features())
+    assert words in str(refused.value)
 
 
 def test_a_feature_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
