@@ -154,15 +154,16 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
     nuclei = measure(labels[pieces])
     is_large = _are_regions(nuclei.bboxes, numbers.shape)
     kept = ~is_large & (nuclei.areas_px >= np.where(nuclei.touches_border, min_area_px / 2, min_area_px))
-    several = np.bincount(np.unique(owners[1:], return_inverse=True)[1], minlength=1) > 1
+    numbers_kept = owners[is_largest][kept]
+    all_numbers, n_pieces = np.unique(owners[1:], return_counts=True)
     return DrawnNuclei(
         nuclei=select_nuclei(nuclei, kept),
-        numbers=owners[is_largest][kept],
+        numbers=numbers_kept,
         outside=0,
         large=int(is_large.sum()),
         covered=0,
         small=int((~kept & ~is_large).sum()),
-        in_pieces=int(several.sum()),
+        in_pieces=int(np.isin(numbers_kept, all_numbers[n_pieces > 1]).sum()),
         pieces=int((areas >= min_area_px).sum()),
     )
 

@@ -6,6 +6,7 @@ Every version of QuPath writes them a little differently, and QuPath reads all f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -28,8 +29,8 @@ KINDS = {
 TYPE_PROPERTIES = ("objectType", "object_type", "type")
 """The first of these properties gives the kind since QuPath 0.3; QuPath 0.2 gives it as the id of the feature."""
 CHILDREN = ("childObjects", "children")
-MAX_SHOWN = 20
-"""The largest number of names in a message, and of characters of each."""
+SHOWN_NAMES, MAX_SHOWN = 5, 20
+"""The largest number of names in a message, and of characters of each name or value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def objects_of(content: object) -> Iterator[QuPathObject]:
         TypeError: it is none of these; the text says what was found, as the end of a sentence.
     """
     if isinstance(content, dict) and content.get("type") != "Feature" and not content.keys() & {"features", "geometry"}:
-        names = ", ".join(str(name)[:MAX_SHOWN] for name in islice(content, MAX_SHOWN))
+        names = ", ".join(str(name)[:MAX_SHOWN] for name in islice(content, SHOWN_NAMES))
         raise TypeError(
             f"an object with the members {names} is no feature" if names else "an empty object is no feature"
         )
@@ -85,7 +86,7 @@ def _with_nested(features: object) -> Iterator[Mapping[str, Any]]:
             nested = [owner[name] for owner in owners for name in CHILDREN if isinstance(owner.get(name), list)]
             waiting.extend(reversed(nested))
         else:
-            raise TypeError(f"a value of the type {type(found).__name__} is no feature")
+            raise TypeError(f"{json.dumps(found)[:MAX_SHOWN]} is no feature")
 
 
 def _object(feature: Mapping[str, Any]) -> QuPathObject:

@@ -46,6 +46,8 @@ GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of grey pixels that are whole numbers."""
 OTHER_MODES = {"1": "1 bit, as a mask has", "F": "fractions", "P": "a palette of colours"}
 """What other pixels are, by Pillow's names; all that have none here are colours or transparent."""
+MAX_IN_PIECES = 0.1
+"""Largest share of the numbers of a label image that may stand for a further piece as large as a nucleus."""
 MAX_BITS = 32
 """Largest number of bits of a pixel of a label image."""
 UPLOADED = (
@@ -113,11 +115,11 @@ class UploadedNuclei:
         return drawn.nuclei, upload_flags(self.method, self._dropped(drawn, min_area_px))
 
     def _check_no_mask(self, drawn: DrawnNuclei) -> None:
-        if drawn.pieces > 2 * self.number:
+        if drawn.pieces > self.number + max(1, self.number * MAX_IN_PIECES):
             numbers = "one number" if self.number == 1 else f"{self.number} different numbers"
             raise InvalidNuclei(
-                f"The label image has {numbers} in {drawn.pieces} separate pieces, as a mask has: give each nucleus a "
-                "number of its own."
+                f"The label image has {numbers} in {drawn.pieces} separate pieces, as a mask has, and as 8 bits have "
+                "for more than 255 nuclei: give each nucleus a number of its own."
             )
 
     def _dropped(self, drawn: DrawnNuclei, min_area_px: int) -> Mapping[str, int]:
@@ -129,7 +131,7 @@ class UploadedNuclei:
             LARGE: drawn.large,
             "mostly covered by nuclei before them": drawn.covered,
             f"smaller than {min_area_px} px at the bundle's scale": small,
-            "cut down to the largest of several pieces, as outlines that cross themselves have": drawn.in_pieces,
+            "in several pieces, of which the largest was kept": drawn.in_pieces,
             **self.skipped,
         }
 
@@ -339,7 +341,7 @@ def _read_json(data: bytes) -> object:
     if other := other_format(data):
         raise InvalidNuclei(f"The nuclei are {other}; send GeoJSON, unpacked, or a label image as PNG or TIFF.")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InvalidNuclei("The nuclei are text in UTF-16, which is not read; save the file as UTF-8.")
+        raise InvalidNuclei("The nuclei are text in UTF-16 or UTF-32, which is not read; save the file as UTF-8.")
     try:
         return from_json(data.removeprefix(codecs.BOM_UTF8), cache_strings="keys")
     except ValueError as error:

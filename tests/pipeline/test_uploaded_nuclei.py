@@ -240,7 +240,7 @@ def test_what_is_no_nucleus_as_it_came_is_counted_with_its_reason(fake_bundle):
         "1 mostly covered by nuclei before them",
         "2 outside the tile",
         "1 smaller than 100 px",
-        "1 cut down to the largest of several pieces",
+        "1 in several pieces, of which the largest was kept",
         "1 without an area",
         "2 features without a polygon",
     ):
@@ -276,6 +276,15 @@ def deep(depth):
     return b'{"features":' + b"[" * depth + b"]" * depth + b"}"
 
 
+def two_with_each_number():
+    """A label image whose numbers began anew when they were used up."""
+    numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for i in range(30):
+        x, y = 5 + i % 6 * 38, 5 + i // 6 * 38
+        numbers[y : y + 20, x : x + 20] = i % 15 + 1
+    return numbers
+
+
 def number_png(mode):
     return encoded(Image.new(mode, (WIDTH, HEIGHT)))
 
@@ -285,9 +294,9 @@ BAD = {
     "text": (b"x,y\n1,2\n", "neither GeoJSON nor a label image"),
     "half": (document(feature(square(1, 1)))[:-20], "Read as JSON"),
     "UTF-16": (document(feature(square(1, 1))).decode().encode("utf-16"), "save the file as UTF-8"),
-    "a number": (b"5", "a value of the type int is no feature. Send a FeatureCollection"),
-    "features are no list": (b'{"features": 7}', "int is no feature"),
-    "a feature is no object": (b'{"features": [7]}', "int is no feature"),
+    "a number": (b"5", "not GeoJSON: 5 is no feature. Send a FeatureCollection"),
+    "features are no list": (b'{"features": null}', "not GeoJSON: null is no feature"),
+    "a feature is no object": (b'{"features": [[1, "2"]]}', "not GeoJSON: 1 is no feature"),
     "an empty object": (b"{}", "an empty object is no feature"),
     "JSON of HoVer-Net": (
         b'{"mag": 40, "nuc": {"1": {"contour": [[1, 2]]}}}',
@@ -327,6 +336,7 @@ BAD = {
     "fractions": (as_file(np.zeros((HEIGHT, WIDTH), np.float32), "TIFF"), "found fractions"),
     "truncated": (as_file(mask())[:-200], "damaged or truncated"),
     "mask": (as_file(mask()), "has one number in "),
+    "numbers beyond 8 bits": (as_file(two_with_each_number()), "has 15 different numbers in 30 separate pieces"),
 }
 
 
@@ -351,13 +361,13 @@ def test_a_region_is_no_nucleus_and_covers_none(fake_bundle):
 def test_what_holds_the_whole_tile_is_no_nucleus_however_small_the_tile(fake_bundle):
     rectangle = feature([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]])
     numbers = np.ones((HEIGHT, WIDTH), np.uint8)
+    numbers[130:170, 130:170] = 0
+    numbers[140:160, 140:160] = 1  # a second piece of what is no nucleus
     numbers[60:80, 50:70] = 2
     for nuclei in (document(rectangle, feature(square(50, 60))), as_file(numbers)):
         analysis = analysed(fake_bundle, nuclei)
         assert boxes(analysis) == [[50, 60, 70, 80]]
-        assert (
-            "1 longer than 512 px at the bundle's scale or as large as the whole picture" in dropped(analysis).message
-        )
+        assert dropped(analysis).message.endswith(f": 1 {LARGE}.")
 
 
 def test_more_than_a_tile_can_hold_is_refused(fake_bundle, monkeypatch):
