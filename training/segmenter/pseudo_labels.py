@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from app.pipeline.nuclei.flood import disc
 from app.pipeline.nuclei.network import divide
 from app.pipeline.nuclei.segment import segment
-from app.pipeline.presets import DEFAULT, LEARNED, LevelParams, NetworkParams, ScoreParams
+from app.pipeline.presets import DEFAULT, LEARNED, LevelParams, NetworkParams
 from app.pipeline.stain.optical_density import density_image
 from app.pipeline.types import BoolArray, Float32Array, Int32Array, Stain, UInt8Array
 
@@ -22,24 +21,16 @@ CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 SQUARE = np.ones((3, 3), np.uint8)
 
 
-LEVELS = (0.4, 0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57)
-"""Levels of density of the teacher, which has its own numbers: preset `default` may be tuned without changing what a
-network learns."""
+def _with_bias(shift: float) -> LevelParams:
+    """Return preset `default` with a looser score, or a stricter one where the shift is below 0."""
+    score = DEFAULT.score.model_copy(update={"bias": DEFAULT.score.bias + shift})
+    return DEFAULT.model_copy(update={"score": score})
 
 
-def _teacher(bias: float, levels: tuple[float, ...]) -> LevelParams:
-    score = ScoreParams(
-        bias=bias, small_area_px=470, small=4.3, large_area_px=2600, large=3.1, shape=24.7, edge=2.03, density=5.5
-    )
-    return DEFAULT.model_copy(update={"smoothing_px": 2.0, "levels": levels, "score": score, "outline": None})
-
-
-SURE = _teacher(6.1, LEVELS)
+SURE = _with_bias(-0.9)
 """What this setting finds is sure to be a nucleus."""
-LOOSE = _teacher(8.6, (0.25, 0.32, *LEVELS))
-"""What only this setting finds may be a nucleus. On the tuning tiles of bm_graz half of it is; of what still looser
-settings add, one in five."""
-
+LOOSE = _with_bias(1.5)
+"""What only this setting finds may be a nucleus."""
 BLOB_PROBABILITY, BLOB_DEPTH = 0.12, 0.2
 """What the network sees at least so clearly may be a nucleus of the next round."""
 SURE_PROBABILITY, DOUBTFUL_PROBABILITY = 0.3, 0.2
@@ -49,15 +40,10 @@ GROUND_SHARE = 0.1
 """At least this share of a tile is background: probabilities count from where this share of its pixels lies below."""
 OUTLINE_SHARE = 0.5
 """Its outline lies where the probability is this share of its own highest."""
+DENSITY_SIGMA_PX = 2.0
+"""Sigma in px of the Gaussian under which a pixel is as dense as nuclei."""
 MIN_SOLIDITY = 0.88
 """What fills a smaller share of its convex hull may be several nuclei, and its depth is not learned from."""
-OUTLINE_SIGMA_PX = 1.0
-"""Sigma in px of the Gaussian that smooths the density in which outlines are drawn."""
-CORE_PX, RING_PX, MIN_RING_AREA_PX = 2, (3, 7), 10
-"""A nucleus has the median density of the pixels deeper than the first of these, and its surroundings that of a ring
-between these two distances, if the ring has at least so many px outside other nuclei."""
-OUTLINE_REACH_PX, SMOOTH_OUTLINE_PX = 4, 2
-"""How far an outline may move outwards, and the radius of the opening that smooths it, px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,56 +76,14 @@ def labels_of_segmentation(stain: Stain, reduction: int) -> PseudoLabels:
         stain: the unmixed tile.
         reduction: the network sees the tile with its width and height divided by this.
     """
-    found, loose = (segment(stain, params).label_image for params in (SURE, LOOSE))
-    sure = at_half_density(found, density_image(stain.haematoxylin, OUTLINE_SIGMA_PX))
+    sure, loose = (segment(stain, params).label_image for params in (SURE, LOOSE))
     # What one outline has and the other has not is uncertain too.
-    doubtful = (loose > 0) | (found > 0)
+    doubtful = loose > 0
     if stain.estimate is not None:
         # Whatever is as dense as nuclei may be one: where they lie close together, the segmentation sees few of them.
-        density = density_image(stain.haematoxylin, SURE.smoothing_px)
+        density = density_image(stain.haematoxylin, DENSITY_SIGMA_PX)
         doubtful |= density > stain.estimate.nuclear_density
     return make_labels(sure, doubtful & (sure == 0), reduction)
-
-
-def at_half_density(label_image: Int32Array, density: Float32Array) -> Int32Array:
-    """Draw the outline of each nucleus where the density is half way between its own and that of what surrounds it.
-
-    The teacher draws it at the one of ten levels that gives the best shape, in a density that is smoothed more, so its
-    small nuclei are too large.
-
-    Args:
-        label_image: (H, W) int32, 1…N.
-        density: (H, W) float32.
-
-    Returns:
-        (H, W) int32. A nucleus grows by OUTLINE_REACH_PX at most, and not into another one.
-    """
-    drawn = np.zeros_like(label_image)
-    for label, box in enumerate(ndimage.find_objects(label_image), start=1):
-        if box is None:
-            continue
-        seen = tuple(slice(max(0, side.start - RING_PX[1]), side.stop + RING_PX[1]) for side in box)
-        mask = (label_image[seen] == label).astype(np.uint8)
-        others = (label_image[seen] > 0) & (mask == 0)
-        drawn[seen][_redrawn(mask, others, density[seen])] = label
-    return drawn
-
-
-def _redrawn(mask: UInt8Array, others: BoolArray, density: Float32Array) -> BoolArray:
-    """Return the pixels of one nucleus within its new outline; the old ones where its surroundings cannot be seen."""
-    core = cv2.erode(mask, disc(CORE_PX)) > 0
-    ring = (cv2.dilate(mask, disc(RING_PX[1])) > 0) & (cv2.dilate(mask, disc(RING_PX[0])) == 0) & ~others
-    if not core.any() or ring.sum() < MIN_RING_AREA_PX:
-        return mask > 0
-    level = (np.median(density[core]) + np.median(density[ring])) / 2
-    within = (density > level) & (cv2.dilate(mask, disc(OUTLINE_REACH_PX)) > 0) & ~others
-    opened = cv2.morphologyEx(
-        ndimage.binary_fill_holes(within).astype(np.uint8), cv2.MORPH_OPEN, disc(SMOOTH_OUTLINE_PX)
-    )
-    pieces, n = ndimage.label(opened)
-    # The piece that has most of the nucleus is the nucleus.
-    shares = np.bincount(pieces[mask > 0], minlength=n + 1)[1:]
-    return np.asarray(pieces == shares.argmax() + 1) if n and shares.any() else mask > 0
 
 
 def make_labels(

@@ -1,14 +1,10 @@
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import disc, discs, mix
 from training.segmenter.pseudo_labels import (
-    LOOSE,
-    SURE,
-    at_half_density,
     labels_of_segmentation,
     labels_of_views,
     make_labels,
@@ -56,66 +52,6 @@ def test_labels_are_reduced_by_area():
     labels = make_labels(label_image, label_image == 0, 2)
     assert labels.nucleus.tolist() == [[64, 0], [0, 255]]
     assert labels.uncertain.tolist() == [[191, 255], [255, 0]]
-
-
-@pytest.mark.parametrize("error_px", [-2, 0, 3])
-def test_an_outline_moves_to_where_the_density_is_half_way(error_px):
-    """Two nuclei of different densities, found too small or too large."""
-    shape, centres, densities = (80, 120), ((30, 40), (85, 40)), (100, 60)
-    density = np.full(shape, 20, np.float32)
-    for centre, value in zip(centres, densities, strict=True):
-        density[disc(shape, centre, 12)] = value
-    density = ndimage.gaussian_filter(density, 1)
-    found = np.zeros(shape, np.int32)
-    for label, centre in enumerate(centres, start=1):
-        found[disc(shape, centre, 12 + error_px)] = label
-    drawn = at_half_density(found, density)
-    for label, centre in enumerate(centres, start=1):
-        assert (drawn == label).sum() == pytest.approx(disc(shape, centre, 12).sum(), rel=0.03)
-
-
-def test_an_outline_does_not_move_into_another_nucleus():
-    label_image = two_squares()
-    label_image[label_image == 2] = 0
-    label_image[:, 6:] = 2
-    drawn = at_half_density(np.pad(label_image, 20), np.pad(np.full(label_image.shape, 50, np.float32), 20))
-    assert (drawn[20:-20, 20:26] != 2).all()
-    assert (drawn[20:-20, 26:-20] != 1).all()
-
-
-def test_a_nucleus_that_fills_the_tile_keeps_its_outline():
-    label_image = np.ones((20, 20), np.int32)
-    assert (at_half_density(label_image, np.full((20, 20), 50, np.float32)) == 1).all()
-
-
-def test_the_teacher_keeps_its_numbers_when_preset_default_changes():
-    """A network that is trained tomorrow learns from the same pseudo-labels; decision 0024 has its figures."""
-    levels = [0.4, 0.49, 0.6, 0.74, 0.91, 1.12, 1.38, 1.7, 2.1, 2.57]
-    shapes = {
-        "smoothing_px": 2.0,
-        "nuclear_density_range": [20.0, 60.0],
-        "closing_px": 1,
-        "max_hole_px": 800,
-        "opening_px": 5,
-        "min_area_px": 40,
-        "max_area_px": 6000,
-        "waist_solidity": 0.9,
-        "min_depth_px": 3.0,
-        "peak_distance_px": 4,
-        "outline": None,
-    }
-    score = {
-        "small_area_px": 470.0,
-        "small": 4.3,
-        "large_area_px": 2600.0,
-        "large": 3.1,
-        "shape": 24.7,
-        "edge": 2.03,
-        "density": 5.5,
-    }
-    for params, bias, of_teacher in ((SURE, 6.1, levels), (LOOSE, 8.6, [0.25, 0.32, *levels])):
-        numbers = params.model_dump(mode="json", exclude={"preset", "engine", "stain"})
-        assert numbers == {**shapes, "levels": of_teacher, "score": {"bias": bias, **score}}
 
 
 def test_what_the_loose_setting_adds_is_uncertain():
