@@ -27,6 +27,7 @@ class SegmenterTrainer:
         step_of_round: steps done in this round.
         net: the network that learns.
         average: exponential moving average of its weights, which is checked and exported.
+        before: the weights of the average with which this round began; None in the first round.
         best: the weights of the best average of this round, and its score; None before the first check.
         checks_without_gain: how many checks there have been since then.
     """
@@ -44,6 +45,7 @@ class SegmenterTrainer:
     def begin_round(self, number: int) -> None:
         """Begin a round with the weights at hand, and with nothing learned about their gradients."""
         self.round = number
+        self.before = copy.deepcopy(self.average.state_dict()) if number else None
         self.step_of_round = 0
         self.best: dict[str, Any] | None = None
         self.checks_without_gain = 0
@@ -101,10 +103,18 @@ class SegmenterTrainer:
             self.checks_without_gain += 1
 
     def take_best(self) -> None:
-        """Go on with the best weights of this round."""
-        if self.best is not None:
-            self.net.load_state_dict(self.best["weights"])
-            self.average.load_state_dict(self.best["weights"])
+        """Go on with the best weights of this round or, after the first, with their mean with those before the round.
+
+        A round finds more, and more that is none. Half way, most of the one is kept, and little of the other.
+        """
+        if self.best is None:
+            return
+        weights = self.best["weights"]
+        if self.before is not None:
+            weights = {name: torch.lerp(self.before[name].float(), each.float(), 0.5) for name, each in weights.items()}
+        # Counts of batches are whole numbers: what is loaded takes the type of what is there.
+        self.net.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     def state(self) -> dict[str, Any]:
         """Return all that decides the rest of the run, as tensors and plain values."""
@@ -116,6 +126,7 @@ class SegmenterTrainer:
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "before": self.before,
             "best": self.best,
             "checks_without_gain": self.checks_without_gain,
         }
@@ -124,7 +135,8 @@ class SegmenterTrainer:
         """Take over a state that `state` returned."""
         self.begin_round(state["round"])
         self.iteration, self.step_of_round = state["iteration"], state["step_of_round"]
-        self.best, self.checks_without_gain = state["best"], state["checks_without_gain"]
+        self.before, self.best = state["before"], state["best"]
+        self.checks_without_gain = state["checks_without_gain"]
         self.random.set_state(state["random"].cpu())
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])

@@ -61,7 +61,7 @@ def test_a_run_writes_what_its_user_looks_at(finished, segmenter_config):
             assert picture.width == 3 * 320
 
 
-@pytest.mark.parametrize("pause_at", [7, 40, 41])
+@pytest.mark.parametrize("pause_at", [7, 80, 81])
 def test_a_resumed_run_equals_an_uninterrupted_one(finished, folders, segmenter_config, tmp_path, pause_at):
     run, whole = finished
     segmenter_loop(segmenter_config, folders, tmp_path, CPU, stop_after=pause_at)
@@ -116,6 +116,18 @@ def test_the_best_weights_of_a_round_are_kept_as_they_were(segmenter_config):
         trainer.average.head.bias += 1
     trainer.take_best()
     assert torch.equal(trainer.average.head.bias, before)
+
+
+def test_a_later_round_goes_half_of_the_way(segmenter_config):
+    trainer = SegmenterTrainer(segmenter_config, CPU)
+    before = trainer.average.head.bias.clone()
+    trainer.begin_round(1)
+    with torch.no_grad():
+        trainer.average.head.bias += 1
+    trainer.keep_if_best(0.5)
+    trainer.take_best()
+    torch.testing.assert_close(trainer.average.head.bias, before + 0.5)
+    torch.testing.assert_close(trainer.net.head.bias, before + 0.5)
 
 
 def test_uncertain_pixels_do_not_count_in_the_loss():
