@@ -79,7 +79,7 @@ class DrawnNuclei:
         large: how many are longer than MAX_LENGTH_PX, or hold the whole tile.
         covered: how many have lost half of their pixels or more to nuclei before them.
         small: how many are smaller than the smallest nucleus of the preset.
-        in_pieces: how many of those that were kept had several pieces, of which only the largest is kept.
+        in_pieces: (n,) bool, whether each of them had several pieces, of which only the largest is kept.
         pieces: how many pieces are large enough for a nucleus, those included that were not kept.
     """
 
@@ -89,7 +89,7 @@ class DrawnNuclei:
     large: int
     covered: int
     small: int
-    in_pieces: int
+    in_pieces: BoolArray
     pieces: int
 
 
@@ -163,7 +163,7 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
         large=int(is_large.sum()),
         covered=0,
         small=int((~kept & ~is_large).sum()),
-        in_pieces=int(np.isin(numbers_kept, all_numbers[n_pieces > 1]).sum()),
+        in_pieces=np.isin(numbers_kept, all_numbers[n_pieces > 1]),
         pieces=int((areas >= min_area_px).sum()),
     )
 

@@ -56,7 +56,8 @@ UPLOADED = (
 )
 LARGE = f"longer than {MAX_LENGTH_PX} px at the bundle's scale or as large as the whole picture, as regions are"
 NO_POLYGON, NO_NUCLEUS, NO_AREA = "features without a polygon", "cells without a nucleus", "without an area"
-"""What is said of polygons and features that are no nuclei."""
+IN_PIECES = "in several pieces, of which the largest was kept"
+"""What is said of polygons and features that are no nuclei as they came."""
 FORMS = {"geojson": "GeoJSON", "label_image": "a label image"}
 
 
@@ -131,7 +132,7 @@ class UploadedNuclei:
             LARGE: drawn.large,
             "mostly covered by nuclei before them": drawn.covered,
             f"smaller than {min_area_px} px at the bundle's scale": small,
-            "in several pieces, of which the largest was kept": drawn.in_pieces,
+            IN_PIECES: int(drawn.in_pieces.sum()),
             **self.skipped,
         }
 

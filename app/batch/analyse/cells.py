@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from app.answer import present
 from app.answer.schemas import FlagOut, QualityOut
 from app.batch.analyse.seams import keep_once
-from app.batch.analyse.tile import LEFT_OUT
+from app.batch.analyse.tile import CUT_DOWN, LEFT_OUT
 from app.batch.folder import BatchFolder
 from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan
@@ -25,7 +25,7 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
-from app.pipeline.uploaded_nuclei import upload_flags
+from app.pipeline.uploaded_nuclei import IN_PIECES, upload_flags
 
 INPUTS = b"inputs_sha256"
 """The key in the metadata of a tile's table that says from which inputs it was made."""
@@ -169,8 +169,11 @@ def upload_flags_of(folder: BatchFolder, plan: Plan) -> list[FlagOut]:
     if plan.nuclei is None:
         return []
     schemas = [pq.read_schema(folder.tile(plan.slide, number)) for number in range(len(plan.tiles))]
-    n_left_out = sum(int((schema.metadata or {}).get(LEFT_OUT, 0)) for schema in schemas)
-    reasons = {"too small, or mostly covered by nuclei before them": n_left_out, **plan.nuclei.skipped}
+    left_out, cut_down = (
+        sum(int((schema.metadata or {}).get(key, 0)) for schema in schemas) for key in (LEFT_OUT, CUT_DOWN)
+    )
+    reasons = {"too small, or mostly covered by nuclei before them": left_out, IN_PIECES: cut_down}
+    reasons.update(plan.nuclei.skipped)
     return [FlagOut.model_validate(flag) for flag in upload_flags("geojson", reasons)]
 
 

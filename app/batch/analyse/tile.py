@@ -38,8 +38,9 @@ DECIMALS = 3
 """Decimals of a px that centroids keep."""
 CANVAS_PX = 256
 """How far beyond a window nuclei of another program are drawn, px at the analysed scale."""
-LEFT_OUT = b"nuclei_left_out"
-"""The key in the metadata of a tile's table that says how many nuclei of another program are no cells of the tile."""
+LEFT_OUT, CUT_DOWN = b"nuclei_left_out", b"nuclei_cut_down"
+"""The keys in the metadata of a tile's table that say how many nuclei of another program are no cells of the tile, and
+how many were cut down to the largest of their pieces."""
 
 
 def analyse_tile(
@@ -81,9 +82,9 @@ def analyse_tile(
         to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
         if given is None:
             nuclei, depth = _sought(stains, to_slide, core, plan, bundle)
-            n_left_out = 0
+            counts = [0, 0]
         else:
-            nuclei, depth, n_left_out = given.draw(window, pixels.shape, plan, manifest.segmentation)
+            nuclei, depth, *counts = given.draw(window, pixels.shape, plan, manifest.segmentation)
         outlines = _outlines(nuclei, to_slide)
         members = region_members(middles(outlines), plan.regions)
         if plan.regions:
@@ -106,7 +107,7 @@ def analyse_tile(
             "depth": depth.astype(np.float32),
             "members": pa.array([np.flatnonzero(of_cell) for of_cell in members.T], pa.list_(pa.int32())),
         },
-        metadata={LEFT_OUT: str(n_left_out)},
+        metadata=dict(zip((LEFT_OUT, CUT_DOWN), map(str, counts), strict=True)),
     )
 
 
@@ -147,7 +148,7 @@ class _Given:
 
     def draw(
         self, window: Window, shape: tuple[int, ...], plan: Plan, params: SegmentationParams
-    ) -> tuple[Nuclei, Float64Array, int]:
+    ) -> tuple[Nuclei, Float64Array, int, int]:
         """Draw the nuclei, of which the first in the file has the pixels where they overlap.
 
         They are drawn on a canvas that is larger than the window, because which of them is covered by which must not
@@ -160,8 +161,9 @@ class _Given:
             params: how the bundle finds nuclei, which says how small one may be.
 
         Returns:
-            The n nuclei of the core; (n,) their depth, which is infinite, because no other tile has them; and how many
-            nuclei of the core were left out, because they are too small, or covered by others.
+            The n nuclei of the core; (n,) their depth, which is infinite, because no other tile has them; how many
+            nuclei of the core were left out, because they are too small, or covered by others; and how many were in
+            several pieces, of which the largest was kept.
         """
         height, width = shape[:2]
         right, bottom = plan.width - window.x - window.width, plan.height - window.y - window.height
@@ -174,7 +176,7 @@ class _Given:
         on_canvas = select_nuclei(drawn.nuclei, own).label_image
         within = on_canvas[pads[1] : pads[1] + height, pads[0] : pads[0] + width]
         nuclei = drop_cut_nuclei(measure(np.ascontiguousarray(within)))
-        return nuclei, np.full(len(nuclei), np.inf), int(self.own.sum() - own.sum())
+        return nuclei, np.full(len(nuclei), np.inf), int(self.own.sum() - own.sum()), int(drawn.in_pieces[own].sum())
 
 
 def _depth(centroids: Float64Array, core: Window, plan: Plan) -> Float64Array:

@@ -125,7 +125,7 @@ def feature_stream(path: Path) -> Iterator[FeatureStream]:
             raw = gzip.GzipFile(fileobj=file) if is_gzipped else file
             yield FeatureStream(io.TextIOWrapper(raw, encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise SlideError(f"{path.name} is not text in UTF-8; save it so.") from error
+        raise SlideError(f"{path.name} is not GeoJSON, which is text in UTF-8.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SlideError(f"{path.name} is damaged or truncated and cannot be unpacked.") from error
     except (ValueError, TypeError, RecursionError) as error:

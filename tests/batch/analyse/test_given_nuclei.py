@@ -86,17 +86,25 @@ def test_results_say_whose_nuclei_they_are_and_what_was_left_out(tmp_path, path,
         feature((np.array(square) + 5000).tolist(), objectType="detection"),
         feature((np.array(square) * 9).tolist(), objectType="tile"),
         {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 1]}, "properties": {}},
+        feature([[200, 100], [230, 140], [230, 100], [200, 144]], objectType="detection"),  # it crosses itself
     )
     slide = prepared(tmp_path / "run", path, bundle, nuclei=nuclei).analyse()
     cells = slide.cells()
-    assert shapely.bounds(outlines(cells)).tolist() == [[100, 100, 130, 130]]
+    assert shapely.bounds(outlines(cells)).tolist()[0] == [100, 100, 130, 130]
+    assert len(cells["x"]) == 2
     folder = slide.write()
     summary = summary_of(folder)
     assert (summary.segmentation.source, summary.segmentation.method) == ("upload", "geojson")
     assert summary.inputs.nuclei_sha256 is not None
     uploaded, dropped = summary.quality.flags[-2:]
     assert (uploaded.code, dropped.code) == ("nuclei_uploaded", "upload_nuclei_dropped")
-    for words in ("1 too small, or mostly covered", "1 outside the slide", "kind tile", "1 features without a polygon"):
+    for words in (
+        "1 too small, or mostly covered",
+        "1 in several pieces, of which the largest was kept",
+        "1 outside the slide",
+        "kind tile",
+        "1 features without a polygon",
+    ):
         assert words in dropped.message
     assert "found by another program" in (folder / "report.html").read_text()
 

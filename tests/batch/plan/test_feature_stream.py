@@ -53,7 +53,7 @@ BROKEN = {
     b'{"features": []': "is not GeoJSON: , is missing.",
     LINES: "is not GeoJSON: something follows its end, as in a file with a feature in each line.",
     b'{"features": []}{"features": []}': "something follows its end",
-    b"\xff\xfe{\0}\0": "is not text in UTF-8; save it so.",
+    b"\xff\xfe{\0}\0": "is not GeoJSON, which is text in UTF-8.",
     b"\x1f\x8bno": "is damaged or truncated and cannot be unpacked.",
     gzip.compress(b"[" + b" " * 10**5 + b"]")[:60]: "is damaged or truncated and cannot be unpacked.",
 }
