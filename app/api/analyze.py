@@ -124,7 +124,9 @@ async def read_uploads(request: Request, tile: UploadFile, nuclei: UploadFile | 
         HTTPException: 400, the form holds anything else.
     """
     form = await request.form()
-    if len(form.multi_items()) != (1 if nuclei is None else 2):
+    # Where no file was chosen, a browser sends an empty one without a name, and FastAPI gives None.
+    sent = [part for _, part in form.multi_items() if isinstance(part, str) or part.filename or part.size]
+    if len(sent) != (1 if nuclei is None else 2):
         raise HTTPException(400, form_refusal(request, form))
     data = await tile.read(), None if nuclei is None else await nuclei.read()
     await form.close()

@@ -59,6 +59,14 @@ def test_bad_nuclei_are_a_problem_in_words(client):
     assert_problem(post(client, json.dumps([square(0, 0, 200)] * 20).encode()), 413, "times the area of the tile")
 
 
+def test_a_field_for_which_a_browser_has_no_file_is_no_field(client):
+    parts = [(b"tile", b"t.png", TILE), (b"nuclei", b"", b"")]
+    form = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n%b\r\n'
+    body = b"".join(form % part for part in parts) + b"--b--\r\n"
+    answer = client.post("/analyze", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert answer.json()["segmentation"]["source"] == "bundle"
+
+
 def test_nuclei_belong_in_the_form_and_count_among_the_bytes_of_the_request(client, serve):
     refused = client.post("/analyze", files={"tile": TILE}, params={"nuclei": "n.geojson"})
     assert_problem(refused, 422, "`nuclei` belongs in the form of /analyze")

@@ -98,8 +98,8 @@ def keep_nuclei(path: Path, target: Path, grid: CoreGrid) -> SlideNuclei:
         raise OSError(f"{target} cannot be written: {error}") from error
     if not number and skipped:
         raise SlideError(
-            f"{path.name} has no nucleus within the slide of {grid.width} x {grid.height} px ({_listed(skipped)}); its "
-            "coordinates must be px of the full resolution, as QuPath exports them."
+            f"{path.name} has no nucleus within the slide of {grid.width} x {grid.height} px ({_listed(skipped)}); "
+            "each needs a polygon in px of the full resolution, as QuPath exports it."
         )
     return SlideNuclei(number=number, skipped=skipped, cores=cores)
 
