@@ -99,7 +99,7 @@ def test_nuclei_are_sent_in_every_form(service, answer, pixels, tmp_path):
             service.analyze(SAMPLE, nuclei=wrong)
     with pytest.raises(TypeError, match="found dict"):
         service.analyze(SAMPLE, nuclei={})
-    with pytest.raises(ServiceProblem, match="no polygon"):
+    with pytest.raises(ServiceProblem, match="an empty object is no feature"):
         service.analyze(SAMPLE, nuclei=b"{}")
 
 

@@ -78,7 +78,6 @@ class DrawnNuclei:
         outside: how many lie outside the tile.
         large: how many are longer than MAX_LENGTH_PX, or hold the whole tile.
         covered: how many have lost half of their pixels or more to nuclei before them.
-        small: how many are smaller than the smallest nucleus of the preset.
         in_pieces: (n,) bool, whether each of them had several pieces, of which only the largest is kept.
         pieces: how many pieces are large enough for a nucleus, those included that were not kept.
     """
@@ -88,7 +87,6 @@ class DrawnNuclei:
     outside: int
     large: int
     covered: int
-    small: int
     in_pieces: BoolArray
     pieces: int
 
@@ -126,7 +124,6 @@ def draw_outlines(outlines: Outlines, shape: tuple[int, ...], min_area_px: int) 
         outside=int(is_outside.sum()),
         large=int(is_large.sum()),
         covered=n_covered,
-        small=len(drawable) - len(drawn.nuclei) - n_covered,
     )
 
 
@@ -162,7 +159,6 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
         outside=0,
         large=int(is_large.sum()),
         covered=0,
-        small=int((~kept & ~is_large).sum()),
         in_pieces=np.isin(numbers_kept, all_numbers[n_pieces > 1]),
         pieces=int((areas >= min_area_px).sum()),
     )

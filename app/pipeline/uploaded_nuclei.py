@@ -352,13 +352,20 @@ def _read_json(data: bytes) -> object:
 
 
 def _check_tile(content: object, tile: Tile) -> None:
-    """Refuse our own GeoJSON of a tile of another size: its nuclei would lie elsewhere."""
+    """Refuse our own GeoJSON of another tile, which says so: its nuclei would lie elsewhere."""
     own = content.get("tile") if isinstance(content, dict) else None
-    size = (own.get("width"), own.get("height")) if isinstance(own, dict) else (tile.width, tile.height)
+    if not isinstance(own, dict):
+        return
+    size = own.get("width", tile.width), own.get("height", tile.height)
     if size != (tile.width, tile.height):
         raise InvalidNuclei(
             f"The nuclei are those of another tile, of {size[0]!s:.9} x {size[1]!s:.9} px; this one has {tile.width} x "
             f"{tile.height}."
+        )
+    if own.get("sha256", tile.sha256) != tile.sha256:
+        raise InvalidNuclei(
+            f"The nuclei are those of another file, with the SHA-256 {own['sha256']!s:.12}…; that of this tile is "
+            f"{tile.sha256:.12}…. If both show the same picture, take the member `tile` out of the GeoJSON."
         )
 
 

@@ -322,6 +322,10 @@ BAD = {
     "coordinates of a MultiPolygon": (document(feature(7, kind="MultiPolygon")), "make no MultiPolygon"),
     "all outside": (document(feature(square(5000, 5000))), "None of the 1 nuclei lies within the tile of 240 x 200"),
     "of another tile": (json.dumps({"tile": {"width": 9, "height": 8}, "features": []}).encode(), "of 9 x 8 px"),
+    "of another tile of this size": (
+        json.dumps({"tile": {"width": WIDTH, "height": HEIGHT, "sha256": 64 * "0"}, "features": []}).encode(),
+        "those of another file, with the SHA-256 000000000000…",
+    ),
     "gzip": (b"\x1f\x8b\x08\0\0\0\0\0\0\0", "a gzip archive"),
     "size": (as_file(np.zeros((20, 30), np.uint8)), "the size of the tile, 240 x 200 px; found 30 x 20"),
     "colour": (encoded(PIXELS), "found colours or transparency. Save it as a grey PNG"),
