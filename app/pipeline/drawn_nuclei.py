@@ -12,6 +12,7 @@ import numpy as np
 
 from app.pipeline.errors import TooManyNuclei
 from app.pipeline.nuclei.measure import measure, select_nuclei
+from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.nuclei.run_lengths import RunLengths
 from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array, Nuclei
 
@@ -21,6 +22,8 @@ MAX_LENGTH_PX = 512
 """Longest side of the box round a nucleus, px at the analysed scale; what is longer is a region."""
 DECIMALS = 6
 """Decimals of a px that count."""
+MAX_PIECES = 2**17
+"""Largest number of pieces of a label image that is enlarged: twice as many as it may have nuclei."""
 SPARE = 10_000
 """Runs of pixels that the nuclei of a tile may have, besides one for each of its pixels."""
 
@@ -127,6 +130,35 @@ def draw_outlines(outlines: Outlines, shape: tuple[int, ...], min_area_px: int) 
     )
 
 
+def enlarged(numbers: Int32Array, shape: tuple[int, ...]) -> Int32Array:
+    """Return a label image at a finer scale, drawn along the outlines of its pieces, whose corners are cut off.
+
+    Steps as large as the old pixels would make the cells unlike those of other tiles.
+
+    Args:
+        numbers: (H, W) int32, 0 = background.
+        shape: H, W of the result.
+
+    Raises:
+        TooManyNuclei: there are more than MAX_PIECES pieces.
+    """
+    pieces = _pieces(numbers)
+    of_piece = np.zeros(int(pieces.max(initial=0)) + 1, np.int32)
+    of_piece[pieces.ravel()] = numbers.ravel()
+    if of_piece.size > MAX_PIECES:
+        raise TooManyNuclei(f"The label image has {of_piece.size - 1} separate pieces; at most {MAX_PIECES} are drawn.")
+    found = polygons(measure(pieces))
+    rings = [ring[:-1] for polygon in found for ring in polygon]
+    outlines = Outlines(
+        points=np.concatenate([np.zeros((0, 2)), *rings]),
+        lengths=np.array([len(ring) for ring in rings], np.int64),
+        owners=np.repeat(np.arange(len(found)), [len(polygon) for polygon in found]),
+        number=len(found),
+    )
+    scale = np.array([shape[1] / numbers.shape[1], shape[0] / numbers.shape[0]])
+    return of_piece[_painted(*_runs(outlines.moved(scale, np.zeros(2)), shape), shape)[0]]
+
+
 def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
     """Take the pixels of each number for a nucleus; of several pieces only the largest is kept.
 
@@ -134,10 +166,7 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
         numbers: (H, W) int32, 0 = background; any other numbers, which need not follow each other.
         min_area_px: area of the smallest nucleus; half of it where the border cuts the nucleus.
     """
-    # scikit-image is slow to import, and only this needs it.
-    from skimage.measure import label as label_pieces
-
-    pieces = np.asarray(label_pieces(numbers, background=0, connectivity=2), dtype=np.int32)
+    pieces = _pieces(numbers)
     areas = np.bincount(pieces.ravel())
     areas[0] = 0
     owners = np.zeros(areas.size, np.int64)
@@ -162,6 +191,14 @@ def draw_numbers(numbers: Int32Array, min_area_px: int) -> DrawnNuclei:
         in_pieces=np.isin(numbers_kept, all_numbers[n_pieces > 1]),
         pieces=int((areas >= min_area_px).sum()),
     )
+
+
+def _pieces(numbers: Int32Array) -> Int32Array:
+    """Return (H, W) int32, the connected pieces of each number, in reading order of their topmost pixel."""
+    # scikit-image is slow to import, and only this needs it.
+    from skimage.measure import label as label_pieces
+
+    return np.asarray(label_pieces(numbers, background=0, connectivity=2), dtype=np.int32)
 
 
 def _painted(rle: RunLengths, owners: Int64Array, shape: tuple[int, ...]) -> tuple[Int32Array, int]:

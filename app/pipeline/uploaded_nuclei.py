@@ -23,7 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pydantic_core import from_json
 
 from app.pipeline.decode import reader_of
-from app.pipeline.drawn_nuclei import MAX_LENGTH_PX, DrawnNuclei, Outlines, draw_numbers, draw_outlines
+from app.pipeline.drawn_nuclei import MAX_LENGTH_PX, DrawnNuclei, Outlines, draw_numbers, draw_outlines, enlarged
 from app.pipeline.errors import InvalidNuclei, PipelineError, TooManyNuclei
 from app.pipeline.inputs import other_format
 from app.pipeline.presets import SegmentationParams, ThresholdParams
@@ -110,8 +110,12 @@ class UploadedNuclei:
                     "coordinates must be pixels of this tile, and not µm or pixels of a slide."
                 )
         else:
-            numbers = cv2.resize(self.found, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-            drawn = draw_numbers(np.asarray(numbers, dtype=np.int32), min_area_px)
+            if height * width > self.found.size:
+                numbers = enlarged(self.found, shape)
+            else:
+                nearest = cv2.resize(self.found, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+                numbers = np.asarray(nearest, dtype=np.int32)
+            drawn = draw_numbers(numbers, min_area_px)
             self._check_no_mask(drawn)
         return drawn.nuclei, upload_flags(self.method, self._dropped(drawn, min_area_px))
 

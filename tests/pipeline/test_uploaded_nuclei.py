@@ -123,6 +123,21 @@ def test_coordinates_are_pixels_of_the_upload_at_any_scale(fake_bundle):
         assert analysis.cells.nuclei.areas_px.tolist() == [400]
 
 
+def test_slanted_outlines_of_a_label_image_get_no_steps_at_a_finer_scale(fake_bundle):
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    is_diamond = abs(x - 100) + abs(y - 90) <= 20
+    mpp = fake_bundle.manifest.mpp * 2
+    numbers = np.where(is_diamond, 300, 0).astype(np.uint16)
+    numbers[150:170, 150:170], numbers[156:160, 156:160] = 7, 0
+    analysis = analysed(fake_bundle, as_file(numbers), mpp=mpp)
+    diamond, ring = (analysis.cells.nuclei.label_image == i for i in (1, 2))
+    widths = diamond.sum(axis=1)[diamond.any(axis=1)]
+    assert abs(np.diff(widths)).max() <= 2, "a pixel at each side of a row, and not two every other row"
+    assert diamond.sum() == pytest.approx(4 * is_diamond.sum(), rel=0.02)
+    assert ring.sum() == pytest.approx(4 * (20**2 - 4**2), rel=0.02), "its hole is a hole"
+    assert dropped(analysis) is None
+
+
 def test_a_hole_is_no_part_of_a_nucleus(fake_bundle):
     analysis = analysed(fake_bundle, document(feature(square(50, 60, 30), square(60, 70, 10))))
     assert analysis.cells.areas_px.tolist() == [800]
