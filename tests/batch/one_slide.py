@@ -150,7 +150,7 @@ def analysed_whole(pixels, plan: Plan, bundle: Bundle) -> dict[str, np.ndarray]:
     """Return the cells of a picture at the bundle's scale that is not cut into tiles, with the stain of the plan."""
     params = bundle.manifest.segmentation
     stains = unmix(pixels, params.stain, params.engine, plan.stain.estimate())
-    nuclei = drop_cut_nuclei(segment(stains, params))
+    nuclei = drop_cut_nuclei(segment(stains, params, bundle.segmenter))
     manifest = bundle.manifest
     crops = crop_nuclei(stains.normalised, nuclei)
     encoded = encode(crops, bundle.backend, manifest.n_clusters, "fast", manifest.temperature)

@@ -73,7 +73,7 @@ def test_shipped_bundle_loads_and_names_its_backend(loaded, shipped_bundle):
 
 def test_shipped_bundle_holds_what_its_manifest_names_and_nothing_else(shipped_bundle):
     found = {path.relative_to(shipped_bundle).as_posix() for path in shipped_bundle.rglob("*") if path.is_file()}
-    assert found == {*FILES, "q_fast.onnx", "manifest.json"}
+    assert found == {*FILES, "q_fast.onnx", "segmenter.onnx", "segmenter.safetensors", "manifest.json"}
 
 
 def test_probabilities_of_every_cell_sum_to_one(loaded, crops):
