@@ -276,15 +276,20 @@ def detection(bm_graz: GrazWithDots, out: OutDir, segmenter: Segmenter = None, r
 def errors(
     bm_graz: GrazWithDots,
     out: Annotated[Path, typer.Argument(help="picture to write")] = Path("docs/detection-errors.jpg"),
+    segmenter: Segmenter = None,
 ) -> None:
-    """Draw the errors of preset `default` on the test tiles of `bm_graz`, beside the complete dots."""
+    """Draw what is missed and what nobody marked on the test tiles of `bm_graz`, by `default` or by a network."""
     from PIL import Image
 
-    from app.pipeline.presets import DEFAULT
+    from app.pipeline.networks.open import open_segmenter
+    from app.pipeline.presets import DEFAULT, LEARNED
     from training.study.figures.errors import draw_detection_errors
     from training.study.systems.segmentation_systems import by_preset
 
-    picture = draw_detection_errors(bm_graz, partial(by_preset, DEFAULT), bar("tiles"))
+    system = (
+        partial(by_preset, LEARNED, network=open_segmenter(segmenter)) if segmenter else partial(by_preset, DEFAULT)
+    )
+    picture = draw_detection_errors(bm_graz, system, bar("tiles"))
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(out, quality=88)
     typer.echo(str(out))
