@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import re
 import sys
 from dataclasses import replace
 
