@@ -164,8 +164,10 @@ def test_a_segmenter_learns_in_two_sittings_and_becomes_part_of_a_bundle(tiles, 
     assert "run on other tiles" in fail("segmenter", tiles, tiles, nuclei, "--config", "smoke")
     assert "another configuration" in fail("segmenter", tiles, nuclei, "--config", "smoke", "--seed", 5)
 
-    n = len(grid_of_centres((320, 320)))
-    assert f"{2 * n} cells of 2 tiles" in succeed("cells", tiles, cells, "--segmenter", nuclei)
+    # What has learned for seconds misses some of the nuclei.
+    n_drawn = len(grid_of_centres((320, 320)))
+    n_cut = int(re.search(r"(\d+) cells of 2 tiles", succeed("cells", tiles, cells, "--segmenter", nuclei))[1])
+    assert 0.7 * 2 * n_drawn < n_cut <= 2 * n_drawn
     assert "is for 'default'" in fail("train", cells, work, "--config", "smoke")
     config = tmp_path / "learned.toml"
     config.write_text('base = "smoke"\npreset = "learned"\n', encoding="utf-8")
@@ -176,7 +178,8 @@ def test_a_segmenter_learns_in_two_sittings_and_becomes_part_of_a_bundle(tiles, 
     tile = (tiles / "one.png").read_bytes()
     loaded = load_bundle(bundle, threads=1)
     assert loaded.warnings == ()
-    assert len(analyse(tile, loaded, max_pixels=10**6).cells.areas_px) == n
+    n = len(analyse(tile, loaded, max_pixels=10**6).cells.areas_px)
+    assert 0.7 * n_drawn < n <= n_drawn
     (bundle / "segmenter.onnx").unlink()
     by_torch = load_bundle(bundle)
     assert by_torch.warnings == ("segmenter.onnx is missing; PyTorch finds the nuclei.",)
