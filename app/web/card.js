@@ -19,7 +19,7 @@ export function showCard(card) {
       "dl",
       {},
       entry("Label", level.label_basis),
-      entry("Trained on", training.data.map((data) => html("p", {}, `${data.description} ${data.tiles} tiles, ${data.cells} cells. Source: ${data.source}. Licence: ${data.licence}.`))),
+      entry("Trained on", training.data.map((data) => html("p", {}, `${data.description}: ${data.tiles} tiles, ${data.cells} cells. Source: ${data.source}. Licence: ${data.licence}.`))),
       entry("Scale", `${manifest.mpp} µm per pixel (${manifest.mpp_basis})`),
       entry("Clusters", `${card.n_clusters}; ${names(manifest)}`),
       entry("Nuclei", `found by ${PRESETS[card.segmentation.method]} (preset ${card.segmentation.method})`),
