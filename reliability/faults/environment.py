@@ -24,7 +24,7 @@ CLOCK_LOAD_S = 3
 
 
 def without_onnxruntime(right: Healthy) -> Iterator[dict[str, Any]]:
-    """Hide ONNX Runtime, and compare PyTorch's answer with that of ONNX Runtime's exact network."""
+    """Hide ONNX Runtime, and compare PyTorch's answer with that of ONNX Runtime and its exact Q."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "onnxruntime.py").write_text(MISSING, encoding="utf-8")
         with started(PYTHONPATH=path_with(folder)) as server:
@@ -34,7 +34,7 @@ def without_onnxruntime(right: Healthy) -> Iterator[dict[str, Any]]:
     is_right = right.has_right_clusters(found)
     yield finding(
         "ONNX Runtime cannot be imported",
-        "PyTorch finds the same cells in the same clusters",
+        "PyTorch finds nearly the same cells, in the same clusters",
         f"ready, answered by {backend}" if ready else f"not ready; {backend}",
         kept=ready and is_right and backend == "pytorch",
         right=int(is_right),

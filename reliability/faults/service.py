@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from time import monotonic, sleep
 from typing import Any
 
@@ -25,6 +27,8 @@ from reliability.soak.requests import Case, get, post
 
 READY = get("/readyz")
 OK, UNAVAILABLE = 200, 503
+SAME_CELLS = 0.95
+"""Two answers have nearly the same cells if this share of either's is in the other."""
 POLL_S = 0.02
 END_S = 40
 """Longest wait until a server has ended after SIGTERM; it allows itself 30 s for requests that it has begun."""
@@ -160,10 +164,15 @@ class Healthy:
         return answer is not None and answer.same == self.expected[self.sample.name]
 
     def has_right_clusters(self, answer: Answer | None) -> bool:
-        """Return whether an answer has the cells and clusters of the exact network, whichever library computed it."""
+        """Return whether an answer has nearly the cells and clusters of the exact Q, whichever library computed it.
+
+        The network that finds nuclei is in 8-bit integers for ONNX Runtime, and exact for PyTorch. So an outline may
+        move a little, and a doubtful nucleus be found by one of them alone.
+        """
         if answer is None or answer.status != OK:
             return False
-        return clusters_in(answer.same[2]) == clusters_in(self.expected[self.exact.name][2])
+        found, expected = clusters_in(answer.same[2]), clusters_in(self.expected[self.exact.name][2])
+        return min(share_in(found, expected), share_in(expected, found)) >= SAME_CELLS
 
 
 def healthy() -> Healthy:
@@ -174,6 +183,15 @@ def healthy() -> Healthy:
     with started() as server:
         seconds_until_ready(server.address)
         return Healthy(sample, exact, cases, ask_alone(server.address, cases))
+
+
+def share_in(cells: list[tuple[int, list[float]]], others: list[tuple[int, list[float]]]) -> float:
+    """Return for which share of the cells there is another with the same cluster, and its centroid within 1 px."""
+    has_same = [
+        any(cluster == other and math.dist(centroid, place) <= 1 for other, place in others)
+        for cluster, centroid in cells
+    ]
+    return fmean(has_same) if has_same else 1.0
 
 
 def clusters_in(answer: Any) -> list[tuple[int, list[float]]]:

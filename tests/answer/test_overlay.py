@@ -47,7 +47,8 @@ def test_outlines_have_the_colours_of_the_answer(result):
         if any(a < x1 + 4 and c > x0 - 4 and b < y1 + 4 and d > y0 - 4 for a, b, c, d in others):
             continue
         part = drawn[y0:y1, x0:x1].reshape(-1, 3)
-        counts = [int((part == pixel).all(axis=1).sum()) for pixel in pixels]
+        # Lines are smoothed, so few pixels of a winding outline have exactly its colour.
+        counts = [int((np.abs(part.astype(int) - pixel).max(axis=1) <= 16).sum()) for pixel in pixels]
         assert np.argmax(counts) == (len(own) if cell["outlier"] else cell["cluster"])
         seen += 1
     assert seen >= 10

@@ -31,7 +31,7 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.stain.unmix import unmix
 
 MAX_PIXELS = 9_000_000
-SMALL_TILE_PX = 300
+SMALL_TILE_PX = 304
 INPUTS = SlideInputs(
     slide="a",
     file="a.svs",

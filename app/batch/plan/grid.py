@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from app.batch.read.slide import Window
+from app.pipeline.nuclei.network import REACH_PX
+from app.pipeline.presets import NetworkParams, SegmentationParams
 
 TILE_PX = 1536
-"""The edge of a core at the analysed scale. Larger tiles have less margin and still take a tenth longer, because their
-buffers do not fit into the cache of a processor."""
+"""The edge of a core at the analysed scale, a multiple of a network's grid. Larger tiles have less margin and still
+take a tenth longer, because their buffers do not fit into the cache of a processor."""
 MARGIN_PX = 64
 """The margin at the analysed scale: longer than a nucleus and than the reach of the filters. From 48 px on nuclei are
-the same to the pixel."""
+the same to the pixel. Where a network finds them, its reach is added: see `margin`."""
 ONE_TILE_PX = (TILE_PX + 2 * MARGIN_PX) ** 2
 """The largest slide that is analysed as one tile, in px² at the analysed scale."""
+
+
+def margin(segmentation: SegmentationParams) -> int:
+    """Return the margin at the analysed scale, px; with it, a tile begins on the network's grid, as the slide does."""
+    return MARGIN_PX + (REACH_PX * segmentation.reduction if isinstance(segmentation, NetworkParams) else 0)
 
 
 def tile_edge(width: int, height: int, downsample: float) -> int:

@@ -9,7 +9,7 @@ import shapely
 
 from app.answer.schemas import QualityOut
 from app.batch.folder import BatchManifest, BatchSlide
-from app.batch.plan.grid import MARGIN_PX, cores, tile_edge
+from app.batch.plan.grid import cores, margin, tile_edge
 from app.batch.plan.inputs import nuclei_of, regions_of
 from app.batch.plan.nuclei import CoreGrid, SlideNuclei, keep_nuclei
 from app.batch.plan.plan import Plan, Region, StainNumbers
@@ -72,7 +72,7 @@ def prepare(
         overview_px=overview.px,
         tissue_mm2=area_mm2,
         tile_px=edge,
-        margin_px=math.ceil(MARGIN_PX * downsample),
+        margin_px=math.ceil(margin(manifest.segmentation) * downsample),
         tiles=_tiles(overview, grid, regions, nuclei) if estimate else (),
         regions=regions,
         regions_skipped=drawn.skipped,

@@ -55,7 +55,7 @@ def test_every_drawn_nucleus_becomes_a_cell_of_its_tile(tiles):
 def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
     bundle = load_bundle(shipped_bundle, threads=1)
     path = tiles / "b.png"
-    cells = extract_cells([path], bundle.manifest.segmentation)
+    cells = extract_cells([path], bundle.manifest.segmentation, network=bundle.segmenter)
     served = analyse(path.read_bytes(), bundle, max_pixels=10**6, precision="full").cells.cluster_probs
     manifest = bundle.manifest
     encoded = encode(cells.crops, bundle.backend, manifest.n_clusters, temperature=manifest.temperature)
