@@ -62,10 +62,13 @@ def fit_outliers(q: CriticQ | ClusterNet, crops: UInt8Array, tile_index: Int64Ar
     maps = in_chunks(lambda x: _statistics_and_logits(q, x), torch.from_numpy(to_network(crops)))
     statistics = maps[:, :-n_clusters].double().numpy()
     clusters = maps[:, -n_clusters:].argmax(1).numpy()
-    components = min(COMPONENTS, statistics.shape[1], len(crops) // 2)
+    folds = _folds(tile_index)
+    # No more components than cells, also where leaving out a tile leaves few.
+    fewest = min(len(rest) for rest, _ in folds)
+    components = min(COMPONENTS, statistics.shape[1], len(crops) // 2, fewest)
 
     left_out = np.zeros(len(crops))
-    for rest, fold in _folds(tile_index):
+    for rest, fold in folds:
         fitted = fit_surprise(statistics[rest], clusters[rest], n_clusters, components)
         left_out[fold] = _apply(fitted, statistics[fold])
     threshold = float(np.quantile(left_out, 1 - TRAINING_SHARE))
