@@ -51,9 +51,9 @@ def test_plan_says_what_the_slide_is_and_what_is_done_with_it(prepared, pixels, 
     assert (plan.slide, plan.file, plan.bytes) == ("a", "a.png", 17)
     assert plan.fingerprint == hashlib.sha256(b"what the slide is").hexdigest()
     assert (plan.width, plan.height, plan.mpp, plan.um_per_px) == (960, 640, 0.25, 0.25)
-    assert (plan.downsample, plan.tile_px, plan.margin_px) == (bundle.manifest.mpp / 0.25, 300, 64)
+    assert (plan.downsample, plan.tile_px, plan.margin_px) == (bundle.manifest.mpp / 0.25, 304, 160)
     # The outline of the tissue, at x = 320, lies in the second column.
-    assert plan.tiles == ((0, 0), (300, 0), (0, 300), (300, 300), (0, 600), (300, 600))
+    assert plan.tiles == ((0, 0), (304, 0), (0, 304), (304, 304), (0, 608), (304, 608))
     assert plan.tissue_mm2 == pytest.approx(320 * 640 * 0.25**2 / 1e6)
     assert overview.tissue[:, :10].all()
     assert plan.stain is not None
@@ -110,10 +110,10 @@ def test_only_tiles_with_tissue_within_the_regions_are_analysed(prepared, pixels
 
 def test_tile_beside_a_region_is_analysed_for_cells_whose_middle_lies_in_the_next_tile(prepared, pixels, monkeypatch):
     small_tiles(monkeypatch)
-    plan, _ = prepared(pixels, 0.25, regions=[shapely.box(300.5, 10, 320, 100)])
-    assert plan.tiles == ((0, 0), (300, 0))
-    plan, _ = prepared(pixels, 0.25, regions=[shapely.box(301.5, 10, 320, 100)])
-    assert plan.tiles == ((300, 0),)
+    plan, _ = prepared(pixels, 0.25, regions=[shapely.box(304.5, 10, 320, 100)])
+    assert plan.tiles == ((0, 0), (304, 0))
+    plan, _ = prepared(pixels, 0.25, regions=[shapely.box(305.5, 10, 320, 100)])
+    assert plan.tiles == ((304, 0),)
 
 
 def test_slide_without_its_file_of_regions_is_refused(tmp_path, bundle):
