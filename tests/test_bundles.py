@@ -125,7 +125,9 @@ def test_shares_of_the_clusters_sum_to_one(bundle):
 @pytest.mark.slow
 def test_bundle_sorts_real_cells_as_its_card_says(bundle, bm_graz):
     """Measured anew on the cells of the training tiles, with the networks as they are served."""
-    cells = extract_cells(tile_paths(bm_graz / "tiles"), bundle.manifest.segmentation, network=bundle.segmenter)
+    cells = extract_cells(
+        tile_paths(bm_graz / "tiles"), bundle.manifest.segmentation, bundle.manifest.mpp, network=bundle.segmenter
+    )
     k = bundle.manifest.n_clusters
     clusters = encode(cells.crops, bundle.backend, k).cluster_probs.argmax(axis=1)
     metrics = bundle.manifest.metrics

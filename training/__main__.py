@@ -50,6 +50,9 @@ def cells(
         Path | None, typer.Option(help="finished run of `segmenter`: its network finds the nuclei, by preset learned")
     ] = None,
     engine: Annotated[Engine, typer.Option(help="computes the stains; the bundle will use the same engine")] = "native",
+    mpp: Annotated[
+        float, typer.Option(min=0.05, max=4, help="µm per pixel of the tiles, as in the configuration")
+    ] = 0.25,
     labels: Annotated[
         Path | None, typer.Option(help="CSV of tile,label[,patient]  [default: TILES/labels.csv, if it exists]")
     ] = None,
@@ -67,7 +70,7 @@ def cells(
     tile_labels = _find_labels(labels, tiles, paths)
     params = (LEARNED if segmenter else PRESETS[preset]).model_copy(update={"engine": engine})
     network = open_segmenter(segmenter) if segmenter else None
-    found = extract_cells(paths, params, bar("tiles"), tile_labels, network)
+    found = extract_cells(paths, params, mpp, bar("tiles"), tile_labels, network)
     found.save(out)
     if segmenter is not None:
         copy_segmenter(segmenter, out)
@@ -109,6 +112,11 @@ def train(
     if found.segmentation.preset != settings.preset:
         raise DataError(
             f"The cells were cut with preset '{found.segmentation.preset}', but {config} is for '{settings.preset}'."
+        )
+    if found.mpp != settings.data.mpp:
+        raise DataError(
+            f"The cells were measured at {found.mpp} µm per pixel, but {config} says {settings.data.mpp}; give `cells` "
+            "the same --mpp."
         )
     if (run / CELLS).is_file() and not found.same_cells(Cells.load(run)):
         raise DataError(f"{run} holds a run on other cells; choose another directory.")

@@ -295,6 +295,7 @@ class TimingOut(_Answer):
     quality: Milliseconds = Field(
         description="Milliseconds to measure focus, stain, tissue and scale. This happens while nuclei are sought."
     )
+    measure: Milliseconds = Field(default=0.0, description="Milliseconds to measure the nuclei.")
     encode: Milliseconds = Field(description="Milliseconds to cut out the cells and run the network Q on them.")
     label: Milliseconds = Field(description="Milliseconds to compute the proportions and the label.")
     total: Milliseconds = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from app.pipeline.errors import TileTooLarge
 from app.pipeline.geometry import Cells, rescale
 from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
+from app.pipeline.measure.cells import Measurements, measure_cells
 from app.pipeline.memory import memory_errors
 from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
-from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.border import cut_by_more_than_half
+from app.pipeline.nuclei.measure import select_nuclei
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import NetworkParams
 from app.pipeline.proportions import Proportions, summarise
@@ -28,7 +31,7 @@ from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Nuclei, Segmentation, Stain, Tile, UInt8Array
 from app.pipeline.uploaded_nuclei import UploadedNuclei, read_nuclei
 
-STAGES = ("decode", "segment", "quality", "encode", "label", "total")
+STAGES = ("decode", "segment", "quality", "measure", "encode", "label", "total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Analysis:
         tile: the upload.
         quality: measures of the tile, and its flags.
         cells: one for each nucleus that the border does not cut by more than half, in pixels of the upload.
+        measurements: of every cell, a row each.
         n_cut: how many nuclei the border cuts by more than half.
         proportions: how the cells fall into clusters.
         label: normal, abnormal or indeterminate.
@@ -50,6 +54,7 @@ class Analysis:
     tile: Tile
     quality: Quality
     cells: Cells
+    measurements: Measurements
     n_cut: int
     proportions: Proportions
     label: Label
@@ -125,7 +130,11 @@ def analyse_stages(
                 stains.separated()  # the search for nuclei and the quality both begin with it
             judging = _begin_to_judge(timing, tile, pixels, stains, manifest)
             found, upload_flags = _nuclei_of(tile, stains, bundle, uploaded)
-            kept = drop_cut_nuclei(found)
+            is_kept = ~cut_by_more_than_half(found)
+            kept = select_nuclei(found, is_kept)
+        with _timed(timing, "measure"):
+            # Nuclei that the border cuts are neighbours, too, and no cytoplasm.
+            measurements = measure_cells(stains, found, _analysed_mpp(tile, pixels, manifest)).select(is_kept)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, kept)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
@@ -139,7 +148,9 @@ def analyse_stages(
             cells = Cells.of_tile(kept, encoded.cluster_probs, tile)
     n_cut = len(found) - len(kept)
     segmentation = manifest.own_segmentation if uploaded is None else uploaded.segmentation
-    analysis = Analysis(tile, quality, cells, n_cut, proportions, label, segmentation, timing, encoded.precision)
+    analysis = Analysis(
+        tile, quality, cells, measurements, n_cut, proportions, label, segmentation, timing, encoded.precision
+    )
     return analysis, Stages(pixels, stains, kept, crops)
 
 
@@ -152,6 +163,13 @@ def _at_bundles_scale(tile: Tile, factor: float, max_pixels: int) -> UInt8Array:
         raise TileTooLarge(
             f"{error} The file says that a pixel has {tile.mpp:.4g} µm ({tile.mpp_source}); if that is wrong, give mpp."
         ) from error
+
+
+def _analysed_mpp(tile: Tile, pixels: UInt8Array, manifest: Manifest) -> float:
+    """Return the µm per pixel of the analysed tile: the bundle's, but for the rounding of the tile's size."""
+    if tile.mpp is None:
+        return manifest.mpp
+    return float(tile.mpp * math.sqrt(tile.width * tile.height / (pixels.shape[0] * pixels.shape[1])))
 
 
 def _nuclei_of(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.pipeline.measure.table import INDEX, MEASUREMENTS
 from app.pipeline.presets import PAPER
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
@@ -59,11 +60,20 @@ def cells() -> Cells:
         tile_index=np.array(tiles),
         centroids=random.uniform(0, 300, (120, 2)),
         areas_px=np.array(areas),
+        measurements=_measured(np.array(areas)),
         tiles=("a", "b", "c"),
         stain_matrices=np.stack([matrix, matrix, np.full((3, 2), np.nan)]),
         segmentation=PAPER,
+        mpp=0.25,
         views=stack_views([row for i in range(3) for row in _views(i)]),
     )
+
+
+def _measured(areas_px):
+    """Only the areas: nothing else was measured on these cells."""
+    measurements = np.full((len(areas_px), len(MEASUREMENTS)), np.nan)
+    measurements[:, INDEX["area"]] = areas_px * 0.25**2
+    return measurements
 
 
 def _views(i):

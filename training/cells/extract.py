@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 from app.files import whole_file, write_whole
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.manifest import segmenter_files
-from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.measure.cells import measure_cells
+from app.pipeline.nuclei.border import cut_by_more_than_half
+from app.pipeline.nuclei.measure import select_nuclei
 from app.pipeline.nuclei.network import MapNetwork
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import LEARNED, SegmentationParams
@@ -37,9 +39,12 @@ class Cells:
         tile_index: (N,) int64, the index into `tiles` of each cell's tile.
         centroids: (N, 2) float64, x and y in px of that tile.
         areas_px: (N,) int64, the area of each nucleus.
+        measurements: (N, M) float64 in µm, NaN where one is missing; column j is MEASUREMENTS[j] of
+            app.pipeline.measure.table.
         tiles: the name of each tile.
         stain_matrices: (T, 3, 2) float64, NaN for a tile in which no two stains were found.
         segmentation: the parameters that the nuclei were found with.
+        mpp: µm per px of the tiles, at which the nuclei were measured.
         views: measurements on the tiles and on squares cut from them; the limits of the quality flags rest on these.
         labels: of the tiles, None if the user gave none.
     """
@@ -48,9 +53,11 @@ class Cells:
     tile_index: Int64Array
     centroids: Float64Array
     areas_px: Int64Array
+    measurements: Float64Array
     tiles: tuple[str, ...]
     stain_matrices: np.ndarray
     segmentation: SegmentationParams
+    mpp: float
     views: Views
     labels: TileLabels | None = None
 
@@ -66,6 +73,7 @@ class Cells:
             tile_index=self.tile_index[chosen],
             centroids=self.centroids[chosen],
             areas_px=self.areas_px[chosen],
+            measurements=self.measurements[chosen],
         )
 
     @property
@@ -95,9 +103,11 @@ class Cells:
                 tile_index=self.tile_index,
                 centroids=self.centroids,
                 areas_px=self.areas_px,
+                measurements=self.measurements,
                 tiles=np.array(self.tiles),
                 stain_matrices=self.stain_matrices,
                 segmentation=np.array(self.segmentation.model_dump_json()),
+                mpp=self.mpp,
                 **self.views.as_arrays(),
                 **labels,
             )
@@ -120,9 +130,11 @@ class Cells:
                     tile_index=stored["tile_index"],
                     centroids=stored["centroids"],
                     areas_px=stored["areas_px"],
+                    measurements=stored["measurements"],
                     tiles=tuple(str(name) for name in stored["tiles"]),
                     stain_matrices=stored["stain_matrices"],
                     segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
+                    mpp=float(stored["mpp"]),
                     views=Views.from_arrays(stored),
                     labels=TileLabels.from_arrays(stored),
                 )
@@ -152,6 +164,7 @@ def copy_segmenter(source: Path, directory: Path) -> None:
 def extract_cells(
     paths: list[Path],
     params: SegmentationParams,
+    mpp: float,
     track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
     labels: TileLabels | None = None,
     network: MapNetwork | None = None,
@@ -161,6 +174,7 @@ def extract_cells(
     Args:
         paths: the files of T tiles.
         params: segmentation parameters.
+        mpp: µm per px of the tiles.
         track: wraps the paths, to show progress.
         labels: of the T tiles, in the order of `paths`.
         network: finds nuclei, if the parameters need one.
@@ -169,11 +183,14 @@ def extract_cells(
         DataError: a tile cannot be read or decoded, or no tile holds a nucleus.
         LabelsError: too few tiles of a label hold a nucleus.
     """
-    crops, index, centroids, areas, matrices, views = [], [], [], [], [], []
+    crops, index, centroids, areas, measured, matrices, views = [], [], [], [], [], [], []
     for i, path in enumerate(track(paths)):
         pixels = read_tile(path)
         stains = unmix(pixels, params.stain, params.engine)
-        nuclei = drop_cut_nuclei(segment(stains, params, network))
+        found = segment(stains, params, network)
+        is_kept = ~cut_by_more_than_half(found)
+        nuclei = select_nuclei(found, is_kept)
+        measured.append(measure_cells(stains, found, mpp).values[is_kept])
         crops.append(crop_nuclei(stains.normalised, nuclei))
         index.append(np.full(len(nuclei), i))
         centroids.append(nuclei.centroids)
@@ -187,9 +204,11 @@ def extract_cells(
         tile_index=np.concatenate(index).astype(np.int64),
         centroids=np.concatenate(centroids),
         areas_px=np.concatenate(areas),
+        measurements=np.concatenate(measured),
         tiles=tuple(path.stem for path in paths),
         stain_matrices=np.stack(matrices),
         segmentation=params,
+        mpp=mpp,
         views=stack_views(views),
         labels=labels,
     )

@@ -38,7 +38,7 @@ def test_directory_without_tiles_is_an_error(tmp_path, place):
 
 
 def test_every_drawn_nucleus_becomes_a_cell_of_its_tile(tiles):
-    cells = extract_cells(tile_paths(tiles), PAPER)
+    cells = extract_cells(tile_paths(tiles), PAPER, 0.25)
     n = len(grid_of_centres())
     assert cells.tiles == ("a", "b", "c")
     assert np.bincount(cells.tile_index, minlength=3).tolist() == [n, n, 0]
@@ -55,7 +55,7 @@ def test_every_drawn_nucleus_becomes_a_cell_of_its_tile(tiles):
 def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
     bundle = load_bundle(shipped_bundle, threads=1)
     path = tiles / "b.png"
-    cells = extract_cells([path], bundle.manifest.segmentation, network=bundle.segmenter)
+    cells = extract_cells([path], bundle.manifest.segmentation, bundle.manifest.mpp, network=bundle.segmenter)
     served = analyse(path.read_bytes(), bundle, max_pixels=10**6, precision="full").cells.cluster_probs
     manifest = bundle.manifest
     encoded = encode(cells.crops, bundle.backend, manifest.n_clusters, temperature=manifest.temperature)
@@ -65,7 +65,7 @@ def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
 def test_tiles_without_any_nucleus_are_an_error(tmp_path):
     (tmp_path / "white.png").write_bytes(encoded(np.full((60, 60, 3), 255, np.uint8)))
     with pytest.raises(DataError, match="No nucleus"):
-        extract_cells(tile_paths(tmp_path), PAPER)
+        extract_cells(tile_paths(tmp_path), PAPER, 0.25)
 
 
 def test_hidden_files_are_no_tiles(tiles):
@@ -78,13 +78,13 @@ def test_hidden_files_are_no_tiles(tiles):
 def test_tile_that_cannot_be_read_is_named(tmp_path, make):
     make(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png cannot be read"):
-        extract_cells(tile_paths(tmp_path), PAPER)
+        extract_cells(tile_paths(tmp_path), PAPER, 0.25)
 
 
 def test_labels_go_with_the_cells(tiles, tmp_path):
     paths = [*tile_paths(tiles)[:2]] * 4
     labels = TileLabels(np.array([0, 1] * 4), np.arange(8))
-    cells = extract_cells(paths, PAPER, labels=labels)
+    cells = extract_cells(paths, PAPER, 0.25, labels=labels)
     cells.save(tmp_path / "new")
     found = Cells.load(tmp_path / "new").labels
     assert found.abnormal.tolist() == [0, 1] * 4
@@ -94,9 +94,9 @@ def test_labels_go_with_the_cells(tiles, tmp_path):
 def test_tile_without_cells_is_named_and_does_not_count(tiles):
     a, b, blank = tile_paths(tiles)
     labels = TileLabels(np.array([0, 1] * 4), None)
-    assert extract_cells([a, b, blank], PAPER).empty_tiles == ("c",)
+    assert extract_cells([a, b, blank], PAPER, 0.25).empty_tiles == ("c",)
     with pytest.raises(LabelsError, match=r"Without c, where no cell was found: 'abnormal' .* found 3"):
-        extract_cells([a, blank, a, b, a, b, a, b], PAPER, labels=labels)
+        extract_cells([a, blank, a, b, a, b, a, b], PAPER, 0.25, labels=labels)
 
 
 def test_progress_is_shown_for_each_tile(tiles):
@@ -107,7 +107,7 @@ def test_progress_is_shown_for_each_tile(tiles):
             seen.append(path.name)
             yield path
 
-    extract_cells(tile_paths(tiles), PAPER, track)
+    extract_cells(tile_paths(tiles), PAPER, 0.25, track)
     assert seen == ["a.TIF", "b.png", "c.jpg"]
 
 

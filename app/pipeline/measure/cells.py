@@ -1,0 +1,151 @@
+"""Nuclei of a tile → their measurements, each with the reason where it is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.pipeline.measure.chromatin import frame_px, measure_chromatin
+from app.pipeline.measure.cytoplasm import rings
+from app.pipeline.measure.density import distribution, stain_densities
+from app.pipeline.measure.neighbours import measure_neighbours
+from app.pipeline.measure.pixels import MIN_PIXELS, NuclearPixels
+from app.pipeline.measure.shape import measure_shape
+from app.pipeline.measure.table import (
+    CHROMATIN,
+    CYTOPLASM,
+    DENSITY,
+    INDEX,
+    MEASUREMENTS,
+    NO_CYTOPLASM,
+    NO_STAIN,
+    NOT_DEFINED,
+    REASONS,
+    SHAPE,
+    TOO_FEW_PIXELS,
+    TOUCHES_BORDER,
+)
+from app.pipeline.nuclei.outlines import contours
+from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Nuclei, Stain, UInt8Array
+
+
+def _columns(group: tuple[object, ...]) -> slice:
+    first = next(i for i, measurement in enumerate(MEASUREMENTS) if measurement is group[0])
+    return slice(first, first + len(group))
+
+
+SHAPE_COLUMNS, DENSITY_COLUMNS = _columns(SHAPE), _columns(DENSITY)
+CYTOPLASM_COLUMNS, CHROMATIN_COLUMNS = _columns(CYTOPLASM), _columns(CHROMATIN)
+NEIGHBOUR_COLUMNS = slice(CHROMATIN_COLUMNS.stop, len(MEASUREMENTS))
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """The measurements of N cells, in µm at the bundle's scale; column j is MEASUREMENTS[j].
+
+    Attributes:
+        values: (N, M) float64, NaN where one is missing.
+        reasons: (N, M) uint8, why it is missing: an index into `table.REASONS`, 0 where it is there.
+        mpp: µm per pixel at which they were measured.
+    """
+
+    values: Float64Array
+    reasons: UInt8Array
+    mpp: float
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.values)
+
+    def select(self, kept: BoolArray | Int64Array) -> Measurements:
+        """Return the measurements of some of the cells.
+
+        Args:
+            kept: (N,) bool, or the cells' numbers.
+        """
+        return Measurements(self.values[kept], self.reasons[kept], self.mpp)
+
+    def column(self, name: str) -> Float64Array:
+        """Return (N,) the values of one measurement; its name is that without a unit."""
+        return np.asarray(self.values[:, INDEX[name]])
+
+    def in_units(self, scale_known: bool) -> Float64Array:
+        """Return (N, M) the values as they are shown: sizes in px where the scale of the tile is not known."""
+        if scale_known:
+            return self.values
+        return np.asarray(self.values * [measurement.per_pixel(self.mpp) for measurement in MEASUREMENTS])
+
+    def reason(self, cell: int, column: int) -> str:
+        """Return why a measurement is missing; empty where it is there."""
+        return REASONS[self.reasons[cell, column]]
+
+
+def measure_cells(stains: Stain, nuclei: Nuclei, mpp: float, outlines: list[Int32Array] | None = None) -> Measurements:
+    """Measure every nucleus of a tile.
+
+    Args:
+        stains: the normalised and unmixed tile.
+        nuclei: all nuclei of the tile, those included that its border cuts.
+        mpp: µm per pixel.
+        outlines: see `nuclei.outlines.contours`; they are found where they are not given.
+
+    Returns:
+        One row for each nucleus. A nucleus that the border cuts has no size and no shape; one of fewer than MIN_PIXELS
+        has no shape and no densities; without two stains there are no densities.
+    """
+    n = len(nuclei)
+    values = np.full((n, len(MEASUREMENTS)), np.nan)
+    reasons = np.zeros(values.shape, np.uint8)
+    pixels = NuclearPixels.of(nuclei.label_image, n, frame_px(mpp))
+    found = contours(nuclei) if outlines is None else outlines
+    values[:, SHAPE_COLUMNS] = measure_shape(nuclei, pixels, found, mpp)
+    if stains.stain_matrix is not None:
+        densities = stain_densities(stains.normalised, stains.stain_matrix)
+        _measure_densities(values, pixels, densities, mpp)
+        _measure_cytoplasm(values, nuclei, densities, stains.tissue, mpp)
+    values[:, NEIGHBOUR_COLUMNS], reasons[:, NEIGHBOUR_COLUMNS] = measure_neighbours(nuclei, mpp)
+    values[nuclei.touches_border, SHAPE_COLUMNS] = np.nan
+    _give_reasons(values, reasons, nuclei, has_stain=stains.stain_matrix is not None)
+    return Measurements(values, reasons, mpp)
+
+
+def _measure_densities(
+    values: Float64Array, pixels: NuclearPixels, densities: tuple[Float32Array, Float32Array], mpp: float
+) -> None:
+    haematoxylin, eosin = (pixels.framed(density) for density in densities)
+    of_haematoxylin = distribution(haematoxylin[pixels.places], pixels.stretches)
+    of_eosin = distribution(eosin[pixels.places], pixels.stretches)
+    values[:, DENSITY_COLUMNS] = np.hstack([of_haematoxylin, of_eosin])
+    means, sds = of_haematoxylin[:, 0], of_haematoxylin[:, 1]
+    values[:, CHROMATIN_COLUMNS] = measure_chromatin(pixels, haematoxylin, means, sds, mpp)
+    few = pixels.stretches.counts < MIN_PIXELS
+    values[few, DENSITY_COLUMNS] = values[few, CHROMATIN_COLUMNS] = np.nan
+
+
+def _measure_cytoplasm(
+    values: Float64Array,
+    nuclei: Nuclei,
+    densities: tuple[Float32Array, Float32Array],
+    tissue: BoolArray,
+    mpp: float,
+) -> None:
+    places, stretches, owners = rings(nuclei.label_image, tissue, mpp)
+    found = [distribution(density.ravel()[places], stretches) for density in densities]
+    values[owners, CYTOPLASM_COLUMNS] = np.hstack(found)
+
+
+def _give_reasons(values: Float64Array, reasons: UInt8Array, nuclei: Nuclei, *, has_stain: bool) -> None:
+    """Say why values are missing, the most general reason first."""
+    missing = np.isnan(values) & (reasons == 0)
+    reasons[missing] = NOT_DEFINED
+    few = np.zeros_like(missing)
+    few[nuclei.areas_px < MIN_PIXELS, : CHROMATIN_COLUMNS.stop] = True
+    few[:, SHAPE_COLUMNS] = True
+    few[:, CYTOPLASM_COLUMNS] = False
+    reasons[missing & few] = TOO_FEW_PIXELS
+    reasons[:, CYTOPLASM_COLUMNS][missing[:, CYTOPLASM_COLUMNS]] = NO_CYTOPLASM
+    if not has_stain:
+        without = slice(DENSITY_COLUMNS.start, CHROMATIN_COLUMNS.stop)
+        reasons[:, without] = NO_STAIN
+    reasons[nuclei.touches_border, SHAPE_COLUMNS] = TOUCHES_BORDER
