@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams
+from app.pipeline.reference_ranges import ReferenceRanges
 from app.pipeline.types import Segmentation
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""Version of the bundles that are written now. Bundles of version 2 are read, too: they lack what came with 3."""
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
@@ -435,7 +437,7 @@ class FastNetwork(ManifestModel):
 class Manifest(ManifestModel):
     """The description of a bundle. It names every other file of the bundle, with its checksum."""
 
-    schema_version: Literal[2] = Field(description="The document has this version of the schema.")
+    schema_version: Literal[2, 3] = Field(description="The document has this version of the schema.")
     name: str = Field(pattern=NAME_PATTERN, description="The bundle and its directory have this name.")
     version: str = Field(description="The bundle has this version.")
     created: str = Field(description="The bundle was made at this time, ISO 8601.")
@@ -450,6 +452,11 @@ class Manifest(ManifestModel):
     outliers: Outliers
     cluster_names: ClusterNames | None = Field(default=None, description="It is null if nobody has named any cluster.")
     image_level: ImageLevel
+    reference_ranges: ReferenceRanges | None = Field(
+        default=None,
+        description="It says between which limits the reference tiles lie; null in bundles of earlier versions, and "
+        "if there are fewer than two such tiles.",
+    )
     q_calibration: QCalibration | None = Field(
         default=None,
         description="It says how right Q's probabilities are; null if that was not measured, and the probabilities are "
@@ -485,6 +492,8 @@ class Manifest(ManifestModel):
             "image_level.reference.axes[1]": self.image_level.reference.axes[1],
             "metrics.clusters": self.metrics.clusters,
         }
+        if self.reference_ranges is not None:
+            sizes["reference_ranges.proportions"] = self.reference_ranges.proportions
         conformal = self.image_level.conformal
         for i, svm in enumerate((*conformal.without_a_normal, *conformal.without_an_abnormal)):
             sizes[f"weights of SVM {i} of image_level.conformal"] = svm.weights
