@@ -3,6 +3,7 @@
 import numpy as np
 
 from app.batch.analyse.cells import SlideCells
+from app.pipeline.measure.table import MEASUREMENTS
 
 MARROW_PER_UM2 = 0.003
 """About 190 cells on a megapixel at 0.25 µm per px."""
@@ -14,7 +15,8 @@ def cells_at(places, clusters, outlier=None, n_clusters=5) -> SlideCells:
     outlier = np.zeros(len(clusters), bool) if outlier is None else np.asarray(outlier, bool)
     probs = np.eye(n_clusters, dtype=np.float32)[clusters]
     surprise = np.zeros(len(clusters), np.float32)
-    return SlideCells(np.asarray(places, float).reshape(-1, 2), clusters, probs, surprise, outlier)
+    measurements = np.full((len(clusters), len(MEASUREMENTS)), np.nan, np.float32)
+    return SlideCells(np.asarray(places, float).reshape(-1, 2), clusters, probs, surprise, outlier, measurements)
 
 
 def mixed_cells(n, um_per_px=1.0, seed=0, density=MARROW_PER_UM2) -> SlideCells:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.answer import present
 from app.answer.schemas import FlagOut, QualityOut
+from app.batch.analyse.measured import measure_nearby, unpack_places
 from app.batch.analyse.seams import keep_once
 from app.batch.analyse.tile import CUT_DOWN, LEFT_OUT
 from app.batch.folder import BatchFolder
@@ -22,6 +24,8 @@ from app.batch.summary import Counted
 from app.files import whole_file
 from app.pipeline.label.decide import decide_label
 from app.pipeline.manifest import Manifest
+from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS
+from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
@@ -41,6 +45,8 @@ class SlideCells:
         cluster_probs: (N, K) float32, the probability of each cluster.
         surprise: (N,) float32, how unlike the training cells the cell is.
         outlier: (N,) bool, whether the cell is counted in no cluster.
+        measurements: (N, M) float32 in the order of `MEASUREMENTS`, in the units of the results and with their
+            decimals; NaN where a cell has none.
     """
 
     centroids: Float64Array
@@ -48,6 +54,7 @@ class SlideCells:
     cluster_probs: Float32Array
     surprise: Float32Array
     outlier: BoolArray
+    measurements: Float32Array
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -125,16 +132,25 @@ def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_cl
         SlideChanged: a tile was made from other inputs than the plan.
         OSError: the table of a tile cannot be read.
     """
+    n_cells, n_measurements = sum(int(rows.sum()) for rows in kept), len(MEASUREMENTS)
     names = [f"p{k}" for k in range(n_clusters)]
-    tables = list(kept_cells(folder, plan, kept, ["x", "y", "surprise", "outlier", *names]))
-    if not tables:
-        no_probs = np.zeros((0, n_clusters), np.float32)
-        return SlideCells(np.zeros((0, 2)), np.zeros(0, np.int64), no_probs, np.zeros(0, np.float32), np.zeros(0, bool))
-    every = pa.concat_tables(tables)
-    probs = np.column_stack([every[name].to_numpy() for name in names])
-    centroids = np.column_stack([every["x"].to_numpy(), every["y"].to_numpy()])
-    surprise, outlier = (every[name].to_numpy() for name in ("surprise", "outlier"))
-    return SlideCells(centroids, probs.argmax(axis=1).astype(np.int64), probs, surprise, outlier)
+    centroids, probs = np.zeros((n_cells, 2)), np.zeros((n_cells, n_clusters), np.float32)
+    surprise, outlier = np.zeros(n_cells, np.float32), np.zeros(n_cells, bool)
+    measurements = np.zeros((n_cells, n_measurements), np.float32)
+    first = 0
+    # They are copied tile by tile, so that the tables of all tiles are never in memory at once.
+    for table in kept_cells(folder, plan, kept, ["x", "y", "surprise", "outlier", "measurements", *names]):
+        rows = slice(first, first + len(table))
+        for axis, name in enumerate(("x", "y")):
+            centroids[rows, axis] = table[name].to_numpy()
+        for k, name in enumerate(names):
+            probs[rows, k] = table[name].to_numpy()
+        surprise[rows], outlier[rows] = table["surprise"].to_numpy(), table["outlier"].to_numpy()
+        measurements[rows] = pc.list_flatten(table["measurements"]).to_numpy().reshape(-1, n_measurements)
+        first += len(table)
+    others = [unpack_places(pq.read_schema(folder.tile(plan.slide, number))) for number in range(len(kept))]
+    measurements[:, NEIGHBOUR_COLUMNS] = measure_nearby(centroids, np.concatenate([np.zeros((0, 2)), *others]), plan)
+    return SlideCells(centroids, probs.argmax(axis=1).astype(np.int64), probs, surprise, outlier, measurements)
 
 
 def kept_members(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray]) -> BoolArray:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
+from app.batch.analyse.measured import OTHERS, pack_places, shown
 from app.batch.analyse.seams import BAND_PX
 from app.batch.plan.grid import core_of
 from app.batch.plan.nuclei import nuclei_of_core
@@ -22,16 +23,18 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_nuclei
 from app.pipeline.drawn_nuclei import Outlines, draw_outlines
 from app.pipeline.geometry import PixelMap
+from app.pipeline.measure.cells import measure_cells
+from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.memory import memory_errors
 from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
-from app.pipeline.nuclei.border import drop_cut_nuclei
+from app.pipeline.nuclei.border import cut_by_more_than_half
 from app.pipeline.nuclei.measure import measure, select_nuclei
 from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import BoolArray, Float64Array, Nuclei, Stain
+from app.pipeline.types import BoolArray, Float64Array, Int64Array, Nuclei, Stain
 from app.pipeline.uploaded_nuclei import min_nucleus_px
 
 DECIMALS = 3
@@ -62,7 +65,9 @@ def analyse_tile(
         One row per cell. In px of level 0: x, y (the centroid, pixels named by their centres), area_px, and geometry
         (WKB, with the origin at the corner of the first pixel). Further columns are touches_border, outlier, the
         probability of each cluster p0 … p(K−1), depth: how far inside the core the centroid lies, in px at the analysed
-        scale, negative beyond the core, and members: the numbers of the cell's regions in the plan, from 0.
+        scale, negative beyond the core, members: the numbers of the cell's regions in the plan, from 0, and
+        measurements: a list in the order of `MEASUREMENTS`, as the results show them, NaN where a cell has none. Those
+        of its neighbours are of the tile alone; see `measured`.
 
     Raises:
         SlideError: a part of the slide is damaged.
@@ -81,19 +86,23 @@ def analyse_tile(
         stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, plan.stain.estimate())
         to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
         if given is None:
-            nuclei, depth = _sought(stains, to_slide, core, plan, bundle)
-            counts = [0, 0]
+            found = _sought(stains, to_slide, core, plan, bundle)
         else:
-            nuclei, depth, *counts = given.draw(window, pixels.shape, plan, manifest.segmentation)
+            found = given.draw(window, pixels.shape, plan, manifest.segmentation)
+        # All nuclei of the window are measured together: one in the margin may lie in the cytoplasm of a cell.
+        mpp = plan.um_per_px * math.sqrt(to_slide.scale.prod())
+        measurements = shown(measure_cells(stains, found.nuclei, mpp).values, MEASUREMENTS, plan, mpp)
+        nuclei, rows = select_nuclei(found.nuclei, found.own), np.flatnonzero(found.own)
         outlines = _outlines(nuclei, to_slide)
         members = region_members(middles(outlines), plan.regions)
         if plan.regions:
             inside = np.asarray(members.any(axis=0))
             nuclei, outlines, members = select_nuclei(nuclei, inside), outlines[inside], members[:, inside]
-            depth = depth[inside]
+            rows = rows[inside]
         crops = crop_nuclei(stains.normalised, nuclei)
         encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
     centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
+    others = to_slide.points(found.nuclei.centroids).round(DECIMALS)[found.is_other(rows)]
     return pa.table(
         {
             "x": centroids[:, 0],
@@ -104,19 +113,48 @@ def analyse_tile(
             "outlier": encoded.surprise > manifest.outliers.threshold,
             **{f"p{k}": encoded.cluster_probs[:, k] for k in range(manifest.n_clusters)},
             "geometry": pa.array(shapely.to_wkb(outlines).tolist(), pa.binary()),
-            "depth": depth.astype(np.float32),
+            "depth": found.depth[rows].astype(np.float32),
             "members": pa.array([np.flatnonzero(of_cell) for of_cell in members.T], pa.list_(pa.int32())),
+            "measurements": pa.FixedSizeListArray.from_arrays(measurements[rows].ravel(), len(MEASUREMENTS)),
         },
-        metadata=dict(zip((LEFT_OUT, CUT_DOWN), map(str, counts), strict=True)),
+        metadata={
+            LEFT_OUT: str(found.left_out),
+            CUT_DOWN: str(found.cut_down),
+            OTHERS: pack_places(others),
+        },
     )
 
 
-def _sought(stains: Stain, to_slide: PixelMap, core: Window, plan: Plan, bundle: Bundle) -> tuple[Nuclei, Float64Array]:
-    """Return the nuclei that the bundle finds in a core or near its edge, and (n,) their depth within it."""
-    nuclei = drop_cut_nuclei(segment(stains, bundle.manifest.segmentation, bundle.segmenter))
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The nuclei of a core and of its margin.
+
+    Attributes:
+        nuclei: all N of them.
+        own: (N,) bool, which of them become cells of the tile, if they lie in its regions.
+        depth: (N,) float64, how far inside the core they lie, in px at the analysed scale; negative beyond it.
+        left_out: how many nuclei of another program are none, because they are too small, or covered by others.
+        cut_down: how many nuclei of another program were in several pieces, of which the largest was kept.
+    """
+
+    nuclei: Nuclei
+    own: BoolArray
+    depth: Float64Array
+    left_out: int = 0
+    cut_down: int = 0
+
+    def is_other(self, cells: Int64Array) -> BoolArray:
+        """Return (N,) bool, which nuclei of the core are not among these cells."""
+        others = self.depth >= 0
+        others[cells] = False
+        return np.asarray(others)
+
+
+def _sought(stains: Stain, to_slide: PixelMap, core: Window, plan: Plan, bundle: Bundle) -> _Found:
+    """Return the nuclei that the bundle finds; those in the core or near its edge become cells."""
+    nuclei = segment(stains, bundle.manifest.segmentation, bundle.segmenter)
     depth = _depth(to_slide.points(nuclei.centroids).round(DECIMALS), core, plan) / plan.downsample
-    kept = depth >= -BAND_PX
-    return select_nuclei(nuclei, kept), depth[kept]
+    return _Found(nuclei, (depth >= -BAND_PX) & ~cut_by_more_than_half(nuclei), depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +182,10 @@ class _Given:
         x0, y0, x1, y1 = self.boxes[self.own].T
         beyond = (core.x - x0.min(), core.y - y0.min(), x1.max() - core.x - core.width, y1.max() - core.y - core.height)
         by = max(plan.margin_px, math.ceil(max(beyond)) + math.ceil(plan.downsample))
+        by += by % 2  # Every second row and column of the slide is measured, whichever tile shows it.
         return core.grown(by, plan.width, plan.height)
 
-    def draw(
-        self, window: Window, shape: tuple[int, ...], plan: Plan, params: SegmentationParams
-    ) -> tuple[Nuclei, Float64Array, int, int]:
+    def draw(self, window: Window, shape: tuple[int, ...], plan: Plan, params: SegmentationParams) -> _Found:
         """Draw the nuclei, of which the first in the file has the pixels where they overlap.
 
         They are drawn on a canvas that is larger than the window, because which of them is covered by which must not
@@ -161,9 +198,7 @@ class _Given:
             params: how the bundle finds nuclei, which says how small one may be.
 
         Returns:
-            The n nuclei of the core; (n,) their depth, which is infinite, because no other tile has them; how many
-            nuclei of the core were left out, because they are too small, or covered by others; and how many were in
-            several pieces, of which the largest was kept.
+            The nuclei of the window. Those of the core have an infinite depth, because no other tile has them.
         """
         height, width = shape[:2]
         right, bottom = plan.width - window.x - window.width, plan.height - window.y - window.height
@@ -172,11 +207,18 @@ class _Given:
         moved = self.outlines.moved(scale, np.array([window.x, window.y]) - pads[:2] / scale)
         canvas = (pads[1] + height + pads[3], pads[0] + width + pads[2])
         drawn = draw_outlines(moved, canvas, min_nucleus_px(params))
-        own = self.own[drawn.numbers - 1]
-        on_canvas = select_nuclei(drawn.nuclei, own).label_image
-        within = on_canvas[pads[1] : pads[1] + height, pads[0] : pads[0] + width]
-        nuclei = drop_cut_nuclei(measure(np.ascontiguousarray(within)))
-        return nuclei, np.full(len(nuclei), np.inf), int(self.own.sum() - own.sum()), int(drawn.in_pieces[own].sum())
+        of_core = self.own[drawn.numbers - 1]
+        rows, columns = slice(pads[1], pads[1] + height), slice(pads[0], pads[0] + width)
+        within = drawn.nuclei.label_image[rows, columns]
+        seen, numbers = np.unique(within, return_inverse=True)
+        # The numbers of the nuclei that the window shows, without gaps; 0 is the background, if it shows that.
+        labels = numbers.reshape(within.shape) + (seen[0] > 0)
+        nuclei = measure(labels.astype(np.int32))
+        drawn_as = np.zeros(len(nuclei) + 1, np.int64)
+        drawn_as[nuclei.label_image] = within
+        depth = np.where(of_core[drawn_as[1:] - 1], np.inf, -np.inf)
+        left_out, cut_down = int(self.own.sum() - of_core.sum()), int(drawn.in_pieces[of_core].sum())
+        return _Found(nuclei, (depth > 0) & ~cut_by_more_than_half(nuclei), depth, left_out, cut_down)
 
 
 def _depth(centroids: Float64Array, core: Window, plan: Plan) -> Float64Array:

@@ -1,8 +1,9 @@
-"""The density of each cluster's cells over the slide: counts on a coarse grid, as numbers and as pictures."""
+"""Maps of a slide on a coarse grid, as numbers and as pictures: the density of each cluster, and means over cells."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import cache
 
 import cv2
@@ -12,7 +13,7 @@ from PIL import Image
 
 from app.answer.present import PNG_LEVEL
 from app.batch.analyse.cells import SlideCells
-from app.pipeline.types import Float32Array, Float64Array, UInt8Array
+from app.pipeline.types import Float32Array, Float64Array, Int64Array, UInt8Array
 
 BOX_UM = 100.0
 """The approximate edge of a box of the grid. Marrow has about thirty cells in it, so that shares are visible, and a
@@ -52,16 +53,61 @@ def density_maps(
     Returns:
         (K, ⌈height / box_px⌉, ⌈width / box_px⌉) float32.
     """
-    rows, columns = -(-height // box_px), -(-width // box_px)
+    rows, columns = _grid(width, height, box_px)
     counted = ~cells.outlier
-    # A centroid names a pixel by its centre, and the edge of a box is the edge of a pixel.
-    at = ((cells.centroids[counted] + 0.5) / box_px).astype(np.int64).clip(0, [columns - 1, rows - 1])
-    index = (cells.clusters[counted] * rows + at[:, 1]) * columns + at[:, 0]
+    index = cells.clusters[counted] * rows * columns + _boxes(cells.centroids[counted], rows, columns, box_px)
     counts = np.bincount(index, minlength=n_clusters * rows * columns).reshape(n_clusters, rows, columns)
     heights = np.minimum(box_px, height - box_px * np.arange(rows))
     widths = np.minimum(box_px, width - box_px * np.arange(columns))
     area_mm2 = np.outer(heights, widths) * um_per_px**2 / UM2_PER_MM2
     return (counts / area_mm2).astype(np.float32)
+
+
+def mean_map(cells: SlideCells, values: Float64Array, width: int, height: int, box_px: int) -> Float32Array:
+    """Average a measurement over the cells of each box; outliers and cells without it are not counted.
+
+    Args:
+        cells: the cells of the slide.
+        values: (N,) float64, the measurement of each cell; NaN where it was not measured.
+        width: the width of the slide, in px of level 0.
+        height: the height of the slide, in px of level 0.
+        box_px: the edge of a box, in px of level 0.
+
+    Returns:
+        (⌈height / box_px⌉, ⌈width / box_px⌉) float32 in the unit of the values; NaN in a box without such a cell.
+    """
+    rows, columns = _grid(width, height, box_px)
+    counted = ~cells.outlier & np.isfinite(values)
+    index = _boxes(cells.centroids[counted], rows, columns, box_px)
+    n_cells = np.bincount(index, minlength=rows * columns)
+    sums = np.bincount(index, weights=values[counted], minlength=rows * columns)
+    means = np.divide(sums, n_cells, out=np.full(rows * columns, np.nan), where=n_cells > 0)
+    return np.asarray(means.reshape(rows, columns), np.float32)
+
+
+def _grid(width: int, height: int, box_px: int) -> tuple[int, int]:
+    """Return the number of rows and of columns of boxes."""
+    return -(-height // box_px), -(-width // box_px)
+
+
+def _boxes(centroids: Float64Array, rows: int, columns: int, box_px: int) -> Int64Array:
+    """Return (N,) int64, the number of the box in which each centroid lies, row by row."""
+    # A centroid names a pixel by its centre, and the edge of a box is the edge of a pixel.
+    at = ((centroids + 0.5) / box_px).astype(np.int64).clip(0, [columns - 1, rows - 1])
+    return np.asarray(at[:, 1] * columns + at[:, 0])
+
+
+def mean_limits(means: Float32Array) -> tuple[float, float]:
+    """Return the means that get the darkest and the brightest colour; one in a hundred boxes lies beyond each.
+
+    Args:
+        means: (h, w) float32, the result of `mean_map`.
+    """
+    filled = means[np.isfinite(means)]
+    if not filled.size:
+        return 0.0, 0.0
+    low, high = np.percentile(filled, [100 - TOP_PERCENTILE, TOP_PERCENTILE])
+    return float(low), float(high)
 
 
 def density_top(maps: Float32Array) -> float:
@@ -78,16 +124,26 @@ def density_top(maps: Float32Array) -> float:
 
 
 def density_tif(maps: Float32Array, um_per_box: float) -> bytes:
-    """Write the maps as a TIFF of K float32 pages, each with a description, and the scale in the resolution tags.
+    """Write the maps as a TIFF of K pages: see `map_tif`.
 
     Args:
         maps: (K, h, w) float32, cells per mm².
         um_per_box: the edge of a box, µm.
     """
+    return map_tif({f"cluster {k}: cells per mm2": one for k, one in enumerate(maps)}, um_per_box)
+
+
+def map_tif(maps: Mapping[str, Float32Array], um_per_box: float) -> bytes:
+    """Write maps as a TIFF of float32 pages, each with a description, and the scale in the resolution tags.
+
+    Args:
+        maps: for each description, in ASCII, an (h, w) float32.
+        um_per_box: the edge of a box, µm.
+    """
     buffer = io.BytesIO()
     per_cm = UM_PER_CM / um_per_box
     with tifffile.TiffWriter(buffer) as tif:
-        for cluster, page in enumerate(maps):
+        for description, page in maps.items():
             tif.write(
                 page,
                 photometric="minisblack",
@@ -95,7 +151,7 @@ def density_tif(maps: Float32Array, um_per_box: float) -> bytes:
                 predictor=True,
                 resolution=(per_cm, per_cm),
                 resolutionunit="CENTIMETER",
-                description=f"cluster {cluster}: cells per mm2",
+                description=description,
                 metadata=None,
                 software=False,
             )
@@ -103,12 +159,24 @@ def density_tif(maps: Float32Array, um_per_box: float) -> bytes:
 
 
 def density_png(density: Float32Array, overview: UInt8Array, top: float, px_per_box: float) -> bytes:
-    """Draw one map over the pale overview; boxes without a cell show the overview alone.
+    """Draw the density of one cluster: see `map_png`.
 
     Args:
         density: (h, w) float32, cells per mm².
         overview: (H, W, 3) uint8 RGB of the whole slide.
         top: the density of the brightest colour, the same for all clusters of a slide so that they can be compared.
+        px_per_box: the edge of a box, in px of the overview.
+    """
+    return map_png(np.where(density > 0, density, np.float32(np.nan)), overview, (0.0, top), px_per_box)
+
+
+def map_png(values: Float32Array, overview: UInt8Array, limits: tuple[float, float], px_per_box: float) -> bytes:
+    """Draw one map over the pale overview; boxes without a value show the overview alone.
+
+    Args:
+        values: (h, w) float32, NaN where there is none.
+        overview: (H, W, 3) uint8 RGB of the whole slide.
+        limits: the values of the darkest and of the brightest colour.
         px_per_box: the edge of a box, in px of the overview.
 
     Returns:
@@ -116,10 +184,11 @@ def density_png(density: Float32Array, overview: UInt8Array, top: float, px_per_
     """
     rows, columns = (
         np.minimum(((np.arange(size) + 0.5) / px_per_box).astype(int), boxes - 1)
-        for size, boxes in zip(overview.shape[:2], density.shape, strict=True)
+        for size, boxes in zip(overview.shape[:2], values.shape, strict=True)
     )
-    share = np.clip(density / top, 0, 1) if top > 0 else np.zeros_like(density)
-    steps = np.where(density > 0, 1 + np.rint(share * (COLORS - 1)), 0).astype(np.uint8)
+    low, high = limits
+    share = np.clip((values - low) / (high - low), 0, 1) if high > low else np.where(np.isnan(values), np.nan, 0.0)
+    steps = np.nan_to_num(1 + np.rint(share * (COLORS - 1)), nan=0).astype(np.uint8)
     grey = cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY)
     picture = Image.fromarray(steps[rows][:, columns] * GREYS + grey // (256 // GREYS))
     picture.putpalette(_palette().tobytes())

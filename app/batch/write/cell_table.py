@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from app.files import whole_file
+from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.types import Float32Array, Int32Array
 
 GEO = {
@@ -21,12 +22,22 @@ GEO = {
     # Pixels of a slide are not places on Earth, so there is no reference system.
     "columns": {"geometry": {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}},
 }
+AREAS = ("area_px", "area_um2")
 AREA_DECIMALS = 4
 """Decimals of an area in µm²."""
 
 
-def table_schema(n_clusters: int) -> pa.Schema:
-    """Return the columns of the table for K clusters.
+def measured_columns(scale_known: bool) -> dict[str, int]:
+    """Return the names of the table's measurements, and the place of each in `MEASUREMENTS`.
+
+    The area is among the other columns, where it is that of nuclei at the border of the slide, too.
+    """
+    columns = {measurement.column(scale_known): i for i, measurement in enumerate(MEASUREMENTS)}
+    return {name: i for name, i in columns.items() if name not in AREAS}
+
+
+def table_schema(n_clusters: int, scale_known: bool = True) -> pa.Schema:
+    """Return the columns of the table for K clusters, with sizes in µm, or in px if the scale is not known.
 
     - id: the number of the cell on the slide, from 0.
     - x, y: the centroid in px of level 0; the centre of the first pixel is 0, 0.
@@ -40,6 +51,7 @@ def table_schema(n_clusters: int) -> pa.Schema:
     - island: the number of the cell's island; null if it is in none.
     - regions: the names of the cell's regions, joined with "; "; null if it is in none.
     - geometry: the outline of the nucleus, WKB, in px of level 0; the corner of the first pixel is 0, 0.
+    - `measured_columns`: the measurements; null where a cell has none.
     """
     clusters = range(n_clusters)
     return pa.schema(
@@ -57,6 +69,7 @@ def table_schema(n_clusters: int) -> pa.Schema:
             pa.field("island", pa.int32()),
             pa.field("regions", pa.string()),
             pa.field("geometry", pa.binary(), nullable=False),
+            *(pa.field(name, pa.float32()) for name in measured_columns(scale_known)),
         ]
     )
 
@@ -64,6 +77,7 @@ def table_schema(n_clusters: int) -> pa.Schema:
 def final_table(
     tile: pa.Table,
     first_id: int,
+    measurements: Float32Array,
     nearest: Float32Array,
     islands: Int32Array,
     regions: Sequence[str | None],
@@ -74,6 +88,7 @@ def final_table(
     Args:
         tile: n cells in the columns of `analyse_tile`.
         first_id: the id of the first of them.
+        measurements: (n, M) float32, see `SlideCells`.
         nearest: (n, K) float32 µm, NaN where there is no distance.
         islands: (n,) int32, −1 for a cell in none.
         regions: n times the names of a cell's regions; None for a cell in none.
@@ -91,13 +106,18 @@ def final_table(
         "id": pa.array(np.arange(first_id, first_id + n)),
         "area_um2": areas_um2,
         "cluster": pa.array(probabilities.argmax(axis=1)),
-        **{f"nearest_um_{k}": pa.array(nearest[:, k], mask=np.isnan(nearest[:, k])) for k in range(n_clusters)},
+        **{f"nearest_um_{k}": _with_nulls(nearest[:, k]) for k in range(n_clusters)},
         "island": pa.array(islands, mask=islands < 0),
         "regions": pa.array(regions, pa.string()),
+        **{name: _with_nulls(measurements[:, i]) for name, i in measured_columns(mpp is not None).items()},
     }
-    schema = table_schema(n_clusters)
+    schema = table_schema(n_clusters, mpp is not None)
     columns = {**given, **computed}
     return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
+
+
+def _with_nulls(values: Float32Array) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
 
 
 class CellTableWriter:
@@ -105,16 +125,16 @@ class CellTableWriter:
 
     Args:
         target: the path of the file.
-        n_clusters: K.
+        schema: the result of `table_schema`.
         about: the origin of the cells, kept in the metadata under the key `marrowscope`.
 
     Raises:
         OSError: the file cannot be written.
     """
 
-    def __init__(self, target: Path, n_clusters: int, about: Mapping[str, str]) -> None:
+    def __init__(self, target: Path, schema: pa.Schema, about: Mapping[str, str]) -> None:
         metadata = {"geo": json.dumps(GEO), "marrowscope": json.dumps(dict(about))}
-        self._schema = table_schema(n_clusters).with_metadata(metadata)
+        self._schema = schema.with_metadata(metadata)
         self._target = target
         self._stack = ExitStack()
 

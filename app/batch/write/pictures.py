@@ -129,16 +129,16 @@ def _draw_region(drawn: UInt8Array, area: shapely.Geometry, text: str, downsampl
         )
 
 
-def _cut_out(slide: Slide, plan: Plan, x: float, y: float) -> UInt8Array:
-    """Return (48, 48, 3) uint8 round a place of the slide."""
-    edge = max(1, round(SHOWN_PX * plan.downsample))
+def _cut_out(slide: Slide, plan: Plan, x: float, y: float, shown_px: int = SHOWN_PX) -> UInt8Array:
+    """Return (shown_px, shown_px, 3) uint8 round a place of the slide."""
+    edge = max(1, round(shown_px * plan.downsample))
     left, top = round(x - edge / 2), round(y - edge / 2)
     x0, y0 = max(0, left), max(0, top)
     window = Window(y0, x0, min(plan.width, left + edge) - x0, min(plan.height, top + edge) - y0)
-    pixels = slide.read(window, plan.downsample)[:SHOWN_PX, :SHOWN_PX]
+    pixels = slide.read(window, plan.downsample)[:shown_px, :shown_px]
     height, width = pixels.shape[:2]
-    row = min(round((y0 - top) / plan.downsample), SHOWN_PX - height)
-    column = min(round((x0 - left) / plan.downsample), SHOWN_PX - width)
-    picture = np.full((SHOWN_PX, SHOWN_PX, 3), 255, np.uint8)
+    row = min(round((y0 - top) / plan.downsample), shown_px - height)
+    column = min(round((x0 - left) / plan.downsample), shown_px - width)
+    picture = np.full((shown_px, shown_px, 3), 255, np.uint8)
     picture[row : row + height, column : column + width] = pixels
     return picture

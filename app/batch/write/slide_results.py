@@ -31,7 +31,7 @@ from app.batch.space.density import box_edge, density_maps, density_tif
 from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import SUMMARY, RegionSummary, SlideInputs, SlideSummary, read_summary, write_summary
-from app.batch.write.cell_table import CellTableWriter, final_table
+from app.batch.write.cell_table import CellTableWriter, final_table, table_schema
 from app.batch.write.pictures import slide_pictures
 from app.batch.write.report import slide_report
 from app.files import write_whole
@@ -84,7 +84,8 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     summary = _summary(measured, plan, overview, source, batch, bundle)
     flags = [*summary.quality.flags, *upload_flags_of(folder, plan)]
     summary = summary.model_copy(update={"quality": summary.quality.model_copy(update={"flags": flags})})
-    with CellTableWriter(results / CELLS, n_clusters, _about(plan, summary)) as writer:
+    schema = table_schema(n_clusters, plan.mpp is not None)
+    with CellTableWriter(results / CELLS, schema, _about(plan, summary)) as writer:
         for table in _tables(folder, plan, measured):
             writer.write(table)
     box_px = box_edge(plan.um_per_px)
@@ -191,5 +192,6 @@ def _tables(folder: BatchFolder, plan: Plan, measured: _Measured) -> Iterator[pa
     first = 0
     for table in kept_cells(folder, plan, measured.kept):
         rows = slice(first, first + len(table))
-        yield final_table(table, first, measured.nearest[rows], measured.islands[rows], regions[rows], plan.mpp)
+        of_cells = (measured.cells.measurements[rows], measured.nearest[rows], measured.islands[rows], regions[rows])
+        yield final_table(table, first, *of_cells, plan.mpp)
         first += len(table)

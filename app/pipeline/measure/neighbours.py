@@ -21,21 +21,30 @@ def measure_neighbours(nuclei: Nuclei, mpp: float) -> tuple[Float64Array, UInt8A
     Returns:
         (N, 2) float64, NaN where it is not known; and (N, 2) uint8 the reasons, see `table.REASONS`.
     """
-    values = np.full((len(nuclei), len(NEIGHBOURS)), np.nan)
-    reasons = np.full(values.shape, MEASURED, np.uint8)
-    if not len(nuclei):
-        return values, reasons
     height, width = nuclei.label_image.shape
-    centres = nuclei.centroids * mpp
     # The centre of the first pixel lies half a pixel from the border.
-    to_border = np.minimum(nuclei.centroids + 0.5, (width, height) - nuclei.centroids - 0.5).min(axis=1) * mpp
+    to_border = np.minimum(nuclei.centroids + 0.5, (width, height) - nuclei.centroids - 0.5).min(axis=1)
+    return neighbours_of(nuclei.centroids * mpp, to_border * mpp)
+
+
+def neighbours_of(centres: Float64Array, to_border: Float64Array) -> tuple[Float64Array, UInt8Array]:
+    """Do what `measure_neighbours` does for nuclei of which only the places are known.
+
+    Args:
+        centres: (N, 2) float64 x, y in µm.
+        to_border: (N,) float64, the distance to the border of what was seen, in µm.
+    """
+    values = np.full((len(centres), len(NEIGHBOURS)), np.nan)
+    reasons = np.full(values.shape, MEASURED, np.uint8)
+    if not len(centres):
+        return values, reasons
     tree = cKDTree(centres)
-    if len(nuclei) > 1:
+    if len(centres) > 1:
         values[:, 0] = tree.query(centres, k=2)[0][:, 1]
     values[:, 1] = tree.query_ball_point(centres, NEIGHBOURHOOD_UM, return_length=True) - 1
     unseen = np.column_stack([~(values[:, 0] <= to_border), to_border < NEIGHBOURHOOD_UM])
     reasons[unseen] = NEAR_BORDER
-    if len(nuclei) == 1:
+    if len(centres) == 1:
         reasons[:, 0] = NO_NEIGHBOUR
     values[unseen] = np.nan
     return values, reasons

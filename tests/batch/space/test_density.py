@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 import tifffile
 
-from app.batch.space.density import OPACITY, box_edge, density_maps, density_png, density_tif, density_top, scale_colors
+from app.batch.space.density import (
+    OPACITY,
+    box_edge,
+    density_maps,
+    density_png,
+    density_tif,
+    density_top,
+    map_png,
+    mean_limits,
+    mean_map,
+    scale_colors,
+)
 from tests.batch.cells import cells_at, mixed_cells
 
 
@@ -95,3 +106,26 @@ def test_legend_has_the_colours_of_the_maps():
     legend = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in scale_colors(9)], float)
     through = shown - OPACITY * legend
     assert np.ptp(through) < 12
+
+
+def test_mean_of_a_box_is_that_of_its_measured_cells_that_are_no_outliers():
+    cells = cells_at([(10, 10), (90, 90), (50, 50), (110, 10), (120, 10)], [0, 1, 2, 0, 0], [0, 0, 1, 0, 0])
+    values = np.array([-4.0, 1.0, 1000.0, 7.0, np.nan])
+    np.testing.assert_array_equal(mean_map(cells, values, 250, 100, 100), [[-1.5, 7.0, np.nan]])
+
+
+def test_map_of_means_shows_the_lowest_darkest_and_no_colour_where_there_is_no_cell():
+    means = np.array([[-1.5, 7.0, np.nan]], np.float32)
+    low, high = mean_limits(means)
+    assert -1.5 <= low < high <= 7.0
+    overview = np.full((40, 120, 3), 100, np.uint8)
+    dark, bright, none = decoded(map_png(means, overview, (low, high), 40.0))[20, [10, 50, 90]].astype(int)
+    assert dark.sum() < bright.sum()
+    assert none.std() == 0
+
+
+def test_map_without_a_measured_cell_is_drawn():
+    nothing = np.full((1, 1), np.nan, np.float32)
+    assert mean_limits(nothing) == (0.0, 0.0)
+    overview = np.full((8, 8, 3), 200, np.uint8)
+    assert np.ptp(decoded(map_png(nothing, overview, (0.0, 0.0), 8.0))) == 0

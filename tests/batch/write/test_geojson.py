@@ -28,7 +28,8 @@ def tables(example, mpp=0.25, cuts=(0, 50, 50, None)):
     for first, end in pairwise(cuts):
         rows = slice(first, end)
         cells = example.tile_cells.slice(first, None if end is None else end - first)
-        yield final_table(cells, first, example.nearest[rows], example.islands[rows], [None] * len(cells), mpp)
+        of_cells = (example.cells.measurements[rows], example.nearest[rows], example.islands[rows])
+        yield final_table(cells, first, *of_cells, [None] * len(cells), mpp)
 
 
 def written(example, tmp_path, *, compress=False, regions=(), given=None) -> bytes:

@@ -1,0 +1,87 @@
+"""The measurements of a slide's cells: how its results show them, and those of neighbours across seams.
+
+A tile does not see as far beyond its core as neighbours are counted, so those are measured when all cells are together.
+Every nucleus of the tiles that were analysed is a neighbour, also one that is no cell of the results: see `OTHERS`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from app.batch.plan.grid import squares
+from app.batch.plan.plan import Plan
+from app.pipeline.measure.neighbours import neighbours_of
+from app.pipeline.measure.table import DECIMALS, NEIGHBOURS, Measurement
+from app.pipeline.types import Float32Array, Float64Array
+
+OTHERS = b"other_nuclei"
+"""The key in the metadata of a tile's table under which the nuclei of the core are kept that are no cells: those beyond
+the regions, and those that the border of the slide cuts by more than half."""
+
+
+def shown(values: Float64Array, measurements: Sequence[Measurement], plan: Plan, mpp: float) -> Float32Array:
+    """Return measurements as the results show them: in px where the scale is not known, and rounded.
+
+    Args:
+        values: (N, M) float64 in µm.
+        measurements: what the M columns are.
+        plan: the plan of the slide.
+        mpp: µm per px at which they were measured.
+
+    Returns:
+        (N, M) float32, which has all the digits that are shown.
+    """
+    factors = [1.0 if plan.mpp is not None else one.per_pixel(mpp) for one in measurements]
+    powers = np.array([10.0 ** DECIMALS[one.unit] for one in measurements])
+    return np.asarray(np.rint(values * factors * powers) / powers, np.float32)
+
+
+def pack_places(places: Float64Array) -> bytes:
+    """Return (N, 2) places as bytes for the metadata of a table."""
+    return base64.b64encode(np.ascontiguousarray(places, "<f8").tobytes())
+
+
+def unpack_places(schema: pa.Schema) -> Float64Array:
+    """Return the (N, 2) x, y of `OTHERS` in the metadata of a tile's table, in px of level 0."""
+    packed = (schema.metadata or {}).get(OTHERS, b"")
+    return np.frombuffer(base64.b64decode(packed), "<f8").reshape(-1, 2)
+
+
+def measure_nearby(centroids: Float64Array, others: Float64Array, plan: Plan) -> Float32Array:
+    """Measure the neighbours of every cell, and return them as the results show them.
+
+    Args:
+        centroids: (N, 2) float64 x, y of the cells in px of level 0, pixels named by their centres.
+        others: (L, 2) float64, the other nuclei.
+        plan: the plan of the slide.
+
+    Returns:
+        (N, columns of NEIGHBOURS) float32; NaN where a neighbour may lie beyond what was analysed.
+    """
+    every = np.concatenate([centroids, others])
+    # The edges of what was not seen are edges of pixels, and the centre of a pixel lies half a pixel from its edge.
+    border = _distance_to_unseen(every + 0.5, plan)
+    values = neighbours_of(every * plan.um_per_px, border * plan.um_per_px)[0][: len(centroids)]
+    return shown(values, NEIGHBOURS, plan, plan.um_per_px)
+
+
+def _distance_to_unseen(points: Float64Array, plan: Plan) -> Float64Array:
+    """Return (N,) px of level 0 from each point to the border of the slide or to the nearest core that was left out.
+
+    Cores without tissue hold no nuclei. Those that were left out because of the regions may hold some.
+    """
+    unseen: list[shapely.Geometry] = [shapely.box(0, 0, plan.width, plan.height).exterior]
+    if plan.regions:
+        analysed = set(plan.tiles)
+        left_out = (one for one in squares(plan.width, plan.height, plan.tile_px) if (one.x, one.y) not in analysed)
+        unseen += [shapely.box(one.x, one.y, one.x + one.width, one.y + one.height) for one in left_out]
+    tree = shapely.STRtree(unseen)
+    distances = np.full(len(points), np.inf)
+    (numbers, _), found = tree.query_nearest(shapely.points(points), return_distance=True)
+    distances[numbers] = found
+    return distances
