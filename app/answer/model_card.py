@@ -1,4 +1,4 @@
-"""What the model card says in words about the network Q of a bundle."""
+"""What the model card says in words about the network Q of a bundle and its clusters."""
 
 from __future__ import annotations
 
@@ -27,15 +27,20 @@ CALIBRATED = (
     "that k-means gave them, and the probabilities were off by {error_before:.3f} on average. Divided by a temperature "
     "of {temperature:.2f}, which the service does, they are off by {error_after:.3f}."
 )
+DESCRIBED = "What sets each cluster apart, measured on the training cells: "
 NOT_CALIBRATED = "How right its probabilities are was not measured."
 
 
 def describe_q(manifest: Manifest) -> str:
-    """Return what Q is, how it was trained, and how right its probabilities are, in whole sentences."""
+    """Return what Q is, how it was trained, how right it is, and what sets its clusters apart, in whole sentences."""
     train = manifest.training.config.get("train")
     steps = train.get("anchor_steps") if isinstance(train, dict) else None
     training = UNKNOWN if steps is None else CLASSIFIER if steps else AUXILIARY
     if manifest.metrics.explained:
         training += EXPLAINED.format(**manifest.metrics.explained.model_dump())
     measured = manifest.q_calibration
-    return f"{training} {CALIBRATED.format(**measured.model_dump()) if measured else NOT_CALIBRATED}"
+    text = f"{training} {CALIBRATED.format(**measured.model_dump()) if measured else NOT_CALIBRATED}"
+    if manifest.descriptions:
+        clusters = enumerate(manifest.descriptions.clusters)
+        text += f" {DESCRIBED}" + " ".join(f"Cluster {k}: {described.sentence}" for k, described in clusters)
+    return text

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from app.pipeline.descriptions import Descriptions
 from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams
 from app.pipeline.reference_ranges import ReferenceRanges
 from app.pipeline.types import Segmentation
@@ -451,6 +452,10 @@ class Manifest(ManifestModel):
     quality: QualityReference
     outliers: Outliers
     cluster_names: ClusterNames | None = Field(default=None, description="It is null if nobody has named any cluster.")
+    descriptions: Descriptions | None = Field(
+        default=None,
+        description="What sets each cluster apart in measurements; null in bundles of earlier versions.",
+    )
     image_level: ImageLevel
     reference_ranges: ReferenceRanges | None = Field(
         default=None,
@@ -494,6 +499,8 @@ class Manifest(ManifestModel):
         }
         if self.reference_ranges is not None:
             sizes["reference_ranges.proportions"] = self.reference_ranges.proportions
+        if self.descriptions:
+            sizes["descriptions.clusters"] = self.descriptions.clusters
         conformal = self.image_level.conformal
         for i, svm in enumerate((*conformal.without_a_normal, *conformal.without_an_abnormal)):
             sizes[f"weights of SVM {i} of image_level.conformal"] = svm.weights

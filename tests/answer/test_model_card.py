@@ -1,6 +1,7 @@
 import pytest
 
 from app.answer.model_card import describe_q
+from tests.descriptions import describe_by_hand
 
 CALIBRATION = {
     "temperature": 1.25,
@@ -57,3 +58,12 @@ def test_calibration_is_given_with_what_it_was_measured_on(manifest):
     for figure in ("87%", "0.050", "1.25", "0.012"):
         assert figure in text
     assert "not measured" not in text
+
+
+def test_card_says_what_sets_each_cluster_apart_where_that_is_known(manifest):
+    described = manifest.model_copy(update={"descriptions": describe_by_hand()})
+    assert describe_q(described).endswith(
+        "apart, measured on the training cells: "
+        + " ".join(f"Cluster {k}: Large nuclei of {20 + k}." for k in range(5))
+    )
+    assert "apart" not in describe_q(manifest)

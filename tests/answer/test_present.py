@@ -1,12 +1,14 @@
-"""What a format does not show is not made for it."""
+"""What a format does not show is not made for it; what the bundle says of its clusters is in the answer."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from app.answer import present
 from app.answer.formats import FORMATS
-from tests.answer.rendering import analysed, render
+from tests.answer.rendering import analysed, as_json, render
+from tests.descriptions import described
 from tests.drawing import draw_tile, encoded, grid_of_centres
 
 
@@ -36,3 +38,44 @@ def test_the_hash_is_that_of_the_answer_as_it_is_sent(fresh_result):
     assert (
         json.loads(fresh_result.json())["result_sha256"] == fresh_result.sha256 == fresh_result.record().result_sha256
     )
+
+
+def test_what_sets_a_cluster_apart_is_in_the_answer(sample_result):
+    result = replace(sample_result, bundle=described(sample_result.bundle))
+    for k, cluster in enumerate(as_json(result)["clusters"]):
+        assert cluster["description"] == {
+            "sentence": f"Large nuclei of {20 + k}.",
+            "n_cells": 41,
+            "measurements": [
+                {
+                    "measurement": "area_um2",
+                    "title": "Nuclear area",
+                    "unit": "um2",
+                    "median": 20 + k,
+                    "quartiles": [19 + k, 21.5 + k],
+                    "effect": 0.4,
+                },
+                {
+                    "measurement": "eccentricity",
+                    "title": "Eccentricity",
+                    "unit": "",
+                    "median": 0.5,
+                    "quartiles": [0.4, 0.6],
+                    "effect": -0.5,
+                },
+                {
+                    "measurement": "dark_clumps",
+                    "title": "Dark clumps",
+                    "unit": "count",
+                    "median": None,
+                    "quartiles": None,
+                    "effect": None,
+                },
+            ],
+        }
+
+
+def test_bundle_that_does_not_describe_its_clusters_gives_null(sample_result):
+    manifest = sample_result.bundle.manifest.model_copy(update={"descriptions": None})
+    result = replace(sample_result, bundle=replace(sample_result.bundle, manifest=manifest))
+    assert [cluster["description"] for cluster in as_json(result)["clusters"]] == [None] * 5

@@ -21,7 +21,7 @@ KEYS = {
     "timing_ms": {"decode", "segment", "encode", "total"},
 }
 CELL_KEYS = {"id", "centroid", "bbox", "area_px", "contour", "cluster", "probabilities", "outlier"}
-CLUSTER_KEYS = {"cluster", "name", "count", "proportion", "interval", "contribution", "prototypes_url"}
+CLUSTER_KEYS = {"cluster", "name", "count", "proportion", "interval", "contribution", "description", "prototypes_url"}
 
 
 @pytest.fixture(params=["sample", "real"])

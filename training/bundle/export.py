@@ -20,6 +20,7 @@ from app import __version__
 from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, load_bundle, read_manifest
 from app.pipeline.crops import CROP_PX, from_network, to_network
+from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
     FILES,
@@ -45,6 +46,7 @@ from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.prototypes import draw_noise, join_latent
 from app.pipeline.types import Float32Array, UInt8Array
+from training.bundle.describe import describe
 from training.bundle.fast_network import NoFastNetwork, make_fast
 from training.bundle.gates import failed_gates
 from training.bundle.onnx_export import fold_pooling, write_onnx
@@ -55,6 +57,7 @@ from training.cells.quality_reference import fit_reference
 from training.cells.tile_files import png_bytes
 from training.config import Config, as_dict
 from training.errors import ExportError
+from training.gan.checks import assign_clusters
 
 log = logging.getLogger(__name__)
 
@@ -271,6 +274,7 @@ def build_manifest(
             "architecture": {"channels": config.train.channels, "code_scale": config.train.code_scale},
             "segmentation": cells.segmentation.model_dump(),
             "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
+            "descriptions": _descriptions(run),
             "image_level": run.image_level["model"],
             "outliers": run.outliers.limits.model_dump(),
             "q_calibration": run.image_level.get("q_calibration"),
@@ -280,6 +284,13 @@ def build_manifest(
             "files": {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in files},
         }
     )
+
+
+def _descriptions(run: FinishedRun) -> Descriptions:
+    """Describe the clusters by the training cells that are no outliers."""
+    counted = run.cells.only(~run.outliers.outlier)
+    clusters = assign_clusters(run.q, torch.from_numpy(to_network(counted.crops)))
+    return describe(counted.measurements, clusters, run.config.train.n_clusters)
 
 
 def _provenance(run: FinishedRun) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.networks.encode import encode
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.types import Int64Array
+from training.bundle.describe import describe
 from training.bundle.outliers import fit_outliers
 from training.cells.extract import Cells
 from training.config import config_of
@@ -39,7 +40,7 @@ def refit_bundle(
     keep_calibration: bool = False,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Manifest:
-    """Fit the label and the calibration of Q anew, measure clusters and tiles, and write all into a bundle's manifest.
+    """Fit the label and the calibration of Q anew, describe clusters and tiles, and write all into a bundle's manifest.
 
     Args:
         directory: the bundle's directory.
@@ -75,6 +76,7 @@ def refit_bundle(
         "version": bundle_version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "outliers": manifest.outliers.model_copy(update={"tile_surprise": tiles}),
+        "descriptions": describe(cells.measurements[counted], clusters[counted], manifest.n_clusters),
         "image_level": label["model"],
         "q_calibration": kept or measure_calibration(cells, config.train, device, track),
         "metrics": manifest.metrics.model_dump()

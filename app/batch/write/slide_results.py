@@ -141,6 +141,8 @@ def _summary(
     measured: _Measured, plan: Plan, overview: Overview, source: BatchSlide, batch: BatchManifest, bundle: Bundle
 ) -> SlideSummary:
     manifest, cells = bundle.manifest, measured.cells
+    # What sets the clusters apart is the same in every region.
+    undescribed = manifest.model_copy(update={"descriptions": None})
     every = np.ones(len(cells), bool)
     return SlideSummary(
         **dict(count(cells, every, plan.tissue_mm2, plan.quality, manifest)),
@@ -154,7 +156,9 @@ def _summary(
         regions=[
             RegionSummary(
                 name=region.name,
-                **dict(count(cells, inside, tissue_mm2(overview, plan.um_per_px, (region,)), plan.quality, manifest)),
+                **dict(
+                    count(cells, inside, tissue_mm2(overview, plan.um_per_px, (region,)), plan.quality, undescribed)
+                ),
             )
             for region, inside in zip(plan.regions, measured.members, strict=True)
         ],

@@ -1,6 +1,7 @@
 import gzip
 import html
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from app.batch.summary import SlideSummary
 from app.pipeline.run import analyse
 from tests.batch.one_slide import MAX_PIXELS, prepared, small_tiles
 from tests.batch.read.drawn_slides import drawn_pixels, write_striped
+from tests.descriptions import described
 from tests.drawing import encoded
 
 REGIONS = {"left": shapely.box(0, 0, 300, 500), "middle": shapely.box(200, 150, 400, 350)}
@@ -55,6 +57,16 @@ def test_folder_holds_whole_files_and_nothing_else(slide, written):
     densities = {f"density-{k}.png" for k in range(slide.bundle.manifest.n_clusters)}
     assert contents(written).keys() == FILES | densities
     assert all(contents(written).values())
+
+
+def test_summary_says_what_sets_each_cluster_apart_once(slide):
+    """Not in each region again, of which there may be hundreds."""
+    summary = summary_of(replace(slide, bundle=described(slide.bundle)).write())
+    slide.write()
+    assert [cluster.description.sentence for cluster in summary.clusters] == [
+        f"Large nuclei of {20 + k}." for k in range(5)
+    ]
+    assert {cluster.description for region in summary.regions for cluster in region.clusters} == {None}
 
 
 def test_same_cells_are_the_same_bytes(slide, written):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from app.__main__ import cli
 from app.pipeline.bundle.load import load_bundle, read_manifest
 from app.pipeline.run import analyse
+from tests.descriptions import describe_by_hand
 
 
 @pytest.fixture
@@ -53,6 +54,15 @@ def test_named_bundle_is_served(bundles):
     bundle = load_bundle(bundles / "marrow", threads=1)
     assert [bundle.manifest.cluster_names.of(k) for k in range(5)] == [None] * 4 + ["very large"]
     analyse((bundles / "marrow" / "sample.png").read_bytes(), bundle, max_pixels=10**6)
+
+
+def test_what_is_said_of_the_clusters_stays_when_they_are_named(bundles):
+    path, descriptions = bundles / "marrow" / "manifest.json", describe_by_hand()
+    manifest, _ = read_manifest(bundles / "marrow")
+    path.write_text(manifest.model_copy(update={"descriptions": descriptions}).model_dump_json(), encoding="utf-8")
+    marrowscope("name", 0, "round", "--by", "A")
+    marrowscope("unname", 0)
+    assert read_manifest(bundles / "marrow")[0].descriptions == descriptions
 
 
 def test_every_change_is_another_version_and_leaves_the_other_names(bundles):

@@ -126,6 +126,16 @@ def test_exported_bundle_loads_and_says_what_it_is(exported, cells, smoke):
     np.testing.assert_allclose(manifest.quality.stain_matrix, cells.stain_matrices[0].T, atol=1e-9)
 
 
+def test_exported_bundle_says_what_sets_its_clusters_apart(exported, cells, outliers):
+    descriptions = load_bundle(exported, threads=1).manifest.descriptions
+    assert len(descriptions.clusters) == 5
+    assert sum(cluster.n_cells for cluster in descriptions.clusters) == len(cells) - outliers.outlier.sum()
+    area, *others = descriptions.measurements
+    # Nothing but the area was measured on these cells.
+    assert (area.measurement, area.eta_squared is None) == ("area_um2", False)
+    assert {known.eta_squared for known in others} == {None}
+
+
 def test_exported_bundle_holds_no_pickle_and_nothing_unnamed(exported):
     assert set(contents(exported)) == {*named(exported), "manifest.json"}
     assert not any(b"\x80\x04\x95" in data[:3] or data[:2] == b"PK" for data in contents(exported).values())

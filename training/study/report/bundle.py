@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.descriptions import Descriptions
 from app.pipeline.manifest import Manifest
 from app.pipeline.prototypes import prototype_grid, tile_grid
 from app.pipeline.types import UInt8Array
@@ -27,6 +28,20 @@ EXPLAINED = """
 Of the variance between the training cells, the clusters explain {area:.0%} in the area of the nucleus, {density:.0%}
 in its mean optical density, {eccentricity:.0%} in its eccentricity, and {contrast:.0%} in the contrast of its chromatin
 (the mean difference of optical density between neighbouring pixels).
+"""
+ETA_SQUARED = """
+Of every measurement of the nuclei ([what each is](measurements.md)), this share of the variance between the training
+cells lies between the clusters (η²):
+
+| measurement | η² |
+|---|---|
+"""
+DESCRIBED = """
+What sets each cluster apart from all other training cells. The sentence is made of the measurements named beside it:
+those that differ most and do not say the same, with the size of the difference (Cliff's delta, −1 to 1).
+
+| cluster | sentence | what matters most |
+|---|---|---|
 """
 CALIBRATED = """
 Calibration of Q, by `python -m training fit` or `refit`: each of {folds} folds of {held_out} was left out of the
@@ -79,9 +94,23 @@ def bundle(manifest: Manifest) -> str:
     )
     if metrics.explained:
         text += EXPLAINED.format(**metrics.explained.model_dump())
+    if manifest.descriptions:
+        text += _described(manifest.descriptions)
     if manifest.q_calibration:
         text += CALIBRATED.format(**manifest.q_calibration.model_dump())
     return text + IMAGE_LEVEL.format(basis=manifest.image_level.label_basis) + _image_level(metrics.image_level)
+
+
+def _described(descriptions: Descriptions) -> str:
+    """Return the tables of what the clusters explain, and of what sets each of them apart."""
+    explained = [known for known in descriptions.measurements if known.eta_squared is not None]
+    explained.sort(key=lambda known: -(known.eta_squared or 0))
+    text = ETA_SQUARED + "".join(f"| {known.title} | {known.eta_squared:.3f} |\n" for known in explained) + DESCRIBED
+    for k, cluster in enumerate(descriptions.clusters):
+        foremost = descriptions.of(k)[: len(cluster.foremost)]
+        effects = "; ".join(f"{known.title} {own.effect:+.2f}" for known, own in foremost)
+        text += f"| {k} | {cluster.sentence} | {effects or '–'} |\n"
+    return text
 
 
 def _image_level(measured: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from app.pipeline.bundle.load import read_manifest
+from tests.descriptions import describe_by_hand
 from training.bundle.gates import GATES
 from training.study.report import render
 
@@ -104,6 +105,15 @@ def test_report_of_a_cluster_without_diversity_has_a_dash(shipped_bundle):
     clusters = (figures, *manifest.metrics.clusters[1:])
     changed = manifest.model_copy(update={"metrics": manifest.metrics.model_copy(update={"clusters": clusters})})
     assert f"| 0 | {figures.share:.3f} | {figures.fidelity:.3f} | – |" in render({}, changed)
+
+
+def test_report_says_what_the_clusters_explain_and_what_sets_them_apart(shipped_bundle):
+    manifest, _ = read_manifest(shipped_bundle)
+    text = render({}, manifest.model_copy(update={"descriptions": describe_by_hand()}))
+    assert "| Nuclear area | 0.900 |\n| Eccentricity | 0.070 |\n" in text
+    assert "| Dark clumps |" not in text
+    assert "| 4 | Large nuclei of 24. | Nuclear area +0.40 |" in text
+    assert "sets each cluster apart" not in render({}, manifest.model_copy(update={"descriptions": None}))
 
 
 def test_tables_of_the_report_are_well_formed(shipped_bundle):
