@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+from typing import Annotated
 
 from fastapi import HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException
@@ -21,6 +22,7 @@ from app.api.forms import FormParser
 from app.api.parameters import suggestion
 from app.cohort.regions import SUFFIXES as REGION_SUFFIXES
 from app.jobs.folder import PATIENTS, REGIONS, TILES
+from app.pipeline.errors import InvalidParameter
 from app.pipeline.inputs import (
     MPP_RANGE,
     PICTURE_SUFFIXES,
@@ -29,6 +31,7 @@ from app.pipeline.inputs import (
     TILE_SUFFIXES,
     FrameName,
 )
+from app.pipeline.measure.table import check_measurement
 from app.pipeline.networks.backend import Precision
 
 MAX_TILES = 1000
@@ -38,6 +41,13 @@ SINGLE_FILE_SUFFIXES = (*TILE_SUFFIXES, *(each for each in SLIDE_SUFFIXES if eac
 FILE_FIELDS = ("tiles", "regions", "patients")
 MAX_NAME, MAX_SUFFIX = 60, 20
 """Characters of a file's name that are kept. Disks take 255 bytes, and one character may have four."""
+
+
+def _checked(name: str | None) -> str | None:
+    try:
+        return check_measurement(name)
+    except InvalidParameter as error:
+        raise ValueError(str(error)) from error
 
 
 class BatchForm(BaseModel):
@@ -70,6 +80,11 @@ class BatchForm(BaseModel):
     )
     precision: Precision = Field(
         default="fast", description="Precision of the network that sorts the cells, as in POST /analyze."
+    )
+    map: Annotated[str | None, AfterValidator(_checked)] = Field(
+        default=None,
+        description="Name of a measurement, such as area or chromatin_contrast. Its mean over each slide is drawn as a "
+        "map, and written as numbers. Without it, there is none.",
     )
 
 

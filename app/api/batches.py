@@ -129,6 +129,7 @@ def _add(batches: Batches, folder: Path, sent: Sent, bundle: str, by: str | None
         mpp=form.mpp,
         frame=form.frame,
         precision=form.precision,
+        map=form.map,
         regions=len(sent.regions),
         patients=(folder / PATIENTS).exists(),
     )

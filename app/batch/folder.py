@@ -60,6 +60,9 @@ class BatchManifest(_Manifest):
         description="Whether a slide is the scanned part that its file states, as in QuPath, or its whole canvas.",
     )
     max_pixels: int = Field(description="The largest number of pixels of a PNG or JPEG.")
+    map: str | None = Field(
+        default=None, description="The measurement whose mean over the slide is drawn as a map; null if none is."
+    )
     gzip: bool = Field(description="Whether the GeoJSON files are compressed.")
     slides: tuple[BatchSlide, ...] = Field(description="The slides, in the order of the command line.")
 

@@ -60,6 +60,9 @@ class SlideInputs(_Summary):
         description="Whether the scanned part that the file states is analysed, or the whole canvas."
     )
     max_pixels: int = Field(description="The largest number of pixels of a PNG or JPEG.")
+    map: str | None = Field(
+        default=None, description="The measurement whose mean over the slide is drawn as a map; null if none is."
+    )
 
     @property
     def sha256(self) -> str:

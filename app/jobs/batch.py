@@ -39,6 +39,9 @@ class Parameters(BaseModel):
         "which QuPath shows, or the canvas where the file states no bounds; `canvas` is the whole canvas.",
     )
     precision: Precision = Field(description="The precision of the network that sorts the cells into clusters.")
+    map: str | None = Field(
+        default=None, description="The measurement whose mean over the slide is drawn as a map; null if none is."
+    )
     regions: int = Field(description="The number of files of regions that were sent with the batch.")
     patients: bool = Field(description="Whether a table of patients was sent with the batch.")
 

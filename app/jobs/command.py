@@ -36,6 +36,7 @@ def batch_command(settings: Settings) -> Callable[[Batch, Path], list[str]]:
             "--precision": parameters.precision,
             "--mpp": parameters.mpp,
             "--frame": parameters.frame,
+            "--map": parameters.map,
             "--regions": folder / REGIONS if parameters.regions else None,
             "--patients": folder / PATIENTS if parameters.patients else None,
             "--workers": settings.batch_workers,

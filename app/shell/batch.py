@@ -91,6 +91,15 @@ FrameOption = Annotated[
         "shows it; canvas is the whole plane of the file."
     ),
 ]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        metavar="MEASUREMENT",
+        help="Draw a map of the mean of this measurement over each slide, such as area or chromatin_contrast.",
+        show_default=False,
+    ),
+]
 Gzip = Annotated[bool, typer.Option("--gzip", help="Compress the GeoJSON files.")]
 
 
@@ -107,6 +116,7 @@ def batch(
     scheduler: Scheduler = None,
     gzip: Gzip = False,
     nuclei: Nuclei = None,
+    map_of: Map = None,
 ) -> None:
     """Analyse whole slides and cohorts."""
     with report_errors(), needs_extra("batch"):
@@ -127,6 +137,7 @@ def batch(
             workers=workers,
             scheduler=scheduler,
             gzip=gzip,
+            map=map_of,
         )
         try:
             is_complete = run_batch(options, read_settings())

@@ -29,6 +29,7 @@ from app.jobs.progress import Progress, write_progress
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.inputs import FrameName, check_mpp
+from app.pipeline.measure.table import check_measurement
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.options import open_bundle, usage_errors
@@ -51,6 +52,7 @@ class BatchOptions:
         workers: the number of processes on this machine; None for one per core that may be used.
         scheduler: the address of a Dask scheduler; None for this machine.
         gzip: whether to compress GeoJSON.
+        map: the measurement whose mean over each slide is drawn; None for none.
     """
 
     sources: Sequence[str]
@@ -65,6 +67,7 @@ class BatchOptions:
     workers: int | None
     scheduler: str | None
     gzip: bool
+    map: str | None
 
 
 def run_batch(options: BatchOptions, settings: Settings) -> bool:
@@ -85,6 +88,7 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
     folder = BatchFolder(options.out.resolve())
     with usage_errors():
         check_mpp(options.mpp)
+        check_measurement(options.map)
         slides = [source for source in find_slides(options.sources) if folder.path not in source.path.parents]
     if not slides:
         raise typer.BadParameter(f"there is no slide outside {options.out}, the folder for the results.")
@@ -123,6 +127,7 @@ def _manifest(
         frame=options.frame,
         max_pixels=settings.max_pixels,
         gzip=options.gzip,
+        map=options.map,
         slides=tuple(
             BatchSlide(
                 slide=source.slide,

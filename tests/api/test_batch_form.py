@@ -143,6 +143,7 @@ def test_field_in_which_no_file_was_chosen_is_as_good_as_none(lab, folders):
         (422, "mpp", lambda client: post_path(client, "finish", mpp="9")),
         (422, "mpp", lambda client: post_path(client, "finish", mpp="nan")),
         (422, "precision", lambda client: post_path(client, "finish", precision="half")),
+        (422, "did you mean area?", lambda client: post_path(client, "finish", map="area_um2")),
         (422, "colour", lambda client: post_path(client, "finish", colour="red")),
         (404, "marrow", lambda client: post_path(client, "finish", bundle="another")),
         (422, "letter.doc", lambda client: post_tiles(client, "a.png", "letter.doc")),

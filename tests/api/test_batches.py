@@ -33,7 +33,8 @@ def lab(serve_batches):
 
 
 def test_tiles_are_analysed_and_their_results_fetched(lab, tmp_path):
-    response = post_tiles(lab, "a.png", "A.png", "../b/ä ö.TIF", mpp="0.25", frame="canvas", precision="full")
+    fields = {"mpp": "0.25", "frame": "canvas", "precision": "full", "map": "area"}
+    response = post_tiles(lab, "a.png", "A.png", "../b/ä ö.TIF", **fields)
     assert response.status_code == 202
     batch = response.json()
     assert response.headers["Location"] == f"batches/{batch['id']}"
@@ -43,6 +44,7 @@ def test_tiles_are_analysed_and_their_results_fetched(lab, tmp_path):
         "mpp": 0.25,
         "frame": "canvas",
         "precision": "full",
+        "map": "area",
         "regions": 0,
         "patients": False,
     }

@@ -63,12 +63,12 @@ def density_maps(
     return (counts / area_mm2).astype(np.float32)
 
 
-def mean_map(cells: SlideCells, values: Float64Array, width: int, height: int, box_px: int) -> Float32Array:
+def mean_map(cells: SlideCells, values: Float32Array, width: int, height: int, box_px: int) -> Float32Array:
     """Average a measurement over the cells of each box; outliers and cells without it are not counted.
 
     Args:
         cells: the cells of the slide.
-        values: (N,) float64, the measurement of each cell; NaN where it was not measured.
+        values: (N,) float32, the measurement of each cell; NaN where it was not measured.
         width: the width of the slide, in px of level 0.
         height: the height of the slide, in px of level 0.
         box_px: the edge of a box, in px of level 0.

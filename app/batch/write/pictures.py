@@ -14,7 +14,8 @@ from app.batch.plan.plan import Plan, Region
 from app.batch.plan.stain_sample import evenly
 from app.batch.plan.tissue import Overview
 from app.batch.read.slide import Slide, Window
-from app.batch.space.density import box_edge, density_png, density_top
+from app.batch.space.density import box_edge, density_png, density_top, map_png, mean_limits
+from app.pipeline.measure.table import INDEX, MEASUREMENTS, Measurement
 from app.pipeline.types import BoolArray, Float32Array, UInt8Array
 
 VIEW_PX = 800
@@ -37,15 +38,41 @@ class Pictures:
         density: for each of K clusters a PNG.
         density_top: the density of the brightest colour in all of them, in cells per mm².
         cells: for each of K clusters some cells, (n, h, w, 3) uint8.
+        mean: the mean of the measurement that was asked for; None if none was.
     """
 
     overview: bytes
     density: Sequence[bytes]
     density_top: float
     cells: Sequence[UInt8Array]
+    mean: MeanPicture | None = None
 
 
-def slide_pictures(slide: Slide, plan: Plan, overview: Overview, cells: SlideCells, maps: Float32Array) -> Pictures:
+@dataclass(frozen=True, slots=True)
+class MeanPicture:
+    """The mean of a measurement over a slide.
+
+    Attributes:
+        png: the picture.
+        limits: the means of its darkest and of its brightest colour.
+        measurement: what was measured.
+        scale_known: whether the scale of the slide is known, on which the unit depends.
+    """
+
+    png: bytes
+    limits: tuple[float, float]
+    measurement: Measurement
+    scale_known: bool
+
+
+def slide_pictures(
+    slide: Slide,
+    plan: Plan,
+    overview: Overview,
+    cells: SlideCells,
+    maps: Float32Array,
+    means: Float32Array | None = None,
+) -> Pictures:
     """Make the pictures of a slide's report.
 
     Args:
@@ -54,18 +81,27 @@ def slide_pictures(slide: Slide, plan: Plan, overview: Overview, cells: SlideCel
         overview: its overview.
         cells: its cells.
         maps: (K, h, w) float32, the result of `density_maps`.
+        means: (h, w) float32, the result of `mean_map` for the measurement that the plan names.
 
     Raises:
         SlideError: a part of the slide is damaged.
     """
     view, top = _view(slide, overview), density_top(maps)
     view_px = max(plan.width, plan.height) / max(view.shape)
+    px_per_box = box_edge(plan.um_per_px) / view_px
     return Pictures(
         overview=overview_jpg(view, overview.tissue, plan.regions, view_px),
-        density=[density_png(one, view, top, box_edge(plan.um_per_px) / view_px) for one in maps],
+        density=[density_png(one, view, top, px_per_box) for one in maps],
         density_top=top,
         cells=[cell_pictures(slide, plan, cells, k) for k in range(len(maps))],
+        mean=None if means is None else _mean_picture(plan, means, view, px_per_box),
     )
+
+
+def _mean_picture(plan: Plan, means: Float32Array, view: UInt8Array, px_per_box: float) -> MeanPicture:
+    limits, scale_known = mean_limits(means), plan.mpp is not None
+    png = map_png(means, view, limits, px_per_box)
+    return MeanPicture(png, limits, MEASUREMENTS[INDEX[plan.inputs.map or ""]], scale_known)
 
 
 def overview_jpg(pixels: UInt8Array, tissue: BoolArray, regions: Sequence[Region], downsample: float) -> bytes:

@@ -53,6 +53,8 @@ def slide_report(summary: SlideSummary, pictures: Pictures, files: Sequence[str]
         density_top=pictures.density_top,
         scale_colors=scale_colors(),
         gallery=[base64_pngs(cells) for cells in pictures.cells],
+        mean=pictures.mean,
+        mean_png=base64.b64encode(pictures.mean.png).decode() if pictures.mean else "",
         min_cells=MIN_CELLS,
         radius_um=RADIUS_UM,
         files=files,

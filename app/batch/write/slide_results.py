@@ -27,15 +27,16 @@ from app.batch.plan.plan import Plan, read_plan
 from app.batch.plan.regions import region_names
 from app.batch.plan.tissue import Overview, read_overview, tissue_mm2
 from app.batch.read.slide import Slide
-from app.batch.space.density import box_edge, density_maps, density_tif
+from app.batch.space.density import box_edge, density_maps, density_tif, map_tif, mean_map
 from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import SUMMARY, RegionSummary, SlideInputs, SlideSummary, read_summary, write_summary
 from app.batch.write.cell_table import CellTableWriter, final_table, table_schema
-from app.batch.write.pictures import slide_pictures
+from app.batch.write.pictures import Pictures, slide_pictures
 from app.batch.write.report import slide_report
 from app.files import write_whole
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.measure.table import INDEX
 from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float32Array, Int32Array
 
@@ -88,17 +89,33 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     with CellTableWriter(results / CELLS, schema, _about(plan, summary)) as writer:
         for table in _tables(folder, plan, measured):
             writer.write(table)
-    box_px = box_edge(plan.um_per_px)
-    maps = density_maps(measured.cells, plan.width, plan.height, box_px, plan.um_per_px, n_clusters)
-    pictures = slide_pictures(slide, plan, overview, measured.cells, maps)
-    densities = {f"density-{k}.png": png for k, png in enumerate(pictures.density)}
-    files = {DENSITY: density_tif(maps, box_px * plan.um_per_px), OVERVIEW: pictures.overview, **densities}
-    links = [CELLS, folder.geojson(source.slide, batch).name, SUMMARY, DENSITY, *densities]
-    files[REPORT] = slide_report(summary, pictures, links)
+    files, pictures = _maps(slide, plan, overview, measured.cells, n_clusters)
+    links = [CELLS, folder.geojson(source.slide, batch).name, SUMMARY, *files]
+    files |= {OVERVIEW: pictures.overview, REPORT: slide_report(summary, pictures, links)}
     for name, content in files.items():
         write_whole(content, results / name)
     lengths = {CELLS: (results / CELLS).stat().st_size, **{name: len(content) for name, content in files.items()}}
     write_summary(summary.model_copy(update={"files": lengths}), folder.draft(source.slide))
+
+
+def _maps(
+    slide: Slide, plan: Plan, overview: Overview, cells: SlideCells, n_clusters: int
+) -> tuple[dict[str, bytes], Pictures]:
+    """Return the files with the maps of a slide, by name, and all pictures of its report."""
+    box_px = box_edge(plan.um_per_px)
+    box_um = box_px * plan.um_per_px
+    maps = density_maps(cells, plan.width, plan.height, box_px, plan.um_per_px, n_clusters)
+    means = None
+    if plan.inputs.map is not None:
+        means = mean_map(cells, cells.measurements[:, INDEX[plan.inputs.map]], plan.width, plan.height, box_px)
+    pictures = slide_pictures(slide, plan, overview, cells, maps, means)
+    files = {DENSITY: density_tif(maps, box_um)}
+    files |= {f"density-{k}.png": png for k, png in enumerate(pictures.density)}
+    if means is not None and pictures.mean is not None:
+        column = pictures.mean.measurement.column(pictures.mean.scale_known)
+        files[f"map-{plan.inputs.map}.tif"] = map_tif({f"mean {column}": means}, box_um)
+        files[f"map-{plan.inputs.map}.png"] = pictures.mean.png
+    return files, pictures
 
 
 def publish_summary(folder: BatchFolder, inputs: SlideInputs, batch: BatchManifest) -> None:

@@ -6,7 +6,10 @@ Every format, the page and the documents take them from this table.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
+
+from app.pipeline.errors import InvalidParameter
 
 Unit = Literal["um2", "um", "od", "od_per_um", "bits", "count", ""]
 Group = Literal["shape", "density", "cytoplasm", "chromatin", "neighbours"]
@@ -337,6 +340,20 @@ NEIGHBOURS = (
 )
 MEASUREMENTS = (*SHAPE, *DENSITY, *CYTOPLASM, *CHROMATIN, *NEIGHBOURS)
 INDEX = {measurement.name: i for i, measurement in enumerate(MEASUREMENTS)}
+
+
+def check_measurement(name: str | None) -> str | None:
+    """Refuse a name that no measurement has, and return any other; None, which names none, passes.
+
+    Raises:
+        InvalidParameter: no measurement has this name, or it has a unit at its end.
+    """
+    if name is None or name in INDEX:
+        return name
+    near = get_close_matches(name, INDEX, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ", such as area or chromatin_contrast."
+    raise InvalidParameter(f"'{name[:80]}' is not the name of a measurement{hint}")
+
 
 REASONS = (
     "",

@@ -138,6 +138,24 @@ def test_density_holds_every_cell_of_a_cluster(slide, written):
     assert np.rint(counts).astype(int).tolist() == [cluster.count for cluster in summary.clusters]
 
 
+def test_map_of_a_measurement_holds_its_mean_over_the_counted_cells_of_each_box(tmp_path, slide, written, bundle):
+    name = "chromatin_contrast"
+    again = prepared(tmp_path / "run", written.parents[2] / "a.tif", bundle, map_of=name).analyse().write()
+    assert contents(again).keys() == contents(written).keys() | {f"map-{name}.png", f"map-{name}.tif"}
+    with tifffile.TiffFile(again / f"map-{name}.tif") as tif:
+        assert (tif.pages[0].description, len(tif.pages)) == (f"mean {name}", 1)
+        means = tif.asarray()
+    table = pq.read_table(again / "cells.parquet")
+    x, y, outlier, values = (table[column].to_numpy() for column in ("x", "y", "outlier", name))
+    assert means.shape == (2, 2)
+    for (row, column), mean in np.ndenumerate(means):
+        inside = (x // 400 == column) & (y // 400 == row) & ~outlier
+        assert mean == pytest.approx(values[inside].mean(), rel=1e-4)
+    report = (again / "report.html").read_text(encoding="utf-8")
+    assert "Chromatin contrast, fine" in report
+    assert f"map-{name}.tif" in report
+
+
 def test_gzipped_geojson_is_the_same(tmp_path, slide, written, bundle, monkeypatch):
     small_tiles(monkeypatch)
     (tmp_path / "r.geojson").write_bytes((written.parents[2] / "r.geojson").read_bytes())
