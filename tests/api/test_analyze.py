@@ -18,7 +18,7 @@ KEYS = {
     "quality": {"focus", "stain_distance", "tissue_fraction", "flags"},
     "label": {"value", "score", "probability", "kmeans", "basis", "reason", "bias", "conformal_set", "reference"},
     "bundle": {"name", "version", "sha256", "backend", "device", "precision"},
-    "timing_ms": {"decode", "segment", "encode", "total"},
+    "timing_ms": {"decode", "segment", "measure", "encode", "total"},
 }
 CELL_KEYS = {"id", "centroid", "bbox", "area_px", "contour", "cluster", "probabilities", "outlier"}
 CLUSTER_KEYS = {"cluster", "name", "count", "proportion", "interval", "contribution", "description", "prototypes_url"}
@@ -165,7 +165,7 @@ def test_quality_and_timing_are_measures(answer):
     assert "mpp_unknown" in {flag["code"] for flag in answer["quality"]["flags"]}
     timing = answer["timing_ms"]
     assert all(ms >= 0 for ms in timing.values())
-    in_turn = sum(timing[stage] for stage in ("decode", "segment", "encode", "label"))
+    in_turn = sum(timing[stage] for stage in ("decode", "segment", "measure", "encode", "label"))
     assert timing["total"] > in_turn - 0.1
 
 

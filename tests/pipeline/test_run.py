@@ -38,7 +38,11 @@ def numbers(value):
 
 def check(analysis):
     """What holds for every tile."""
-    assert all(math.isfinite(number) for number in numbers(dataclasses.replace(analysis, tile=None)))
+    measured = analysis.measurements
+    others = dataclasses.replace(analysis, tile=None, measurements=None)
+    assert all(math.isfinite(number) for number in numbers(others))
+    assert np.array_equal(np.isfinite(measured.values), measured.reasons == 0)
+    assert len(measured) == len(analysis.cells)
     cells, n = analysis.cells, len(analysis.cells.areas_px)
     assert cells.centroids.shape == (n, 2)
     assert cells.bboxes.shape == (n, 4)
@@ -69,7 +73,7 @@ def test_drawn_tile_gives_its_cells_proportions_and_label(fake_bundle):
     assert distances.min(axis=1).max() < 1.5
     assert analysis.label.value in {"normal", "abnormal"}
     assert [flag.code for flag in analysis.quality.flags] == ["mpp_unknown", "few_cells"]
-    assert set(analysis.timing_ms) == {"total", "decode", "segment", "quality", "encode", "label"}
+    assert set(analysis.timing_ms) == {"total", "decode", "segment", "quality", "measure", "encode", "label"}
 
 
 def test_tile_of_outliers_has_cells_and_no_proportions(fake_bundle):

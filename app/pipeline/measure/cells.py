@@ -8,7 +8,7 @@ import numpy as np
 
 from app.pipeline.measure.chromatin import frame_px, measure_chromatin
 from app.pipeline.measure.cytoplasm import rings
-from app.pipeline.measure.density import distribution, stain_densities
+from app.pipeline.measure.density import Levels, density_levels, distribution
 from app.pipeline.measure.neighbours import measure_neighbours
 from app.pipeline.measure.pixels import MIN_PIXELS, NuclearPixels
 from app.pipeline.measure.shape import measure_shape
@@ -27,7 +27,7 @@ from app.pipeline.measure.table import (
     TOUCHES_BORDER,
 )
 from app.pipeline.nuclei.outlines import contours
-from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Nuclei, Stain, UInt8Array
+from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array, Nuclei, Stain, UInt8Array
 
 
 def _columns(group: tuple[object, ...]) -> slice:
@@ -97,42 +97,39 @@ def measure_cells(stains: Stain, nuclei: Nuclei, mpp: float, outlines: list[Int3
     n = len(nuclei)
     values = np.full((n, len(MEASUREMENTS)), np.nan)
     reasons = np.zeros(values.shape, np.uint8)
-    pixels = NuclearPixels.of(nuclei.label_image, n, frame_px(mpp))
+    matrix = stains.stain_matrix
+    levels = None if matrix is None else density_levels(stains.normalised, matrix)
+    pixels = NuclearPixels.of(nuclei, None if levels is None else levels[0], frame_px(mpp))
     found = contours(nuclei) if outlines is None else outlines
     values[:, SHAPE_COLUMNS] = measure_shape(nuclei, pixels, found, mpp)
-    if stains.stain_matrix is not None:
-        densities = stain_densities(stains.normalised, stains.stain_matrix)
-        _measure_densities(values, pixels, densities, mpp)
-        _measure_cytoplasm(values, nuclei, densities, stains.tissue, mpp)
+    if levels is not None:
+        _measure_densities(values, pixels, levels, mpp)
+        _measure_cytoplasm(values, nuclei, levels, stains.tissue, mpp)
     values[:, NEIGHBOUR_COLUMNS], reasons[:, NEIGHBOUR_COLUMNS] = measure_neighbours(nuclei, mpp)
     values[nuclei.touches_border, SHAPE_COLUMNS] = np.nan
-    _give_reasons(values, reasons, nuclei, has_stain=stains.stain_matrix is not None)
+    _give_reasons(values, reasons, nuclei, has_stain=levels is not None)
     return Measurements(values, reasons, mpp)
 
 
-def _measure_densities(
-    values: Float64Array, pixels: NuclearPixels, densities: tuple[Float32Array, Float32Array], mpp: float
-) -> None:
-    haematoxylin, eosin = (pixels.framed(density) for density in densities)
-    of_haematoxylin = distribution(haematoxylin[pixels.places], pixels.stretches)
-    of_eosin = distribution(eosin[pixels.places], pixels.stretches)
+def _measure_densities(values: Float64Array, pixels: NuclearPixels, stains: tuple[Levels, Levels], mpp: float) -> None:
+    counts = pixels.stretches.counts
+    of_haematoxylin = distribution(pixels.levels, pixels.owners, counts)
+    of_eosin = distribution(stains[1].ravel()[pixels.in_tile], pixels.owners, counts)
     values[:, DENSITY_COLUMNS] = np.hstack([of_haematoxylin, of_eosin])
     means, sds = of_haematoxylin[:, 0], of_haematoxylin[:, 1]
-    values[:, CHROMATIN_COLUMNS] = measure_chromatin(pixels, haematoxylin, means, sds, mpp)
-    few = pixels.stretches.counts < MIN_PIXELS
+    values[:, CHROMATIN_COLUMNS] = measure_chromatin(pixels, stains[0], means, sds, mpp)
+    few = counts < MIN_PIXELS
     values[few, DENSITY_COLUMNS] = values[few, CHROMATIN_COLUMNS] = np.nan
 
 
 def _measure_cytoplasm(
-    values: Float64Array,
-    nuclei: Nuclei,
-    densities: tuple[Float32Array, Float32Array],
-    tissue: BoolArray,
-    mpp: float,
+    values: Float64Array, nuclei: Nuclei, stains: tuple[Levels, Levels], tissue: BoolArray, mpp: float
 ) -> None:
-    places, stretches, owners = rings(nuclei.label_image, tissue, mpp)
-    found = [distribution(density.ravel()[places], stretches) for density in densities]
-    values[owners, CYTOPLASM_COLUMNS] = np.hstack(found)
+    places, ring, owners = rings(nuclei.label_image, tissue, mpp)
+    counts = np.bincount(ring, minlength=len(owners))
+    values[owners, CYTOPLASM_COLUMNS] = np.hstack(
+        [distribution(levels.ravel()[places], ring, counts) for levels in stains]
+    )
 
 
 def _give_reasons(values: Float64Array, reasons: UInt8Array, nuclei: Nuclei, *, has_stain: bool) -> None:

@@ -2,72 +2,84 @@
 
 The density of a stain is its part of the pixel's optical density −log₁₀((I + 1) / 256), by least squares along the two
 stain vectors (Ruifrok and Johnston 2001). It is that of the normalised tile, so that tiles of different strength can be
-compared; 0 is white, and a stain that the pixel has less than none of is negative.
+compared; 0 is white, and a stain of which a pixel has less than none is negative.
+
+Densities are kept as whole levels of a thousandth, which sort and add up faster, and exactly.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from app.pipeline.measure.pixels import Stretches
+from app.pipeline.measure.stretches import Stretches
 from app.pipeline.stain.optical_density import row_blocks
-from app.pipeline.types import Float32Array, Float64Array, UInt8Array
+from app.pipeline.types import Float64Array, Int32Array, UInt8Array
+
+Levels = NDArray[np.int16]
 
 OD10_TABLE = (-np.log10((np.arange(256) + 1.0) / 256)).astype(np.float32)[None]
 """(1, 256) float32, the optical density of each value of a sample, base 10."""
 STEP_OD = 1e-3
-"""Densities are sorted in steps of this."""
-LOWEST_OD = -2.0
-"""The lowest density that is told from lower ones."""
-LEVEL_BITS = 13
+"""The optical density of a level."""
+LOWEST_OD, LEVEL_BITS = -2.0, 13
+"""Level 0 holds this density and all that are lower; the last level is 2¹³ − 1, a density of 6.19."""
 HIGHEST_LEVEL = (1 << LEVEL_BITS) - 1
 N_STATISTICS = 7
 
 
-def stain_densities(normalised: UInt8Array, stain_matrix: Float64Array) -> tuple[Float32Array, Float32Array]:
-    """Return the optical densities of haematoxylin and of eosin.
+def density_levels(normalised: UInt8Array, stain_matrix: Float64Array) -> tuple[Levels, Levels]:
+    """Return the levels of haematoxylin and of eosin.
 
     Args:
         normalised: (H, W, 3) uint8 RGB.
         stain_matrix: (3, 2) float64 unit columns haematoxylin, eosin.
 
     Returns:
-        Two (H, W) float32.
+        Two (H, W) int16; the density is LOWEST_OD + STEP_OD · level.
     """
-    unmixing = np.linalg.pinv(stain_matrix).astype(np.float32)
-    haematoxylin, eosin = (np.empty(normalised.shape[:2], np.float32) for _ in range(2))
+    to_levels = np.column_stack([np.linalg.pinv(stain_matrix) / STEP_OD, [-LOWEST_OD / STEP_OD] * 2])
+    haematoxylin, eosin = (np.empty(normalised.shape[:2], np.int16) for _ in range(2))
     for rows in row_blocks(normalised.shape):
         density = cv2.LUT(normalised[rows], OD10_TABLE)
-        haematoxylin[rows] = cv2.transform(density, unmixing[:1])
-        eosin[rows] = cv2.transform(density, unmixing[1:])
+        for levels, row in ((haematoxylin, to_levels[:1]), (eosin, to_levels[1:])):
+            found = cv2.transform(density, row)
+            levels[rows] = np.rint(found.clip(0, HIGHEST_LEVEL, out=found), out=found)
     return haematoxylin, eosin
 
 
-def distribution(densities: Float32Array, stretches: Stretches) -> Float64Array:
+def to_od(level: Float64Array) -> Float64Array:
+    """Return the density of a level, or of a mean of levels."""
+    return level * STEP_OD + LOWEST_OD
+
+
+def distribution(levels: Levels, owners: Int32Array, counts: np.ndarray) -> Float64Array:
     """Return mean, standard deviation, smallest and largest density, and the three quartiles of every owner.
 
     Args:
-        densities: (P,) float32, one owner after the other.
-        stretches: which of them belong to whom.
+        levels: (P,) int16 levels of density.
+        owners: (P,) int32 owner of each, 0…N − 1, in any order.
+        counts: (N,) int64, how many each owner has, one at least.
 
     Returns:
-        (N, 7) float64, to a thousandth; quartiles are interpolated between the two nearest values.
+        (N, 7) float64; quartiles are interpolated between the two nearest values.
     """
-    if not len(stretches):
+    if not len(counts):
         return np.zeros((0, N_STATISTICS))
-    levels = np.rint((densities - LOWEST_OD) / STEP_OD).clip(0, HIGHEST_LEVEL).astype(np.int64)
-    # Sorted as one number, the owners stay in their order and each one's densities rise.
-    keys = (stretches.owners << LEVEL_BITS) | levels
+    stretches = Stretches.of_counts(counts)
+    # As one number, owner and level are sorted at once. Only 262,144 owners need 64 bits.
+    wide: np.ndarray = owners.astype(np.int32 if len(counts) < 1 << (31 - LEVEL_BITS) else np.int64)
+    keys = (wide << LEVEL_BITS) | levels
     keys.sort()
-    levels = keys & HIGHEST_LEVEL
-    means = stretches.sums(levels) / stretches.counts
-    variances = stretches.sums(levels**2) / stretches.counts - means**2
-    last = stretches.first + stretches.counts - 1
-    quartiles = [_quantile(levels, stretches, share) for share in (0.25, 0.5, 0.75)]
-    sds = np.sqrt(variances.clip(0))
-    found = np.column_stack([means, sds, levels[stretches.first], levels[last], *quartiles]) * STEP_OD
-    return np.asarray(found + LOWEST_OD * (np.arange(N_STATISTICS) != 1))
+    rising = keys & HIGHEST_LEVEL
+    means = stretches.means(rising)
+    variances = stretches.means(rising.astype(np.int64) ** 2) - means**2
+    last = stretches.first + counts - 1
+    quartiles = [_quantile(rising, stretches, share) for share in (0.25, 0.5, 0.75)]
+    found = to_od(np.column_stack([means, means, rising[stretches.first], rising[last], *quartiles]))
+    found[:, 1] = np.sqrt(variances.clip(0)) * STEP_OD
+    return found
 
 
 def _quantile(levels: np.ndarray, stretches: Stretches, share: float) -> Float64Array:

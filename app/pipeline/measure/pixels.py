@@ -5,105 +5,80 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from app.pipeline.measure.density import LEVEL_BITS, Levels
+from app.pipeline.measure.stretches import Stretches
 from app.pipeline.nuclei.run_lengths import RunLengths
-from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
+from app.pipeline.types import BoolArray, Int32Array, Int64Array, Nuclei
 
 MIN_PIXELS = 5
 """Pixels that a nucleus needs to have a shape and a spread of densities."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretches:
-    """Values of N owners, one owner after the other, each with one value at least.
-
-    Attributes:
-        first: (N,) int64 index of each owner's first value.
-        counts: (N,) int64 number of its values.
-    """
-
-    first: Int64Array
-    counts: Int64Array
-
-    @classmethod
-    def of_counts(cls, counts: Int64Array) -> Stretches:
-        """Return the stretches of this many values each."""
-        return cls(np.cumsum(counts) - counts, counts)
-
-    def __len__(self) -> int:
-        """Number of owners."""
-        return int(self.counts.size)
-
-    @property
-    def owners(self) -> Int64Array:
-        """The owner of every value, 0…N − 1."""
-        return np.repeat(np.arange(len(self)), self.counts)
-
-    def sums(self, values: np.ndarray) -> NDArray[np.generic]:
-        """Return (N,) the sum of each owner's values, as exact as the type of the values is."""
-        return np.asarray(np.add.reduceat(values, self.first)) if len(self) else values[:0]
-
-    def means(self, values: np.ndarray) -> Float64Array:
-        """Return (N,) float64 the mean of each owner's values."""
-        return np.asarray(self.sums(values.astype(np.float64, copy=False)) / self.counts)
+OUTSIDE, OUTERMOST_BIT = -1, 1 << LEVEL_BITS
 
 
 @dataclass(frozen=True, slots=True)
 class NuclearPixels:
-    """The pixels of N nuclei in a picture that has a frame of background round the tile.
+    """P pixels of N nuclei, each nucleus copied out of the tile, so that a pixel looks up others of the same nucleus.
+
+    A copy is as large as the nucleus's box and a frame round it, from which no step leads out. The copies lie one after
+    the other: to look up pixels in the whole tile would mean to fetch every row of every nucleus anew.
 
     Attributes:
-        labels: (H', W') int32, the label image in its frame.
-        places: (P,) int64 index of every pixel in the flattened picture; those of a nucleus in reading order.
-        stretches: which places belong to which nucleus.
-        frame: width of the frame, px.
+        copies: int16, for each pixel of the flattened copies its level of haematoxylin, and OUTERMOST_BIT where it is
+            outermost; OUTSIDE where it is not the nucleus's.
+        places: (P,) int64 index of every pixel in the copies; those of a nucleus in reading order.
+        down: (P,) int64, the step from a pixel in the copies to the one below it.
+        in_tile: (P,) int64 index of every pixel in the flattened tile.
+        owners: (P,) int32 the nucleus of every pixel, 0…N − 1.
+        levels: (P,) int16 its level of haematoxylin.
+        outermost: (P,) bool, whether one of its four neighbours lies outside its nucleus.
+        stretches: which pixels belong to which nucleus.
     """
 
-    labels: Int32Array
+    copies: Levels
     places: Int64Array
+    down: Int64Array
+    in_tile: Int64Array
+    owners: Int32Array
+    levels: Levels
+    outermost: BoolArray
     stretches: Stretches
-    frame: int
 
     @classmethod
-    def of(cls, label_image: Int32Array, n_nuclei: int, frame: int) -> NuclearPixels:
-        """Gather the pixels of a label image.
+    def of(cls, nuclei: Nuclei, levels: Levels | None, frame: int) -> NuclearPixels:
+        """Gather the pixels of nuclei.
 
         Args:
-            label_image: (H, W) int32, 0 = background, 1…N without gaps.
-            n_nuclei: N.
-            frame: width of the frame, px, at least 1.
+            nuclei: N nuclei.
+            levels: (H, W) int16 of haematoxylin; None without stains, and then all pixels have level 0.
+            frame: width in px of the frame round each copy, at least 1.
         """
-        labels = np.pad(label_image, frame)
-        flat = labels.ravel()
-        begins = np.flatnonzero(np.diff(flat, prepend=0, append=0))
-        # A run of background lies between runs of nuclei, or none.
-        starts, ends = begins[:-1], begins[1:]
-        owners = flat[starts] - 1
-        order = np.argsort(owners, kind="stable")
-        order = order[np.searchsorted(owners[order], 0) :]
-        runs = RunLengths(starts[order], ends[order])
-        counts = np.bincount(owners[order], weights=runs.lengths, minlength=n_nuclei).astype(np.int64)
-        return cls(labels, runs.places(), Stretches.of_counts(counts), frame)
+        runs, of_run = _runs(nuclei.label_image)
+        stretches, in_tile = Stretches.of_counts(nuclei.areas_px), runs.places()
+        x0, y0, x1, y1 = nuclei.bboxes.T
+        widths, heights = x1 - x0 + 2 * frame, y1 - y0 + 2 * frame
+        sizes = widths * heights
+        corners = np.cumsum(sizes) - sizes + frame * widths + frame
+        y, x = np.divmod(runs.starts, nuclei.label_image.shape[1])
+        starts = corners[of_run] + (y - y0[of_run]) * widths[of_run] + x - x0[of_run]
+        places = in_tile + np.repeat(starts - runs.starts, runs.lengths)
+        inside = np.zeros(len(places), np.int16) if levels is None else levels.ravel()[in_tile]
+        copies = np.full(int(sizes.sum()), OUTSIDE, np.int16)
+        copies[places] = inside
+        down = np.repeat(widths, nuclei.areas_px)
+        outermost = np.zeros(len(places), bool)
+        for step in (1, -1, down, -down):
+            outermost |= copies[places + step] < 0
+        copies[places[outermost]] |= OUTERMOST_BIT
+        return cls(copies, places, down, in_tile, stretches.owners(), inside, outermost, stretches)
 
-    @property
-    def row(self) -> int:
-        """The step from a pixel to the one below it."""
-        return int(self.labels.shape[1])
 
-    def same(self, step: int) -> BoolArray:
-        """(P,) bool, whether the pixel this step away belongs to the same nucleus.
-
-        Args:
-            step: in the flattened picture, no farther than the frame along x and y.
-        """
-        flat = self.labels.ravel()
-        return np.asarray(flat[self.places + step] == flat[self.places])
-
-    def outermost(self) -> BoolArray:
-        """(P,) bool, whether one of the four neighbours of a pixel lies outside its nucleus."""
-        return ~(self.same(1) & self.same(-1) & self.same(self.row) & self.same(-self.row))
-
-    def framed(self, picture: Float32Array) -> Float32Array:
-        """Flatten a picture of the tile in a frame of zeros, so that `places` are indices into it."""
-        return np.pad(picture, self.frame).ravel()
+def _runs(label_image: Int32Array) -> tuple[RunLengths, np.ndarray]:
+    """Return the runs of the nuclei, nucleus by nucleus, and the nucleus of each, 0…N − 1."""
+    begins = np.ones(label_image.shape, bool)
+    np.not_equal(label_image[:, 1:], label_image[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    owners = label_image.ravel()[starts] - 1
+    order = np.argsort(owners, kind="stable")
+    order = order[np.searchsorted(owners[order], 0) :]
+    return RunLengths(starts[order], np.append(starts[1:], label_image.size)[order]), owners[order]
