@@ -1,16 +1,27 @@
-// The panel of one cell: what it looks like, its cluster, and how certain the network Q is.
+// The panel of one cell: what it looks like, its cluster, how certain the network Q is, and its measurements.
 
-import { byId, clusterName, html, percent, swatch } from "./dom.js";
+import { byId, clusterName, headings, html, number, percent, swatch } from "./dom.js";
+import { ARROWS, capital, grouped, marked, unitText, unusual, valueOf, whyNot } from "./measurements.js";
 import { crop } from "./picture.js";
 
 const SHOWN_PX = 80;
+// What stands between the two parts of a title such as "Eosin, mean".
+const PART = ", ";
 
-/** Show a cell in the corner of the view that is farther from it. Without a cell, hide the panel. */
-export function showCell(cell, { answer, canvas, side }, isRight = false) {
+/**
+ * Show a cell in the corner of the view that is farther from it. Without a cell, hide the panel. That of a cell which was
+ * chosen stays, and can be scrolled.
+ */
+export function showCell(cell, { answer, canvas, side, measurements }, { isRight = false, isChosen = false } = {}) {
   const panel = byId("cell");
   panel.hidden = cell === null;
   if (cell === null) return;
   panel.classList.toggle("aside", isRight);
+  panel.classList.toggle("chosen", isChosen);
+  panel.classList.toggle("measured", Boolean(cell.measurements));
+  if (isChosen) panel.setAttribute("tabindex", "0");
+  else panel.removeAttribute("tabindex");
+  panel.scrollTop = 0;
   const { color } = answer.clusters[cell.cluster];
   panel.replaceChildren(
     html("h3", { class: "words" }, cell.outlier ? swatch("", "outlier") : swatch(color), `Cell ${cell.id}: ${kind(cell, answer)}`),
@@ -21,6 +32,7 @@ export function showCell(cell, { answer, canvas, side }, isRight = false) {
       answer.clusters.map(({ cluster, color: own }) => row(cluster, cell.probabilities[cluster], own)),
     ),
     html("p", { class: "hint words" }, facts(cell)),
+    cell.measurements ? groups(cell, measurements, isChosen) : "",
   );
 }
 
@@ -28,12 +40,62 @@ const kind = (cell, { clusters }) => (cell.outlier ? "outlier" : clusterName(clu
 
 const facts = (cell) =>
   [
-    `${cell.area_px} px²`,
+    cell.measurements ? null : `${cell.area_px} px²`,
     cell.touches_border ? "cut by the tile's border" : null,
     cell.outlier ? `unlike every training cell and not counted; the most similar cluster is ${cell.cluster}` : null,
   ]
     .filter(Boolean)
     .join(", ");
+
+/** Return the measurements by group. Those that are unusual stand out, and what was not measured has its reason below. */
+function groups(cell, measurements, isChosen) {
+  const kinds = measurements.map((one) => unusual(one, valueOf(cell, one.name))).filter(Boolean);
+  const note = kinds.length
+    ? `${kinds.length} of ${measurements.length} measurements outside 95% of the tile's cells: ${ARROWS.low} low, ${ARROWS.high} high.`
+    : "All measurements within those of 95% of the tile's cells.";
+  const all = grouped(measurements);
+  const [parted, plain] = [true, false].map((wanted) => all.filter(([, members]) => members.every(({ title }) => title.includes(PART)) === wanted));
+  return html(
+    "div",
+    { class: "words groups" },
+    html("p", {}, note, isChosen ? "" : " Click to keep this open."),
+    plain.map(([name, members]) => section(name, members, cell, list)),
+    parted.length ? section(capital(parted.map(([name]) => name.toLowerCase()).join(" and ")), parted.flatMap(([, members]) => members), cell, matrix) : null,
+  );
+}
+
+/** Return a group under its heading, drawn by `draw`, with the reasons of what was not measured. */
+function section(name, members, cell, draw) {
+  const missing = Map.groupBy(members.filter((one) => valueOf(cell, one.name) === null), (one) => whyNot(cell, one.name));
+  const reasons = [...missing].map(([reason, those]) => (those.length === members.length ? capital(reason) : `${those.map(({ title }) => title).join("; ")}: ${reason}`));
+  return html("section", {}, html("h4", {}, name), missing.size && [...missing.values()][0].length === members.length ? null : draw(members, cell), reasons.map((text) => html("p", { class: "hint" }, text)));
+}
+
+const list = (members, cell) =>
+  html(
+    "ul",
+    {},
+    members.filter((one) => valueOf(cell, one.name) !== null).map((one) => html("li", {}, `${one.title} `, value("b", one, cell, unitText(one.unit)), " ")),
+  );
+
+/** Return a table of measurements with titles such as "Eosin, mean": a column for Eosin, and a row for the mean. */
+function matrix(members, cell) {
+  const rows = Map.groupBy(members, ({ title }) => title.slice(title.indexOf(PART) + PART.length));
+  const [first] = rows.values();
+  const unit = unitText(members[0].unit);
+  return html(
+    "table",
+    {},
+    html("thead", {}, html("tr", {}, headings([unit], ...first.map(({ title }) => [title.slice(0, title.indexOf(PART)), "value"])))),
+    html("tbody", {}, [...rows].map(([name, those]) => html("tr", {}, html("th", { scope: "row" }, name), those.map((one) => value("td", one, cell))))),
+  );
+}
+
+function value(tag, one, cell, unit = "") {
+  const kind = unusual(one, valueOf(cell, one.name));
+  const text = [number(valueOf(cell, one.name), one.digits), unit].filter(Boolean).join(" ");
+  return html(tag, { class: kind ? "value unusual" : "value" }, marked(kind), text);
+}
 
 const row = (cluster, probability, color) =>
   html(

@@ -2,7 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Return an HTML element with these properties and children. Children are elements or text; null is left out. */
+/** Return an HTML element with these properties and children. Children are elements or text; null and false are left out. */
 export function html(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
@@ -20,7 +20,7 @@ function fill(element, properties, children) {
     else if (name === "style") for (const [key, of] of Object.entries(value)) element.style.setProperty(key, of);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 

@@ -19,7 +19,11 @@ export function showDownloads(entry, onProblem) {
   );
 }
 
-function item(entry, [format, suffix, title, hint], onProblem) {
+const item = (entry, [format, , title, hint], onProblem) => [downloadButton(entry, format, title, onProblem), " ", html("span", { class: "hint" }, hint)];
+
+/** Return a button that saves the answer in a format. */
+export function downloadButton(entry, format, title, onProblem) {
+  const [, suffix] = FORMATS.find(([name]) => name === format);
   const download = async () => {
     button.disabled = true;
     try {
@@ -30,7 +34,7 @@ function item(entry, [format, suffix, title, hint], onProblem) {
     button.disabled = false;
   };
   const button = html("button", { type: "button", "data-format": format, onclick: download }, title);
-  return [button, " ", html("span", { class: "hint" }, hint)];
+  return button;
 }
 
 const contents = (entry, format) =>

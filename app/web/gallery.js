@@ -2,11 +2,13 @@
 
 import { prototypes } from "./api.js";
 import { byId, clusterName, html, number, percent, swatch } from "./dom.js";
+import { significant, unitText } from "./measurements.js";
 import { groupOf } from "./viewer.js";
 import { crop } from "./picture.js";
 
 const FIRST = 12;
 const CELL_PX = 64;
+const TELLING = 3;
 const MAX_SEED = 2 ** 32;
 
 /** Fill the section. `onCell(cell)` is called with the cell that was clicked. */
@@ -27,9 +29,11 @@ function column(cluster, answer, canvas, side, card, onCell) {
     "section",
     { "aria-label": clusterName(cluster) },
     html("h4", {}, swatch(cluster.color), clusterName(cluster)),
+    cluster.description ? html("p", {}, cluster.description.sentence) : null,
     html("p", { class: "hint" }, own.length ? `${cluster.count} in this tile` : "None in this tile"),
     cells(own, cluster, canvas, side, onCell),
     drawn(cluster, answer.bundle.name, card.manifest.metrics.clusters[k]),
+    cluster.description ? telling(cluster.description) : null,
   );
 }
 
@@ -81,3 +85,19 @@ function drawn(cluster, bundle, metrics) {
     html("p", { class: "hint" }, quality),
   );
 }
+
+/** Return the measurements that set a cluster apart, in the cells that the bundle was made of. */
+const telling = ({ measurements, n_cells: n }) =>
+  html(
+    "div",
+    {},
+    html("h5", {}, "What sets it apart"),
+    html(
+      "ul",
+      { class: "telling" },
+      measurements.slice(0, TELLING).filter(({ median }) => median !== null).map(({ title, unit, median, quartiles }) =>
+        html("li", {}, `${title} `, html("b", {}, [significant(median), unitText(unit)].filter(Boolean).join(" ")), ` (${quartiles.map(significant).join("–")})`),
+      ),
+    ),
+    html("p", { class: "hint" }, `Median (quartiles) of ${n} reference cells`),
+  );

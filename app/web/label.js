@@ -1,6 +1,6 @@
 // The sections of the label and of the tile's quality.
 
-import { byId, clusterName, html, number, percent, swatch } from "./dom.js";
+import { byId, clusterName, html, number, percent, plural, swatch } from "./dom.js";
 
 const FLAGS = {
   blurred: "Blurred",
@@ -35,10 +35,17 @@ export function showLabel({ label, clusters }, isSimulated) {
       isSimulated ? html("span", { class: "tag" }, "simulated") : null,
     ),
     html("p", {}, label.reason),
+    label.within_reference ? html("p", {}, ...region(label.within_reference)) : "",
     html("p", { class: "basis" }, label.basis),
     label.score === null ? "" : drivers(label, clusters),
   );
 }
+
+const region = ({ value, distance, threshold, n_tiles: n }) => [
+  `Composition within the reference region of ${plural(n, "tile")}: `,
+  html("strong", {}, value ? "yes" : "no"),
+  ` (distance ${number(distance)}, threshold ${number(threshold)}).`,
+];
 
 function drivers(label, clusters) {
   const largest = Math.max(...clusters.map(({ contribution }) => Math.abs(contribution)), Math.abs(label.bias));

@@ -4,14 +4,19 @@ import { bundleCard, bundles, sampleTile, watchKey } from "./api.js";
 import { listenToBatches, showBatches } from "./batches.js";
 import { showCard } from "./card.js";
 import { showCell } from "./cell.js";
+import { CellsTable } from "./cells_table.js";
 import { byId, clusterName, html, plural, swatch } from "./dom.js";
 import { showDownloads } from "./downloads.js";
 import { showGallery } from "./gallery.js";
+import { Histogram } from "./histogram.js";
 import { showLabel, showQuality } from "./label.js";
+import { measurementsOf } from "./measurements.js";
+import { showLarge, showUnusual } from "./notable.js";
 import { picture } from "./picture.js";
 import { showProportions } from "./proportions.js";
 import { Queue } from "./queue.js";
 import { showReference } from "./reference.js";
+import { showTissue } from "./tissue.js";
 import { groupOf, Viewer } from "./viewer.js";
 
 const CROP_PX = 32;
@@ -19,7 +24,12 @@ const MAX_PROBLEMS = 3;
 
 let shown = null;
 const cards = new Map();
-const viewer = new Viewer((cell, isRight) => shown && showCell(cell, shown, isRight));
+const viewer = new Viewer(
+  (cell, place) => shown && showCell(cell, shown, place),
+  (cell) => table.mark(cell),
+);
+const table = new CellsTable({ onChoose: (cell) => viewer.goTo(cell), onGoTo: goTo, onProblem: (problem) => showProblem(problem, shown.entry.name), onAll: () => pick(null) });
+const histogram = new Histogram(pick);
 const queue = new Queue({ onDone: done, onFailed: failed, onSelect: (entry) => select(entry) });
 
 function say(text) {
@@ -68,7 +78,8 @@ async function select(entry) {
     // The user may have chosen another tile meanwhile.
     if (queue.selected !== entry) return;
     const { mpp } = itsCard.manifest;
-    shown = { entry, answer, canvas, card: itsCard, side: CROP_PX * (answer.tile.mpp ? mpp / answer.tile.mpp : 1) };
+    const side = CROP_PX * (answer.tile.mpp ? mpp / answer.tile.mpp : 1);
+    shown = { entry, answer, canvas, card: itsCard, side, measurements: measurementsOf(answer) };
     await show();
   } catch (problem) {
     showProblem(problem, entry.name);
@@ -76,7 +87,7 @@ async function select(entry) {
 }
 
 async function show() {
-  const { entry, answer, canvas } = shown;
+  const { entry, answer, canvas, measurements } = shown;
   const { tile, timing_ms: timing, segmentation, bundle } = answer;
   byId("tile-name").textContent = entry.name;
   byId("tile-facts").textContent =
@@ -85,17 +96,32 @@ async function show() {
     `bundle ${bundle.name} ${bundle.version} · ${Math.round(timing.total)} ms`;
   showCell(null, shown);
   showFilter(answer);
+  showTissue(answer);
   showLabel(answer, isSimulated(shown.card));
   showQuality(answer);
   showProportions(answer);
   showDownloads(entry, (problem) => showProblem(problem, entry.name));
-  showGallery(shown, (cell) => {
-    viewer.goTo(cell);
-    byId("viewer").scrollIntoView({ block: "center" });
-  });
+  showGallery(shown, goTo);
+  histogram.show(shown, measurements);
+  showUnusual(shown, measurements, goTo);
+  showLarge(shown, goTo);
+  table.show(shown, measurements);
   showReference(queue.entries, entry, shown.card);
   await viewer.show(answer, canvas);
   byId("viewer").dataset.tile = tile.sha256;
+}
+
+/** Choose a cell, and bring the picture into sight. */
+function goTo(cell) {
+  viewer.goTo(cell);
+  byId("viewer").scrollIntoView({ block: "center" });
+}
+
+/** Let these cells stand out in the picture, and list only them; null shows all again. */
+function pick(cells, words) {
+  if (cells === null) histogram.release();
+  viewer.emphasise(cells);
+  table.pick(cells, words);
 }
 
 const isSimulated = ({ manifest }) => manifest.image_level.reference.groups.some((group) => group.is_simulated);

@@ -26,14 +26,23 @@ export async function picture(entry) {
 
 const decode = (blob) => createImageBitmap(blob, { colorSpaceConversion: "none" });
 
-/** Return the square round a cell that the network sees, enlarged, in the colours of the upload. */
+/** Return the square round a cell that the network sees, or one of another side, enlarged, in the colours of the upload. */
 export function crop(source, cell, side, shown) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = shown;
   const context = canvas.getContext("2d");
   context.fillStyle = "white";
   context.fillRect(0, 0, shown, shown);
+  context.imageSmoothingQuality = "high";
   const [x, y] = cell.centroid.map((at) => at + 0.5 - side / 2);
   context.drawImage(source, x, y, side, side, 0, 0, shown, shown);
   return canvas;
 }
+
+const LARGE_PX = 160;
+const MARGIN = 1.5;
+
+/** Return a square round a cell that holds the whole of its nucleus, and no less than the network sees. */
+export const enlarged = (source, cell, side) => crop(source, cell, Math.max(side, MARGIN * longest(cell)), LARGE_PX);
+
+const longest = ({ bbox: [x0, y0, x1, y1] }) => Math.max(x1 - x0, y1 - y0);

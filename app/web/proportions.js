@@ -1,11 +1,16 @@
-// The section of proportions: a bar for each cluster, with its interval.
+// The section of proportions: a bar for each cluster, with its interval, before the range of the reference tiles.
 
 import { byId, clusterName, headings, html, number, percent, plural, svg, swatch } from "./dom.js";
+import { band, ends, flagged, restsOn } from "./range.js";
+
+const WIDTH = 100;
+const HEIGHT = 20;
 
 /** Fill the section of proportions. */
 export function showProportions({ clusters, outliers }) {
-  const top = Math.max(0.05, ...clusters.map(({ interval }) => interval?.[1] ?? 0));
+  const top = Math.max(0.05, ...clusters.flatMap(({ interval, reference }) => [interval?.[1] ?? 0, reference?.high ?? 0]));
   const scale = Math.min(1, Math.ceil(top * 10) / 10);
+  const withRange = clusters.some(({ reference }) => reference);
   byId("proportions").replaceChildren(
     html("h3", { id: "proportions-title" }, "Proportions"),
     html(
@@ -14,15 +19,16 @@ export function showProportions({ clusters, outliers }) {
       html(
         "thead",
         {},
-        html("tr", {}, headings(["Cluster"], ["Cells", "value"], [`0 – ${percent(scale)}`], ["Share", "value"], ["95% interval", "value"])),
+        html("tr", {}, headings(["Cluster"], ["Cells", "value"], [`0 – ${percent(scale)}`], ["Share", "value"], ["95% interval", "value"], ...(withRange ? [["Reference range", "value"]] : []))),
       ),
-      html("tbody", {}, clusters.map((cluster) => row(cluster, scale))),
+      html("tbody", {}, clusters.map((cluster) => row(cluster, scale, withRange))),
     ),
     html(
       "p",
       { class: "hint" },
       "With 95% confidence, all intervals together hold the proportions of the tissue that the cells come from. ",
       outliers.share === null ? "" : inWords(outliers),
+      withRange ? ` The grey band behind a bar is the range of the reference tiles (${basis(clusters)}).` : "",
     ),
   );
 }
@@ -32,24 +38,32 @@ const inWords = ({ count, share }) =>
     ? `${plural(count, "cell")} unlike any training cell (${percent(share, 1)}) ${count === 1 ? "is" : "are"} not counted.`
     : "No cell is unlike the training cells.";
 
-function row(cluster, scale) {
-  const { color, count, proportion, interval } = cluster;
+const basis = (clusters) => restsOn(clusters.find(({ reference }) => reference).reference);
+
+function row(cluster, scale, withRange) {
+  const { color, count, proportion, interval, reference, description } = cluster;
   return html(
     "tr",
     {},
-    html("th", { scope: "row" }, swatch(color), clusterName(cluster)),
+    html("th", { scope: "row" }, swatch(color), clusterName(cluster), description ? html("p", { class: "hint" }, description.sentence) : null),
     html("td", { class: "value" }, String(count)),
-    html("td", { class: "track" }, proportion === null ? "" : bar(color, proportion / scale, interval.map((end) => end / scale))),
+    html("td", { class: "track" }, bar(cluster, scale)),
     html("td", { class: "value" }, percent(proportion, 1)),
     html("td", { class: "value" }, interval ? interval.map((end) => number(100 * end, 1)).join("–") + "%" : "–"),
+    withRange ? html("td", { class: "value" }, reference ? [flagged(reference), " ", inPercent(reference)] : "–") : null,
   );
 }
 
-/** Return a bar with a whisker from low to high, which are shares of its width. */
-const bar = (color, share, [low, high]) =>
-  svg(
+const inPercent = (range) => ends(range, (end) => number(100 * end, 1), "%");
+
+/** Return the bar of a proportion with a whisker for its interval, before the band of its reference range. */
+function bar({ color, proportion, interval, reference }, scale) {
+  const [low, high] = (interval ?? []).map((end) => (WIDTH * end) / scale);
+  return svg(
     "svg",
-    { class: "whisker", viewBox: "0 0 100 20", preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("rect", { x: 0, y: 3, width: 100 * share, height: 14, fill: color }),
-    svg("path", { d: `M${100 * low} 10H${100 * high}M${100 * low} 5v10M${100 * high} 5v10` }),
+    { class: "whisker", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    band(reference, scale, WIDTH, HEIGHT),
+    proportion !== null && svg("rect", { x: 0, y: 4, width: (WIDTH * proportion) / scale, height: 12, fill: color }),
+    interval && svg("path", { d: `M${low} 10H${high}M${low} 5v10M${high} 5v10` }),
   );
+}

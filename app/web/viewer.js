@@ -8,9 +8,12 @@ const FAR = 0.6;
 const STEPS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
 export class Viewer {
-  /** `onCell(cell or null, isRight)` is called with the cell that is under the pointer or was chosen; `isRight` says whether it is right of the middle. */
-  constructor(onCell) {
-    this.onCell = onCell;
+  /**
+   * `onCell(cell or null, { isRight, isChosen })` is called with the cell that is under the pointer or was chosen, and
+   * whether it is right of the middle; `onChoose(cell or null)` when another cell is chosen.
+   */
+  constructor(onCell, onChoose) {
+    Object.assign(this, { onCell, onChoose });
     byId("zoom-in").addEventListener("click", () => this.zoom(1.5));
     byId("zoom-out").addEventListener("click", () => this.zoom(1 / 1.5));
     byId("zoom-fit").addEventListener("click", () => this.osd?.viewport.goHome());
@@ -120,6 +123,7 @@ export class Viewer {
       if (follow) this.follow(this.chosen);
     } else this.layer.removeAttribute("aria-activedescendant");
     this.mark(this.chosen);
+    this.onChoose(this.chosen);
   }
 
   follow(cell) {
@@ -139,7 +143,7 @@ export class Viewer {
   mark(cell) {
     this.layer.querySelector(".marked")?.classList.remove("marked");
     if (cell) this.pathOf(cell).classList.add("marked");
-    this.onCell(cell, cell !== null && this.isRight(cell));
+    this.onCell(cell, { isRight: cell !== null && this.isRight(cell), isChosen: cell !== null && cell === this.chosen });
   }
 
   /** Whether a cell is in the right half of what is in sight. */
@@ -155,6 +159,13 @@ export class Viewer {
   zoom(factor) {
     this.osd?.viewport.zoomBy(factor);
     this.osd?.viewport.applyConstraints();
+  }
+
+  /** Let these cells stand out from the others; null lets none. */
+  emphasise(cells) {
+    this.layer.classList.toggle("some", cells !== null);
+    for (const path of this.layer.querySelectorAll(".among")) path.classList.remove("among");
+    for (const cell of cells ?? []) this.pathOf(cell).classList.add("among");
   }
 
   /** Show or hide the cells of a cluster, or "outlier". */

@@ -1,0 +1,20 @@
+// A reference range: in words, and as a band behind a bar.
+
+import { html, plural, svg } from "./dom.js";
+
+/** Return "18.0–35.2%" and the like; `text` gives a number in the unit of the range. */
+export const ends = ({ low, high }, text, unit = "") => `${text(low)}–${text(high)}${unit}`;
+
+/** Return on how many tiles the range rests, and that it is only indicative where it is. */
+export const restsOn = ({ indicative, n_tiles: tiles }) => `${indicative ? "indicative: " : ""}${plural(tiles, "tile")}`;
+
+/** Return low or high as a mark that stands out; nothing where the value is within the range or cannot be judged. */
+export const flagged = (range) =>
+  range?.flag === "low" || range?.flag === "high" ? html("span", { class: "flag" }, `${range.flag === "low" ? "▼" : "▲"} ${range.flag}`) : null;
+
+/** Return the band of a range in a drawing whose `width` stands for the value `top`. */
+export const band = (range, top, width, height) => {
+  if (!range) return null;
+  const [low, high] = [range.low, range.high].map((end) => (width * Math.min(top, Math.max(0, end))) / top);
+  return svg("rect", { class: "band", x: low, y: 0, width: high - low, height });
+};

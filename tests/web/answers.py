@@ -1,0 +1,134 @@
+"""An answer whose measurements, ranges and tissue are numbers that a test knows."""
+
+import copy
+
+UM2, COLUMNS = "um2", ("area_um2", "eosin_od_mean", "dark_clumps")
+TITLES = {
+    "area_um2": ("Nuclear area", UM2),
+    "eosin_od_mean": ("Eosin, mean", "od"),
+    "dark_clumps": ("Dark clumps", "count"),
+}
+UNMEASURED = 3
+"""The cell whose area was not measured."""
+
+
+def reference(low, high, flag):
+    return {
+        "low": low,
+        "high": high,
+        "low_interval": [low, low],
+        "high_interval": [high, high],
+        "n_tiles": 11,
+        "n_patients": 8,
+        "indicative": True,
+        "flag": flag,
+    }
+
+
+def with_measurements(answer):
+    """Return the answer with measurements: cell i has an area of 10 + i µm², i % 4 dark clumps, and an eosin of 0.2.
+
+    Only cell 5 has another eosin, 0.9; and cell 3 has no area, because the border cuts it.
+    """
+    found = copy.deepcopy(answer)
+    for i, cell in enumerate(found["cells"]):
+        cell["outlier"] = False
+        cell["measurements"] = {
+            "area_um2": None if i == UNMEASURED else 10.0 + i,
+            "eosin_od_mean": 0.9 if i == 5 else 0.2 + i / 10_000,
+            "dark_clumps": i % 4,
+        }
+    found["cells"][UNMEASURED]["not_measured"] = {"area_um2": "touches_border"}
+    found["measurements"] = [measurement(column, found["cells"]) for column in COLUMNS]
+    for cluster in found["clusters"]:
+        cluster |= {"description": None, "reference": None}
+    found["clusters"][0] |= {"proportion": 0.4, "interval": [0.3, 0.5], "reference": reference(0.1, 0.25, "high")}
+    found["clusters"][0]["description"] = {
+        "sentence": "Large, pale, open chromatin",
+        "n_cells": 1432,
+        "measurements": [
+            {
+                "measurement": "area_um2",
+                "title": "Nuclear area",
+                "unit": UM2,
+                "median": 33.3,
+                "quartiles": [30.0, 38.8],
+                "effect": 1.4,
+            }
+        ],
+    }
+    found["label"]["within_reference"] = {"value": False, "distance": 4.25, "threshold": 3.5, "n_tiles": 11}
+    found["tissue"] = {
+        "area_mm2": 0.09,
+        "cellularity": 0.432,
+        "haematopoietic": 0.31,
+        "fat": 0.408,
+        "bone_and_stroma": 0.12,
+        "red_cells": 0.06,
+        "background": 0.102,
+        "reference": reference(0.45, 0.8, "low"),
+        "reason": None,
+    }
+    found["very_large_nuclei"] = {
+        "count": 2,
+        "per_mm2": 22.2,
+        "min_diameter_um": 13.0,
+        "cells": [7, 9],
+        "notice": "Candidates: nothing about them is validated.",
+    }
+    return found
+
+
+def measurement(column, cells):
+    title, unit = TITLES[column]
+    values = sorted(cell["measurements"][column] for cell in cells if cell["measurements"][column] is not None)
+    return {
+        "measurement": column,
+        "title": title,
+        "unit": unit,
+        "n": len(values),
+        "median": values[len(values) // 2],
+        "quartiles": [values[len(values) // 4], values[3 * len(values) // 4]],
+        "reference": reference(60.0, 80.0, "within") if column == "area_um2" else None,
+    }
+
+
+def without_measurements(answer):
+    """Return the answer as services gave it before there were measurements."""
+    found = copy.deepcopy(answer)
+    for cell in found["cells"]:
+        cell.pop("measurements", None)
+        cell.pop("not_measured", None)
+    for cluster in found["clusters"]:
+        cluster.pop("description", None)
+        cluster.pop("reference", None)
+    for part in ("measurements", "tissue", "very_large_nuclei"):
+        found.pop(part, None)
+    found["label"].pop("within_reference", None)
+    return found
+
+
+def with_nothing_known(answer):
+    """Return the answer with null wherever a measurement, a range or a share of tissue can be null."""
+    found = with_measurements(answer)
+    for cell in found["cells"]:
+        cell["measurements"] = dict.fromkeys(COLUMNS)
+        cell["not_measured"] = dict.fromkeys(COLUMNS, "no_stain")
+    for one in found["measurements"]:
+        one |= {"n": 0, "median": None, "quartiles": None, "reference": None}
+    for cluster in found["clusters"]:
+        cluster |= {"description": None, "reference": None}
+    found["label"]["within_reference"] = None
+    shares = (
+        "area_mm2",
+        "cellularity",
+        "haematopoietic",
+        "fat",
+        "bone_and_stroma",
+        "red_cells",
+        "background",
+        "reference",
+    )
+    found["tissue"] = dict.fromkeys(shares) | {"reason": "no_stain"}
+    found["very_large_nuclei"] |= {"count": 0, "per_mm2": None, "cells": []}
+    return found
