@@ -2,7 +2,7 @@
 
 import { byId, clusterName, html, number, percent, plural, swatch } from "./dom.js";
 import { downloadButton } from "./downloads.js";
-import { grouped, headingOf, marked, unusual, valueOf, whyNot } from "./measurements.js";
+import { grouped, headingOf, keyOf, marked, unusual, valueOf, whyNot } from "./measurements.js";
 import { crop } from "./picture.js";
 
 const PAGE = 100;
@@ -36,8 +36,8 @@ export class CellsTable {
     this.draw();
   }
 
-  isWanted({ name }) {
-    return (this.wanted ?? usual(this.shown.answer, this.measurements)).has(name);
+  isWanted({ key }) {
+    return (this.wanted ?? usual(this.shown.answer, this.measurements)).has(key);
   }
 
   chooser() {
@@ -49,11 +49,11 @@ export class CellsTable {
     ];
   }
 
-  want({ name }, isWanted) {
+  want({ key }, isWanted) {
     this.wanted ??= new Set(usual(this.shown.answer, this.measurements));
-    if (isWanted) this.wanted.add(name);
-    else this.wanted.delete(name);
-    if (this.sort.key === name && !isWanted) this.sort = { key: "id", sign: 1 };
+    if (isWanted) this.wanted.add(key);
+    else this.wanted.delete(key);
+    if (this.sort.key === key && !isWanted) this.sort = { key: "id", sign: 1 };
     this.draw();
   }
 
@@ -91,10 +91,9 @@ export class CellsTable {
   }
 
   heading({ key, title, isNumber }) {
-    const order = { 1: "ascending", "-1": "descending" };
     return html(
       "th",
-      { scope: "col", class: isNumber ? "value" : null, "data-key": key, "aria-sort": key === this.sort.key ? order[this.sort.sign] : "none" },
+      { scope: "col", class: isNumber ? "value" : null, "data-key": key, "aria-sort": this.direction(key) },
       html("button", { type: "button", class: "sort", onclick: () => this.sortBy(key) }, title),
     );
   }
@@ -103,8 +102,13 @@ export class CellsTable {
   sortBy(key) {
     this.sort = { key, sign: this.sort.key === key ? -this.sort.sign : 1 };
     for (const heading of this.table.tHead.rows[0].cells)
-      heading.setAttribute("aria-sort", heading.dataset.key !== key ? "none" : this.sort.sign === 1 ? "ascending" : "descending");
+      heading.setAttribute("aria-sort", this.direction(heading.dataset.key));
     this.order();
+  }
+
+  direction(key) {
+    if (key !== this.sort.key) return "none";
+    return this.sort.sign === 1 ? "ascending" : "descending";
   }
 
   /** Put the cells in order. Those in which it was not measured come last, whichever the direction. */
@@ -188,17 +192,14 @@ export class CellsTable {
 
 /** Return the measurements to begin with: those that set the clusters apart or, where that is not known, the first of each group. */
 function usual({ clusters }, measurements) {
-  const telling = new Set(clusters.flatMap(({ description }) => (description?.measurements ?? []).slice(0, TELLING).map(({ measurement }) => bare(measurement))));
-  const found = measurements.filter(({ name }) => telling.has(bare(name)));
+  const telling = new Set(clusters.flatMap(({ description }) => (description?.measurements ?? []).slice(0, TELLING).map(({ measurement }) => keyOf(measurement))));
+  const found = measurements.filter(({ key }) => telling.has(key));
   const chosen = found.length ? found : grouped(measurements).map(([, [first]]) => first);
-  return new Set(chosen.slice(0, FEW).map(({ name }) => name));
+  return new Set(chosen.slice(0, FEW).map(({ key }) => key));
 }
 
-/** Return the name of a measurement without its unit: that of a tile whose scale is not known is in px, and that of the bundle in µm. */
-const bare = (name) => name.replace(/_(um2?|px)$/, "");
-
 const measurementColumn = (one) => ({
-  key: one.name,
+  key: one.key,
   title: headingOf(one),
   isNumber: true,
   of: (cell) => valueOf(cell, one.name),

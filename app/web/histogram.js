@@ -28,7 +28,7 @@ export class Histogram {
       "select",
       { id: "histogram-of", onchange: (event) => this.choose(event.target.value) },
       grouped(this.measurements).map(([group, members]) =>
-        html("optgroup", { label: group }, members.map((one) => html("option", { value: one.name, selected: one.name === this.wanted }, one.title))),
+        html("optgroup", { label: group }, members.map((one) => html("option", { value: one.key, selected: one.key === this.wanted }, one.title))),
       ),
     );
     this.plot = html("div", { class: "scrolls" });
@@ -39,14 +39,14 @@ export class Histogram {
       this.plot,
       this.facts,
     );
-    this.draw(this.measurements.find(({ name }) => name === this.wanted) ?? this.measurements[0]);
+    this.draw(this.measurements.find(({ key }) => key === this.wanted) ?? this.measurements[0]);
   }
 
-  choose(name) {
-    this.wanted = name;
+  choose(key) {
+    this.wanted = key;
     if (this.pressed) this.onPick(null);
     this.pressed = null;
-    this.draw(this.measurements.find((one) => one.name === name));
+    this.draw(this.measurements.find((one) => one.key === key));
   }
 
   draw(one) {

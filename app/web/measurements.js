@@ -10,14 +10,18 @@ const MAD_TO_SD = 1.4826;
 
 /**
  * Return the measurements of an answer, in its order, each with what is needed to judge a value: the limits between which
- * 95% of the counted cells lie (null where there are too few), their median, and a robust standard deviation.
+ * 95% of the counted cells lie (null where there are too few), their median, and a robust standard deviation. `key` is the
+ * same for every scale, and `name` is that of this answer.
  */
 export function measurementsOf({ measurements, cells }) {
   const names = Object.keys(cells.find((cell) => cell.measurements)?.measurements ?? {});
   const given = new Map((measurements ?? []).map((one) => [one.measurement, one]));
   const counted = cells.filter(({ outlier }) => !outlier);
-  return names.map((name) => ({ ...(given.get(name) ?? untitled(name)), name, ...spread(measured(counted, name)) }));
+  return names.map((name) => ({ ...(given.get(name) ?? untitled(name)), name, key: keyOf(name), ...spread(measured(counted, name)) }));
 }
+
+/** Return the name of a measurement without its unit, which is px where the scale of the tile is not known. */
+export const keyOf = (name) => name.replace(/_(um2?|px)$/, "");
 
 const untitled = (name) => ({ title: name.replaceAll("_", " "), unit: "", group: null, reference: null });
 

@@ -1,7 +1,7 @@
 // The table of tiles, which are analysed one after the other.
 
 import { analyse } from "./api.js";
-import { byId, headings, html, percent, save, swatch } from "./dom.js";
+import { byId, headings, html, percent, save } from "./dom.js";
 import { flagName } from "./label.js";
 
 const STATES = { waiting: "waits", running: "is analysed …", failed: "failed", done: "done" };
@@ -63,7 +63,7 @@ export class Queue {
     else byId("progress").removeAttribute("value");
     byId("summary-csv").disabled = finished === 0;
     byId("summary").replaceChildren(
-      html("thead", {}, html("tr", {}, headings(["Tile"], ["State"], ["Cells", "value"], ["Proportions"], ["Label"], ["Flags"]))),
+      html("thead", {}, html("tr", {}, headings(["Tile"], ["State"], ["Cells", "value"], ["Cellularity", "value"], ["Proportions"], ["Label"], ["Flags"]))),
       html("tbody", {}, this.entries.map((entry) => this.row(entry))),
     );
   }
@@ -79,6 +79,7 @@ export class Queue {
       html("th", { scope: "row" }, name),
       html("td", {}, problem ? html("span", { class: "bad" }, `failed: ${problem.message}`) : STATES[state]),
       html("td", { class: "value" }, answer ? String(answer.cells.length) : ""),
+      html("td", { class: "value" }, answer?.tissue ? percent(answer.tissue.cellularity) : ""),
       html("td", {}, answer ? stack(answer.clusters) : ""),
       html("td", {}, answer ? answer.label.value : ""),
       html("td", {}, answer ? answer.quality.flags.map(({ code }) => flagName(code)).join(", ") : ""),
@@ -88,21 +89,24 @@ export class Queue {
   download() {
     const k = Math.max(0, ...this.entries.map(({ answer }) => answer?.clusters.length ?? 0));
     const each = (prefix) => Array.from({ length: k }, (_, i) => `${prefix}_${i}`);
-    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion")];
-    const rows = this.entries.filter(({ state }) => state === "done" || state === "failed").map(summaryRow);
+    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion"), "cellularity"];
+    const rows = this.entries.filter(({ state }) => state === "done" || state === "failed").map((entry) => summaryRow(entry, k));
     const csv = [header, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n");
     save(new Blob([csv + "\r\n"], { type: "text/csv" }), "summary.csv");
   }
 }
 
-function summaryRow({ name, answer, problem }) {
+function summaryRow({ name, answer, problem }, k) {
   if (!answer) return [name, "failed", problem.message];
   const { label } = answer;
+  // Another bundle may have fewer clusters.
+  const clusters = Array.from({ length: k }, (_, i) => answer.clusters[i]);
   return [
     name, "ok", "", answer.cells.length, answer.outliers.count, label.value, label.score, label.reason, label.basis,
     answer.quality.flags.map(({ code }) => code).join(" "),
-    ...answer.clusters.map(({ count }) => count),
-    ...answer.clusters.map(({ proportion }) => proportion),
+    ...clusters.map((cluster) => cluster?.count),
+    ...clusters.map((cluster) => cluster?.proportion),
+    answer.tissue?.cellularity,
   ];
 }
 

@@ -31,7 +31,7 @@ const legend = (part, share) =>
 
 function cellularity({ cellularity: share, reference, reason }) {
   if (share === null)
-    return html("div", {}, html("p", {}, html("strong", {}, "No cellularity")), html("p", { class: "hint" }, reason ? reason.replaceAll("_", " ") : ""));
+    return html("div", {}, html("p", {}, html("strong", {}, "No cellularity")), html("p", { class: "hint" }, reason ?? ""));
   return html(
     "div",
     { class: "cellularity" },

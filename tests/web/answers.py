@@ -129,6 +129,6 @@ def with_nothing_known(answer):
         "background",
         "reference",
     )
-    found["tissue"] = dict.fromkeys(shares) | {"reason": "no_stain"}
+    found["tissue"] = dict.fromkeys(shares) | {"reason": "No two stains could be told apart."}
     found["very_large_nuclei"] |= {"count": 0, "per_mm2": None, "cells": []}
     return found

@@ -1,5 +1,7 @@
 """What a person reads off the page about tissue, clusters and single cells, of answers whose numbers are known."""
 
+import csv
+import io
 import re
 
 import httpx
@@ -181,6 +183,7 @@ def test_what_is_not_known_is_never_shown_as_a_number(shown, change):
         assert not page.is_visible("#large")
     else:
         assert "No cellularity" in page.text_content("#tissue")
+        assert "No two stains could be told apart." in page.text_content("#tissue")
         assert "not measured: no stain" in page.text_content("#cell").lower()
         assert "None: no nucleus has a diameter of 13.0 µm or more" in page.text_content("#large")
 
@@ -209,3 +212,21 @@ def test_measurements_have_no_serious_barrier(shown, color_scheme):
     assert page.is_visible("#cell")
     assert violations(page) == []
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out to the right"
+
+
+def test_several_tiles_are_listed_with_their_cellularity(open_page, answer):
+    page = open_page()
+    fewer = with_nothing_known(answer)
+    fewer["clusters"] = fewer["clusters"][:2]
+    answers = iter([with_measurements(answer), fewer])
+    page.route("**/analyze?format=json*", lambda route: route.fulfill(json=next(answers)))
+    for _ in range(2):
+        page.click("#sample")
+        page.wait_for_function("() => !document.querySelector('#result').hidden")
+    page.wait_for_selector("#summary tbody tr:nth-child(2) button")
+    assert [row.locator("td").nth(2).text_content() for row in page.locator("#summary tbody tr").all()] == ["43%", "–"]
+    data, _ = download(page, "#summary-csv")
+    first, second = csv.DictReader(io.StringIO(data.decode(), newline=""))
+    assert first["cellularity"] == "0.432"
+    assert [second["cellularity"], second["count_2"], second["proportion_2"]] == ["", "", ""]
+    assert second["proportion_1"] == str(fewer["clusters"][1]["proportion"])
