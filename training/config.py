@@ -123,7 +123,7 @@ class SegmenterConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class FitConfig:
-    """The image-level model on proportions (paper §III-B2); without labels, it is fitted to simulated bags of cells."""
+    """The image-level model (paper §III-B2); without labels, it is fitted to simulated bags of cells."""
 
     bags_per_class: Count
     cells_per_bag: Count
@@ -134,6 +134,9 @@ class FitConfig:
     """Smallest number of cells for which the service gives a label."""
     svm_c: Positive
     seed: Seed
+    descriptor: Literal["proportions", "proportions+measurements"] = "proportions"
+    """What the SVM knows of a tile: its proportions, as in the paper, or medians of measurements of its cells as well.
+    The bundles of earlier versions do not say it."""
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -28,6 +28,7 @@ from app.answer.schemas import (
     DescriptionOut,
     GroupOut,
     LabelOut,
+    MeasurementContributionOut,
     MeasurementOfClusterOut,
     OutliersOut,
     ParametersOut,
@@ -330,6 +331,9 @@ def label_out(label: Label, model: ImageLevel) -> LabelOut:
         value=label.value,
         score=evidence.score if evidence else None,
         bias=model.svm.bias,
+        measurement_contributions=[
+            MeasurementContributionOut.model_validate(one) for one in (evidence.measurements if evidence else ())
+        ],
         probability=evidence.probability if evidence else None,
         calibrated_on=model.calibration.tiles if model.calibration else None,
         conformal_set=evidence.conformal if evidence else None,

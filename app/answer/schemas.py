@@ -181,8 +181,8 @@ class ClusterOut(_Answer):
     )
     contribution: float | None = Field(
         description="What the cluster adds to the label's score, in units of the score: the SVM's weight times the "
-        "proportion. The contributions of all clusters and label.bias add up to label.score. It is null where the "
-        "score is."
+        "proportion. The contributions of all clusters, those in label.measurement_contributions, and label.bias "
+        "add up to label.score. It is null where the score is."
     )
     description: DescriptionOut | None = Field(
         default=None,
@@ -224,6 +224,23 @@ class PlacementOut(_Answer):
     groups: list[GroupOut] = Field(description="The groups of reference tiles, the nearest first.")
 
 
+class MeasurementContributionOut(_Answer):
+    """What a measurement of the cells adds to the label's score."""
+
+    measurement: str = Field(
+        description="Name of the measurement, with its unit where that is a length or an area, as in area_um2."
+    )
+    title: str = Field(description="What it is called in words.")
+    value: float = Field(
+        description="Median over the tile's counted cells, in the measurement's unit. Lengths are in µm; where the "
+        "scale of the tile is not known, it is taken to be that of the bundle."
+    )
+    contribution: float = Field(
+        description="What it adds to the score, in units of the score: the SVM's weight times the value, standardised "
+        "by the reference tiles."
+    )
+
+
 class LabelOut(_Answer):
     """The tile's label, and what it rests on."""
 
@@ -234,6 +251,11 @@ class LabelOut(_Answer):
         description="Decision value of the SVM, without a unit; above 0 is abnormal. It is null if no cell was counted."
     )
     bias: float = Field(description="Bias of the SVM: the score of a tile before any cluster contributes to it.")
+    measurement_contributions: list[MeasurementContributionOut] = Field(
+        default=[],
+        description="What measurements of the cells add to the score. The list is empty if the label of the bundle "
+        "rests on proportions alone, and where the score is null.",
+    )
     probability: Fraction | None = Field(
         description="Probability that the tile is abnormal, 0 to 1, calibrated on labelled tiles at their shares of "
         "both labels. It is null if the bundle has fewer than 20 tiles of a label, or if the tile cannot be judged."

@@ -46,9 +46,12 @@ class Architecture(ManifestModel):
 
 
 class Svm(ManifestModel):
-    """L2-SVM on proportions: score = weights · P + bias, and a positive score means abnormal."""
+    """L2-SVM on the descriptor of a tile: score = weights · descriptor + bias, and a positive score means abnormal."""
 
-    weights: tuple[float, ...] = Field(description="The proportion of each of the K clusters has one of these weights.")
+    weights: tuple[float, ...] = Field(
+        description="The proportion of each of the K clusters has one of these weights, and after them each "
+        "measurement of the descriptor, if it has any."
+    )
     bias: float = Field(description="A tile has this score before any cluster contributes.")
 
 
@@ -153,9 +156,29 @@ class Reference(ManifestModel):
     )
 
 
-class ImageLevel(ManifestModel):
-    """How the proportions of a tile become its label."""
+class DescriptorMeasurement(ManifestModel):
+    """A measurement in the descriptor of a tile: (median over its counted cells − centre) / scale."""
 
+    measurement: str = Field(
+        min_length=1, description="The measurement has this name in answers, where the scale is known."
+    )
+    title: str = Field(min_length=1, description="This is what it is called in words.")
+    centre: float = Field(description="The medians of the reference tiles have this mean, in the measurement's unit.")
+    scale: Positive = Field(
+        description="They have this standard deviation, in the same unit; 1 if they are all the same."
+    )
+
+
+class ImageLevel(ManifestModel):
+    """How the descriptor of a tile becomes its label; k-means and the reference tiles know the proportions alone."""
+
+    descriptor: Literal["proportions", "proportions+measurements"] = Field(
+        default="proportions",
+        description="The SVM knows the proportions of a tile alone, or medians of measurements of its cells as well.",
+    )
+    measurements: tuple[DescriptorMeasurement, ...] = Field(
+        default=(), description="These measurements follow the proportions in the descriptor."
+    )
     label_basis: str = Field(
         min_length=1, description="It says what normal and abnormal mean in this bundle, and what was simulated."
     )
@@ -167,6 +190,13 @@ class ImageLevel(ManifestModel):
     )
     conformal: Conformal
     reference: Reference
+
+    @model_validator(mode="after")
+    def _measures_what_it_says(self) -> ImageLevel:
+        if (self.descriptor == "proportions") == bool(self.measurements):
+            found = ", ".join(one.measurement for one in self.measurements) or "none"
+            raise ValueError(f"descriptor is '{self.descriptor}', but its measurements are: {found}")
+        return self
 
 
 class TileSurprise(ManifestModel):
@@ -489,7 +519,6 @@ class Manifest(ManifestModel):
     def _consistent(self) -> Manifest:
         k = self.n_clusters
         sizes: dict[str, Any] = {
-            "image_level.svm.weights": self.image_level.svm.weights,
             "image_level.kmeans.centres[0]": self.image_level.kmeans.centres[0],
             "image_level.kmeans.centres[1]": self.image_level.kmeans.centres[1],
             "image_level.reference.mean": self.image_level.reference.mean,
@@ -501,9 +530,6 @@ class Manifest(ManifestModel):
             sizes["reference_ranges.proportions"] = self.reference_ranges.proportions
         if self.descriptions:
             sizes["descriptions.clusters"] = self.descriptions.clusters
-        conformal = self.image_level.conformal
-        for i, svm in enumerate((*conformal.without_a_normal, *conformal.without_an_abnormal)):
-            sizes[f"weights of SVM {i} of image_level.conformal"] = svm.weights
         for group in self.image_level.reference.groups:
             sizes |= {f"proportions[{i}] of '{group.name}'": row for i, row in enumerate(group.proportions)}
         names = self.cluster_names.clusters if self.cluster_names else ()
@@ -513,10 +539,24 @@ class Manifest(ManifestModel):
         for field, values in sizes.items():
             if len(values) != k:
                 raise ValueError(f"{field} must have n_clusters = {k} numbers, found {len(values)}")
+        self._check_svms()
         wanted = {*FILES, *([Q_FAST_ONNX] if self.fast else []), *segmenter_files(self.segmentation)}
         if set(self.files) != wanted:
             raise ValueError(f"files must name {sorted(wanted)}, found {sorted(self.files)}")
         return self
+
+    def _check_svms(self) -> None:
+        """Raise a ValueError if an SVM has another number of weights than the descriptor has numbers."""
+        level, measured = self.image_level, len(self.image_level.measurements)
+        fitted = (*level.conformal.without_a_normal, *level.conformal.without_an_abnormal)
+        svms = {"image_level.svm.weights": level.svm}
+        svms |= {f"weights of SVM {i} of image_level.conformal": svm for i, svm in enumerate(fitted)}
+        for field, svm in svms.items():
+            if len(svm.weights) != self.n_clusters + measured:
+                more = f", and one for each of the {measured} measurements" if measured else ""
+                raise ValueError(
+                    f"{field} must have n_clusters = {self.n_clusters} numbers{more}, found {len(svm.weights)}"
+                )
 
 
 def segmenter_files(params: SegmentationParams) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from app.pipeline.errors import TileTooLarge
 from app.pipeline.geometry import Cells, rescale
 from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
-from app.pipeline.measure.cells import Measurements, measure_cells
+from app.pipeline.measure.cells import Measurements, measure_cells, medians
 from app.pipeline.memory import memory_errors
 from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
@@ -144,7 +144,9 @@ def analyse_stages(
             of_cells = cell_flags(proportions, encoded.surprise, manifest.outliers)
             quality = replace(quality, flags=quality.flags + of_cells + upload_flags)
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
-            label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
+            names = [one.measurement for one in manifest.image_level.measurements]
+            known = medians(measurements.values[~proportions.outlier], names)
+            label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
             cells = Cells.of_tile(kept, encoded.cluster_probs, tile)
     n_cut = len(found) - len(kept)
     segmentation = manifest.own_segmentation if uploaded is None else uploaded.segmentation

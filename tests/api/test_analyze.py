@@ -133,6 +133,7 @@ def test_contributions_and_bias_make_the_score(answer, card):
     label, svm = answer["label"], card["manifest"]["image_level"]["svm"]
     contributions = [cluster["contribution"] for cluster in answer["clusters"]]
     assert label["bias"] == svm["bias"]
+    assert label["measurement_contributions"] == []
     assert sum(contributions) + label["bias"] == pytest.approx(label["score"], abs=1e-9)
     assert contributions == pytest.approx(
         [weight * cluster["proportion"] for weight, cluster in zip(svm["weights"], answer["clusters"], strict=True)]

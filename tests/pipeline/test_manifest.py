@@ -5,7 +5,9 @@ import pytest
 
 from app.pipeline.bundle.load import read_manifest
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.manifest import Manifest
 from app.pipeline.presets import DEFAULT, LevelParams
+from tests.descriptors import AREA, with_area
 
 NAME = {"cluster": 0, "name": "round", "by": "somebody", "when": "2026-01-01", "cells": 60}
 
@@ -102,6 +104,9 @@ def test_manifest_is_read_with_the_digest_of_its_bytes(tmp_path, manifest_values
         ("cluster_names", {"version": 1, "clusters": [NAME | {"cells": 0}]}),
         ("image_level.reference.mean", [0.2]),
         ("image_level.reference.groups.0.proportions", [[1.0]]),
+        ("image_level.descriptor", "measurements"),
+        ("image_level.descriptor", "proportions+measurements"),  # but none is named
+        ("image_level.measurements", [AREA.model_dump()]),  # but the descriptor is of proportions
         ("image_level.conformal.coverage", 90),
         ("image_level.conformal.coverage", 1),
         ("image_level.conformal.units", "patients"),  # without the SVMs of its limits
@@ -189,3 +194,18 @@ def test_missing_manifest_is_refused(tmp_path):
 def test_levels_that_could_find_nothing_are_refused(changes):
     with pytest.raises(ValueError, match="must"):
         LevelParams.model_validate({**DEFAULT.model_dump(), **changes})
+
+
+def test_svms_have_a_weight_for_each_number_of_the_descriptor(manifest):
+    svm = manifest.image_level.svm
+    limits = manifest.image_level.conformal.model_copy(update={"without_a_normal": (svm,)})
+    known = with_area(manifest.image_level.model_copy(update={"conformal": limits}), 0.5)
+
+    def validated(level):
+        return Manifest.model_validate(manifest.model_copy(update={"image_level": level}).model_dump())
+
+    assert validated(known).image_level == known
+    with pytest.raises(ValueError, match=r"svm\.weights must have .* = 5 numbers, and one for each of the 1"):
+        validated(known.model_copy(update={"svm": svm}))
+    with pytest.raises(ValueError, match=r"SVM 0 of image_level\.conformal must .* = 5 numbers, and one for"):
+        validated(known.model_copy(update={"conformal": limits}))

@@ -9,6 +9,7 @@ import app.pipeline.run
 from app.pipeline.errors import InvalidParameter, TileTooLarge, UnreadableTile
 from app.pipeline.quality.assess import assess
 from app.pipeline.run import analyse
+from tests.descriptors import with_area
 from tests.drawing import disc, draw_tile, encoded, grid_of_centres, mix
 
 LIMIT = 25_000_000
@@ -239,3 +240,28 @@ def test_tile_for_which_no_thread_can_be_started_is_not_judged_later(fake_bundle
     for _ in range(2):
         check(analysis_of(pixels, fake_bundle))
     assert len(judged) == 2
+
+
+@pytest.mark.parametrize("mpp", [None, 0.25, 0.5])
+def test_label_by_measurements_rests_on_the_medians_of_the_counted_cells(fake_bundle, mpp):
+    level = with_area(fake_bundle.manifest.image_level, 2.0)
+    bundle = dataclasses.replace(fake_bundle, manifest=fake_bundle.manifest.model_copy(update={"image_level": level}))
+    analysis = analysis_of(draw_tile(grid_of_centres()), bundle, mpp=mpp)
+    areas = analysis.measurements.column("area")[~analysis.proportions.outlier]
+    median = float(np.nanmedian(areas))
+    (area,) = analysis.label.evidence.measurements
+    assert area.value == pytest.approx(median)
+    # Discs with a radius of 11 px; a tile without a scale is taken to be at the bundle's.
+    assert median == pytest.approx(math.pi * (11 * (mpp or 0.25)) ** 2, rel=0.1)
+    assert area.contribution == pytest.approx(2 * (median - 20) / 4)
+
+
+def test_tile_whose_cells_have_no_such_measurement_gets_no_label(fake_bundle):
+    """The border cuts every nucleus, so their sizes are not seen."""
+    level = with_area(fake_bundle.manifest.image_level, 2.0)
+    bundle = dataclasses.replace(fake_bundle, manifest=fake_bundle.manifest.model_copy(update={"image_level": level}))
+    analysis = analysis_of(draw_tile([(0, 100), (239, 100), (120, 0), (120, 199)], radius=19), bundle)
+    assert analysis.proportions.n_counted > 0
+    assert analysis.cells.touches_border.all()
+    assert (analysis.label.value, analysis.label.evidence) == ("indeterminate", None)
+    assert "Nuclear area" in analysis.label.reason

@@ -146,7 +146,7 @@ def _limit(
     for name in names:
         svm = fit_svm(examples[np.flatnonzero(units != name)], config)
         mine = units[own] == name
-        scores[mine] = svm_scores(svm, examples.proportions[own[mine]]) * (-1 if label else 1)
+        scores[mine] = svm_scores(svm, examples.descriptors[own[mine]]) * (-1 if label else 1)
         svms.append(svm)
     return quantile(scores, units[own]), svms
 

@@ -17,6 +17,7 @@ from training.config import FitConfig
 from training.console import write_text
 from training.errors import DataError
 from training.label.calibration import fit_calibration, fit_conformal, reliability
+from training.label.descriptor import fit_standards
 from training.label.models import Examples, Folds, fit_models, score_left_out, svm_scores
 from training.label.reference_tiles import fit_reference_tiles
 from training.label.simulated_bags import simulate_bags
@@ -49,14 +50,24 @@ def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config:
         left out of the fit.
 
     Raises:
-        DataError: without labels, the cells are of a single tile.
+        DataError: without labels, the cells are of a single tile; or a measurement of the descriptor was made on no
+            cell of a tile.
     """
     tiles, proportions = tile_proportions(cells, clusters, n_clusters)
+    standards = fit_standards(cells, config)
+    measured = np.array(
+        [standards.of(cells.measurements[cells.tile_index == tile], f"tile {cells.tiles[tile]}") for tile in tiles]
+    )
     if cells.labels is not None:
-        return _fit_labelled(cells.labels.only(tiles), proportions, config)
-    if len(tiles) < 2:
+        labels = cells.labels.only(tiles)
+        result = _fit_labelled(labels, Examples(proportions, labels.abnormal, measured), config)
+    elif len(tiles) < 2:
         raise DataError("The image-level model needs the cells of at least two tiles, found one.")
-    return _fit_simulated(*simulate_bags(cells, clusters, n_clusters, config), proportions, config)
+    else:
+        healthy = Examples(proportions, np.zeros(len(tiles), np.int64), measured)
+        result = _fit_simulated(*simulate_bags(cells, clusters, n_clusters, config, standards), healthy, config)
+    result["model"] |= {"descriptor": config.descriptor, "measurements": standards.as_manifest()}
+    return result
 
 
 def tile_proportions(cells: Cells, clusters: Int64Array, n_clusters: int) -> tuple[Int64Array, Float64Array]:
@@ -66,10 +77,9 @@ def tile_proportions(cells: Cells, clusters: Int64Array, n_clusters: int) -> tup
     return tiles, counts / counts.sum(axis=1, keepdims=True)
 
 
-def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConfig) -> dict[str, Any]:
-    """Fit to T labelled tiles with (T, K) proportions; tiles of the same patient are left out together."""
-    n = len(proportions)
-    examples = Examples(proportions, labels.abnormal)
+def _fit_labelled(labels: TileLabels, examples: Examples, config: FitConfig) -> dict[str, Any]:
+    """Fit to T labelled tiles; those of the same patient are left out together."""
+    n = len(labels.abnormal)
     folds = list(_folds(labels))
     figures, scores = score_left_out(examples, folds, config)
     calibration = fit_calibration(scores, labels.abnormal)
@@ -87,7 +97,7 @@ def _fit_labelled(labels: TileLabels, proportions: Float64Array, config: FitConf
     }
     if calibration is not None:
         metrics["reliability"] = reliability(scores, labels.abnormal, folds)
-    groups = {f"{name} training tiles": proportions[labels.abnormal == i] for i, name in enumerate(LABELS)}
+    groups = {f"{name} training tiles": examples.proportions[labels.abnormal == i] for i, name in enumerate(LABELS)}
     model = {
         "label_basis": basis,
         **fit_models(examples, config),
@@ -111,20 +121,18 @@ def _units(labels: TileLabels) -> tuple[Int64Array, str]:
     return (np.arange(len(labels.abnormal)), "tiles") if labels.patients is None else (labels.patients, "patients")
 
 
-def _fit_simulated(
-    bags: Examples, drawn_from: Int64Array, proportions: Float64Array, config: FitConfig
-) -> dict[str, Any]:
+def _fit_simulated(bags: Examples, drawn_from: Int64Array, healthy: Examples, config: FitConfig) -> dict[str, Any]:
     """Fit to B bags that were simulated from tiles.
 
     Args:
         bags: B bags with their labels.
         drawn_from: (B,) int64, the tile whose cells each bag was drawn from; bags of a tile are left out together.
-        proportions: (T, K) of the real tiles, all healthy: nothing is fitted to them, they are only scored.
+        healthy: the T real tiles, all healthy: nothing is fitted to them, they are only scored.
         config: C and seed.
     """
-    folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(proportions)))
+    folds = GroupKFold(n_splits=min(MIN_PER_LABEL, len(healthy.proportions)))
     figures, _ = score_left_out(bags, folds.split(bags.proportions, groups=drawn_from), config)
-    groups = {HEALTHY_TILES: proportions, SIMULATED_BAGS: bags.proportions[bags.abnormal == 1]}
+    groups = {HEALTHY_TILES: healthy.proportions, SIMULATED_BAGS: bags.proportions[bags.abnormal == 1]}
     model = {
         "label_basis": SIMULATED_BASIS,
         **fit_models(bags, config),
@@ -133,12 +141,12 @@ def _fit_simulated(
         "conformal": fit_conformal(bags, drawn_from, "tiles", config),
         "reference": fit_reference_tiles(groups, frozenset({SIMULATED_BAGS})),
     }
-    tile_scores = svm_scores(model["svm"], proportions)
+    tile_scores = svm_scores(model["svm"], healthy.descriptors)
     metrics = {
         "data": f"simulated bags, {folds.get_n_splits()} folds by tile",
         **figures,
         "training_tiles_called_normal": int((tile_scores <= 0).sum()),
-        "training_tiles": len(proportions),
+        "training_tiles": len(healthy.proportions),
     }
     return {"model": model, "metrics": metrics}
 

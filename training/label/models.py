@@ -1,4 +1,4 @@
-"""Proportions with known labels → an L2-SVM and k-means (paper §III-B2), and their scores on examples left out."""
+"""Descriptors with known labels → an L2-SVM and k-means (paper §III-B2), and their scores on examples left out."""
 
 from __future__ import annotations
 
@@ -27,14 +27,21 @@ class Examples:
     Attributes:
         proportions: (B, K) float64, each row sums to 1.
         abnormal: (B,) int64, 1 = abnormal.
+        measurements: (B, D) float64, standardised medians of measurements of their cells; D = 0 for proportions alone.
     """
 
     proportions: Float64Array
     abnormal: Int64Array
+    measurements: Float64Array
+
+    @property
+    def descriptors(self) -> Float64Array:
+        """(B, K + D) float64, what the SVM knows of each; k-means knows the proportions alone."""
+        return np.hstack([self.proportions, self.measurements])
 
     def __getitem__(self, chosen: Int64Array) -> Examples:
         """Return the examples with these indices."""
-        return Examples(self.proportions[chosen], self.abnormal[chosen])
+        return Examples(self.proportions[chosen], self.abnormal[chosen], self.measurements[chosen])
 
 
 def fit_models(examples: Examples, config: FitConfig) -> dict[str, Any]:
@@ -60,13 +67,13 @@ def fit_models(examples: Examples, config: FitConfig) -> dict[str, Any]:
 def fit_svm(examples: Examples, config: FitConfig) -> dict[str, Any]:
     """Fit the L2-SVM; the arguments are those of `fit_models`. Return `app.pipeline.manifest.Svm`."""
     svm = LinearSVC(C=config.svm_c, class_weight="balanced", random_state=config.seed)
-    svm.fit(examples.proportions, examples.abnormal)
+    svm.fit(examples.descriptors, examples.abnormal)
     return {"weights": svm.coef_[0].tolist(), "bias": float(svm.intercept_[0])}
 
 
-def svm_scores(svm: dict[str, Any], proportions: Float64Array) -> Float64Array:
-    """Return the decision values of (B, K) proportions, (B,)."""
-    return np.asarray(proportions @ np.asarray(svm["weights"]) + svm["bias"])
+def svm_scores(svm: dict[str, Any], descriptors: Float64Array) -> Float64Array:
+    """Return the decision values of (B, K + D) descriptors, (B,)."""
+    return np.asarray(descriptors @ np.asarray(svm["weights"]) + svm["bias"])
 
 
 def _fit_kmeans(examples: Examples, seed: int) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def score_left_out(examples: Examples, folds: Folds, config: FitConfig) -> tuple
     for rest, fold in folds:
         model = fit_models(examples[rest], config)
         kmeans = KMeansPart.model_validate(model["kmeans"])
-        scores[fold] = svm_scores(model["svm"], examples.proportions[fold])
+        scores[fold] = svm_scores(model["svm"], examples.descriptors[fold])
         nearest[fold] = [LABELS.index(nearest_label(examples.proportions[i], kmeans)) for i in fold]
     called = (scores > 0).astype(np.int64)
     counts = confusion_matrix(examples.abnormal, called, labels=range(len(LABELS))).tolist()

@@ -7,6 +7,7 @@ import numpy as np
 from app.pipeline.types import BoolArray, Int64Array, UInt8Array
 from training.cells.extract import Cells
 from training.config import FitConfig
+from training.label.descriptor import Standards
 from training.label.models import Examples
 
 LARGE_QUANTILE = 0.7
@@ -33,25 +34,27 @@ def blast_like(crops: UInt8Array, areas_px: Int64Array) -> BoolArray:
 
 
 def simulate_bags(
-    cells: Cells, clusters: Int64Array, n_clusters: int, config: FitConfig
+    cells: Cells, clusters: Int64Array, n_clusters: int, config: FitConfig, standards: Standards
 ) -> tuple[Examples, Int64Array]:
     """Draw normal and abnormal bags from the cells of each tile in turn, with replacement.
 
     A normal bag is a bootstrap of one tile's cells. In an abnormal bag, a share that is uniform in `blast_share` is
-    drawn from the blast-like cells of the same tile, or of all tiles if it has none.
+    drawn from the blast-like cells of the same tile, or of all tiles if it has none. A cell is drawn with its cluster
+    and its measurements.
 
     Args:
         cells: N real cells.
         clusters: (N,) int64, the cluster of each cell.
         n_clusters: K.
         config: sizes, shares, seed.
+        standards: the measurements of the descriptor.
 
     Returns:
         B = 2 · `bags_per_class` bags, and (B,) int64, the tile whose cells were drawn for each.
     """
     random = np.random.default_rng(config.seed)
     blasts = blast_like(cells.crops, cells.areas_px)
-    rows, abnormal, tiles = [], [], []
+    rows, measured, abnormal, tiles = [], [], [], []
     present = np.unique(cells.tile_index)
     for i in range(2 * config.bags_per_class):
         tile = int(present[(i // 2) % len(present)])
@@ -60,9 +63,10 @@ def simulate_bags(
         share = random.uniform(*config.blast_share) if i % 2 else 0.0
         drawn = draw_bag(own, pool if len(pool) else np.flatnonzero(blasts), config.cells_per_bag, share, random)
         rows.append(np.bincount(clusters[drawn], minlength=n_clusters) / config.cells_per_bag)
+        measured.append(standards.of(cells.measurements[drawn], f"a bag of tile {cells.tiles[tile]}"))
         abnormal.append(i % 2)
         tiles.append(tile)
-    return Examples(np.array(rows), np.array(abnormal)), np.array(tiles)
+    return Examples(np.array(rows), np.array(abnormal), np.array(measured)), np.array(tiles)
 
 
 def draw_bag(own: Int64Array, blasts: Int64Array, size: int, share: float, random: np.random.Generator) -> Int64Array:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from app.answer import present
 from app.answer.schemas import FlagOut, QualityOut
-from app.batch.analyse.measured import measure_nearby, unpack_places
+from app.batch.analyse.measured import in_um, measure_nearby, unpack_places
 from app.batch.analyse.seams import keep_once
 from app.batch.analyse.tile import CUT_DOWN, LEFT_OUT
 from app.batch.folder import BatchFolder
@@ -24,7 +24,7 @@ from app.batch.summary import Counted
 from app.files import whole_file
 from app.pipeline.label.decide import decide_label
 from app.pipeline.manifest import Manifest
-from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS
+from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS, medians
 from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
@@ -193,7 +193,15 @@ def upload_flags_of(folder: BatchFolder, plan: Plan) -> list[FlagOut]:
     return [FlagOut.model_validate(flag) for flag in upload_flags("geojson", reasons)]
 
 
-def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: QualityOut, manifest: Manifest) -> Counted:
+def count(
+    cells: SlideCells,
+    members: BoolArray,
+    tissue_mm2: float,
+    quality: QualityOut,
+    manifest: Manifest,
+    *,
+    scale_known: bool,
+) -> Counted:
     """Count some of the cells of a slide by cluster, and label them.
 
     Args:
@@ -202,11 +210,14 @@ def count(cells: SlideCells, members: BoolArray, tissue_mm2: float, quality: Qua
         tissue_mm2: the area of the tissue in which they were found, in mm².
         quality: the quality of the slide; a serious flaw prevents a label.
         manifest: the manifest of the bundle.
+        scale_known: whether the scale of the slide is known, so that its measurements are in µm.
     """
     proportions = summarise(cells.cluster_probs[members], cells.outlier[members])
     flags = quality_with(quality, proportions, cells.surprise[members], manifest).flags
     doubts = [flag.message for flag in flags if flag.prevents_label]
-    label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts)
+    values = in_um(cells.measurements[members & ~cells.outlier], manifest.mpp, scale_known=scale_known)
+    known = medians(values, [one.measurement for one in manifest.image_level.measurements])
+    label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
     return Counted(
         cells=int(members.sum()),
         tissue_mm2=tissue_mm2,

@@ -16,7 +16,7 @@ import shapely
 from app.batch.plan.grid import squares
 from app.batch.plan.plan import Plan
 from app.pipeline.measure.neighbours import neighbours_of
-from app.pipeline.measure.table import DECIMALS, NEIGHBOURS, Measurement
+from app.pipeline.measure.table import DECIMALS, MEASUREMENTS, NEIGHBOURS, Measurement
 from app.pipeline.types import Float32Array, Float64Array
 
 OTHERS = b"other_nuclei"
@@ -39,6 +39,18 @@ def shown(values: Float64Array, measurements: Sequence[Measurement], plan: Plan,
     factors = [1.0 if plan.mpp is not None else one.per_pixel(mpp) for one in measurements]
     powers = np.array([10.0 ** DECIMALS[one.unit] for one in measurements])
     return np.asarray(np.rint(values * factors * powers) / powers, np.float32)
+
+
+def in_um(values: Float32Array, mpp: float, *, scale_known: bool) -> Float64Array:
+    """Return measurements in µm, as `shown` got them, but for the rounding.
+
+    Args:
+        values: (N, M) float32, as the results show all MEASUREMENTS.
+        mpp: µm per px of the bundle, at which a slide is taken to be whose scale is not known.
+        scale_known: whether the scale of the slide is known.
+    """
+    factors = [1.0 if scale_known else 1 / one.per_pixel(mpp) for one in MEASUREMENTS]
+    return np.asarray(values.astype(np.float64) * factors)
 
 
 def pack_places(places: Float64Array) -> bytes:

@@ -70,7 +70,8 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
     plan, manifest = read_plan(folder.plan(slide)), bundle.manifest
     kept = kept_rows(folder, plan)
     cells = slide_cells(folder, plan, kept, manifest.n_clusters)
-    counted = count(cells, np.ones(len(cells), bool), plan.tissue_mm2, plan.quality, manifest)
+    every = np.ones(len(cells), bool)
+    counted = count(cells, every, plan.tissue_mm2, plan.quality, manifest, scale_known=plan.mpp is not None)
     used = present.bundle_used(bundle, batch.precision)
     members = {
         **plan.model_dump(mode="json", include=FROM_PLAN),

@@ -160,9 +160,9 @@ def _summary(
     manifest, cells = bundle.manifest, measured.cells
     # What sets the clusters apart is the same in every region.
     undescribed = manifest.model_copy(update={"descriptions": None})
-    every = np.ones(len(cells), bool)
+    every, scale_known = np.ones(len(cells), bool), plan.mpp is not None
     return SlideSummary(
-        **dict(count(cells, every, plan.tissue_mm2, plan.quality, manifest)),
+        **dict(count(cells, every, plan.tissue_mm2, plan.quality, manifest, scale_known=scale_known)),
         **plan.model_dump(
             include={"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "mpp_source", "um_per_px"}
         ),
@@ -174,7 +174,14 @@ def _summary(
             RegionSummary(
                 name=region.name,
                 **dict(
-                    count(cells, inside, tissue_mm2(overview, plan.um_per_px, (region,)), plan.quality, undescribed)
+                    count(
+                        cells,
+                        inside,
+                        tissue_mm2(overview, plan.um_per_px, (region,)),
+                        plan.quality,
+                        undescribed,
+                        scale_known=scale_known,
+                    )
                 ),
             )
             for region, inside in zip(plan.regions, measured.members, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,18 @@ class Measurements:
     def reason(self, cell: int, column: int) -> str:
         """Return why a measurement is missing; empty where it is there."""
         return REASONS[self.reasons[cell, column]]
+
+
+def medians(values: Float64Array, columns: Iterable[str]) -> dict[str, float]:
+    """Return the median of each of some measurements, without those that were made on no cell.
+
+    Args:
+        values: (N, M) float64 in µm, NaN where one is missing; column j is MEASUREMENTS[j].
+        columns: their public names where the scale is known; one that this version does not know is left out.
+    """
+    places = {measurement.column(scale_known=True): i for i, measurement in enumerate(MEASUREMENTS)}
+    measured = {name: values[~np.isnan(values[:, places[name]]), places[name]] for name in columns if name in places}
+    return {name: float(np.median(found)) for name, found in measured.items() if found.size}
 
 
 def measure_cells(stains: Stain, nuclei: Nuclei, mpp: float, outlines: list[Int32Array] | None = None) -> Measurements:

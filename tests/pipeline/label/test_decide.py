@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from app.pipeline.label.decide import decide_label, possible_labels
+from app.pipeline.label.decide import decide_label, describe_tile, possible_labels
 from app.pipeline.manifest import Calibration, ImageLevel, LabelCounts, Svm
+from tests.descriptors import with_area
 
 ALL_IN_0 = np.array([1.0, 0, 0, 0, 0])
 """Score .75."""
@@ -155,3 +156,53 @@ def test_probability_is_platts_sigmoid_of_the_score(manifest):
     assert decide_label(ALL_IN_0, 100, manifest.image_level).evidence.probability is None
     steep = model.model_copy(update={"calibration": Calibration(slope=1e5, intercept=0, tiles=tiles)})
     assert decide_label(ALL_IN_0, 100, steep).evidence.probability == 1
+
+
+def test_measurements_contribute_beside_the_clusters_and_all_add_up_to_the_score(manifest):
+    model = with_area(manifest.image_level, 0.5)
+    label = decide_label(ALL_IN_0, 100, model, medians={"area_um2": 26.0})
+    evidence = label.evidence
+    # Weight .5 times (26 − 20) / 4.
+    (area,) = evidence.measurements
+    assert (area.measurement, area.title, area.value) == ("area_um2", "Nuclear area", 26.0)
+    assert area.contribution == pytest.approx(0.75)
+    assert evidence.contributions.tolist() == [1, 0, 0, 0, 0]
+    assert evidence.score == pytest.approx(0.75 + 0.75)
+    assert evidence.score == pytest.approx(evidence.contributions.sum() + area.contribution + model.svm.bias)
+    assert (label.value, label.reason) == (
+        "abnormal",
+        "The SVM's score on 100 cells is 1.50, above 0; k-means agrees.",
+    )
+    small = decide_label(ALL_IN_0, 100, model, medians={"area_um2": 10.0})
+    assert small.evidence.score == pytest.approx(0.75 - 1.25)
+    assert small.value == "normal"
+    # k-means and the reference tiles know the proportions alone.
+    assert (small.evidence.kmeans, evidence.kmeans) == ("abnormal", "abnormal")
+    assert small.evidence.placement.groups == evidence.placement.groups
+
+
+def test_limits_of_the_labels_are_of_the_whole_descriptor(manifest):
+    model = with_limits(manifest.image_level, 0.1, 0.2)
+    svms = (Svm(weights=(0.0,) * 5, bias=0.0),)
+    limits = model.conformal.model_copy(update={"without_a_normal": svms, "without_an_abnormal": svms})
+    model = with_area(model.model_copy(update={"conformal": limits}), 1.0)
+    for area, possible in ((20.0, ("normal",)), (20.6, ()), (24.0, ("abnormal",))):
+        assert possible_labels(describe_tile(ALL_IN_0, {"area_um2": area}, model), model) == possible
+
+
+@pytest.mark.parametrize("medians", [None, {}, {"perimeter_um": 3.0}])
+def test_no_label_and_no_score_where_a_measurement_is_not_known(manifest, medians):
+    """A score without it would be another one."""
+    label = decide_label(ALL_IN_0, 100, with_area(manifest.image_level, 0.5), ["It is blurred."], medians)
+    assert (label.value, label.evidence) == ("indeterminate", None)
+    assert label.reason == (
+        "The label of this bundle also rests on medians that are not known here: Nuclear area. It is blurred."
+    )
+
+
+def test_bundle_of_proportions_takes_no_notice_of_measurements(manifest):
+    with_medians, without = (
+        decide_label(ALL_IN_0, 100, manifest.image_level, (), m) for m in ({"area_um2": 9.0}, None)
+    )
+    assert with_medians.evidence.score == without.evidence.score == 0.75
+    assert with_medians.evidence.measurements == ()

@@ -91,7 +91,7 @@ def bags(n_units, tiles_per_unit, random, shift=2.0):
     units = np.repeat(np.arange(2 * n_units), tiles_per_unit)
     odds = random.normal(0, 1, 2 * n_units)[units] + random.normal(0, 0.3, len(units)) + shift * (abnormal - 0.5)
     share = 1 / (1 + np.exp(-odds))
-    return Examples(np.stack([1 - share, share], axis=1), abnormal), units
+    return Examples(np.stack([1 - share, share], axis=1), abnormal, np.zeros((len(abnormal), 0))), units
 
 
 def test_limits_are_of_patients_left_out_and_keep_the_svms_that_left_them_out(smoke):

@@ -31,6 +31,7 @@ def labelled(cells, abnormal, patients=None):
         crops=cells.crops[few],
         tile_index=np.arange(10 * n) // 10,
         areas_px=cells.areas_px[few],
+        measurements=cells.measurements[few],
         tiles=tuple(f"t{i}" for i in range(n)),
         labels=TileLabels(np.array(abnormal), None if patients is None else np.array(patients)),
     )
@@ -48,6 +49,7 @@ def one_tile(cells):
         crops=cells.crops[own],
         tile_index=cells.tile_index[own],
         areas_px=cells.areas_px[own],
+        measurements=cells.measurements[own],
         tiles=cells.tiles[:1],
         stain_matrices=cells.stain_matrices[:1],
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.label.decide import decide_label
+from app.pipeline.measure.cells import medians
 from app.pipeline.proportions import summarise
 from app.pipeline.run import analyse_stages
 from app.pipeline.types import UInt8Array
@@ -87,7 +88,9 @@ def _label_bags(pixels: UInt8Array, bundle: Bundle, random: np.random.Generator)
         drawn = draw_bag(np.arange(n), blasts, n, share, random)
         found = summarise(analysis.cells.cluster_probs[drawn], analysis.proportions.outlier[drawn])
         model = bundle.manifest.image_level
-        label = decide_label(found.values, found.n_counted, model, [flag.message for flag in flags])
+        measured = analysis.measurements.values[drawn][~found.outlier]
+        known = medians(measured, [one.measurement for one in model.measurements])
+        label = decide_label(found.values, found.n_counted, model, [flag.message for flag in flags], known)
         reasons = [flag.code for flag in flags] + ["few cells"] * (found.n_counted < model.min_cells)
         withheld = label.value == "indeterminate"
         bags.append(
