@@ -31,7 +31,7 @@ export class Histogram {
         html("optgroup", { label: group }, members.map((one) => html("option", { value: one.key, selected: one.key === this.wanted }, one.title))),
       ),
     );
-    this.plot = html("div", { class: "scrolls" });
+    this.plot = html("div");
     this.facts = html("div", { class: "facts" });
     byId("histogram").replaceChildren(
       html("h3", { id: "histogram-title" }, "A measurement by cluster"),

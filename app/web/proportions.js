@@ -13,16 +13,7 @@ export function showProportions({ clusters, outliers }) {
   const withRange = clusters.some(({ reference }) => reference);
   byId("proportions").replaceChildren(
     html("h3", { id: "proportions-title" }, "Proportions"),
-    html(
-      "table",
-      { class: "bars" },
-      html(
-        "thead",
-        {},
-        html("tr", {}, headings(["Cluster"], ["Cells", "value"], [`0 – ${percent(scale)}`], ["Share", "value"], ["95% interval", "value"], ...(withRange ? [["Reference range", "value"]] : []))),
-      ),
-      html("tbody", {}, clusters.map((cluster) => row(cluster, scale, withRange))),
-    ),
+    html("div", { class: "scrolls" }, table(clusters, scale, withRange)),
     html(
       "p",
       { class: "hint" },
@@ -30,6 +21,17 @@ export function showProportions({ clusters, outliers }) {
       outliers.share === null ? "" : inWords(outliers),
       withRange ? ` The grey band behind a bar is the range of the reference tiles (${basis(clusters)}).` : "",
     ),
+  );
+}
+
+function table(clusters, scale, withRange) {
+  const columns = [["Cluster"], ["Cells", "value"], [`0 – ${percent(scale)}`], ["Share", "value"], ["95% interval", "value"]];
+  if (withRange) columns.push(["Reference range", "value"]);
+  return html(
+    "table",
+    { class: "bars" },
+    html("thead", {}, html("tr", {}, headings(...columns))),
+    html("tbody", {}, clusters.map((cluster) => row(cluster, scale, withRange))),
   );
 }
 
