@@ -48,11 +48,12 @@ const region = ({ value, distance, threshold, n_tiles: n }) => [
 ];
 
 function drivers(label, clusters) {
-  const largest = Math.max(...clusters.map(({ contribution }) => Math.abs(contribution)), Math.abs(label.bias));
   const rows = [
     ...clusters.map((cluster) => [swatch(cluster.color), clusterName(cluster), cluster.contribution, cluster.color]),
+    ...(label.measurement_contributions ?? []).map(({ title, contribution }) => [null, `${title}, median`, contribution, "currentColor"]),
     [null, "Bias", label.bias, "currentColor"],
   ];
+  const largest = Math.max(...rows.map(([, , part]) => Math.abs(part)));
   return html(
     "details",
     {},

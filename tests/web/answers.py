@@ -57,6 +57,9 @@ def with_measurements(answer):
             }
         ],
     }
+    found["label"]["measurement_contributions"] = [
+        {"measurement": "area_um2", "title": "Nuclear area", "value": 60.0, "contribution": 0.77}
+    ]
     found["label"]["within_reference"] = {"value": False, "distance": 4.25, "threshold": 3.5, "n_tiles": 11}
     found["tissue"] = {
         "area_mm2": 0.09,
@@ -104,7 +107,8 @@ def without_measurements(answer):
         cluster.pop("reference", None)
     for part in ("measurements", "tissue", "very_large_nuclei"):
         found.pop(part, None)
-    found["label"].pop("within_reference", None)
+    for part in ("within_reference", "measurement_contributions"):
+        found["label"].pop(part, None)
     return found
 
 

@@ -69,6 +69,7 @@ def test_cellularity_composition_and_reference_ranges_are_read_off(shown, shoot)
     assert "Large, pale, open chromatin" in cluster
     assert "Nuclear area 33.3 µm² (30.0–38.8)" in cluster
     assert "within the reference region of 11 tiles: no (distance 4.25, threshold 3.50)" in page.text_content("#label")
+    assert "Nuclear area, median0.77" in page.text_content("#label details"), "the parts add up to the score"
     assert "Reference range of a tile's median: 60–80 µm² (indicative: 11 tiles)" in page.text_content("#histogram")
     shoot(page, "measurements", full_page=True)
 
