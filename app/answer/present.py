@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from app.answer.model_card import describe_q
 from app.answer.palette import cluster_color, hex_color
 from app.answer.provenance import Record, code_version, environment, result_sha256
+from app.answer.ranges import measurements_out, proportion_ranges, within_out
 from app.answer.schemas import (
     NOTICE,
     AnalysisOut,
@@ -30,6 +31,7 @@ from app.answer.schemas import (
     LabelOut,
     MeasurementContributionOut,
     MeasurementOfClusterOut,
+    MeasurementOut,
     OutliersOut,
     ParametersOut,
     PlacementOut,
@@ -43,7 +45,7 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.label.decide import Label
 from app.pipeline.label.reference import Placement
-from app.pipeline.manifest import ImageLevel, Manifest
+from app.pipeline.manifest import Manifest
 from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
@@ -154,7 +156,18 @@ class Result:
     @cached_property
     def label(self) -> LabelOut:
         """The tile's label, and what it rests on."""
-        return label_out(self.analysis.label, self.bundle.manifest.image_level)
+        return label_out(self.analysis.label, self.analysis.proportions, self.bundle.manifest)
+
+    @cached_property
+    def measurements(self) -> list[MeasurementOut]:
+        """Every measurement over the counted cells."""
+        analysis = self.analysis
+        return measurements_out(
+            analysis.measurements,
+            ~analysis.proportions.outlier,
+            self.bundle.manifest,
+            scale_known=analysis.tile.mpp is not None,
+        )
 
     @cached_property
     def segmentation(self) -> SegmentationOut:
@@ -193,6 +206,7 @@ class Result:
             cells=self._cells_out(),
             outliers=self.outliers,
             clusters=self.clusters,
+            measurements=self.measurements,
             label=self.label,
             segmentation=self.segmentation,
             bundle=self.bundle_used,
@@ -278,11 +292,12 @@ def clusters_out(
     Args:
         proportions: the shares of the clusters.
         label: says what each cluster contributes to the score.
-        manifest: the bundle's; it holds the clusters' names.
+        manifest: the bundle's; it holds the clusters' names and the reference ranges.
         prototypes: (n, 32, 32, 3) uint8 for each cluster; none where none were asked for.
     """
     values, intervals = proportions.values, proportions.intervals
     evidence, names = label.evidence, manifest.cluster_names
+    ranges = proportion_ranges(proportions, manifest)
     return [
         ClusterOut(
             cluster=k,
@@ -291,6 +306,7 @@ def clusters_out(
             count=int(proportions.counts[k]),
             proportion=None if values is None else float(values[k]),
             interval=None if intervals is None else (float(intervals[k, 0]), float(intervals[k, 1])),
+            reference=ranges[k],
             contribution=None if evidence is None else float(evidence.contributions[k]),
             description=_description(manifest.descriptions, k) if manifest.descriptions else None,
             prototypes_url=f"prototypes/{k}?bundle={manifest.name}",
@@ -319,14 +335,15 @@ def _description(descriptions: Descriptions, cluster: int) -> DescriptionOut:
     )
 
 
-def label_out(label: Label, model: ImageLevel) -> LabelOut:
+def label_out(label: Label, proportions: Proportions, manifest: Manifest) -> LabelOut:
     """Return the label and what it rests on.
 
     Args:
         label: the label of a tile, a slide or a region.
-        model: the bundle's image-level model, which gave it.
+        proportions: the shares of the clusters that it was given for.
+        manifest: the bundle's, whose image-level model gave it.
     """
-    evidence = label.evidence
+    evidence, model = label.evidence, manifest.image_level
     return LabelOut(
         value=label.value,
         score=evidence.score if evidence else None,
@@ -340,6 +357,7 @@ def label_out(label: Label, model: ImageLevel) -> LabelOut:
         conformal_coverage=model.conformal.coverage if model.conformal.units else None,
         kmeans=evidence.kmeans if evidence else None,
         reference=_placement(evidence.placement) if evidence else None,
+        within_reference=within_out(proportions, manifest),
         basis=model.label_basis,
         reason=label.reason,
     )

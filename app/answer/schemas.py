@@ -159,6 +159,74 @@ class DescriptionOut(_Answer):
     )
 
 
+class RangeOut(_Answer):
+    """The range of a quantity over the bundle's reference tiles, from 2.5% to 97.5%, as a laboratory report has it.
+
+    It holds 95% of further tiles that are like the reference tiles and have as many cells as this tile. A tile with
+    fewer cells than the reference tiles has a wider range. A slide has the range of tiles, although whole slides differ
+    less than tiles do: what is low or high for a slide is so all the more.
+    """
+
+    low: Rounded = Field(description="Lower limit, in the unit of the quantity.")
+    high: Rounded = Field(description="Upper limit, in the unit of the quantity.")
+    low_interval: tuple[Rounded, Rounded] = Field(
+        description="The true lower limit lies between these with 90% confidence."
+    )
+    high_interval: tuple[Rounded, Rounded] = Field(
+        description="The true upper limit lies between these with 90% confidence."
+    )
+    n_tiles: int = Field(description="Number of reference tiles that the range rests on.")
+    n_patients: int | None = Field(
+        description="Number of patients that these tiles are of; null if the bundle does not know patients."
+    )
+    indicative: bool = Field(
+        description="Whether the range is no more than an indication: CLSI EP28-A3c asks for 120 reference subjects, "
+        "and the bundle is not known to have as many patients."
+    )
+    flag: Literal["low", "within", "high"] | None = Field(
+        description="Whether the quantity is below the range, within it or above it. It is null if the tile has no "
+        "such quantity, if there are fewer than five reference tiles, or if all of them have the same value."
+    )
+
+
+class WithinOut(_Answer):
+    """Whether all proportions together lie where those of the reference tiles lie."""
+
+    value: bool = Field(
+        description="True if the composition lies within the region that holds 95% of further tiles like the "
+        "reference tiles. It rests on reference tiles alone, with no abnormal and no simulated one, and does not "
+        "change label.value."
+    )
+    distance: Rounded = Field(
+        description="Distance from the mean of the reference tiles, as a Mahalanobis distance of log-ratios of the "
+        "proportions, in standard deviations."
+    )
+    threshold: Rounded = Field(description="The composition lies within the region up to this distance.")
+    n_tiles: int = Field(description="Number of reference tiles that the region rests on.")
+
+
+class MeasurementOut(_Answer):
+    """One measurement over the counted cells of the tile, outliers left out."""
+
+    measurement: str = Field(
+        description="Name of the measurement; a size has its unit at the end, px where the scale of the tile is not "
+        "known."
+    )
+    title: str = Field(description="What is measured, in words.")
+    unit: str = Field(
+        description="Unit of all numbers: um2 (µm²), um (µm), px (for areas and lengths), od (optical density), "
+        "od_per_um, od_per_px, bits or count; empty if they have none."
+    )
+    n: int = Field(description="Number of counted cells on which it could be measured.")
+    median: Rounded | None = Field(description="Median of these cells; null if there is none.")
+    quartiles: tuple[Rounded, Rounded] | None = Field(
+        description="First and third quartile of these cells; null if there is none."
+    )
+    reference: RangeOut | None = Field(
+        description="Range of the medians of the reference tiles; null if the bundle has none."
+    )
+
+
 class ClusterOut(_Answer):
     """One cluster, and its share of the tile's cells."""
 
@@ -178,6 +246,10 @@ class ClusterOut(_Answer):
         "that these cells are a random sample of. An interval is wider the fewer the cells and the less sure Q is of "
         "them, and need not lie evenly round the proportion. It relies on the probabilities of the cells: if "
         "bundle.q_calibrated is false, nobody has measured how right they are. It is null where the proportion is."
+    )
+    reference: RangeOut | None = Field(
+        default=None,
+        description="Range of this proportion over the reference tiles; null if the bundle has none.",
     )
     contribution: float | None = Field(
         description="What the cluster adds to the label's score, in units of the score: the SVM's weight times the "
@@ -278,6 +350,11 @@ class LabelOut(_Answer):
     reference: PlacementOut | None = Field(
         description="The tile beside the reference tiles; null if no cell was counted."
     )
+    within_reference: WithinOut | None = Field(
+        default=None,
+        description="Whether the composition is one that reference tiles have: a third opinion, beside the score and "
+        "k-means. It is null if no cell was counted, or if the bundle has no region.",
+    )
     basis: str = Field(description="What normal and abnormal mean in this bundle, and what was simulated.")
     reason: str = Field(description="Why the tile has this label, or why it has none, in a sentence.")
 
@@ -373,6 +450,10 @@ class AnalysisOut(_Answer):
     cells: list[CellOut] = Field(description="The cells from top to bottom. The list is empty if none was found.")
     outliers: OutliersOut
     clusters: list[ClusterOut] = Field(description="All clusters of the bundle, in the order of their numbers.")
+    measurements: list[MeasurementOut] = Field(
+        default_factory=list,
+        description="What the nuclei of the tile are like: every measurement over its counted cells.",
+    )
     label: LabelOut
     segmentation: SegmentationOut
     bundle: BundleUsed

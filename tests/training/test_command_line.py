@@ -80,6 +80,8 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, succeed, fail):
     assert refitted.outliers.tile_surprise.mean == pytest.approx(loaded.manifest.outliers.tile_surprise.mean, rel=1e-3)
     assert refitted.files == loaded.manifest.files
     assert len(refitted.descriptions.clusters) == len(loaded.manifest.descriptions.clusters)
+    assert refitted.schema_version == 3
+    assert len(refitted.reference_ranges.tiles) == len(loaded.manifest.reference_ranges.tiles)
 
     detection = tmp_path / "results" / "detection.json"
     detection.parent.mkdir()

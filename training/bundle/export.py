@@ -276,6 +276,7 @@ def build_manifest(
             "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
             "descriptions": _descriptions(run),
             "image_level": run.image_level["model"],
+            "reference_ranges": run.image_level["reference_ranges"],
             "outliers": run.outliers.limits.model_dump(),
             "q_calibration": run.image_level.get("q_calibration"),
             "training": _provenance(run),

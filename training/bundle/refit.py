@@ -1,4 +1,4 @@
-"""A bundle and the cells that it was trained on → the next version of its manifest: label and calibration, fitted anew.
+"""A bundle and the cells that it was trained on → the next version of its manifest: what `fit` measures, fitted anew.
 
 The networks stay as they are, so that no run is needed: only what `fit` adds to them is computed again.
 """
@@ -14,7 +14,7 @@ import torch
 
 from app.files import write_whole
 from app.pipeline.bundle.load import MANIFEST, load_bundle
-from app.pipeline.manifest import Manifest
+from app.pipeline.manifest import SCHEMA_VERSION, Manifest
 from app.pipeline.networks.encode import encode
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.types import Int64Array
@@ -40,7 +40,7 @@ def refit_bundle(
     keep_calibration: bool = False,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Manifest:
-    """Fit the label and the calibration of Q anew, describe clusters and tiles, and write all into a bundle's manifest.
+    """Fit label, ranges and Q's calibration anew, describe clusters and tiles, and write all into a bundle's manifest.
 
     Args:
         directory: the bundle's directory.
@@ -73,11 +73,13 @@ def refit_bundle(
     tiles = fit_outliers(q, cells.crops, cells.tile_index).limits.tile_surprise
     kept = manifest.q_calibration if keep_calibration else None
     values = manifest.model_dump() | {
+        "schema_version": SCHEMA_VERSION,
         "version": bundle_version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "outliers": manifest.outliers.model_copy(update={"tile_surprise": tiles}),
         "descriptions": describe(cells.measurements[counted], clusters[counted], manifest.n_clusters),
         "image_level": label["model"],
+        "reference_ranges": label["reference_ranges"],
         "q_calibration": kept or measure_calibration(cells, config.train, device, track),
         "metrics": manifest.metrics.model_dump()
         | {"image_level": label["metrics"], "explained": explained_traits(cells.crops, clusters)},

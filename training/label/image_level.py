@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
 from app.pipeline.manifest import ImageLevel, QCalibration
+from app.pipeline.reference_ranges import ReferenceRanges
 from app.pipeline.types import Float64Array, Int64Array
 from training.cells.extract import Cells
 from training.cells.tile_labels import LABELS, MIN_PER_LABEL, TileLabels
@@ -19,6 +20,7 @@ from training.errors import DataError
 from training.label.calibration import fit_calibration, fit_conformal, reliability
 from training.label.descriptor import fit_standards
 from training.label.models import Examples, Folds, fit_models, score_left_out, svm_scores
+from training.label.reference_ranges import fit_ranges
 from training.label.reference_tiles import fit_reference_tiles
 from training.label.simulated_bags import simulate_bags
 
@@ -46,8 +48,8 @@ def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config:
         config: C and seed; sizes and shares of the bags.
 
     Returns:
-        `model`, the fields of `app.pipeline.manifest.ImageLevel`, and `metrics`, measured on tiles or bags that were
-        left out of the fit.
+        `model`, the fields of `app.pipeline.manifest.ImageLevel`; `metrics`, measured on tiles or bags that were left
+        out of the fit; and `reference_ranges`, the fields of `ReferenceRanges`, or None as in `fit_ranges`.
 
     Raises:
         DataError: without labels, the cells are of a single tile; or a measurement of the descriptor was made on no
@@ -67,7 +69,8 @@ def fit_image_level(cells: Cells, clusters: Int64Array, n_clusters: int, config:
         healthy = Examples(proportions, np.zeros(len(tiles), np.int64), measured)
         result = _fit_simulated(*simulate_bags(cells, clusters, n_clusters, config, standards), healthy, config)
     result["model"] |= {"descriptor": config.descriptor, "measurements": standards.as_manifest()}
-    return result
+    ranges = fit_ranges(cells, clusters, n_clusters)
+    return {**result, "reference_ranges": None if ranges is None else ranges.model_dump(mode="json")}
 
 
 def tile_proportions(cells: Cells, clusters: Int64Array, n_clusters: int) -> tuple[Int64Array, Float64Array]:
@@ -180,6 +183,8 @@ def read_image_level(run: Path) -> dict[str, Any]:
         ImageLevel.model_validate(result["model"])
         if result["q_calibration"] is not None:
             QCalibration.model_validate(result["q_calibration"])
-        return {key: result[key] for key in ("model", "metrics", "q_calibration")}
+        if result["reference_ranges"] is not None:
+            ReferenceRanges.model_validate(result["reference_ranges"])
+        return {key: result[key] for key in ("model", "metrics", "reference_ranges", "q_calibration")}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged; {again}") from error

@@ -223,7 +223,7 @@ def count(
         tissue_mm2=tissue_mm2,
         outliers=present.outliers_out(proportions),
         clusters=present.clusters_out(proportions, label, manifest),
-        label=present.label_out(label, manifest.image_level),
+        label=present.label_out(label, proportions, manifest),
     )
 
 

@@ -173,7 +173,7 @@ def test_slide_of_one_tile_has_the_results_of_an_upload(tmp_path, sample, bundle
     manifest = bundle.manifest
     assert summary.cells == len(analysis.cells.areas_px)
     assert summary.quality == QualityOut.model_validate(analysis.quality)
-    assert summary.label == present.label_out(analysis.label, manifest.image_level)
+    assert summary.label == present.label_out(analysis.label, analysis.proportions, manifest)
     assert summary.clusters == present.clusters_out(analysis.proportions, analysis.label, manifest)
     assert summary.outliers == present.outliers_out(analysis.proportions)
     assert (summary.tiles, summary.regions, summary.patient) == (1, [], "P-1")

@@ -122,6 +122,8 @@ def test_exported_bundle_loads_and_says_what_it_is(exported, cells, smoke):
     assert manifest.image_level.label_basis.startswith("Simulated.")
     assert manifest.training.config["train"]["seed"] == smoke.train.seed
     assert manifest.segmentation == cells.segmentation
+    assert manifest.schema_version == 3
+    assert [sum(tile.counts) for tile in manifest.reference_ranges.tiles] == [40, 40, 40]
     assert manifest.metrics.onnx_max_difference <= 1e-4
     np.testing.assert_allclose(manifest.quality.stain_matrix, cells.stain_matrices[0].T, atol=1e-9)
 
