@@ -195,6 +195,23 @@ def image_label(
     evaluate_image_label(cells.name, labelled, task, records, typer.echo)
 
 
+@evaluate.command("bundle-label")
+def bundle_label(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="the data set fl_reactive: tiles/ and labels.csv")],
+    out: Out,
+    bundle: Model = MODEL,
+) -> None:
+    """Label tiles by what a bundle finds in them: proportions, with measurements or without, or only how many cells."""
+    from app.pipeline.bundle.load import load_bundle
+    from training.study.labelled_tiles import read_labelled
+    from training.study.protocols.image_label import analyse_labelled, evaluate_bundle
+    from training.study.records import Records
+
+    paths, positive, blocks = read_labelled(data)
+    tiles = analyse_labelled(paths, load_bundle(bundle), bar("tiles"))
+    evaluate_bundle(data.name, tiles, positive, blocks, Records(out / "image_label.json"))
+
+
 @evaluate.command()
 def purity(
     cells: Annotated[Path, typer.Argument(metavar="CELLS", help="directory that `labelled` wrote")],

@@ -85,10 +85,7 @@ def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
     Raises:
         DataError: there is no table or no tile, a tile has no label or cannot be decoded, or no nucleus was found.
     """
-    rows = _read_labels(directory / "labels.csv")
-    paths = tile_paths(directory / "tiles")
-    if missing := [path.stem for path in paths if path.stem not in rows]:
-        raise DataError(f"{directory / 'labels.csv'} gives no label for {', '.join(missing)}.")
+    paths, positive, blocks = read_labelled(directory)
     crops, index, centroids = [], [], []
     for i, path in enumerate(track(paths)):
         stains = unmix(read_enlarged(path), DEFAULT.stain)
@@ -98,14 +95,30 @@ def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
         index.append(np.full(len(nuclei), i))
     if not sum(map(len, crops)):
         raise DataError(f"No nucleus was found in {directory}.")
-    positive = np.array([rows[path.stem]["label"] == POSITIVE for path in paths], np.int64)
-    order = np.array([int(rows[path.stem]["index"]) for path in paths])
     return LabelledTiles(
         UnlabelledCells(np.concatenate(crops), np.concatenate(index).astype(np.int64), np.concatenate(centroids)),
         positive,
-        split_into_blocks(order, positive),
+        blocks,
         tuple(path.stem for path in paths),
     )
+
+
+def read_labelled(directory: Path) -> tuple[list[Path], Int64Array, Int64Array]:
+    """Return the files of T labelled tiles, `LabelledTiles.positive` and `LabelledTiles.blocks`.
+
+    Args:
+        directory: directory that holds `tiles` and `labels.csv` (tile, index, label).
+
+    Raises:
+        DataError: there is no table or no tile, or a tile has no label.
+    """
+    rows = _read_labels(directory / "labels.csv")
+    paths = tile_paths(directory / "tiles")
+    if missing := [path.stem for path in paths if path.stem not in rows]:
+        raise DataError(f"{directory / 'labels.csv'} gives no label for {', '.join(missing)}.")
+    positive = np.array([rows[path.stem]["label"] == POSITIVE for path in paths], np.int64)
+    order = np.array([int(rows[path.stem]["index"]) for path in paths])
+    return paths, positive, split_into_blocks(order, positive)
 
 
 def split_into_blocks(order: np.ndarray, positive: Int64Array) -> Int64Array:

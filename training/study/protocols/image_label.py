@@ -10,21 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from app.pipeline.types import Float64Array
-from training.cells.tile_files import read_tile, tile_paths
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.measure.table import INDEX
+from app.pipeline.run import analyse
+from app.pipeline.types import Float64Array, Int64Array
+from training.cells.tile_files import MAX_TILE_PIXELS, png_bytes, read_tile, tile_paths
 from training.errors import DataError
+from training.label.descriptor import NAMES as DESCRIPTOR
 from training.study.interfaces import Clusterer, ClustererFactory, Probable
 from training.study.labelled_tiles import N_BLOCKS, LabelledTiles
 from training.study.records import Record, Records, provenance
-from training.study.systems.cell_systems import DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
-from training.study.systems.tile_heads import TileFold, by_kmeans, by_svm
-from training.study.typed_cells import UnlabelledCells
+from training.study.systems.cell_systems import BUNDLE, DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
+from training.study.systems.tile_heads import TileFold, by_kmeans, by_logistic_regression, by_svm
+from training.study.typed_cells import UnlabelledCells, read_enlarged
 
 KMEANS = "k-means on proportions"
 SVM = "SVM on proportions"
 SVM_SOFT = "SVM on mean probabilities"
 SVM_DENSITY = "SVM on cells of each cluster per tile"
 SVM_TILE = "SVM on the whole tile"
+SVM_MEASUREMENTS = "SVM on proportions and measurements"
+N_CELLS = "logistic regression on the number of cells"
 
 Find = Callable[[str], ClustererFactory]
 
@@ -181,3 +187,72 @@ def evaluate_whole_tiles(name: str, features: Float64Array, tiles: LabelledTiles
         about = {"test_tiles": int((tiles.blocks == fold).sum()), "dimensions": features.shape[1]}
         identity = {"set": name, "system": WHOLE_TILES, "head": SVM_TILE, "seed": 0, "fold": fold}
         records.keep({**identity, **figures, **about, **provenance()})
+
+
+@dataclass(frozen=True)
+class BundleTiles:
+    """What a bundle finds in T labelled tiles.
+
+    Attributes:
+        n_cells: (T,) float64, the number of cells.
+        proportions: (T, K) float64, all 0 for a tile without cells.
+        medians: (T, D) float64, of the measurements of `training.label.descriptor`; one that was made on no cell of a
+            tile is the mean over the other tiles.
+    """
+
+    n_cells: Float64Array
+    proportions: Float64Array
+    medians: Float64Array
+
+
+def analyse_labelled(
+    paths: list[Path], bundle: Bundle, track: Callable[[Iterable[Path]], Iterable[Path]] = iter
+) -> BundleTiles:
+    """Analyse tiles of 20×, enlarged to 40×, with a bundle.
+
+    Outliers count as cells, because most cells of another organ are outliers to a bundle of marrow.
+
+    Args:
+        paths: the files of T tiles.
+        bundle: the bundle.
+        track: wraps the paths, to show progress.
+
+    Raises:
+        DataError: a tile cannot be decoded.
+    """
+    columns = [INDEX[name] for name in DESCRIPTOR]
+    counts, medians = [], []
+    for path in track(paths):
+        upload = png_bytes(read_enlarged(path))
+        analysis = analyse(upload, bundle, max_pixels=MAX_TILE_PIXELS, mpp=bundle.manifest.mpp)
+        counts.append(np.bincount(analysis.proportions.clusters, minlength=bundle.manifest.n_clusters))
+        values = analysis.measurements.values[:, columns]
+        medians.append([np.median(one[~np.isnan(one)]) if (~np.isnan(one)).any() else np.nan for one in values.T])
+    n_cells = np.sum(counts, axis=1).astype(np.float64)
+    found = np.array(medians, np.float64)
+    known = np.where(np.isnan(found), np.nanmean(found, axis=0), found)
+    return BundleTiles(n_cells, np.array(counts) / np.maximum(n_cells, 1)[:, None], known)
+
+
+def evaluate_bundle(name: str, tiles: BundleTiles, positive: Int64Array, blocks: Int64Array, records: Records) -> None:
+    """Learn the label from each descriptor, and from the number of cells alone; nothing in it is random.
+
+    Args:
+        name: name of the set.
+        tiles: what the bundle finds in T tiles.
+        positive: (T,) int64, 1 for tiles of the positive label, else 0.
+        blocks: (T,) int64, block of every tile; each is tested on once.
+        records: receives the records.
+    """
+    k = tiles.proportions.shape[1]
+    heads = (
+        ({"head": N_CELLS}, tiles.n_cells[:, None], by_logistic_regression),
+        ({"head": SVM, "n_clusters": k}, tiles.proportions, by_svm),
+        ({"head": SVM_MEASUREMENTS, "n_clusters": k}, np.hstack([tiles.proportions, tiles.medians]), by_svm),
+    )
+    for head, features, learn in heads:
+        for fold in range(N_BLOCKS):
+            figures = learn(TileFold(features, positive, blocks, fold, seed=0))
+            about = {"test_tiles": int((blocks == fold).sum()), "dimensions": features.shape[1]}
+            identity = {"set": name, "system": BUNDLE, **head, "seed": 0, "fold": fold}
+            records.keep({**identity, **figures, **about, **provenance()})

@@ -6,7 +6,7 @@ from statistics import mean
 
 from training.study.labelled_tiles import N_BLOCKS
 from training.study.report.tables import Column, Record, describe_fits, group_by, spread_table
-from training.study.systems.cell_systems import CLUSTERERS, DESCRIBERS, N_CLUSTERS, WHOLE_TILES
+from training.study.systems.cell_systems import BUNDLE, CLUSTERERS, DESCRIBERS, N_CLUSTERS, WHOLE_TILES
 
 SCORES = [
     Column("purity", "purity", best="highest"),
@@ -36,6 +36,8 @@ CLASSIFICATION_COLUMNS = [
 LABEL_FIGURES = {"precision": "precision", "recall": "recall", "f1": "F", "auc": "AUC"}
 LABEL_COLUMNS = [Column(name, title, best="highest") for name, title in LABEL_FIGURES.items()]
 NO_CLUSTERS = "–"
+LABEL_SYSTEMS = {WHOLE_TILES: DESCRIBERS[WHOLE_TILES].title, BUNDLE: "the shipped bundle"}
+"""Titles of the systems of Table IV that are no clusterers."""
 
 CLUSTERING = """## Clusters of cells (Tables II and III)
 
@@ -115,11 +117,16 @@ Data: `{set}`, follicular lymphoma (positive) and reactive lymph node. The tiles
 neighbouring tiles, and each block is tested on once. The patients are not known, so tiles of neighbouring blocks may
 come from the same patient.
 Commands: `python -m training evaluate tile-cells ../shared/data/fl_reactive runs/fl_reactive`, then
-`python -m training evaluate image-label runs/fl_reactive docs/results --tiles ../shared/data/fl_reactive`
+`python -m training evaluate image-label runs/fl_reactive docs/results --tiles ../shared/data/fl_reactive`, and
+`python -m training evaluate bundle-label ../shared/data/fl_reactive docs/results`
 
 Clusters are learned from cells of the training tiles alone (at most {cells} of them), without labels. k-means finds two
 centres of the training tiles' proportions, and the labels then name the centres by majority. The SVM has an L2 penalty,
 and its C is chosen by leaving out a training block. Figures are means over the four folds.
+
+The rows of the shipped bundle compare what a label may rest on. Its nuclei and clusters are those of marrow: nothing
+was learned from this set but the last step. All of its cells count, outliers too. The measurements are the four medians
+of `descriptor = "proportions+measurements"` ([what they are](train.md#measurements-in-the-label)).
 
 """
 PUBLISHED_IMAGE_LABEL = """
@@ -174,12 +181,12 @@ def classification(records: list[Record]) -> str:
 
 
 def image_label(records: list[Record]) -> str:
-    """Return the section on what `evaluate_image_label` and `evaluate_whole_tiles` recorded."""
+    """Return the section on what `evaluate_image_label`, `evaluate_whole_tiles` and `evaluate_bundle` recorded."""
     cells = max((record["training_cells"] for record in records if "training_cells" in record), default=0)
     text = IMAGE_LABEL.format(set=records[0]["set"], cells=cells) + describe_fits(records) + "\n"
     rows = {}
     for system, of_system in sorted(group_by(records, "system").items(), key=lambda item: item[0] != WHOLE_TILES):
-        title = _title(system) if system in CLUSTERERS else DESCRIBERS[WHOLE_TILES].title
+        title = LABEL_SYSTEMS.get(system) or _title(system)
         for head, of_head in group_by(of_system, "head").items():
             for k, fits in group_by([{"n_clusters": NO_CLUSTERS, **fit} for fit in of_head], "n_clusters").items():
                 rows[(title, head, str(k))] = _over_folds(fits)

@@ -78,6 +78,8 @@ DESCRIBERS = {
 """Systems of Table I, in its order."""
 WHOLE_TILES = "cnn"
 """Name in Table IV of the system that sees whole tiles instead of cells."""
+BUNDLE = "bundle"
+"""Name in Table IV of the shipped bundle, whose clusters are not learned from the set."""
 VARIANTS = LazySystem("variants of ours", "training.study.systems.marrowscope_system", "variants")
 """Its factory returns the clusterers of the ablation by name."""
 BY_KMEANS = ("mf-kmeans", "cnn-kmeans")

@@ -1,4 +1,4 @@
-"""The two heads of the paper's Table IV, which learn the label of a tile from its features (§III-B2, §IV-E)."""
+"""The heads of Table IV: they learn the label of a tile from its features (paper §III-B2, §IV-E)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from app.pipeline.types import Float64Array, Int64Array
 from training.study.systems.grouped_svm import fit_svm, leave_one_out
@@ -60,6 +63,14 @@ def by_kmeans(fold: TileFold) -> dict[str, float]:
     distances = kmeans.transform(fold.features[fold.test])
     positive = int(np.argmax(shares))
     return score(fold.positive[fold.test], distances[:, 1 - positive] - distances[:, positive])
+
+
+def by_logistic_regression(fold: TileFold) -> dict[str, float]:
+    """Return the `score` of a plain logistic regression on the standardised features."""
+    training = ~fold.test
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    model.fit(fold.features[training], fold.positive[training])
+    return score(fold.positive[fold.test], model.decision_function(fold.features[fold.test]))
 
 
 def score(positive: Int64Array, scores: Float64Array) -> dict[str, float]:

@@ -1,20 +1,26 @@
 import numpy as np
 import pytest
 
+from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.training.study.drawn_cells import CELLS_PER_TILE, ByGrey, unlabelled
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.protocols.image_label import (
     KMEANS,
+    N_CELLS,
     SVM,
     SVM_DENSITY,
+    SVM_MEASUREMENTS,
     SVM_SOFT,
+    BundleTiles,
     ImageLabelTask,
+    analyse_labelled,
+    evaluate_bundle,
     evaluate_image_label,
     evaluate_whole_tiles,
     mean_by_tile,
 )
 from training.study.records import Records
-from training.study.systems.tile_heads import TileFold, by_kmeans, by_svm, score
+from training.study.systems.tile_heads import TileFold, by_kmeans, by_logistic_regression, by_svm, score
 from training.study.typed_cells import UnlabelledCells
 
 N_TILES = 32
@@ -72,6 +78,38 @@ def test_whole_tiles_are_recorded_beside_them(tiles, tmp_path):
     assert {record["dimensions"] for record in records.read()} == {7}
 
 
+def test_bundle_is_scored_by_each_descriptor_and_by_the_number_of_cells_alone(tmp_path):
+    """Here only the measurements tell the labels apart."""
+    random = np.random.default_rng(0)
+    found = BundleTiles(
+        n_cells=np.full(N_TILES, 90.0),
+        proportions=np.full((N_TILES, 5), 0.2),
+        medians=POSITIVE[:, None] + random.normal(0, 0.05, (N_TILES, 4)),
+    )
+    blocks = split_into_blocks(np.tile(np.arange(N_TILES // 2), 2), POSITIVE)
+    records = Records(tmp_path / "image_label.json")
+    evaluate_bundle("drawn", found, POSITIVE, blocks, records)
+    scores = {}
+    for record in records.read():
+        scores.setdefault((record["head"], record.get("n_clusters"), record["dimensions"]), set()).add(record["auc"])
+    assert scores == {(N_CELLS, None, 1): {0.5}, (SVM, 5, 5): {0.5}, (SVM_MEASUREMENTS, 5, 9): {1.0}}
+
+
+def test_bundle_counts_the_cells_of_enlarged_tiles_and_measures_them(fake_bundle, tmp_path):
+    centres = grid_of_centres() / 2
+    half = [draw_tile(some, shape=(100, 120), radius=5) for some in (centres, centres[:7], np.zeros((0, 2)))]
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, pixels in zip(paths, half, strict=True):
+        path.write_bytes(encoded(pixels))
+    found = analyse_labelled(paths, fake_bundle)
+    assert found.n_cells.tolist() == [len(centres), 7, 0]
+    np.testing.assert_allclose(found.proportions.sum(axis=1), [1, 1, 0])
+    # Discs with a radius of 10 px once they are enlarged, at 0.25 µm per px; a tile without cells is like the others.
+    areas = found.medians[:, 0]
+    assert areas[:2] == pytest.approx(np.pi * 2.5**2, rel=0.25)
+    assert areas[2] == pytest.approx(areas[:2].mean())
+
+
 def test_tile_without_cells_is_all_zeros():
     cells = UnlabelledCells(np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 0, 2]), np.zeros((3, 2)))
     values = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -84,7 +122,7 @@ def test_scores_of_four_tiles_are_those_worked_out_by_hand():
     assert figures == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "auc": 0.75}
 
 
-@pytest.mark.parametrize("head", [by_svm, by_kmeans])
+@pytest.mark.parametrize("head", [by_svm, by_kmeans, by_logistic_regression])
 def test_heads_know_no_label_of_a_test_tile(head):
     random = np.random.default_rng(0)
     positive = np.tile([0, 1], 20)
@@ -97,7 +135,7 @@ def test_heads_know_no_label_of_a_test_tile(head):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("head", [by_svm, by_kmeans])
+@pytest.mark.parametrize("head", [by_svm, by_kmeans, by_logistic_regression])
 def test_tiles_that_are_all_alike_are_labelled_by_chance(head):
     """As those of a clusterer that puts all cells into one cluster are."""
     fold = TileFold(np.ones((40, 3)), np.tile([0, 1], 20), np.repeat(np.arange(4), 10), 2, 0)

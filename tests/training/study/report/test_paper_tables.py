@@ -135,9 +135,14 @@ def test_label_of_tiles_is_the_mean_of_four_folds_and_then_of_seeds():
         )
         for fold in range(4)
     ]
+    head = "logistic regression on the number of cells"
+    of_bundle = {**ABOUT, "set": "fl_reactive", "system": "bundle", "head": head, "seed": 0}
+    figures = dict.fromkeys(("precision", "recall", "f1", "auc"), 0.3)
+    folds[:0] = [{**of_bundle, **figures, "fold": fold} for fold in range(4)]
     # The fourth fold of a seed is still to be run: it does not count yet.
     text = SECTIONS["image_label"](folds[:-1])
-    assert "| ours | SVM on proportions | 5 | 0.600 ± 0.071 |" in text
+    assert "| ours | SVM on proportions | 5 | **0.600** ± 0.071 |" in text
+    assert "| the shipped bundle | logistic regression on the number of cells | – | 0.300 |" in text
     assert "| ours | k-means on proportions | 5 | – |" in text
 
 
