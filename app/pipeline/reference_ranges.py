@@ -146,7 +146,7 @@ class ReferenceRanges(ManifestModel):
 
     def of_median(self, measurement: str) -> Limits | None:
         """Return the range of the median of a measurement, or None where the bundle has none."""
-        return dict(zip(self.measurements, self.medians, strict=True)).get(measurement)
+        return self.medians[self.measurements.index(measurement)] if measurement in self.measurements else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.prototypes import prototype_grid, tile_grid
 from app.pipeline.types import UInt8Array
 from training.bundle.gates import GATES, gate_values
+from training.study.report.reference_ranges import reference_ranges
 
 FIGURE_ROWS = 8
 FIGURE_SCALE = 3
@@ -98,7 +99,8 @@ def bundle(manifest: Manifest) -> str:
         text += _described(manifest.descriptions)
     if manifest.q_calibration:
         text += CALIBRATED.format(**manifest.q_calibration.model_dump())
-    return text + IMAGE_LEVEL.format(basis=manifest.image_level.label_basis) + _image_level(metrics.image_level)
+    text += IMAGE_LEVEL.format(basis=manifest.image_level.label_basis) + _image_level(metrics.image_level)
+    return text + (reference_ranges(manifest.reference_ranges) if manifest.reference_ranges else "")
 
 
 def _described(descriptions: Descriptions) -> str:

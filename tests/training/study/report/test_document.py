@@ -1,8 +1,13 @@
 """The document as a whole: it says what was measured, and leaves out the rest."""
 
+import re
+
+import numpy as np
 import pytest
 
 from app.pipeline.bundle.load import read_manifest
+from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
+from app.pipeline.reference_ranges import compare
 from tests.descriptions import describe_by_hand
 from training.bundle.gates import GATES
 from training.study.report import render
@@ -114,6 +119,26 @@ def test_report_says_what_the_clusters_explain_and_what_sets_them_apart(shipped_
     assert "| Dark clumps |" not in text
     assert "| 4 | Large nuclei of 24. | Nuclear area +0.40 |" in text
     assert "sets each cluster apart" not in render({}, manifest.model_copy(update={"descriptions": None}))
+
+
+def test_report_says_between_which_limits_the_reference_tiles_lie(shipped_bundle):
+    manifest, _ = read_manifest(shipped_bundle)
+    # The last tile has hardly any cell of cluster 1, unlike the others.
+    counts = np.array([[50, 50], [52, 48], [49, 51], [51, 49], [48, 52], [98, 2]])
+    cells = ReferenceCells(
+        clusters=np.concatenate([np.repeat([0, 1], row) for row in counts]),
+        tile_index=np.repeat(np.arange(6), 100),
+        n_clusters=5,
+    )
+    ranges = fit_reference_ranges(cells, "six drawn tiles")
+    found = compare(ranges.proportions[0], None, 100)
+    text = render({}, manifest.model_copy(update={"reference_ranges": ranges}))
+    assert "Of six drawn tiles," in text
+    assert f"| Cluster 0 | {found.low:.3g} (" in text
+    assert re.search(r"\| Cluster 0 \| .* \| 83\.3% \|\n\| Cluster 1 .* \| 83\.3% \|\n\| Cluster 2 .* 100\.0% \|", text)
+    assert "Each tile was left out" in text
+    assert "Cellularity" not in text
+    assert "### Reference ranges" not in render({}, manifest.model_copy(update={"reference_ranges": None}))
 
 
 def test_tables_of_the_report_are_well_formed(shipped_bundle):
