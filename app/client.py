@@ -142,6 +142,7 @@ class Client:
         prototypes: int = 0,
         precision: Precision = "fast",
         nuclei: NucleiSource | None = None,
+        measurements: bool = True,
     ) -> AnalysisOut:
         """Find the cells of a tile, their clusters and proportions, and the tile's label.
 
@@ -153,13 +154,20 @@ class Client:
             precision: precision of the network that sorts the cells. full is exact; fast uses 8-bit integers and gives
                 nearly the same.
             nuclei: nuclei to take instead of seeking them, as the class describes; None to seek them.
+            measurements: whether each cell has its measurements; docs/measurements.md defines them.
 
         Raises:
             ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
             OSError: the tile or its nuclei cannot be read.
             TypeError, ValueError: `tile` is not a tile, or `nuclei` are no nuclei.
         """
-        query = {"mpp": mpp, "bundle": bundle, "prototypes": prototypes, "precision": precision}
+        query = {
+            "mpp": mpp,
+            "bundle": bundle,
+            "prototypes": prototypes,
+            "precision": precision,
+            "measurements": measurements,
+        }
         return _read_answer(AnalysisOut, self._post(tile, nuclei, query))
 
     def export(
@@ -171,6 +179,7 @@ class Client:
         bundle: str | None = None,
         precision: Precision = "fast",
         nuclei: NucleiSource | None = None,
+        measurements: bool = True,
     ) -> bytes:
         """Analyse a tile, and return the bytes of a file.
 
@@ -182,6 +191,7 @@ class Client:
             bundle: name of the bundle, as for `analyze`.
             precision: precision of the network, as for `analyze`.
             nuclei: nuclei to take instead of seeking them, as for `analyze`.
+            measurements: whether GeoJSON and CSV hold the measurements of every cell.
 
         Raises:
             ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
@@ -193,7 +203,7 @@ class Client:
         """
         if format not in MEDIA_TYPES:
             raise ValueError(f"format must be one of {', '.join(MEDIA_TYPES)}, found '{format}'.")
-        query = {"mpp": mpp, "bundle": bundle, "precision": precision, "format": format}
+        query = {"mpp": mpp, "bundle": bundle, "precision": precision, "format": format, "measurements": measurements}
         response = self._post(tile, nuclei, query)
         if response.headers.get("Content-Type", "").partition(";")[0] != MEDIA_TYPES[format]:
             raise _unexpected(response)

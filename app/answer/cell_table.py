@@ -14,15 +14,22 @@ def cell_table(result: Result) -> bytes:
 
     The columns are the tile's checksum, by which tables of many tiles can be joined; number, centroid, box and area
     of the cell in px of the upload; whether the tile's border cuts it; its cluster, the cluster's name, whether the
-    cell is an outlier, which no cluster counts; and the probability of each cluster. A field without a value is empty.
+    cell is an outlier, which no cluster counts; the probability of each cluster; and its measurements, unless the
+    request left them out, with their units in the names. A field without a value is empty.
     """
+    measured = result.measured
+    # Where the scale is not known, the area in px is measured as well as counted.
+    added = [j for j, name in enumerate(measured.names) if name not in CELL_COLUMNS] if measured else []
     cells, names = result.cells, [cluster.name for cluster in result.clusters]
     rows = []
     for i, cluster in enumerate(cells.clusters):
         place = [*cells.centroids[i], *cells.bboxes[i], cells.areas_px[i], _yes(cells.touches_border[i])]
         sorted_into = [cluster, names[cluster], _yes(cells.outliers[i]), *cells.probabilities[i]]
-        rows.append([result.tile.sha256, i, *place, *sorted_into])
-    return csv_table([*CELL_COLUMNS, *CLUSTER_COLUMNS, *(f"probability_{k}" for k in range(len(names)))], rows)
+        values = [measured.rows[i][j] for j in added] if measured else []
+        rows.append([result.tile.sha256, i, *place, *sorted_into, *values])
+    probabilities = [f"probability_{k}" for k in range(len(names))]
+    names_of_added = [measured.names[j] for j in added] if measured else []
+    return csv_table([*CELL_COLUMNS, *CLUSTER_COLUMNS, *probabilities, *names_of_added], rows)
 
 
 def _yes(flag: bool) -> str:

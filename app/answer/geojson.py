@@ -13,9 +13,12 @@ from typing import Any
 from app.answer.palette import OUTLIER, cluster_color
 from app.answer.present import Result
 from app.answer.schemas import NOTICE
+from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.types import Float64Array
 
 DECIMALS = 3
+QUPATH_NAMES = {known: [one.qupath_name(known) for one in MEASUREMENTS] for known in (True, False)}
+"""The names of the measurements in QuPath, by whether the scale is known."""
 
 Outline = list[list[list[float]]]
 """Closed rings of points x, y."""
@@ -42,6 +45,7 @@ def geojson(result: Result) -> bytes:
 
 def _features(result: Result) -> list[dict[str, Any]]:
     tile, cells, names = result.tile, result.cells, [cluster.name for cluster in result.clusters]
+    measured = result.measured
     # At another scale, with another bundle or precision, or among other nuclei, a nucleus is another object.
     uploaded = result.parameters.nuclei_sha256
     used = f"{result.bundle_used.sha256}/{tile.mpp}/{result.bundle_used.precision}"
@@ -60,6 +64,7 @@ def _features(result: Result) -> list[dict[str, Any]]:
                 mpp=tile.mpp,
                 outlier=cells.outliers[i],
                 touches_border=cells.touches_border[i],
+                measured=None if measured is None else measured.rows[i],
             ),
         )
         for i, polygon in enumerate(result.analysis.cells.polygons)
@@ -118,6 +123,7 @@ def measurements(
     mpp: float | None,
     outlier: bool,
     touches_border: bool,
+    measured: Sequence[float | None] | None = None,
 ) -> dict[str, float]:
     """Return the measurements of a cell, by name; QuPath takes numbers only.
 
@@ -129,7 +135,10 @@ def measurements(
         mpp: µm per px; None where it is not known, and then there is no area in µm².
         outlier: whether no cluster counts the cell.
         touches_border: whether the border cuts the nucleus, or may do so.
+        measured: what was measured on it, as it is shown and in the order of MEASUREMENTS; what is missing is left out.
+            None where it is not wanted.
     """
+    names = QUPATH_NAMES[mpp is not None]
     area: dict[str, float] = {"Nucleus area px": area_px}
     if mpp is not None:
         area["Nucleus area µm^2"] = round(area_px * mpp**2, 4)
@@ -140,4 +149,9 @@ def measurements(
         **area,
         "Outlier": int(outlier),
         "Touches border": int(touches_border),
+        **_without_missing(dict(zip(names, measured, strict=True)) if measured else {}),
     }
+
+
+def _without_missing(values: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}

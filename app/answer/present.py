@@ -14,11 +14,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic_core import to_json
 
+from app.answer.measured import MeasuredColumns
 from app.answer.model_card import describe_q
 from app.answer.palette import cluster_color, hex_color
 from app.answer.provenance import Record, code_version, environment, result_sha256
 from app.answer.ranges import measurements_out, proportion_ranges, within_out
 from app.answer.schemas import (
+    CANDIDATES,
     NOTICE,
     AnalysisOut,
     BundleOut,
@@ -40,12 +42,15 @@ from app.answer.schemas import (
     SegmentationOut,
     TileOut,
     TimingOut,
+    VeryLargeNucleiOut,
+    VeryLargeNucleusOut,
 )
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.label.decide import Label
 from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import Manifest
+from app.pipeline.measure.very_large import MIN_DIAMETER_UM, VeryLargeNucleus
 from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
@@ -95,12 +100,14 @@ class Result:
         bundle: the bundle that found it.
         request_id: id of the request that is answered, 32 hexadecimal digits.
         n_prototypes: how many prototypes of each cluster the JSON answer holds, 0–16.
+        with_measurements: whether the measurements of every cell are shown.
     """
 
     analysis: Analysis
     bundle: Bundle
     request_id: str
     n_prototypes: int = 0
+    with_measurements: bool = True
 
     @cached_property
     def tile(self) -> TileOut:
@@ -136,6 +143,20 @@ class Result:
             probabilities=cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist(),
             outliers=proportions.outlier.tolist(),
         )
+
+    @cached_property
+    def measured(self) -> MeasuredColumns | None:
+        """The measurements of the cells; None where they were not asked for."""
+        if not self.with_measurements:
+            return None
+        return MeasuredColumns.of(self.analysis.measurements, scale_known=self.analysis.tile.mpp is not None)
+
+    @cached_property
+    def very_large_nuclei(self) -> VeryLargeNucleiOut:
+        """The nuclei that may be those of megakaryocytes."""
+        found, tile = self.analysis.very_large, self.analysis.tile
+        area_mm2 = None if tile.mpp is None else tile.width * tile.height * (tile.mpp / 1000) ** 2
+        return very_large_out(found, area_mm2)
 
     @cached_property
     def contours(self) -> list[Float64Array]:
@@ -187,6 +208,7 @@ class Result:
             mpp=self.analysis.tile.requested_mpp,
             precision=self.analysis.precision,
             prototypes=self.n_prototypes,
+            measurements=self.with_measurements,
             nuclei_sha256=self.analysis.segmentation.upload_sha256,
         )
 
@@ -205,6 +227,7 @@ class Result:
             quality=self.quality,
             cells=self._cells_out(),
             outliers=self.outliers,
+            very_large_nuclei=self.very_large_nuclei,
             clusters=self.clusters,
             measurements=self.measurements,
             label=self.label,
@@ -241,7 +264,7 @@ class Result:
         )
 
     def _cells_out(self) -> list[CellOut]:
-        cells = self.cells
+        cells, measured = self.cells, self.measured
         return [
             CellOut(
                 id=i,
@@ -253,6 +276,8 @@ class Result:
                 cluster=cells.clusters[i],
                 probabilities=cells.probabilities[i],
                 outlier=cells.outliers[i],
+                measurements=None if measured is None else dict(zip(measured.names, measured.rows[i], strict=True)),
+                not_measured=None if measured is None else measured.reasons.get(i),
             )
             for i, contour in enumerate(self.contours)
         ]
@@ -367,6 +392,25 @@ def _placement(placement: Placement) -> PlacementOut:
     x, y = placement.position.round(6).tolist()
     groups = [GroupOut.model_validate(group) for group in placement.groups]
     return PlacementOut(position=(x, y), nearest=groups[0].name, groups=groups)
+
+
+def very_large_out(found: Sequence[VeryLargeNucleus], area_mm2: float | None) -> VeryLargeNucleiOut:
+    """Return the nuclei that may be those of megakaryocytes.
+
+    Args:
+        found: candidates; their members are numbers of cells.
+        area_mm2: of the tile or slide in mm²; None where its scale is not known.
+    """
+    return VeryLargeNucleiOut(
+        count=len(found),
+        per_mm2=len(found) / area_mm2 if area_mm2 else None,
+        min_diameter_um=MIN_DIAMETER_UM,
+        nuclei=[
+            VeryLargeNucleusOut(cells=nucleus.members.tolist(), equivalent_diameter_um=nucleus.diameter_um)
+            for nucleus in found
+        ],
+        notice=CANDIDATES.format(diameter=MIN_DIAMETER_UM),
+    )
 
 
 def prototypes_out(bundle: Bundle, cluster: int, seed: int, cells: UInt8Array) -> PrototypesOut:

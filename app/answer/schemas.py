@@ -10,6 +10,10 @@ from app.pipeline.declared_scale import MppSource
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 from app.pipeline.networks.backend import Precision
 
+CANDIDATES = (
+    "Candidates for megakaryocytes: nuclei, or lobes that touch, of at least {diameter:g} µm with wide cytoplasm. They "
+    "were not compared with a person's count."
+)
 NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
 
 
@@ -26,6 +30,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Rounded = Annotated[float, _decimals(6)]
 Milliseconds = Annotated[float, _decimals(3)]
 Point = tuple[float, float]
+MissingReason = Literal[
+    "touches_border", "too_few_pixels", "no_stain", "no_cytoplasm", "near_border", "no_neighbour", "not_defined"
+]
 
 
 class _Answer(BaseModel):
@@ -117,6 +124,48 @@ class CellOut(_Answer):
     outlier: bool = Field(
         description="Whether the cell is unlike the training cells of every cluster. No cluster counts such a cell."
     )
+    measurements: dict[str, float | None] | None = Field(
+        default=None,
+        exclude_if=lambda measured: measured is None,
+        description="Measurements of the nucleus, of the cytoplasm round it and of its neighbours, by name. The name "
+        "of a size ends in its unit: um2 and um, or px where the scale of the tile is not known. docs/measurements.md "
+        "defines each. A measurement is null if it could not be taken; `not_measured` then says why. The field is left "
+        "out if the request says measurements=false.",
+    )
+    not_measured: dict[str, MissingReason] | None = Field(
+        default=None,
+        exclude_if=lambda reasons: reasons is None,
+        description="Why measurements are null, by name: touches_border, the tile's border cuts the nucleus; "
+        "too_few_pixels, it has fewer than 5 pixels or is as thin as a line; no_stain, two stains could not be told "
+        "apart; no_cytoplasm, too little cytoplasm is seen between the nucleus, its neighbours and the glass; "
+        "near_border, neighbours may lie beyond the tile's border; no_neighbour, there is no other nucleus; "
+        "not_defined, the formula has no value, because all pixels of the nucleus are alike. The field is left out if "
+        "nothing is missing.",
+    )
+
+
+class VeryLargeNucleusOut(_Answer):
+    """One nucleus that may be a megakaryocyte's."""
+
+    cells: list[int] = Field(description="Numbers of the cells that are its lobes, the largest first.")
+    equivalent_diameter_um: Annotated[float, _decimals(3)] = Field(
+        description="Diameter in µm of the disc that has the area of all lobes together."
+    )
+
+
+class VeryLargeNucleiOut(_Answer):
+    """Very large nuclei, which may be those of megakaryocytes. Nobody has validated them."""
+
+    count: int = Field(description="Number of very large nuclei.")
+    per_mm2: Annotated[float, _decimals(3)] | None = Field(
+        description="That number per mm² of the tile; null if the scale of the tile is not known."
+    )
+    min_diameter_um: float = Field(
+        description="Equivalent diameter in µm from which on a nucleus, or touching lobes together, are very large. "
+        "Where the scale of the tile is not known, it is taken to be the bundle's."
+    )
+    nuclei: list[VeryLargeNucleusOut] = Field(description="The very large nuclei, the largest first.")
+    notice: str = Field(description="What these nuclei are, and what they are not.")
 
 
 class OutliersOut(_Answer):
@@ -416,6 +465,7 @@ class ParametersOut(_Answer):
         description="Precision that the answer has. It may be full where the request asked for fast."
     )
     prototypes: int = Field(description="Number of prototypes per cluster, 0 to 16; 0 if none were asked for.")
+    measurements: bool = Field(default=True, description="Whether the answer holds the measurements of every cell.")
     nuclei_sha256: str | None = Field(
         default=None,
         exclude_if=lambda sha256: sha256 is None,
@@ -432,7 +482,9 @@ class TimingOut(_Answer):
     quality: Milliseconds = Field(
         description="Milliseconds to measure focus, stain, tissue and scale. This happens while nuclei are sought."
     )
-    measure: Milliseconds = Field(default=0.0, description="Milliseconds to measure the nuclei.")
+    measure: Milliseconds = Field(
+        default=0.0, description="Milliseconds to measure the nuclei. This happens while the network Q runs."
+    )
     encode: Milliseconds = Field(description="Milliseconds to cut out the cells and run the network Q on them.")
     label: Milliseconds = Field(description="Milliseconds to compute the proportions and the label.")
     total: Milliseconds = Field(
@@ -449,6 +501,7 @@ class AnalysisOut(_Answer):
     quality: QualityOut
     cells: list[CellOut] = Field(description="The cells from top to bottom. The list is empty if none was found.")
     outliers: OutliersOut
+    very_large_nuclei: VeryLargeNucleiOut
     clusters: list[ClusterOut] = Field(description="All clusters of the bundle, in the order of their numbers.")
     measurements: list[MeasurementOut] = Field(
         default_factory=list,

@@ -72,6 +72,9 @@ async def analyze(
     prototypes: Annotated[
         int, Query(ge=0, le=16, description="Number of prototype cells per cluster to embed, 0 to 16, in JSON only.")
     ] = 0,
+    measurements: Annotated[
+        bool, Query(description="Whether JSON, GeoJSON and CSV hold the measurements of every cell.")
+    ] = True,
     precision: Annotated[
         Precision,
         Query(
@@ -99,7 +102,7 @@ async def analyze(
         state.upload = data  # The log also names the checksum of an upload that is refused.
 
     def answer(analysis: Analysis, used: Bundle) -> bytes:
-        result = Result(analysis, used, state.request_id, n_prototypes)
+        result = Result(analysis, used, state.request_id, n_prototypes, measurements)
         state.n_cells = len(analysis.cells)
         if is_audited:
             state.tile_sha256, state.record = analysis.tile.sha256, result.record()

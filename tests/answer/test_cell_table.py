@@ -1,10 +1,14 @@
 import csv
 import io
+from dataclasses import replace
 
-from tests.answer.rendering import as_json, named, render
+from app.pipeline.measure.table import MEASUREMENTS
+from tests.answer.rendering import analysed, as_json, named, render
 
 CELL = ["tile_sha256", "id", "x", "y", "x0", "y0", "x1", "y1", "area_px", "touches_border"]
-HEADER = [*CELL, "cluster", "cluster_name", "outlier", *(f"probability_{k}" for k in range(5))]
+SORTED = [*CELL, "cluster", "cluster_name", "outlier", *(f"probability_{k}" for k in range(5))]
+MEASURED = [one.column(scale_known=False) for one in MEASUREMENTS]
+HEADER = [*SORTED, *(name for name in MEASURED if name != "area_px")]
 TRUTH = {"true": True, "false": False}
 
 
@@ -30,6 +34,7 @@ def test_rows_are_the_cells_of_the_json_answer(result):
         assert [TRUTH[row[key]] for key in ("touches_border", "outlier")] == [cell["touches_border"], cell["outlier"]]
         assert [float(row[f"probability_{k}"]) for k in range(5)] == cell["probabilities"]
         assert row["cluster_name"] == ""
+        assert {name: float(row[name]) if row[name] else None for name in MEASURED} == cell["measurements"]
 
 
 def test_table_has_one_header_and_ends_each_row_as_rfc_4180_has_it(result):
@@ -37,6 +42,17 @@ def test_table_has_one_header_and_ends_each_row_as_rfc_4180_has_it(result):
     assert lines[0] == ",".join(HEADER)
     assert lines[-1] == ""
     assert len(lines) == len(as_json(result)["cells"]) + 2
+
+
+def test_table_is_without_measurements_where_they_are_not_wanted(result):
+    header = render(replace(result, with_measurements=False), "csv").decode().split("\r\n")[0]
+    assert header == ",".join(SORTED)
+
+
+def test_header_has_the_units_where_the_scale_is_known(sample, bundle):
+    header = render(analysed(sample, bundle, mpp=0.25), "csv").decode().split("\r\n")[0].split(",")
+    assert {"area_px", "area_um2", "perimeter_um", "neighbour_distance_um"} <= set(header)
+    assert len(set(header)) == len(header)
 
 
 def test_tile_without_cells_is_a_header(empty_result):

@@ -8,6 +8,7 @@ from geojson_pydantic import FeatureCollection
 from shapely import STRtree
 from shapely.geometry import box, shape
 
+from app.pipeline.measure.table import MEASUREMENTS
 from tests.answer.rendering import analysed, as_geojson, as_json, named, render
 from tests.drawing import draw_tile, encoded, grid_of_centres
 
@@ -88,6 +89,9 @@ def test_measurements_are_those_of_the_json_answer(result):
     for feature, cell in zip(as_geojson(result)["features"], as_json(result)["cells"], strict=True):
         measured = feature["properties"]["measurements"]
         assert [measured.pop(f"Probability cluster {k}") for k in range(5)] == cell["probabilities"]
+        named = {one.qupath_name(scale_known=False): one.column(scale_known=False) for one in MEASUREMENTS}
+        found = {named[name]: measured.pop(name) for name in list(measured) if name in named}
+        assert found == {name: value for name, value in cell["measurements"].items() if value is not None}
         assert measured == {
             "Cell id": cell["id"],
             "Cluster": cell["cluster"],

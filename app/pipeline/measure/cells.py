@@ -16,6 +16,7 @@ from app.pipeline.measure.shape import measure_shape
 from app.pipeline.measure.table import (
     CHROMATIN,
     CYTOPLASM,
+    DECIMALS,
     DENSITY,
     INDEX,
     MEASUREMENTS,
@@ -71,11 +72,9 @@ class Measurements:
         """Return (N,) the values of one measurement; its name is that without a unit."""
         return np.asarray(self.values[:, INDEX[name]])
 
-    def in_units(self, scale_known: bool) -> Float64Array:
-        """Return (N, M) the values as they are shown: sizes in px where the scale of the tile is not known."""
-        if scale_known:
-            return self.values
-        return np.asarray(self.values * [measurement.per_pixel(self.mpp) for measurement in MEASUREMENTS])
+    def shown(self, scale_known: bool) -> Float64Array:
+        """Return (N, M) the values as they are shown: rounded, and sizes in px where the tile's scale is not known."""
+        return shown(self.values, None if scale_known else self.mpp)
 
     def reason(self, cell: int, column: int) -> str:
         """Return why a measurement is missing; empty where it is there."""
@@ -92,6 +91,18 @@ def medians(values: Float64Array, columns: Iterable[str]) -> dict[str, float]:
     places = {measurement.column(scale_known=True): i for i, measurement in enumerate(MEASUREMENTS)}
     measured = {name: values[~np.isnan(values[:, places[name]]), places[name]] for name in columns if name in places}
     return {name: float(np.median(found)) for name, found in measured.items() if found.size}
+
+
+def shown(values: Float64Array, mpp: float | None = None) -> Float64Array:
+    """Return measurements as they are shown, without digits that mean nothing.
+
+    Args:
+        values: (…, M) in µm, in the order of MEASUREMENTS.
+        mpp: µm per pixel to turn sizes into px; None leaves them in µm.
+    """
+    factors = [1.0 if mpp is None else one.per_pixel(mpp) for one in MEASUREMENTS]
+    powers = np.array([10.0 ** DECIMALS[one.unit] for one in MEASUREMENTS])
+    return np.asarray(np.rint(values * factors * powers) / powers)
 
 
 def measure_cells(stains: Stain, nuclei: Nuclei, mpp: float, outlines: list[Int32Array] | None = None) -> Measurements:

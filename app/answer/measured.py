@@ -1,0 +1,44 @@
+"""The measurements of a tile's cells as the formats show them: their names, their values, and why some are missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.pipeline.measure.cells import Measurements
+from app.pipeline.measure.table import MEASUREMENTS, REASONS
+
+Row = list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredColumns:
+    """The measurements of N cells.
+
+    Attributes:
+        names: of the M columns, with units: px where the scale of the tile is not known.
+        rows: N rows of M values, None where one is missing.
+        reasons: by the number of a cell, why some of its columns are missing; a cell that has all is not in it.
+    """
+
+    names: list[str]
+    rows: list[Row]
+    reasons: dict[int, dict[str, str]]
+
+    @classmethod
+    def of(cls, measurements: Measurements, *, scale_known: bool) -> MeasuredColumns:
+        """Return measurements as they are shown.
+
+        Args:
+            measurements: of N cells.
+            scale_known: whether sizes are in µm; else they are in px.
+        """
+        names = [measurement.column(scale_known) for measurement in MEASUREMENTS]
+        shown = measurements.shown(scale_known)
+        values = shown.astype(object)
+        values[np.isnan(shown)] = None
+        reasons: dict[int, dict[str, str]] = {}
+        for cell, column in np.argwhere(measurements.reasons).tolist():
+            reasons.setdefault(cell, {})[names[column]] = REASONS[measurements.reasons[cell, column]]
+        return cls(names, values.tolist(), reasons)
