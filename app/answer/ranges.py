@@ -47,7 +47,7 @@ def measurements_out(
         manifest: the bundle's; it holds the reference ranges.
         scale_known: whether the scale of the tile is known; if not, sizes are in px.
     """
-    quartiles, n = column_quartiles(measurements.in_units(scale_known)[counted])
+    quartiles, n = column_quartiles(measurements.shown(scale_known)[counted])
     ranges = manifest.reference_ranges
     found = []
     for column, measurement in enumerate(MEASUREMENTS):

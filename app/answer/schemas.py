@@ -128,9 +128,9 @@ class CellOut(_Answer):
         default=None,
         exclude_if=lambda measured: measured is None,
         description="Measurements of the nucleus, of the cytoplasm round it and of its neighbours, by name. The name "
-        "of a size ends in its unit: um2 and um, or px where the scale of the tile is not known. docs/measurements.md "
-        "defines each. A measurement is null if it could not be taken; `not_measured` then says why. The field is left "
-        "out if the request says measurements=false.",
+        "of a size ends in its unit: um2, um and od_per_um, or px and od_per_px where the scale of the tile is not "
+        "known. docs/measurements.md defines each. A measurement is null if it could not be taken; `not_measured` then "
+        "says why. The field is left out if the request says measurements=false.",
     )
     not_measured: dict[str, MissingReason] | None = Field(
         default=None,

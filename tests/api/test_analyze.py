@@ -202,7 +202,7 @@ def test_naming_the_default_bundle_changes_nothing(client, sample, sample_answer
 def without_sizes(answer):
     """An answer without what is in µm where the scale is known, and in px or null where it is not."""
     answer = copy.deepcopy(lasting(answer))
-    sizes = ("area", "perimeter", "equivalent", "major", "minor", "feret", "neighbour")
+    sizes = ("area", "perimeter", "equivalent", "major", "minor", "feret", "neighbour", "edge")
     for cell in answer["cells"]:
         for field in ("measurements", "not_measured"):
             if field in cell:

@@ -69,8 +69,8 @@ class Measurement:
     source: str = ""
 
     def column(self, scale_known: bool) -> str:
-        """Return the public name: a size has its unit at the end, px where the tile's scale is not known."""
-        if self.unit not in ("um", "um2"):
+        """Return the public name; where the unit depends on the scale, the name ends in it."""
+        if self.unit not in IN_PIXELS:
             return self.name
         return f"{self.name}_{self.unit if scale_known else IN_PIXELS[self.unit]}"
 
@@ -80,7 +80,7 @@ class Measurement:
 
     def qupath_name(self, scale_known: bool) -> str:
         """Return the name that QuPath gives this measurement, or would give it."""
-        unit = {"um2": ("px^2", "µm^2"), "um": ("px", "µm")}.get(self.unit)
+        unit = {"um2": ("px^2", "µm^2"), "um": ("px", "µm"), "od_per_um": ("OD/px", "OD/µm")}.get(self.unit)
         return self.qupath if unit is None else f"{self.qupath} {unit[scale_known]}"
 
     def per_pixel(self, mpp: float) -> float:
