@@ -45,6 +45,8 @@ DRAWS = 4000
 """Number of simulated sets of reference tiles that give the threshold of a shrunk covariance."""
 CHUNK = 500
 """So many of them are in memory at once."""
+MAX_RATIO = 10.0
+"""Logarithms are taken of medians of which the largest is less than this many times the smallest."""
 MEDIAN_SD = 1.2533
 """A median of n normal values varies by this over √n, in their standard deviation: √(π / 2)."""
 QUARTILES_SD = 1.349
@@ -156,7 +158,8 @@ def choose_scale(values: Float64Array, unit: str) -> Scale:
         return "count"
     if unit == "" and ((known >= 0) & (known <= 1)).all():
         return "share"
-    return "log" if (known > 0).all() else "plain"
+    # Of a density that is about 0 in some tiles, the logarithm would say more than was measured.
+    return "log" if len(known) and known.min() > known.max() / MAX_RATIO > 0 else "plain"
 
 
 def _proportion(counts: Int64Array, cluster: int, units: Int64Array, has_patients: bool) -> _Quantity:

@@ -1,12 +1,14 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 
 from app.pipeline.bundle.load import read_manifest
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import Manifest
 from app.pipeline.presets import DEFAULT, LevelParams
+from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
 from tests.descriptors import AREA, with_area
 
 NAME = {"cluster": 0, "name": "round", "by": "somebody", "when": "2026-01-01", "cells": 60}
@@ -173,6 +175,21 @@ def test_missing_key_is_refused(tmp_path, manifest_values):
     del manifest_values["segmentation"]["threshold"]
     with pytest.raises(InvalidBundle, match=r"segmentation\.paper\.threshold"):
         read_manifest(written(tmp_path, manifest_values))
+
+
+def test_bundles_of_the_version_before_load_and_have_no_reference_ranges(tmp_path, manifest_values):
+    found, _ = read_manifest(written(tmp_path, manifest_values | {"schema_version": 2}))
+    assert found.reference_ranges is None
+    assert read_manifest(written(tmp_path, manifest_values | {"schema_version": 3}))[0].schema_version == 3
+
+
+def test_reference_ranges_are_of_as_many_clusters(tmp_path, manifest_values):
+    ranges = fit_reference_ranges(ReferenceCells(np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]), 2), "two tiles")
+    values = manifest_values | {"reference_ranges": ranges.model_dump(mode="json")}
+    with pytest.raises(
+        InvalidBundle, match=r"reference_ranges\.proportions must have n_clusters = \d+ numbers, found 2"
+    ):
+        read_manifest(written(tmp_path, values))
 
 
 @pytest.mark.parametrize("content", [b"", b"no JSON", b"[]", b"null", b'{"schema_version": 1', b"\xff\xfe\0"])

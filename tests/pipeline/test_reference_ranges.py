@@ -78,10 +78,12 @@ def test_the_interval_of_a_limit_holds_the_true_percentile_nine_times_of_ten():
 
 
 def test_positive_values_are_taken_by_their_logarithms():
-    limits = reference_of_values(np.exp([-2, -1, 0, 1, 2])).medians[0]
+    limits = reference_of_values(np.exp([-0.2, -0.1, 0, 0.1, 0.2])).medians[0]
     compared = compare(limits, None, 1)
-    half = T_975_OF_4 * 3**0.5
+    half = T_975_OF_4 * (0.1**2 * 3) ** 0.5
     assert (compared.low, compared.high) == pytest.approx((np.exp(-half), np.exp(half)), rel=1e-5)
+    # A density of about 0 has no sensible logarithm.
+    assert reference_of_values([1e-6, 0.1, 0.2, 0.1, 0.3]).medians[0].scale == "plain"
     # In another unit, a range is as many times as large.
     assert compare(limits, None, 1, factor=16).high == pytest.approx(16 * np.exp(half), rel=1e-5)
 
