@@ -28,11 +28,9 @@ from app.answer.schemas import (
     BundleUsed,
     CellOut,
     ClusterOut,
-    DescriptionOut,
     GroupOut,
     LabelOut,
     MeasurementContributionOut,
-    MeasurementOfClusterOut,
     MeasurementOut,
     OutliersOut,
     ParametersOut,
@@ -46,7 +44,6 @@ from app.answer.schemas import (
     VeryLargeNucleusOut,
 )
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.descriptions import Descriptions
 from app.pipeline.label.decide import Label
 from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import Manifest
@@ -333,31 +330,12 @@ def clusters_out(
             interval=None if intervals is None else (float(intervals[k, 0]), float(intervals[k, 1])),
             reference=ranges[k],
             contribution=None if evidence is None else float(evidence.contributions[k]),
-            description=_description(manifest.descriptions, k) if manifest.descriptions else None,
+            description=manifest.descriptions.clusters[k] if manifest.descriptions else None,
             prototypes_url=f"prototypes/{k}?bundle={manifest.name}",
             prototypes=base64_pngs(prototypes[k]) if prototypes else None,
         )
         for k in range(manifest.n_clusters)
     ]
-
-
-def _description(descriptions: Descriptions, cluster: int) -> DescriptionOut:
-    described = descriptions.clusters[cluster]
-    return DescriptionOut(
-        sentence=described.sentence,
-        n_cells=described.n_cells,
-        measurements=[
-            MeasurementOfClusterOut(
-                measurement=known.measurement,
-                title=known.title,
-                unit=known.unit,
-                median=own.median,
-                quartiles=own.quartiles,
-                effect=own.effect,
-            )
-            for known, own in descriptions.of(cluster)
-        ],
-    )
 
 
 def label_out(label: Label, proportions: Proportions, manifest: Manifest) -> LabelOut:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.pipeline.declared_scale import MppSource
+from app.pipeline.descriptions import ClusterDescription
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 from app.pipeline.networks.backend import Precision
 
@@ -175,39 +176,6 @@ class OutliersOut(_Answer):
     share: Fraction | None = Field(description="Share of all cells, 0 to 1; null if there is no cell.")
 
 
-class MeasurementOfClusterOut(_Answer):
-    """A measurement of the bundle's training cells in one cluster; null where no cell was measured."""
-
-    measurement: str = Field(
-        description="Name of the measurement, with its unit where that is a length or an area, as in area_um2."
-    )
-    title: str = Field(description="What it is called in words.")
-    unit: str = Field(
-        description="Unit of the values: um2 (µm²), um (µm), od (optical density), od_per_um, bits or count; empty if "
-        "they have none. Lengths are in µm at the bundle's scale, also where the scale of this tile is not known."
-    )
-    median: float | None = Field(description="Median over the training cells of the cluster, in that unit.")
-    quartiles: tuple[float, float] | None = Field(
-        description="A quarter of these cells lies below the first value, and a quarter above the second, in that unit."
-    )
-    effect: float | None = Field(
-        description="How far the cluster differs from all other training cells, −1 to 1 (Cliff's delta): the share of "
-        "pairs of one of its cells and another cell in which its cell has the larger value, minus the share in which "
-        "it has the smaller one. Below 0.147 in size, the difference is negligible."
-    )
-
-
-class DescriptionOut(_Answer):
-    """What sets a cluster apart. It was measured on the bundle's training cells, not on the cells of this tile."""
-
-    sentence: str = Field(description="What sets the cluster apart, in a sentence that names no cell type.")
-    n_cells: int = Field(description="Number of training cells in the cluster, without outliers.")
-    measurements: list[MeasurementOfClusterOut] = Field(
-        description="The measurements of the cluster's training cells: first up to three that matter most, which are "
-        "those that differ most and do not say the same; then all others, from the one that differs most."
-    )
-
-
 class RangeOut(_Answer):
     """The range of a quantity over the bundle's reference tiles, from 2.5% to 97.5%, as a laboratory report has it.
 
@@ -305,7 +273,7 @@ class ClusterOut(_Answer):
         "proportion. The contributions of all clusters, those in label.measurement_contributions, and label.bias "
         "add up to label.score. It is null where the score is."
     )
-    description: DescriptionOut | None = Field(
+    description: ClusterDescription | None = Field(
         default=None,
         description="What sets the cluster apart from the others, measured when the bundle was made; null in bundles "
         "of earlier versions, and in regions of a slide, whose summary says it once.",

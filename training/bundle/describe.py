@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 from scipy.stats import rankdata
 
-from app.pipeline.descriptions import ClusterDescription, Descriptions, MeasurementOfCells, MeasurementOfCluster
-from app.pipeline.measure.table import MEASUREMENTS
+from app.pipeline.descriptions import ClusterDescription, Descriptions, ExplainedMeasurement, MeasurementOfCluster
+from app.pipeline.measure.table import MEASUREMENTS, Measurement
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
 from training.representation.traits import explained
 
+QUARTILES = (0.25, 0.5, 0.75)
 N_FOREMOST = 3
 MAX_CORRELATION = 0.8
 """Two measurements whose ranks are correlated more strongly say the same, and only one of them can matter most."""
@@ -50,7 +51,7 @@ WORDS: dict[str, Words | None] = {
     "feret_min": None,
     "eccentricity": Words("before", "{}round", "{}elongated"),
     "circularity": None,
-    "solidity": Words("with", "a {}lobed or indented outline", "a {}smooth outline"),
+    "solidity": Words("with", "a {}less smooth outline", "a {}smooth outline"),
     "lobulation": None,
     "concavities": None,
     "haematoxylin_od_mean": Words("before", "{}pale", "{}dark"),
@@ -80,6 +81,7 @@ WORDS: dict[str, Words | None] = {
 
 Counts of clumps and of concavities have none, nor has the distance to the nearest centre: they grow with the nucleus,
 so that they would say its size again. Lobulation has none because in small nuclei it is mostly the pixels' steps.
+Solidity does not say "lobed", because ranks also part outlines with a notch of one pixel from those with none.
 """
 
 
@@ -93,7 +95,7 @@ def describe(values: Float64Array, clusters: Int64Array, n_clusters: int) -> Des
     """
     return Descriptions(
         measurements=tuple(
-            MeasurementOfCells(
+            ExplainedMeasurement(
                 measurement=measurement.column(scale_known=True),
                 title=measurement.title,
                 unit=measurement.unit,
@@ -106,27 +108,32 @@ def describe(values: Float64Array, clusters: Int64Array, n_clusters: int) -> Des
 
 
 def _describe_cluster(values: Float64Array, members: BoolArray) -> ClusterDescription:
-    measured = [_measure(column, members) for column in values.T]
+    measured = [_measure(one, column, members) for one, column in zip(MEASUREMENTS, values.T, strict=True)]
     effects = [one.effect for one in measured]
     foremost = choose_foremost(values, effects)
     known = [(MEASUREMENTS[i].name, effect) for i in foremost if (effect := effects[i]) is not None]
+    others = sorted(set(range(len(measured))) - {*foremost}, key=lambda i: (-abs(effects[i] or 0), i))
     return ClusterDescription(
         sentence=TOO_FEW if members.sum() < MIN_CELLS else make_sentence(known),
         n_cells=int(members.sum()),
-        foremost=tuple(MEASUREMENTS[i].column(scale_known=True) for i in foremost),
-        measurements=tuple(measured),
+        measurements=tuple(measured[i] for i in [*foremost, *others]),
     )
 
 
-def _measure(column: Float64Array, members: BoolArray) -> MeasurementOfCluster:
+def _measure(measurement: Measurement, column: Float64Array, members: BoolArray) -> MeasurementOfCluster:
     own, others = column[members], column[~members]
     own, others = own[~np.isnan(own)], others[~np.isnan(others)]
     effect = cliffs_delta(own, others)
-    if not len(own):
-        return MeasurementOfCluster(n=0, median=None, quartiles=None, effect=None)
-    low, median, high = (float(f"{value:.5g}") for value in np.quantile(own, [0.25, 0.5, 0.75]))
+    # Five digits are more than were measured.
+    low, median, high = (float(f"{value:.5g}") for value in np.quantile(own, QUARTILES)) if len(own) else (None,) * 3
     return MeasurementOfCluster(
-        n=len(own), median=median, quartiles=(low, high), effect=None if effect is None else round(effect, 4)
+        measurement=measurement.column(scale_known=True),
+        title=measurement.title,
+        unit=measurement.unit,
+        n=len(own),
+        median=median,
+        quartiles=None if low is None or high is None else (low, high),
+        effect=None if effect is None else round(effect, 4),
     )
 
 

@@ -78,15 +78,16 @@ def test_large_pale_cluster_is_called_so():
     found = describe(table(area=area, haematoxylin_od_mean=density), clusters, 2)
     assert found.clusters[1].sentence.startswith("Markedly large, markedly pale nuclei")
     assert found.clusters[0].sentence.startswith("Markedly small, markedly dark nuclei")
-    assert found.clusters[1].foremost[:2] == ("area_um2", "haematoxylin_od_mean")
+    first, second, _, *others = found.clusters[1].measurements
+    assert (first.measurement, second.measurement) == ("area_um2", "haematoxylin_od_mean")
     eta = {known.measurement: known.eta_squared for known in found.measurements}
     assert eta["area_um2"] > 0.9 > 0.1 > eta["eccentricity"]
-    first, own = found.of(1)[0]
-    assert (first.measurement, first.unit, own.n, own.effect) == ("area_um2", "um2", 200, 1)
+    assert (first.title, first.unit, first.n, first.effect) == ("Nuclear area", "um2", 200, 1)
     low, high = np.quantile(area[clusters == 1], [0.25, 0.75])
-    assert own.quartiles == pytest.approx((low, high), rel=1e-4)
-    assert own.median == pytest.approx(np.median(area[clusters == 1]), rel=1e-4)
-    sizes = [abs(one.effect) for _, one in found.of(1)[3:]]
+    assert first.quartiles == pytest.approx((low, high), rel=1e-4)
+    assert first.median == pytest.approx(np.median(area[clusters == 1]), rel=1e-4)
+    assert {one.measurement for one in found.clusters[1].measurements} == set(COLUMNS)
+    sizes = [abs(one.effect) for one in others]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -108,11 +109,11 @@ def test_measurement_that_was_not_made_is_left_out_and_null():
     values[clusters == 1, NAMES.index("dark_clumps")] = np.nan
     values[:30, NAMES.index("area")] = np.nan
     found = describe(values, clusters, 2)
-    of = {known.measurement: own for known, own in found.of(1)}
-    assert of["cytoplasm_eosin_od_mean"].model_dump() == {"n": 0, "median": None, "quartiles": None, "effect": None}
+    other, of = ({one.measurement: one for one in cluster.measurements} for cluster in found.clusters)
+    missing = of["cytoplasm_eosin_od_mean"]
+    assert (missing.n, missing.median, missing.quartiles, missing.effect) == (0, None, None, None)
     assert of["dark_clumps"].n == 0
     assert (of["area_um2"].n, of["area_um2"].median, of["area_um2"].effect) == (35, 50, 1)
-    other = {known.measurement: own for known, own in found.of(0)}
     assert (other["dark_clumps"].n, other["dark_clumps"].effect) == (50, None)
     assert {known.measurement: known.eta_squared for known in found.measurements}["cytoplasm_eosin_od_mean"] is None
     assert not re.search("pink|pale cytoplasm|clumps", found.clusters[1].sentence)
@@ -124,16 +125,16 @@ def test_cluster_of_few_cells_is_not_put_into_words(n_other):
     found = describe(table(60 + n_other), clusters, 2)
     assert (found.clusters[1].sentence, found.clusters[1].n_cells) == (TOO_FEW, n_other)
     if not n_other:
-        assert found.clusters[1].foremost == ()
+        assert {one.median for one in found.clusters[1].measurements} == {None}
         # There is nothing to compare the other one with.
         assert found.clusters[0].sentence == ALIKE
-        assert {own.effect for _, own in found.of(0)} == {None}
+        assert {one.effect for one in found.clusters[0].measurements} == {None}
 
 
 def test_cells_that_are_all_alike_have_no_effect():
     found = describe(np.ones((80, len(NAMES))), np.arange(80) % 2, 2)
     assert {cluster.sentence for cluster in found.clusters} == {ALIKE}
-    assert {own.effect for _, own in found.of(0)} == {0}
+    assert {one.effect for one in found.clusters[0].measurements} == {0}
 
 
 def test_words_are_graded_by_the_usual_limits():
@@ -142,7 +143,7 @@ def test_words_are_graded_by_the_usual_limits():
     assert make_sentence([("chromatin_contrast", -0.474)]) == "Nuclei with markedly fine, even chromatin."
     effects = [("neighbours_within_25_um", -0.4), ("cytoplasm_eosin_od_mean", 0.9), ("solidity", -0.2)]
     assert make_sentence(effects) == (
-        "Nuclei with markedly pink cytoplasm and a somewhat lobed or indented outline, standing apart."
+        "Nuclei with markedly pink cytoplasm and a somewhat less smooth outline, standing apart."
     )
 
 

@@ -109,8 +109,8 @@ def _described(descriptions: Descriptions) -> str:
     explained.sort(key=lambda known: -(known.eta_squared or 0))
     text = ETA_SQUARED + "".join(f"| {known.title} | {known.eta_squared:.3f} |\n" for known in explained) + DESCRIBED
     for k, cluster in enumerate(descriptions.clusters):
-        foremost = descriptions.of(k)[: len(cluster.foremost)]
-        effects = "; ".join(f"{known.title} {own.effect:+.2f}" for known, own in foremost)
+        foremost = [one for one in cluster.measurements[:3] if one.effect is not None]
+        effects = "; ".join(f"{one.title} {one.effect:+.2f}" for one in foremost)
         text += f"| {k} | {cluster.sentence} | {effects or '–'} |\n"
     return text
 
