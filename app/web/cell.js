@@ -1,7 +1,7 @@
 // The panel of one cell: what it looks like, its cluster, how certain the network Q is, and its measurements.
 
 import { byId, clusterName, headings, html, number, percent, swatch } from "./dom.js";
-import { ARROWS, capital, grouped, marked, unitText, unusual, valueOf, whyNot } from "./measurements.js";
+import { capital, grouped, inWords, marked, unitText, unusual, valueOf, whyNot } from "./measurements.js";
 import { crop } from "./picture.js";
 
 const SHOWN_PX = 80;
@@ -49,16 +49,12 @@ const facts = (cell) =>
 
 /** Return the measurements by group. Those that are unusual stand out, and what was not measured has its reason below. */
 function groups(cell, measurements, isChosen) {
-  const kinds = measurements.map((one) => unusual(one, valueOf(cell, one.name))).filter(Boolean);
-  const note = kinds.length
-    ? `${kinds.length} of ${measurements.length} measurements outside 95% of the tile's cells: ${ARROWS.low} low, ${ARROWS.high} high.`
-    : "All measurements within those of 95% of the tile's cells.";
   const all = grouped(measurements);
   const [parted, plain] = [true, false].map((wanted) => all.filter(([, members]) => members.every(({ title }) => title.includes(PART)) === wanted));
   return html(
     "div",
     { class: "words groups" },
-    html("p", {}, note, isChosen ? "" : " Click to keep this open."),
+    html("p", {}, inWords(cell, measurements), isChosen ? "" : " Click to keep this open."),
     plain.map(([name, members]) => section(name, members, cell, list)),
     parted.length ? section(capital(parted.map(([name]) => name.toLowerCase()).join(" and ")), parted.flatMap(([, members]) => members), cell, matrix) : null,
   );
@@ -66,9 +62,17 @@ function groups(cell, measurements, isChosen) {
 
 /** Return a group under its heading, drawn by `draw`, with the reasons of what was not measured. */
 function section(name, members, cell, draw) {
-  const missing = Map.groupBy(members.filter((one) => valueOf(cell, one.name) === null), (one) => whyNot(cell, one.name));
-  const reasons = [...missing].map(([reason, those]) => (those.length === members.length ? capital(reason) : `${those.map(({ title }) => title).join("; ")}: ${reason}`));
-  return html("section", {}, html("h4", {}, name), missing.size && [...missing.values()][0].length === members.length ? null : draw(members, cell), reasons.map((text) => html("p", { class: "hint" }, text)));
+  const missing = members.filter((one) => valueOf(cell, one.name) === null);
+  const reasons = [...Map.groupBy(missing, (one) => whyNot(cell, one.name))].map(([reason, those]) =>
+    those.length === members.length ? capital(reason) : `${those.map(({ title }) => title).join("; ")}: ${reason}`,
+  );
+  return html(
+    "section",
+    {},
+    html("h4", {}, name),
+    missing.length < members.length ? draw(members, cell) : null,
+    reasons.map((text) => html("p", { class: "hint" }, text)),
+  );
 }
 
 const list = (members, cell) =>

@@ -63,7 +63,16 @@ export function unusual({ low, high }, value) {
   return value > high ? "high" : null;
 }
 
-export const ARROWS = { low: "▼", high: "▲" };
+/** Return how many of a cell's measurements are unusual, in a sentence. */
+export function inWords(cell, measurements) {
+  const known = measurements.filter((one) => one.low !== null && valueOf(cell, one.name) !== null);
+  const n = known.filter((one) => unusual(one, valueOf(cell, one.name))).length;
+  if (known.length === 0) return "The tile has too few measured cells to say what is unusual.";
+  if (n === 0) return "All measurements are within those of 95% of the tile's cells.";
+  return `${n} of ${known.length} measurements are outside those of 95% of the tile's cells: ${ARROWS.low} low, ${ARROWS.high} high.`;
+}
+
+const ARROWS = { low: "▼", high: "▲" };
 
 /** Return the mark of an unusual value, for the eye and in words; null for any other value. */
 export const marked = (kind) =>
@@ -86,11 +95,7 @@ export const significant = (value) => number(value, value === null ? 0 : digitsF
 export const whyNot = (cell, name) => `not measured: ${(cell.not_measured?.[name] ?? "unknown reason").replaceAll("_", " ")}`;
 
 /** Return the measurements by group, as a list of [group, measurements]. */
-export function grouped(measurements) {
-  const groups = new Map();
-  for (const one of measurements) groups.set(one.group ?? null, [...(groups.get(one.group ?? null) ?? []), one]);
-  return [...groups].map(([group, members]) => [capital(group ?? "measurements"), members]);
-}
+export const grouped = (measurements) => [...Map.groupBy(measurements, ({ group }) => capital(group ?? "measurements"))];
 
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replaceAll("_", " ");
 
