@@ -58,6 +58,7 @@ def measurements_out(
             MeasurementOut(
                 measurement=measurement.column(scale_known),
                 title=measurement.title,
+                group=measurement.group,
                 unit=measurement.unit if scale_known else IN_PIXELS.get(measurement.unit, measurement.unit),
                 n=int(n[column]),
                 median=median,

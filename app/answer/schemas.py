@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from app.pipeline.declared_scale import MppSource
 from app.pipeline.descriptions import ClusterDescription
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
+from app.pipeline.measure.table import Group
 from app.pipeline.networks.backend import Precision
 
 CANDIDATES = (
@@ -230,6 +231,10 @@ class MeasurementOut(_Answer):
         "known."
     )
     title: str = Field(description="What is measured, in words.")
+    group: Group = Field(
+        description="What it is measured on: shape, the outline of the nucleus; density, its stains; cytoplasm, the "
+        "ring round it; chromatin, the texture of the nucleus; neighbours, the other nuclei."
+    )
     unit: str = Field(
         description="Unit of all numbers: um2 (µm²), um (µm), px (for areas and lengths), od (optical density), "
         "od_per_um, od_per_px, bits or count; empty if they have none."

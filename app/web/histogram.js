@@ -35,6 +35,7 @@ export class Histogram {
     this.facts = html("div", { class: "facts" });
     byId("histogram").replaceChildren(
       html("h3", { id: "histogram-title" }, "A measurement by cluster"),
+      this.outside(),
       html("p", {}, html("label", {}, "Measurement ", choice), html("span", { class: "hint" }, " Click a bar to see its cells in the tile and in the table below.")),
       this.plot,
       this.facts,
@@ -42,8 +43,17 @@ export class Histogram {
     this.draw(this.measurements.find(({ key }) => key === this.wanted) ?? this.measurements[0]);
   }
 
+  /** Name the measurements whose median is outside the range of the reference tiles, each with a button that shows it. */
+  outside() {
+    const found = this.measurements.filter(({ reference }) => reference?.flag === "low" || reference?.flag === "high");
+    const show = ({ key, title }) => html("button", { type: "button", class: "link", onclick: () => this.choose(key) }, title);
+    if (found.length === 0) return "";
+    return html("p", { class: "outside" }, "Medians outside the range of the reference tiles: ", found.map((one) => html("span", {}, show(one), " ", flagged(one.reference), " ")));
+  }
+
   choose(key) {
     this.wanted = key;
+    byId("histogram-of").value = key;
     if (this.pressed) this.onPick(null);
     this.pressed = null;
     this.draw(this.measurements.find((one) => one.key === key));

@@ -77,7 +77,8 @@ def test_medians_stand_beside_the_range_of_the_reference_tiles(drawn):
     larger = as_json(with_ranges(result, reference_like(result.analysis, areas=[2, 2.1, 1.9, 2.2, 2, 1.8])))
     assert area_of(usual)["reference"]["flag"] == "within"
     assert area_of(larger)["reference"]["flag"] == "low"
-    assert [found["measurement"] for found in usual["measurements"]] == [m.column(False) for m in MEASUREMENTS]
+    expected = [(m.column(False), m.group) for m in MEASUREMENTS]
+    assert [(found["measurement"], found["group"]) for found in usual["measurements"]] == expected
     # Nothing but the area of the reference tiles is known.
     assert [found["reference"] for found in usual["measurements"]].count(None) == len(MEASUREMENTS) - 1
 

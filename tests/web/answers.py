@@ -8,6 +8,7 @@ TITLES = {
     "eosin_od_mean": ("Eosin, mean", "od"),
     "dark_clumps": ("Dark clumps", "count"),
 }
+REFERENCES = {"area_um2": (60.0, 80.0, "within"), "dark_clumps": (2.0, 3.0, "low")}
 UNMEASURED = 3
 """The cell whose area was not measured."""
 
@@ -92,7 +93,7 @@ def measurement(column, cells):
         "n": len(values),
         "median": values[len(values) // 2],
         "quartiles": [values[len(values) // 4], values[3 * len(values) // 4]],
-        "reference": reference(60.0, 80.0, "within") if column == "area_um2" else None,
+        "reference": reference(*REFERENCES[column]) if column in REFERENCES else None,
     }
 
 

@@ -70,8 +70,12 @@ def test_cellularity_composition_and_reference_ranges_are_read_off(shown, shoot)
     assert "Nuclear area 33.3 µm² (30.0–38.8)" in cluster
     assert "within the reference region of 11 tiles: no (distance 4.25, threshold 3.50)" in page.text_content("#label")
     assert "Nuclear area, median0.77" in page.text_content("#label details"), "the parts add up to the score"
+    assert "Medians outside the range of the reference tiles: Dark clumps ▼ low" in page.text_content("#histogram")
     assert "Reference range of a tile's median: 60–80 µm² (indicative: 11 tiles)" in page.text_content("#histogram")
     shoot(page, "measurements", full_page=True)
+    page.click("#histogram >> button >> text=Dark clumps")
+    assert page.input_value("#histogram-of") == "dark_clumps"
+    assert "This tile: ▼ low" in page.text_content("#histogram")
 
 
 def test_cells_are_sorted_by_any_column_and_those_without_a_value_stay_last(shown, answer):
