@@ -86,7 +86,7 @@ def test_medians_stand_beside_the_range_of_the_reference_tiles(drawn):
 def test_a_summary_is_over_the_counted_cells(result):
     """Outliers are left out, and so are cells that could not be measured."""
     analysis = result.analysis
-    areas = analysis.measurements.in_units(False)[:, INDEX["area"]][~analysis.proportions.outlier]
+    areas = analysis.measurements.shown(False)[:, INDEX["area"]][~analysis.proportions.outlier]
     areas = areas[np.isfinite(areas)]
     found = area_of(as_json(result))
     assert found["n"] == len(areas) < len(analysis.proportions.outlier)

@@ -44,7 +44,7 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
     found, n_clusters = analysis.cells, bundle.manifest.n_clusters
     proportions, tile = analysis.proportions, analysis.tile
     surprise = np.zeros(len(found), np.float32)
-    measurements = analysis.measurements.in_units(mpp is not None).astype(np.float32)
+    measurements = analysis.measurements.shown(mpp is not None).astype(np.float32)
     cells = SlideCells(
         found.centroids, proportions.clusters, found.cluster_probs, surprise, proportions.outlier, measurements
     )
