@@ -209,6 +209,7 @@ def without_sizes(answer):
                 cell[field] = {name: cell[field][name] for name in cell[field] if not name.startswith(sizes)}
         if not cell.get("not_measured"):
             cell.pop("not_measured", None)
+    answer["measurements"] = [one for one in answer["measurements"] if not one["measurement"].startswith(sizes)]
     answer["very_large_nuclei"]["per_mm2"] = None
     return answer
 

@@ -79,7 +79,7 @@ def _contrast(pixels: NuclearPixels, distance: int) -> Float64Array:
     total, pairs = np.zeros(len(pixels.stretches)), np.zeros(len(pixels.stretches))
     for step in (distance, distance * pixels.down):
         partners = pixels.copies[pixels.places + step]
-        differences = np.abs((partners & HIGHEST_LEVEL) - pixels.levels)
+        differences = np.abs(partners - pixels.levels)
         inside = partners >= 0
         total += pixels.stretches.sums(differences * inside)
         pairs += pixels.stretches.sums(inside)
@@ -117,7 +117,7 @@ def _grey_pairs(pixels: NuclearPixels, distance: int) -> Int64Array:
     counts = np.zeros(n * GREY_LEVELS**2 + 1, np.int64)
     for step in (distance, down - distance, down, down + distance):
         partners = pixels.copies[pixels.places + step]
-        pairs = first + GREY_LEVEL[partners & HIGHEST_LEVEL]
+        pairs = first + GREY_LEVEL[partners]
         # A pair with a pixel outside the nucleus is counted where nobody looks.
         pairs[partners < 0] = len(counts) - 1
         counts += np.bincount(pairs, minlength=len(counts))
@@ -148,6 +148,8 @@ def _dark_clumps(pixels: NuclearPixels, width: int, limits: Float64Array, min_px
     limit = np.rint((limits - LOWEST_OD) / STEP_OD).astype(np.int16)
     # Outermost pixels part the clumps of nuclei that touch.
     dark = np.flatnonzero((pixels.levels > limit[pixels.owners]) & ~pixels.outermost)
+    if not len(dark):
+        return np.zeros(len(pixels.stretches))
     dark = dark[np.argsort(pixels.in_tile[dark])]
     places = pixels.in_tile[dark]
     begins = np.flatnonzero(np.diff(places, prepend=-2) != 1)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.pipeline.measure.density import LEVEL_BITS, Levels
+from app.pipeline.measure.density import Levels
 from app.pipeline.measure.stretches import Stretches
 from app.pipeline.nuclei.run_lengths import RunLengths
 from app.pipeline.types import BoolArray, Int32Array, Int64Array, Nuclei
 
 MIN_PIXELS = 5
 """Pixels that a nucleus needs to have a shape and a spread of densities."""
-OUTSIDE, OUTERMOST_BIT = -1, 1 << LEVEL_BITS
+OUTSIDE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class NuclearPixels:
     the other: to look up pixels in the whole tile would mean to fetch every row of every nucleus anew.
 
     Attributes:
-        copies: int16, for each pixel of the flattened copies its level of haematoxylin, and OUTERMOST_BIT where it is
-            outermost; OUTSIDE where it is not the nucleus's.
+        copies: int16, for each pixel of the flattened copies its level of haematoxylin; OUTSIDE where it is not the
+            nucleus's.
         places: (P,) int64 index of every pixel in the copies; those of a nucleus in reading order.
         down: (P,) int64, the step from a pixel in the copies to the one below it.
         in_tile: (P,) int64 index of every pixel in the flattened tile.
@@ -69,7 +69,6 @@ class NuclearPixels:
         outermost = np.zeros(len(places), bool)
         for step in (1, -1, down, -down):
             outermost |= copies[places + step] < 0
-        copies[places[outermost]] |= OUTERMOST_BIT
         return cls(copies, places, down, in_tile, stretches.owners(), inside, outermost, stretches)
 
 

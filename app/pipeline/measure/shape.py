@@ -5,19 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from app.pipeline.measure.hulls import Hulls
-from app.pipeline.measure.pixels import MIN_PIXELS, OUTERMOST_BIT, NuclearPixels
+from app.pipeline.measure.pixels import MIN_PIXELS, NuclearPixels
 from app.pipeline.measure.stretches import Stretches
 from app.pipeline.measure.table import CONCAVITY_UM, SHAPE
 from app.pipeline.types import Float64Array, Int32Array, Nuclei
 
-PIXEL_MOMENT = 1 / 12
-"""Second moment of a pixel, a square, about its own centre: a nucleus is made of squares and not of points."""
-PERIMETER_WEIGHTS = np.zeros(50)
-PERIMETER_WEIGHTS[[5, 7, 15, 17, 25, 27]] = 1
-PERIMETER_WEIGHTS[[21, 33]] = np.sqrt(2)
-PERIMETER_WEIGHTS[[13, 23]] = (1 + np.sqrt(2)) / 2
-"""Length of the outline at an outermost pixel, by 1 + 2 · (outermost ones beside it) + 10 · (those at its corners), in
-px (Benkrid and Crookes 2000)."""
 OF_ANY_NUCLEUS = ("area", "equivalent_diameter")
 """What means something for a nucleus of any number of pixels."""
 
@@ -41,8 +33,8 @@ def measure_shape(nuclei: Nuclei, pixels: NuclearPixels, outlines: list[Int32Arr
     major, minor = _axes(nuclei, pixels)
     longest, shortest = hulls.diameters()
     deepest, concavities = _concavities(*hulls.depths(), CONCAVITY_UM / mpp)
-    with np.errstate(divide="ignore"):  # a single pixel has no perimeter, and loses its shape below
-        circularity = np.minimum(4 * np.pi * area / perimeter**2, 1)
+    with np.errstate(invalid="ignore"):  # a single pixel has no axes, and loses its shape below
+        eccentricity = np.sqrt((1 - (minor / major) ** 2).clip(0))
     columns = {
         "area": area * mpp**2,
         "perimeter": perimeter * mpp,
@@ -51,8 +43,8 @@ def measure_shape(nuclei: Nuclei, pixels: NuclearPixels, outlines: list[Int32Arr
         "minor_axis": minor * mpp,
         "feret_max": longest * mpp,
         "feret_min": shortest * mpp,
-        "eccentricity": np.sqrt((1 - (minor / major) ** 2).clip(0)),
-        "circularity": circularity,
+        "eccentricity": eccentricity,
+        "circularity": np.minimum(4 * np.pi * area / perimeter**2, 1),
         "solidity": area / hulls.pixel_counts(),
         "lobulation": deepest / diameter,
         "concavities": concavities,
@@ -69,21 +61,21 @@ def _axes(nuclei: Nuclei, pixels: NuclearPixels) -> tuple[Float64Array, Float64A
     stretches = pixels.stretches
     y, x = np.divmod(pixels.in_tile.astype(np.int32), np.int32(nuclei.label_image.shape[1]))
     dx, dy = (at - centre[pixels.owners] for at, centre in zip((x, y), nuclei.centroids.T, strict=True))
-    xx, yy = (stretches.means(d * d) + PIXEL_MOMENT for d in (dx, dy))
+    xx, yy = (stretches.means(d * d) for d in (dx, dy))
     xy = stretches.means(dx * dy)
     spread = np.sqrt((xx - yy) ** 2 + 4 * xy**2)
     return 4 * np.sqrt((xx + yy + spread) / 2), 4 * np.sqrt(((xx + yy - spread) / 2).clip(0))
 
 
 def _perimeters(pixels: NuclearPixels) -> Float64Array:
-    """Return the lengths of the outlines, px."""
-    places, owners, down = (part[pixels.outermost] for part in (pixels.places, pixels.owners, pixels.down))
-    kinds = np.ones(len(places), np.int16)
-    for weight, steps in ((2, (1, -1, down, -down)), (10, (down + 1, down - 1, 1 - down, -1 - down))):
-        for step in steps:
-            kinds += weight * (pixels.copies[places + step] >= OUTERMOST_BIT)
-    lengths = np.bincount(owners, weights=PERIMETER_WEIGHTS[kinds], minlength=len(pixels.stretches))
-    return lengths.astype(np.float64)
+    """Return the lengths of the outlines, px.
+
+    By Crofton: π/4 times the sum, over four directions, of how many lines leave the nucleus times their distance.
+    """
+    length = np.zeros(len(pixels.stretches))
+    for step, apart in ((1, 1), (pixels.down, 1), (pixels.down + 1, np.sqrt(0.5)), (pixels.down - 1, np.sqrt(0.5))):
+        length += apart * pixels.stretches.sums(pixels.copies[pixels.places + step] < 0)
+    return np.pi / 4 * length
 
 
 def _concavities(depth: Float64Array, of_outline: Stretches, min_depth: float) -> tuple[Float64Array, Float64Array]:

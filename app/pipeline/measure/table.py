@@ -100,8 +100,9 @@ SHAPE = (
         "Perimeter",
         "shape",
         "Nucleus: Length",
-        "Length of the line through the centres of the outermost pixels, by the weights of Benkrid and Crookes.",
-        "scikit-image, perimeter with neighborhood=4",
+        "Length of the outline by Crofton's formula: π/4 times the sum, over four directions, of the number of lines "
+        "that leave the nucleus times their distance.",
+        "scikit-image, perimeter_crofton with directions=4",
     ),
     Measurement(
         "equivalent_diameter",
@@ -138,7 +139,7 @@ SHAPE = (
         "Nucleus: Max diameter",
         "Longest distance between two points of the outline, which runs through the middles of the pixels' outer "
         "sides.",
-        "scikit-image, feret_diameter_max",
+        "scikit-image, feret_diameter_max, within a pixel",
     ),
     Measurement(
         "feret_min",
