@@ -34,6 +34,7 @@ def geojson(result: Result) -> bytes:
     about = {
         "notice": NOTICE,
         "tile": result.tile.model_dump(mode="json"),
+        "tissue": result.tissue.model_dump(mode="json"),
         "label": result.label.model_dump(mode="json"),
         "segmentation": result.segmentation.model_dump(mode="json"),
         "bundle": result.bundle_used.model_dump(mode="json"),

@@ -40,6 +40,7 @@ from app.answer.schemas import (
     SegmentationOut,
     TileOut,
     TimingOut,
+    TissueOut,
     VeryLargeNucleiOut,
     VeryLargeNucleusOut,
 )
@@ -52,6 +53,7 @@ from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import Analysis
+from app.pipeline.tissue.classes import CLASSES, COLOURED, Tissue
 from app.pipeline.types import Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
@@ -188,6 +190,11 @@ class Result:
         )
 
     @cached_property
+    def tissue(self) -> TissueOut:
+        """What the tile consists of."""
+        return tissue_out(self.analysis.tissue, scale_known=self.analysis.tile.mpp is not None)
+
+    @cached_property
     def segmentation(self) -> SegmentationOut:
         """What found the nuclei."""
         return segmentation_out(self.analysis.segmentation)
@@ -227,6 +234,7 @@ class Result:
             very_large_nuclei=self.very_large_nuclei,
             clusters=self.clusters,
             measurements=self.measurements,
+            tissue=self.tissue,
             label=self.label,
             segmentation=self.segmentation,
             bundle=self.bundle_used,
@@ -336,6 +344,24 @@ def clusters_out(
         )
         for k in range(manifest.n_clusters)
     ]
+
+
+def tissue_out(tissue: Tissue, *, scale_known: bool) -> TissueOut:
+    """Return what a tile or a slide consists of.
+
+    Args:
+        tissue: its kinds of tissue.
+        scale_known: whether its µm per pixel are known, and so its area.
+    """
+    shares: dict[str, float | None] = dict(zip(CLASSES, tissue.shares.tolist(), strict=True))
+    if not tissue.is_stained:
+        shares |= dict.fromkeys(COLOURED)
+    return TissueOut(
+        area_mm2=tissue.area_mm2 if scale_known else None,
+        cellularity=tissue.cellularity,
+        **shares,
+        reason=tissue.reason,
+    )
 
 
 def label_out(label: Label, proportions: Proportions, manifest: Manifest) -> LabelOut:

@@ -249,6 +249,42 @@ class MeasurementOut(_Answer):
     )
 
 
+class TissueOut(_Answer):
+    """What the tile consists of: the share that each kind of tissue has of it.
+
+    The five shares sum to 1. They come from colours, nuclei and the shape of holes, by rules that were not trained, and
+    have not been compared with the estimates of a person.
+    """
+
+    area_mm2: Annotated[float, _decimals(6)] | None = Field(
+        description="Area of the tile in mm², background included; null if the scale of the tile is not known."
+    )
+    cellularity: Fraction | None = Field(
+        description="Haematopoietic tissue over haematopoietic tissue and fat, 0 to 1. It is null if the tile shows "
+        "neither, or if no two stains could be told apart; `reason` says which."
+    )
+    haematopoietic: Fraction | None = Field(
+        description="Share of the tile, 0 to 1, where nuclei stand close together, with the cytoplasm round them. It "
+        "is null if no two stains could be told apart."
+    )
+    fat: Fraction = Field(
+        description="Share of the tile, 0 to 1, that is fat vacuoles: bright, rounded holes of 15 to 130 µm in tissue."
+    )
+    bone_and_stroma: Fraction | None = Field(
+        description="Share of the tile, 0 to 1, that is any other tissue: bone, fibres, the walls and the plasma of "
+        "vessels. It is null if no two stains could be told apart."
+    )
+    red_cells: Fraction | None = Field(
+        description="Share of the tile, 0 to 1, that is crowds of red cells without nuclei among them. It is null if "
+        "no two stains could be told apart."
+    )
+    background: Fraction = Field(
+        description="Share of the tile, 0 to 1, that is no tissue: glass, tears, empty vessels, and what the scanner "
+        "left black."
+    )
+    reason: str | None = Field(description="Why there is no cellularity, in a sentence; null if there is one.")
+
+
 class ClusterOut(_Answer):
     """One cluster, and its share of the tile's cells."""
 
@@ -456,7 +492,8 @@ class TimingOut(_Answer):
         description="Milliseconds to measure focus, stain, tissue and scale. This happens while nuclei are sought."
     )
     measure: Milliseconds = Field(
-        default=0.0, description="Milliseconds to measure the nuclei. This happens while the network Q runs."
+        default=0.0,
+        description="Milliseconds to measure the nuclei and the tissue. This happens while the network Q runs.",
     )
     encode: Milliseconds = Field(description="Milliseconds to cut out the cells and run the network Q on them.")
     label: Milliseconds = Field(description="Milliseconds to compute the proportions and the label.")
@@ -480,6 +517,7 @@ class AnalysisOut(_Answer):
         default_factory=list,
         description="What the nuclei of the tile are like: every measurement over its counted cells.",
     )
+    tissue: TissueOut
     label: LabelOut
     segmentation: SegmentationOut
     bundle: BundleUsed

@@ -30,6 +30,8 @@ from app.pipeline.presets import NetworkParams
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import Flag, Quality, assess, cell_flags
 from app.pipeline.stain.unmix import unmix
+from app.pipeline.tissue.classes import Tissue
+from app.pipeline.tissue.compose import compose
 from app.pipeline.types import Nuclei, Segmentation, Stain, Tile, UInt8Array
 from app.pipeline.uploaded_nuclei import UploadedNuclei, read_nuclei
 
@@ -48,6 +50,7 @@ class Analysis:
         cells: one for each nucleus that the border does not cut by more than half, in pixels of the upload.
         measurements: of every cell, a row each.
         very_large: nuclei that may be those of megakaryocytes, the largest first; members are numbers of cells.
+        tissue: what the tile consists of.
         n_cut: how many nuclei the border cuts by more than half.
         proportions: how the cells fall into clusters.
         label: normal, abnormal or indeterminate.
@@ -62,6 +65,7 @@ class Analysis:
     cells: Cells
     measurements: Measurements
     very_large: list[VeryLargeNucleus]
+    tissue: Tissue
     n_cut: int
     proportions: Proportions
     label: Label
@@ -144,14 +148,19 @@ def analyse_stages(
             is_kept = ~cut_by_more_than_half(found)
             kept = select_nuclei(found, is_kept)
         analysed_mpp = _analysed_mpp(tile, pixels, manifest)
-        # Nuclei that the border cuts are neighbours, too, and no cytoplasm.
-        measuring = _begin(timing, "measure", lambda: measure_cells(stains, found, analysed_mpp).select(is_kept))
+
+        def measure() -> tuple[Measurements, Tissue]:
+            # Nuclei that the border cuts are neighbours, too, and no cytoplasm; and there are cells round them.
+            cells = measure_cells(stains, found, analysed_mpp).select(is_kept)
+            return cells, compose(pixels, stains, found, analysed_mpp)
+
+        measuring = _begin(timing, "measure", measure)
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, kept)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
-            quality, measurements = judging.result(), measuring.result()
+            quality, (measurements, tissue) = judging.result(), measuring.result()
             of_cells = cell_flags(proportions, encoded.surprise, manifest.outliers)
             quality = replace(quality, flags=quality.flags + of_cells + upload_flags)
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
@@ -164,6 +173,7 @@ def analyse_stages(
         quality=quality,
         cells=cells,
         measurements=measurements,
+        tissue=tissue,
         very_large=find_very_large(kept, analysed_mpp),
         n_cut=len(found) - len(kept),
         proportions=proportions,

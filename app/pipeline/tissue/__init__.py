@@ -1,0 +1,1 @@
+"""What a tile consists of: haematopoietic tissue, fat, bone and stroma, red cells, background."""
