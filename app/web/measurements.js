@@ -5,13 +5,15 @@ import { html, number } from "./dom.js";
 const EDGE = 0.025;
 // Among fewer cells, the first 2.5% are less than one cell.
 const FEWEST = 40;
-// The standard deviation of a normal distribution is so many median absolute deviations.
-const MAD_TO_SD = 1.4826;
+// Of a normal distribution, 10% lie more than so many standard deviations above the median.
+const TENTH = 0.1;
+const TENTH_IN_SD = 1.2816;
 
 /**
  * Return the measurements of an answer, in its order, each with what is needed to judge a value: the limits between which
- * 95% of the counted cells lie (null where there are too few), their median, and a robust standard deviation. `key` is the
- * same for every scale, and `name` is that of this answer.
+ * 95% of the counted cells lie (null where there are too few), their median, and robust standard deviations below and above
+ * it, which differ where a few values are much larger than most. `key` is the same for every scale, and `name` is that of
+ * this answer.
  */
 export function measurementsOf({ measurements, cells }) {
   const names = Object.keys(cells.find((cell) => cell.measurements)?.measurements ?? {});
@@ -41,15 +43,16 @@ export function quantile(sorted, share) {
 
 function spread(sorted) {
   const median = quantile(sorted, 0.5);
-  const deviations = Float64Array.from(sorted, (value) => Math.abs(value - median)).sort();
+  const [tenth, ninth] = [quantile(sorted, TENTH), quantile(sorted, 1 - TENTH)];
   const isMany = sorted.length >= FEWEST;
   return {
     median,
     quartiles: [quantile(sorted, 0.25), quantile(sorted, 0.75)],
     low: isMany ? quantile(sorted, EDGE) : null,
     high: isMany ? quantile(sorted, 1 - EDGE) : null,
-    sd: MAD_TO_SD * (quantile(deviations, 0.5) ?? 0),
-    digits: sorted.every(Number.isInteger) ? 0 : digitsFor(quantile(sorted, 0.9)),
+    below: (median - tenth) / TENTH_IN_SD,
+    above: (ninth - median) / TENTH_IN_SD,
+    digits: sorted.every(Number.isInteger) ? 0 : digitsFor(Math.max(Math.abs(tenth), Math.abs(ninth))),
   };
 }
 
@@ -104,14 +107,14 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).re
  * null where fewer than half were measured, such as in a nucleus that the border cuts.
  */
 export function distance(cell, measurements) {
-  const comparable = measurements.filter(({ sd }) => sd > 0);
-  const all = comparable.map((one) => deviation(cell, one)).filter((value) => value !== null);
-  if (all.length === 0 || 2 * all.length < comparable.length) return null;
+  const all = measurements.map((one) => deviation(cell, one)).filter((value) => value !== null);
+  if (all.length === 0 || 2 * all.length < measurements.length) return null;
   return all.reduce((sum, value) => sum + Math.abs(value), 0) / all.length;
 }
 
-/** Return by how many robust standard deviations a cell's value is above the tile's median; null if it has none. */
-export function deviation(cell, { name, median, sd }) {
+/** Return by how many robust standard deviations a cell's value is above the tile's median; null where that is not known. */
+export function deviation(cell, { name, median, below, above }) {
   const value = valueOf(cell, name);
+  const sd = value < median ? below : above;
   return value === null || sd === 0 ? null : (value - median) / sd;
 }

@@ -24,12 +24,12 @@ export function showUnusual(shown, measurements, onCell) {
     ...list(
       outliers,
       `${plural(outliers.length, "outlier")}: unlike every training cell, and not counted.`,
-      (cell) => picture(shown, cell, caption(cell), onCell),
+      (cell) => picture(shown, [cell], caption(cell), onCell),
     ),
     ...list(
       far.map(({ cell }) => cell),
       "The counted cells whose measurements are the farthest from the tile's median, the farthest first. Below each stands what sets it apart the most.",
-      (cell) => picture(shown, cell, [`Cell ${cell.id}, ${kind(cell, shown.answer)}`, leading(cell, measurements)], onCell),
+      (cell) => picture(shown, [cell], [`Cell ${cell.id}, ${kind(cell, shown.answer)}`, leading(cell, measurements)], onCell),
     ),
   );
 }
@@ -53,33 +53,38 @@ export function showLarge(shown, onCell) {
   const least = `a diameter of ${number(large.min_diameter_um, 1)} µm or more`;
   byId("large").replaceChildren(
     html("h3", { id: "large-title" }, "Very large nuclei (megakaryocyte candidates)"),
-    html("p", {}, large.count ? html("strong", {}, `${large.count}${density}`) : "None", large.count ? ` with ${least}.` : `: no nucleus has ${least}.`),
+    html("p", {}, large.count ? html("strong", {}, `${large.count} in this tile${density}`) : "None", large.count ? ` with ${least}.` : `: no nucleus has ${least}.`),
     html("p", { class: "basis" }, large.notice),
     ...list(
-      large.cells.map((id) => cells[id]),
+      large.nuclei,
       null,
-      (cell) => picture(shown, cell, [`Cell ${cell.id}, ${kind(cell, shown.answer)}`], onCell),
+      ({ cells: ids, equivalent_diameter_um: diameter }) => picture(shown, ids.map((id) => cells[id]), [`${number(diameter, 1)} µm`, ids.length > 1 ? "lobes that touch" : kind(cells[ids[0]], shown.answer)], onCell),
     ),
   );
 }
 
-/** Return a row of pictures under a sentence; nothing without a cell. The first are shown, and a button shows the others. */
-function list(cells, sentence, draw) {
-  if (cells.length === 0) return [];
-  const row = html("ul", { class: "notable" }, cells.slice(0, FIRST).map(draw));
-  const more = html("button", { type: "button", class: "small" }, `Show all ${cells.length}`);
+/** Return a row of pictures under a sentence; nothing if there is none. The first are shown, and a button shows the others. */
+function list(all, sentence, draw) {
+  if (all.length === 0) return [];
+  const row = html("ul", { class: "notable" }, all.slice(0, FIRST).map(draw));
+  const more = html("button", { type: "button", class: "small" }, `Show all ${all.length}`);
   more.addEventListener("click", () => {
-    row.append(...cells.slice(FIRST).map(draw));
+    row.append(...all.slice(FIRST).map(draw));
     row.children[FIRST].firstChild.focus();
     more.remove();
   });
-  return [sentence && html("p", { class: "hint" }, sentence), row, cells.length > FIRST && html("div", {}, more)].filter(Boolean);
+  return [sentence && html("p", { class: "hint" }, sentence), row, all.length > FIRST && html("div", {}, more)].filter(Boolean);
 }
 
-const picture = ({ canvas, side }, cell, captions, onCell) =>
+/** Return the picture of a nucleus, which may be found as several cells. */
+const picture = ({ canvas, side }, cells, captions, onCell) =>
   html(
     "li",
     {},
-    html("button", { type: "button", class: "crop", "aria-label": `Cell ${cell.id}, show in the tile`, onclick: () => onCell(cell) }, enlarged(canvas, cell, side)),
+    html(
+      "button",
+      { type: "button", class: "crop", "aria-label": `${cells.length > 1 ? "Cells" : "Cell"} ${cells.map(({ id }) => id).join(", ")}, show in the tile`, onclick: () => onCell(cells[0]) },
+      enlarged(canvas, cells, side),
+    ),
     captions.filter(Boolean).map((text) => html("p", {}, text)),
   );

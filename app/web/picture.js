@@ -40,9 +40,12 @@ export function crop(source, cell, side, shown) {
 }
 
 const LARGE_PX = 160;
-const MARGIN = 1.5;
+const MARGIN = 2;
 
-/** Return a square round a cell that holds the whole of its nucleus, and no less than the network sees. */
-export const enlarged = (source, cell, side) => crop(source, cell, Math.max(side, MARGIN * longest(cell)), LARGE_PX);
-
-const longest = ({ bbox: [x0, y0, x1, y1] }) => Math.max(x1 - x0, y1 - y0);
+/** Return a square that holds the whole nuclei of some cells, and no less than the network sees of one. */
+export function enlarged(source, cells, side) {
+  const [low, high] = [0, 1].map((end) => [0, 1].map((axis) => (end ? Math.max : Math.min)(...cells.map(({ bbox }) => bbox[2 * end + axis]))));
+  const centroid = [0, 1].map((axis) => (low[axis] + high[axis] - 1) / 2);
+  const longest = Math.max(high[0] - low[0], high[1] - low[1]);
+  return crop(source, { centroid }, Math.max(side, MARGIN * longest), LARGE_PX);
+}

@@ -77,7 +77,10 @@ def with_measurements(answer):
         "count": 2,
         "per_mm2": 22.2,
         "min_diameter_um": 13.0,
-        "cells": [7, 9],
+        "nuclei": [
+            {"cells": [7], "equivalent_diameter_um": 15.0},
+            {"cells": [9, 11], "equivalent_diameter_um": 21.5},
+        ],
         "notice": "Candidates: nothing about them is validated.",
     }
     return found
@@ -135,5 +138,5 @@ def with_nothing_known(answer):
         "reference",
     )
     found["tissue"] = dict.fromkeys(shares) | {"reason": "No two stains could be told apart."}
-    found["very_large_nuclei"] |= {"count": 0, "per_mm2": None, "cells": []}
+    found["very_large_nuclei"] |= {"count": 0, "per_mm2": None, "nuclei": []}
     return found
