@@ -13,8 +13,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.linalg import helmert
-from scipy.special import expit, logit
 
 from app.pipeline.presets import Fraction, ManifestModel, Positive
 from app.pipeline.types import Float64Array, Int64Array
@@ -246,6 +244,9 @@ def locate(region: Region, counts: Int64Array) -> Within | None:
 
 def log_ratio_basis(k: int) -> Float64Array:
     """Return (K − 1, K) float64: rows that turn logarithms of shares into isometric log-ratios (Egozcue 2003)."""
+    # Imported here, because whatever reads a manifest would load it, also the help of a command.
+    from scipy.linalg import helmert
+
     return np.asarray(helmert(k), dtype=np.float64)
 
 
@@ -269,9 +270,9 @@ def on_scale(values: Float64Array, scale: Scale) -> Float64Array:
         scale: as in `Limits`.
     """
     if scale == "proportion":
-        return np.asarray(logit(values))
+        return np.asarray(np.log(values) - np.log1p(-values))
     if scale == "share":
-        return np.asarray(logit(np.clip(values, EDGE, 1 - EDGE)))
+        return on_scale(np.clip(values, EDGE, 1 - EDGE), "proportion")
     if scale == "plain":
         return values
     return np.log(values + (SMOOTHING if scale == "count" else 0))
@@ -303,10 +304,10 @@ def _shown(end: float, scale: Scale, n_cells: int) -> float:
         return end
     if scale == "proportion":
         # The smoothing is undone, so that the limit can be held against count / n.
-        share = float(expit(end))
+        share = 0.5 * (1 + math.tanh(end / 2))
         return min(1.0, max(0.0, share + (share - SMOOTHING) / n_cells if n_cells else share))
     if scale == "share":
-        share = float(expit(end))
+        share = 0.5 * (1 + math.tanh(end / 2))
         return 0.0 if share <= EDGE else 1.0 if share >= 1 - EDGE else share
     positive = math.exp(min(MAX_EXPONENT, end))
     return positive if scale == "log" else max(0.0, positive - SMOOTHING)
