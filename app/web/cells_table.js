@@ -22,6 +22,7 @@ export class CellsTable {
   /** Show the cells of another tile. The columns that the user has chosen stay. */
   show(shown, measurements) {
     Object.assign(this, { shown, measurements, sort: { key: "id", sign: 1 }, first: 0, chosen: null, picked: null, pickedAs: "" });
+    byId("cells").hidden = shown.answer.cells.length === 0;
     this.box = byId("cells-scroll");
     this.box.scrollTo(0, 0);
     this.table = byId("cells-table");

@@ -53,7 +53,7 @@ export function showLarge(shown, onCell) {
   const least = `a diameter of ${number(large.min_diameter_um, 1)} µm or more`;
   byId("large").replaceChildren(
     html("h3", { id: "large-title" }, "Very large nuclei (megakaryocyte candidates)"),
-    html("p", {}, large.count ? html("strong", {}, `${large.count} in this tile${density}`) : "None", large.count ? ` with ${least}.` : `: no nucleus has ${least}.`),
+    html("p", {}, html("strong", {}, large.count ? `${large.count} in this tile${density}` : "None in this tile"), ` with ${least}.`),
     html("p", { class: "basis" }, large.notice),
     ...list(
       large.nuclei,

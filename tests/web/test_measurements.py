@@ -191,7 +191,7 @@ def test_what_is_not_known_is_never_shown_as_a_number(shown, change):
         assert "No cellularity" in page.text_content("#tissue")
         assert "No two stains could be told apart." in page.text_content("#tissue")
         assert "not measured: no stain" in page.text_content("#cell").lower()
-        assert "None: no nucleus has a diameter of 13.0 µm or more" in page.text_content("#large")
+        assert "None in this tile with a diameter of 13.0 µm or more" in page.text_content("#large")
 
 
 def test_names_are_shown_as_they_were_written(shown):

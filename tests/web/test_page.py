@@ -147,6 +147,7 @@ def test_several_tiles_are_worked_off_and_listed(page, sample_bytes, shoot):
     page.wait_for_function("() => document.querySelector('#tile-name').textContent === 'two.png'")
     page.wait_for_function("() => document.querySelectorAll('path.cell').length === 0")
     assert "No cell was counted" in page.text_content("#label")
+    assert not page.is_visible("#cells")
     shoot(page, "white", full_page=True)
 
     data, name = download(page, "#summary-csv")
