@@ -18,7 +18,7 @@ from app.answer.measured import MeasuredColumns
 from app.answer.model_card import describe_q
 from app.answer.palette import cluster_color, hex_color
 from app.answer.provenance import Record, code_version, environment, result_sha256
-from app.answer.ranges import measurements_out, proportion_ranges, within_out
+from app.answer.ranges import measurements_out, proportion_ranges, range_out, within_out
 from app.answer.schemas import (
     CANDIDATES,
     NOTICE,
@@ -52,6 +52,7 @@ from app.pipeline.measure.very_large import MIN_DIAMETER_UM, VeryLargeNucleus
 from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
+from app.pipeline.reference_ranges import Limits
 from app.pipeline.run import Analysis
 from app.pipeline.tissue.classes import CLASSES, COLOURED, Tissue
 from app.pipeline.types import Float64Array, Segmentation, UInt8Array
@@ -192,7 +193,9 @@ class Result:
     @cached_property
     def tissue(self) -> TissueOut:
         """What the tile consists of."""
-        return tissue_out(self.analysis.tissue, scale_known=self.analysis.tile.mpp is not None)
+        ranges = self.bundle.manifest.reference_ranges
+        limits = ranges.cellularity if ranges else None
+        return tissue_out(self.analysis.tissue, scale_known=self.analysis.tile.mpp is not None, limits=limits)
 
     @cached_property
     def segmentation(self) -> SegmentationOut:
@@ -346,12 +349,13 @@ def clusters_out(
     ]
 
 
-def tissue_out(tissue: Tissue, *, scale_known: bool) -> TissueOut:
+def tissue_out(tissue: Tissue, *, scale_known: bool, limits: Limits | None = None) -> TissueOut:
     """Return what a tile or a slide consists of.
 
     Args:
         tissue: its kinds of tissue.
         scale_known: whether its µm per pixel are known, and so its area.
+        limits: the range of the cellularity; None if the bundle has none.
     """
     shares: dict[str, float | None] = dict(zip(CLASSES, tissue.shares.tolist(), strict=True))
     if not tissue.is_stained:
@@ -360,6 +364,7 @@ def tissue_out(tissue: Tissue, *, scale_known: bool) -> TissueOut:
         area_mm2=tissue.area_mm2 if scale_known else None,
         cellularity=tissue.cellularity,
         **shares,
+        reference=range_out(limits, tissue.cellularity),
         reason=tissue.reason,
     )
 

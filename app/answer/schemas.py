@@ -282,6 +282,11 @@ class TissueOut(_Answer):
         description="Share of the tile, 0 to 1, that is no tissue: glass, tears, empty vessels, and what the scanner "
         "left black."
     )
+    reference: RangeOut | None = Field(
+        default=None,
+        description="Range of the cellularity of the reference tiles; null if the bundle has none. It is not adapted "
+        "to the size of the tile, and not to the age of a patient.",
+    )
     reason: str | None = Field(description="Why there is no cellularity, in a sentence; null if there is one.")
 
 

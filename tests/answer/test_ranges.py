@@ -30,6 +30,7 @@ def reference_like(analysis, *, areas, counts=(30, 30, 30, 30, 30)):
             names=tuple(measurement.name for measurement in MEASUREMENTS),
             units=tuple(measurement.unit for measurement in MEASUREMENTS),
             measurements=measured,
+            cellularity=np.linspace(0.05, 0.15, len(tiles)),
         ),
         "drawn tiles",
     )
@@ -81,6 +82,14 @@ def test_medians_stand_beside_the_range_of_the_reference_tiles(drawn):
     assert [(found["measurement"], found["group"]) for found in usual["measurements"]] == expected
     # Nothing but the area of the reference tiles is known.
     assert [found["reference"] for found in usual["measurements"]].count(None) == len(MEASUREMENTS) - 1
+
+
+def test_cellularity_stands_beside_the_range_of_the_reference_tiles(drawn):
+    result = drawn[1]
+    tissue = as_json(with_ranges(result, reference_like(result.analysis, areas=[1] * 6)))["tissue"]
+    assert tissue["reference"]["low"] < 0.05 < 0.15 < tissue["reference"]["high"] < tissue["cellularity"]
+    assert tissue["reference"]["flag"] == "high"
+    assert as_json(with_ranges(result, None))["tissue"]["reference"] is None
 
 
 def test_a_summary_is_over_the_counted_cells(result):

@@ -63,6 +63,7 @@ def cells() -> Cells:
         measurements=_measured(np.array(areas)),
         tiles=("a", "b", "c"),
         stain_matrices=np.stack([matrix, matrix, np.full((3, 2), np.nan)]),
+        cellularity=np.array([0.6, 0.5, np.nan]),
         segmentation=PAPER,
         mpp=0.25,
         views=stack_views([row for i in range(3) for row in _views(i)]),

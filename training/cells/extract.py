@@ -21,6 +21,7 @@ from app.pipeline.nuclei.network import MapNetwork
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import LEARNED, SegmentationParams
 from app.pipeline.stain.unmix import unmix
+from app.pipeline.tissue.compose import compose
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_files import read_tile
@@ -43,6 +44,7 @@ class Cells:
             app.pipeline.measure.table.
         tiles: the name of each tile.
         stain_matrices: (T, 3, 2) float64, NaN for a tile in which no two stains were found.
+        cellularity: (T,) float64, 0–1, NaN for a tile that has none.
         segmentation: the parameters that the nuclei were found with.
         mpp: µm per px of the tiles, at which the nuclei were measured.
         views: measurements on the tiles and on squares cut from them; the limits of the quality flags rest on these.
@@ -56,6 +58,7 @@ class Cells:
     measurements: Float64Array
     tiles: tuple[str, ...]
     stain_matrices: np.ndarray
+    cellularity: Float64Array
     segmentation: SegmentationParams
     mpp: float
     views: Views
@@ -106,6 +109,7 @@ class Cells:
                 measurements=self.measurements,
                 tiles=np.array(self.tiles),
                 stain_matrices=self.stain_matrices,
+                cellularity=self.cellularity,
                 segmentation=np.array(self.segmentation.model_dump_json()),
                 mpp=self.mpp,
                 **self.views.as_arrays(),
@@ -133,6 +137,7 @@ class Cells:
                     measurements=stored["measurements"],
                     tiles=tuple(str(name) for name in stored["tiles"]),
                     stain_matrices=stored["stain_matrices"],
+                    cellularity=stored["cellularity"],
                     segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
                     mpp=float(stored["mpp"]),
                     views=Views.from_arrays(stored),
@@ -183,7 +188,7 @@ def extract_cells(
         DataError: a tile cannot be read or decoded, or no tile holds a nucleus.
         LabelsError: too few tiles of a label hold a nucleus.
     """
-    crops, index, centroids, areas, measured, matrices, views = [], [], [], [], [], [], []
+    crops, index, centroids, areas, measured, matrices, cellularity, views = [], [], [], [], [], [], [], []
     for i, path in enumerate(track(paths)):
         pixels = read_tile(path)
         stains = unmix(pixels, params.stain, params.engine)
@@ -197,6 +202,8 @@ def extract_cells(
         areas.append(nuclei.areas_px)
         views += measure_views(i, pixels, stains, params.stain)
         matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
+        share = compose(pixels, stains, found, mpp).cellularity
+        cellularity.append(np.nan if share is None else share)
     if not sum(map(len, crops)):
         raise DataError("No nucleus was found in any tile.")
     cells = Cells(
@@ -207,6 +214,7 @@ def extract_cells(
         measurements=np.concatenate(measured),
         tiles=tuple(path.stem for path in paths),
         stain_matrices=np.stack(matrices),
+        cellularity=np.array(cellularity),
         segmentation=params,
         mpp=mpp,
         views=stack_views(views),

@@ -43,6 +43,7 @@ def fit_ranges(cells: Cells, clusters: Int64Array, n_clusters: int) -> Reference
         names=tuple(measurement.name for measurement in MEASUREMENTS),
         units=tuple(measurement.unit for measurement in MEASUREMENTS),
         measurements=cells.measurements[chosen],
+        cellularity=cells.cellularity[tiles],
         patients=patients,
     )
     return fit_reference_ranges(reference, basis)

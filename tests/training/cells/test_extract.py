@@ -47,6 +47,7 @@ def test_every_drawn_nucleus_becomes_a_cell_of_its_tile(tiles):
     assert np.abs(cells.areas_px - np.pi * 11**2).max() < 60
     assert np.isfinite(cells.stain_matrices[:2]).all()
     assert np.isnan(cells.stain_matrices[2]).all()
+    assert np.isnan(cells.cellularity).tolist() == [False, False, True]
     # Dark in the middle, white in the corners.
     assert cells.crops[:, 16, 16].max() < 200
     assert (cells.crops[:, ::31, ::31] == 255).all()
@@ -56,7 +57,9 @@ def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
     bundle = load_bundle(shipped_bundle, threads=1)
     path = tiles / "b.png"
     cells = extract_cells([path], bundle.manifest.segmentation, bundle.manifest.mpp, network=bundle.segmenter)
-    served = analyse(path.read_bytes(), bundle, max_pixels=10**6, precision="full").cells.cluster_probs
+    analysis = analyse(path.read_bytes(), bundle, max_pixels=10**6, precision="full")
+    served = analysis.cells.cluster_probs
+    assert cells.cellularity == pytest.approx([analysis.tissue.cellularity], nan_ok=True)
     manifest = bundle.manifest
     encoded = encode(cells.crops, bundle.backend, manifest.n_clusters, temperature=manifest.temperature)
     np.testing.assert_array_equal(encoded.cluster_probs, served)

@@ -34,6 +34,7 @@ def measured(cells, medians):
         areas_px=cells.areas_px[few],
         measurements=values,
         tiles=tuple(f"t{i}" for i in range(n)),
+        cellularity=np.full(n, 0.5),
     )
 
 

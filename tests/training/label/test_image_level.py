@@ -33,6 +33,7 @@ def labelled(cells, abnormal, patients=None):
         areas_px=cells.areas_px[few],
         measurements=cells.measurements[few],
         tiles=tuple(f"t{i}" for i in range(n)),
+        cellularity=np.full(n, 0.5),
         labels=TileLabels(np.array(abnormal), None if patients is None else np.array(patients)),
     )
 
@@ -52,6 +53,7 @@ def one_tile(cells):
         measurements=cells.measurements[own],
         tiles=cells.tiles[:1],
         stain_matrices=cells.stain_matrices[:1],
+        cellularity=cells.cellularity[:1],
     )
 
 
@@ -180,6 +182,7 @@ def test_tile_without_cells_is_left_out(cells, fit_config):
         found,
         tile_index=found.tile_index + 1,
         tiles=("empty", *found.tiles),
+        cellularity=np.append(np.nan, found.cellularity),
         labels=TileLabels(np.append(1, found.labels.abnormal), None),
     )
     assert fit_image_level(shifted, clusters, 5, fit_config) == whole

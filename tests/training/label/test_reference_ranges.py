@@ -14,7 +14,11 @@ from training.label.reference_ranges import fit_ranges
 def dealt(cells, n_tiles, labels=None):
     """The cells dealt out to so many tiles in turn, so that no two neighbours are of one tile."""
     return replace(
-        cells, tile_index=np.arange(len(cells)) % n_tiles, tiles=tuple(f"t{i}" for i in range(n_tiles)), labels=labels
+        cells,
+        tile_index=np.arange(len(cells)) % n_tiles,
+        tiles=tuple(f"t{i}" for i in range(n_tiles)),
+        cellularity=0.4 + 0.05 * np.arange(n_tiles),
+        labels=labels,
     )
 
 
@@ -46,6 +50,7 @@ def test_with_labels_the_normal_tiles_are_the_reference(cells):
     assert ranges.basis == "3 training tiles that were labelled normal, of 2 patients"
     assert [tile.counts[1] for tile in ranges.tiles] == [0, 0, 0]
     assert [tile.patient for tile in ranges.tiles] == [0, 1, 1]
+    assert [tile.cellularity for tile in ranges.tiles] == pytest.approx([0.4, 0.5, 0.6])
     assert {limits.n_patients for limits in ranges.proportions} == {2}
     unknown = fit_ranges(dealt(cells, 8, TileLabels(labels.abnormal, None)), clusters, 5)
     assert unknown.basis == "4 training tiles that were labelled normal, of unknown patients"
