@@ -18,7 +18,7 @@ AUDIT := $(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run batch install test test-fast check format container-test cluster-test bench openapi lock audit sbom clean
+.PHONY: help run batch install test test-fast check format container-test cluster-test bench openapi measurements lock audit sbom clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -43,6 +43,7 @@ check: $(VENV)/.test ## formatter, linters, types, import rules, contract drift
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.openapi --check
+	$(BIN)/python -m app.measurements --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yaml
@@ -64,6 +65,9 @@ bench: $(VENV)/.test ## speed and memory, beside the reference recipe and the ma
 
 openapi: $(VENV)/.test ## write openapi.json anew
 	$(BIN)/python -m app.openapi
+
+measurements: $(VENV)/.test ## write docs/measurements.md anew
+	$(BIN)/python -m app.measurements
 
 lock: $(VENV)/.uv ## write the hash-locked requirements anew (ARGS=--upgrade for newer versions)
 	$(LOCK) $(EVERYWHERE) $(ARGS) -o requirements/serve.txt pyproject.toml

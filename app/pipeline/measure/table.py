@@ -199,12 +199,12 @@ SHAPE = (
 
 STATISTICS = {
     "mean": ("mean", "mean", "Mean"),
-    "sd": ("standard deviation", "std dev", "Standard deviation"),
+    "sd": ("standard deviation", "std dev", "Standard deviation of the"),
     "min": ("minimum", "min", "Smallest"),
     "max": ("maximum", "max", "Largest"),
-    "p25": ("lower quartile", "lower quartile", "First quartile"),
+    "p25": ("lower quartile", "lower quartile", "First quartile of the"),
     "median": ("median", "median", "Median"),
-    "p75": ("upper quartile", "upper quartile", "Third quartile"),
+    "p75": ("upper quartile", "upper quartile", "Third quartile of the"),
 }
 """By name: in a title, in QuPath's names, and at the beginning of a definition."""
 STAINS = {"haematoxylin": "Hematoxylin", "eosin": "Eosin"}
@@ -219,7 +219,7 @@ def _densities(group: Group, prefix: str, place: str, where: str) -> tuple[Measu
             f"{stain.capitalize()}{place}, {in_title}",
             group,
             f"{'Cytoplasm' if prefix else 'Nucleus'}: {in_qupath} OD {of_qupath}",
-            f"{begins} of the optical density of {stain} {where}.",
+            f"{begins} optical density of {stain} {where}.",
             "QuPath, cell detection",
         )
         for stain, in_qupath in STAINS.items()
