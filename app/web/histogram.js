@@ -2,7 +2,7 @@
 
 import { byId, clusterName, headings, html, number, plural, svg, swatch } from "./dom.js";
 import { grouped, headingOf, measured, quantile, unitText, valueOf, withUnit } from "./measurements.js";
-import { ends, flagged, restsOn } from "./range.js";
+import { ends, flagged, restsOn, uncertainty } from "./range.js";
 import { groupOf } from "./viewer.js";
 
 const WIDTH = 720;
@@ -223,8 +223,7 @@ function roundStep(least) {
 const decimals = (step) => Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
 
 function factsOf({ measurements }, one, rows, { isCutBelow, isCutAbove }) {
-  const { reference, name } = one;
-  const of = measurements?.find(({ measurement }) => measurement === name);
+  const of = measurements?.find(({ measurement }) => measurement === one.name);
   const text = (value) => number(value, one.digits);
   return [
     html(
@@ -237,11 +236,17 @@ function factsOf({ measurements }, one, rows, { isCutBelow, isCutAbove }) {
         ? html("tfoot", {}, html("tr", {}, html("th", { scope: "row" }, "All counted cells"), [String(of.n), text(of.median), of.quartiles.map(text).join("–")].map(valueCell)))
         : null,
     ),
-    reference
-      ? html("p", {}, `Reference range of a tile's median: ${ends(reference, text, ` ${unitText(one.unit)}`)} (${restsOn(reference)}). `, reference.flag ? `This tile: ` : "", flagged(reference) ?? (reference.flag === "within" ? "within" : ""))
-      : null,
+    one.reference ? html("p", {}, ...ofMedian(one, text)) : null,
     html("p", { class: "hint" }, `Each row is scaled to its own highest bar. The dashed line is the median. ${beyond(isCutBelow, isCutAbove)}`),
   ].filter(Boolean);
+}
+
+function ofMedian({ reference, unit }, text) {
+  const suffix = unitText(unit) && ` ${unitText(unit)}`;
+  return [
+    `Reference range of a tile's median: ${ends(reference, text, suffix)} (${restsOn(reference)}). ${uncertainty(reference, text, suffix)}`,
+    reference.flag ? html("span", {}, " This tile: ", flagged(reference) ?? reference.flag, ".") : "",
+  ];
 }
 
 function beyond(isCutBelow, isCutAbove) {

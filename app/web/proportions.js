@@ -1,7 +1,7 @@
 // The section of proportions: a bar for each cluster, with its interval, before the range of the reference tiles.
 
 import { byId, clusterName, headings, html, number, percent, plural, svg, swatch } from "./dom.js";
-import { band, ends, flagged, restsOn } from "./range.js";
+import { band, ends, flagged, restsOn, uncertainty } from "./range.js";
 
 const WIDTH = 100;
 const HEIGHT = 20;
@@ -52,11 +52,11 @@ function row(cluster, scale, withRange) {
     html("td", { class: "track" }, bar(cluster, scale)),
     html("td", { class: "value" }, percent(proportion, 1)),
     html("td", { class: "value" }, interval ? interval.map((end) => number(100 * end, 1)).join("–") + "%" : "–"),
-    withRange ? html("td", { class: "value" }, reference ? [flagged(reference), " ", inPercent(reference)] : "–") : null,
+    withRange ? html("td", { class: "value", title: reference && uncertainty(reference, inPercents, "%") }, reference ? [flagged(reference), " ", ends(reference, inPercents, "%")] : "–") : null,
   );
 }
 
-const inPercent = (range) => ends(range, (end) => number(100 * end, 1), "%");
+const inPercents = (share) => number(100 * share, 1);
 
 /** Return the bar of a proportion with a whisker for its interval, before the band of its reference range. */
 function bar({ color, proportion, interval, reference }, scale) {

@@ -5,8 +5,13 @@ import { html, plural, svg } from "./dom.js";
 /** Return "18.0–35.2%" and the like; `text` gives a number in the unit of the range. */
 export const ends = ({ low, high }, text, unit = "") => `${text(low)}–${text(high)}${unit}`;
 
-/** Return on how many tiles the range rests, and that it is only indicative where it is. */
-export const restsOn = ({ indicative, n_tiles: tiles }) => `${indicative ? "indicative: " : ""}${plural(tiles, "tile")}`;
+/** Return on how many tiles and patients the range rests, and that it is only indicative where it is. */
+export const restsOn = ({ indicative, n_tiles: tiles, n_patients: patients }) =>
+  `${indicative ? "indicative: " : ""}${plural(tiles, "tile")}${patients ? ` of ${plural(patients, "patient")}` : ""}`;
+
+/** Return between which values the limits of the range lie. */
+export const uncertainty = ({ low_interval: low, high_interval: high }, text, unit = "") =>
+  `With 90% confidence, the lower limit is ${low.map(text).join("–")}${unit} and the upper limit ${high.map(text).join("–")}${unit}.`;
 
 /** Return low or high as a mark that stands out; nothing where the value is within the range or cannot be judged. */
 export const flagged = (range) =>

@@ -14,11 +14,12 @@ UNMEASURED = 3
 
 
 def reference(low, high, flag):
+    margin = (high - low) / 4
     return {
         "low": low,
         "high": high,
-        "low_interval": [low, low],
-        "high_interval": [high, high],
+        "low_interval": [low - margin, low + margin],
+        "high_interval": [high - margin, high + margin],
         "n_tiles": 11,
         "n_patients": 8,
         "indicative": True,

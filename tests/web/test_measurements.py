@@ -57,21 +57,24 @@ def test_cellularity_composition_and_reference_ranges_are_read_off(shown, shoot)
     tissue = page.text_content("#tissue")
     assert page.text_content("#tissue .digits") == "43%"
     assert "low" in tissue
-    assert "Reference range 45–80%; indicative: 11 tiles" in tissue
+    assert "Reference range 45–80%; indicative: 11 tiles of 8 patients" in tissue
     for part in ("Haematopoietic 31%", "Fat 41%", "Bone and stroma 12%", "Red cells 6%", "Background 10%"):
         assert part in tissue
     row = page.text_content("#proportions tbody tr:first-child")
     assert "Large, pale, open chromatin" in row
     assert "high 10.0–25.0%" in row
     assert page.locator("#proportions .band").count() == 1
-    assert "indicative: 11 tiles" in page.text_content("#proportions")
+    assert "indicative: 11 tiles of 8 patients" in page.text_content("#proportions")
     cluster = page.text_content("#gallery .clusters section:first-child")
     assert "Large, pale, open chromatin" in cluster
     assert "Nuclear area 33.3 µm² (30.0–38.8)" in cluster
     assert "within the reference region of 11 tiles: no (distance 4.25, threshold 3.50)" in page.text_content("#label")
     assert "Nuclear area, median0.77" in page.text_content("#label details"), "the parts add up to the score"
+    assert "the lower limit is 55–65 µm² and the upper limit 75–85 µm²" in page.text_content("#histogram")
     assert "Medians outside the range of the reference tiles: Dark clumps ▼ low" in page.text_content("#histogram")
-    assert "Reference range of a tile's median: 60–80 µm² (indicative: 11 tiles)" in page.text_content("#histogram")
+    assert "Reference range of a tile's median: 60–80 µm² (indicative: 11 tiles of 8 patients)" in page.text_content(
+        "#histogram"
+    )
     shoot(page, "measurements", full_page=True)
     page.click("#histogram >> button >> text=Dark clumps")
     assert page.input_value("#histogram-of") == "dark_clumps"
