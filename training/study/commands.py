@@ -386,6 +386,21 @@ def quality(bm_graz: Graz, out: OutDir) -> None:
     keep_scores(out / "quality.json", evaluate_quality(bm_graz, DEFAULT, bar("tiles")))
 
 
+@evaluate.command()
+def tissue(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="the data set mds_cores: tiles/ and maps/")],
+    out: OutDir,
+    bundle: Model = MODEL,
+    mpp: Annotated[float, typer.Option(help="µm per pixel of the cores, which the data set does not state")] = 1.0,
+) -> None:
+    """Compare the shares of tissue with another program's maps of five cores; takes a minute."""
+    from app.pipeline.bundle.load import load_bundle
+    from training.study.protocols.tissue import evaluate_tissue
+
+    model = load_bundle(bundle)
+    _keep_scores(out, "tissue", model, evaluate_tissue(data, model, mpp, bar("cores")))
+
+
 @evaluate.command("training-speed")
 def training_speed(
     cells: Annotated[Path, typer.Argument(metavar="CELLS", help="directory that `cells` wrote")],

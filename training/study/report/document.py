@@ -11,6 +11,7 @@ from training.study.report.figures import figures
 from training.study.report.paper_tables import ablation, agreement, classification, clustering, image_label
 from training.study.report.segmentation import detection, missed, segmentation, sizes
 from training.study.report.speed import slides, speed, training_speed
+from training.study.report.tissue import tissue
 from training.study.report.uncertainty import abstention, intervals, outliers, quality
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "intervals": intervals,
     "outliers": outliers,
     "abstention": abstention,
+    "tissue": tissue,
     "speed": speed,
     "slides": slides,
 }

@@ -32,6 +32,14 @@ TITLES = {
     "unlike": "with unlike_training_tiles",
     "labelled": "with a label",
     "error_if_forced": "error if forced",
+    "cells_map": "map",
+    "stroma": "bone and stroma",
+    "stroma_map": "map",
+    "red": "red cells",
+    "red_map": "map",
+    "rest_map": "map",
+    "rest": "fat and background",
+    "dice_cells": "Dice of cells",
 }
 """Headings of columns whose name does not say enough."""
 
