@@ -2,12 +2,13 @@
 
 import copy
 
-UM2, COLUMNS = "um2", ("area_um2", "eosin_od_mean", "dark_clumps")
+UM2 = "um2"
 TITLES = {
-    "area_um2": ("Nuclear area", UM2),
-    "eosin_od_mean": ("Eosin, mean", "od"),
-    "dark_clumps": ("Dark clumps", "count"),
+    "area_um2": ("Nuclear area", "shape", UM2),
+    "eosin_od_mean": ("Eosin, mean", "density", "od"),
+    "dark_clumps": ("Dark clumps", "chromatin", "count"),
 }
+COLUMNS = tuple(TITLES)
 REFERENCES = {"area_um2": (60.0, 80.0, "within"), "dark_clumps": (2.0, 3.0, "low")}
 UNMEASURED = 3
 """The cell whose area was not measured."""
@@ -54,8 +55,9 @@ def with_measurements(answer):
                 "title": "Nuclear area",
                 "unit": UM2,
                 "median": 33.3,
+                "n": 1400,
                 "quartiles": [30.0, 38.8],
-                "effect": 1.4,
+                "effect": 0.9,
             }
         ],
     }
@@ -88,11 +90,12 @@ def with_measurements(answer):
 
 
 def measurement(column, cells):
-    title, unit = TITLES[column]
+    title, group, unit = TITLES[column]
     values = sorted(cell["measurements"][column] for cell in cells if cell["measurements"][column] is not None)
     return {
         "measurement": column,
         "title": title,
+        "group": group,
         "unit": unit,
         "n": len(values),
         "median": values[len(values) // 2],
@@ -128,16 +131,10 @@ def with_nothing_known(answer):
     for cluster in found["clusters"]:
         cluster |= {"description": None, "reference": None}
     found["label"]["within_reference"] = None
-    shares = (
-        "area_mm2",
-        "cellularity",
-        "haematopoietic",
-        "fat",
-        "bone_and_stroma",
-        "red_cells",
-        "background",
-        "reference",
-    )
-    found["tissue"] = dict.fromkeys(shares) | {"reason": "No two stains could be told apart."}
+    found["tissue"] = dict.fromkeys(found["tissue"]) | {
+        "fat": 0.0,
+        "background": 1.0,
+        "reason": "No two stains could be told apart.",
+    }
     found["very_large_nuclei"] |= {"count": 0, "per_mm2": None, "nuclei": []}
     return found

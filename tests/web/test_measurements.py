@@ -7,6 +7,7 @@ import re
 import httpx
 import pytest
 
+from app.answer.schemas import AnalysisOut
 from tests.waiting import PATIENCE_S
 from tests.web.answers import UNMEASURED, with_measurements, with_nothing_known, without_measurements
 from tests.web.steps import download, hover, try_sample
@@ -35,6 +36,11 @@ def shown(open_page, answer):
         return page
 
     return show
+
+
+@pytest.mark.parametrize("change", [with_measurements, with_nothing_known])
+def test_the_answers_of_these_tests_are_such_as_the_service_gives(answer, change):
+    AnalysisOut.model_validate(change(answer))
 
 
 def ids(page):
@@ -138,7 +144,7 @@ def test_a_cell_under_the_pointer_shows_its_measurements(shown):
     assert "unusually high 0.900" in panel
     assert "unusually low 15" not in panel
     hover(page, UNMEASURED)
-    assert "Nuclear area: not measured: touches border" in page.text_content("#cell")
+    assert "Not measured: touches border" in page.text_content("#cell")
     assert "Cell 5" in page.text_content("#unusual li:first-child"), "it is the farthest from the others"
     assert "Eosin, mean 0.900 OD, high" in page.text_content("#unusual li:first-child")
 
