@@ -18,14 +18,14 @@ BEGINNING = f"""# What is measured on a cell
 `python -m app.measurements` writes this page from the code. Every cell of an answer has these {len(MEASUREMENTS)}
 measurements: in JSON and Parquet by name, in CSV as columns, in GeoJSON under QuPath's names, and on the page.
 
-- **Where.** Nuclei are measured at the bundle's scale. A tile of another scale is resized first, and its sizes are in µm
-  of the tile.
-- **Units.** The name of a size ends in `_um`, `_um2` or `_od_per_um`. Where the scale of a tile is not known, it ends in
-  `_px` or `_od_per_px`; distances such as the width of the ring are then those of the bundle's scale.
-- **Optical density** is −log₁₀((I + 1) / 256) of the normalised tile, split into haematoxylin and eosin by least squares
-  along the two stain vectors (Ruifrok and Johnston 2001), to a thousandth. Normalisation makes tiles of different
-  strength comparable, so these are not the densities of the raw picture, which QuPath shows. A stain of which a pixel has
-  less than none is negative.
+- **Where.** Nuclei are measured at the bundle's scale. A tile of another scale is resized first, and its sizes are in
+  µm of the tile.
+- **Units.** The name of a size ends in `_um`, `_um2` or `_od_per_um`. Where the scale of a tile is not known, it ends
+  in `_px` or `_od_per_px`; distances such as the width of the ring are then those of the bundle's scale.
+- **Optical density** is −log₁₀((I + 1) / 256) of the normalised tile, split into haematoxylin and eosin by least
+  squares along the two stain vectors (Ruifrok and Johnston 2001), to a thousandth. Normalisation makes tiles of
+  different strength comparable, so these are not the densities of the raw picture, which QuPath shows. A stain of which
+  a pixel has less than none is negative.
 - **Outliers** are measured, too, but summaries leave them out, as they leave them out of the clusters.
 
 A value that could not be taken is null, and `not_measured` says why:
@@ -35,11 +35,11 @@ A value that could not be taken is null, and `not_measured` says why:
 """
 ENDING = f"""## Very large nuclei
 
-`very_large_nuclei` lists candidates for megakaryocytes. A nucleus, or lobes that lie at most {LOBE_GAP_UM} µm apart and
-have diameters of at least {MIN_LOBE_UM:g} µm, are one if together they have the area of a disc of {MIN_DIAMETER_UM:g} µm
-and if other nuclei take at most {MAX_OTHERS:.0%} of the {CYTOPLASM_UM:g} µm round them. The limits were set by looking at
-the tiles of bm_graz. Nobody has compared the candidates with a person's count: large blasts, macrophages and nuclei that
-overlap are among them, and a megakaryocyte whose nucleus is cut small or pale is not.
+`very_large_nuclei` lists candidates for megakaryocytes. A nucleus, or lobes that lie at most {LOBE_GAP_UM} µm apart
+and have diameters of at least {MIN_LOBE_UM:g} µm, are one if together they have the area of a disc of
+{MIN_DIAMETER_UM:g} µm and if other nuclei take at most {MAX_OTHERS:.0%} of the {CYTOPLASM_UM:g} µm round them. The
+limits were set by looking at the tiles of bm_graz. Nobody has compared the candidates with a person's count: blasts,
+macrophages and nuclei that overlap are among them, and a megakaryocyte whose nucleus is cut small or pale is not.
 """
 GROUPS = {
     "shape": "Size and shape of the nucleus",

@@ -123,16 +123,20 @@ class Cells:
         nuclei: one for each cell, at the analysed scale.
         cluster_probs: (N, K) float32.
         upload: width and height of the upload, px.
+        outlines: of the nuclei, where they are known; see `nuclei.outlines.contours`.
     """
 
     nuclei: Nuclei
     cluster_probs: Float32Array
     upload: tuple[int, int]
+    outlines: list[Int32Array] | None = None
 
     @classmethod
-    def of_tile(cls, nuclei: Nuclei, cluster_probs: Float32Array, tile: Tile) -> Cells:
+    def of_tile(
+        cls, nuclei: Nuclei, cluster_probs: Float32Array, tile: Tile, outlines: list[Int32Array] | None = None
+    ) -> Cells:
         """Return the cells of an uploaded tile."""
-        return cls(nuclei, cluster_probs, (tile.width, tile.height))
+        return cls(nuclei, cluster_probs, (tile.width, tile.height), outlines)
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -163,7 +167,8 @@ class Cells:
     def contours(self) -> list[Float64Array]:
         """N arrays (V, 2) float64 of points x, y, not closed; see `nuclei.outlines.contours`."""
         last = np.array(self.upload) - 1
-        return _mapped(contours(self.nuclei), lambda points: self._to_upload.points(points).clip(0, last))
+        outlines = contours(self.nuclei) if self.outlines is None else self.outlines
+        return _mapped(outlines, lambda points: self._to_upload.points(points).clip(0, last))
 
     @cached_property
     @memory_errors()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import compress
 from threading import Thread
 from time import perf_counter
 from typing import TypeVar
@@ -25,6 +26,7 @@ from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
 from app.pipeline.nuclei.border import cut_by_more_than_half
 from app.pipeline.nuclei.measure import select_nuclei
+from app.pipeline.nuclei.outlines import contours
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import NetworkParams
 from app.pipeline.proportions import Proportions, summarise
@@ -32,7 +34,7 @@ from app.pipeline.quality.assess import Flag, Quality, assess, cell_flags
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.classes import Tissue
 from app.pipeline.tissue.compose import compose
-from app.pipeline.types import Nuclei, Segmentation, Stain, Tile, UInt8Array
+from app.pipeline.types import BoolArray, Int32Array, Nuclei, Segmentation, Stain, Tile, UInt8Array
 from app.pipeline.uploaded_nuclei import UploadedNuclei, read_nuclei
 
 T = TypeVar("T")
@@ -89,6 +91,23 @@ class Stages:
     stains: Stain
     nuclei: Nuclei
     crops: UInt8Array
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is measured while Q runs.
+
+    Attributes:
+        cells: of every cell, a row each.
+        very_large: the candidates among the cells.
+        tissue: what the tile consists of.
+        outlines: of every cell; see `nuclei.outlines.contours`.
+    """
+
+    cells: Measurements
+    very_large: list[VeryLargeNucleus]
+    tissue: Tissue
+    outlines: list[Int32Array]
 
 
 def analyse(
@@ -148,33 +167,27 @@ def analyse_stages(
             is_kept = ~cut_by_more_than_half(found)
             kept = select_nuclei(found, is_kept)
         analysed_mpp = _analysed_mpp(tile, pixels, manifest)
-
-        def measure() -> tuple[Measurements, Tissue]:
-            # Nuclei that the border cuts are neighbours, too, and no cytoplasm; and there are cells round them.
-            cells = measure_cells(stains, found, analysed_mpp).select(is_kept)
-            return cells, compose(pixels, stains, found, analysed_mpp)
-
-        measuring = _begin(timing, "measure", measure)
+        measuring = _begin(timing, "measure", lambda: _measure(pixels, stains, found, is_kept, analysed_mpp))
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, kept)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
-            quality, (measurements, tissue) = judging.result(), measuring.result()
+            quality, measured = judging.result(), measuring.result()
             of_cells = cell_flags(proportions, encoded.surprise, manifest.outliers)
             quality = replace(quality, flags=quality.flags + of_cells + upload_flags)
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             names = [one.measurement for one in manifest.image_level.measurements]
-            known = medians(measurements.values[~proportions.outlier], names)
+            known = medians(measured.cells.values[~proportions.outlier], names)
             label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
-            cells = Cells.of_tile(kept, encoded.cluster_probs, tile)
+            cells = Cells.of_tile(kept, encoded.cluster_probs, tile, measured.outlines)
     analysis = Analysis(
         tile=tile,
         quality=quality,
         cells=cells,
-        measurements=measurements,
-        tissue=tissue,
-        very_large=find_very_large(kept, analysed_mpp),
+        measurements=measured.cells,
+        tissue=measured.tissue,
+        very_large=measured.very_large,
         n_cut=len(found) - len(kept),
         proportions=proportions,
         label=label,
@@ -201,6 +214,14 @@ def _analysed_mpp(tile: Tile, pixels: UInt8Array, manifest: Manifest) -> float:
     if tile.mpp is None:
         return manifest.mpp
     return float(tile.mpp * math.sqrt(tile.width * tile.height / (pixels.shape[0] * pixels.shape[1])))
+
+
+def _measure(pixels: UInt8Array, stains: Stain, found: Nuclei, is_kept: BoolArray, mpp: float) -> Measured:
+    # Nuclei that the border cuts are no cells, but they are neighbours and no cytoplasm, and have cells round them.
+    outlines = contours(found)
+    cells = measure_cells(stains, found, mpp, outlines).select(is_kept)
+    very_large = find_very_large(select_nuclei(found, is_kept), mpp)
+    return Measured(cells, very_large, compose(pixels, stains, found, mpp), list(compress(outlines, is_kept)))
 
 
 def _nuclei_of(
