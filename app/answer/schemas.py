@@ -213,7 +213,7 @@ class WithinOut(_Answer):
     value: bool = Field(
         description="True if the composition lies within the region that holds 95% of further tiles like the "
         "reference tiles. It rests on reference tiles alone, with no abnormal and no simulated one, and does not "
-        "change label.value."
+        "change label.value. Whole slides differ less than tiles do, and lie within it more often."
     )
     distance: Rounded = Field(
         description="Distance from the mean of the reference tiles, as a Mahalanobis distance of log-ratios of the "
