@@ -29,11 +29,11 @@ function column(cluster, answer, canvas, side, card, onCell) {
     "section",
     { "aria-label": clusterName(cluster) },
     html("h4", {}, swatch(cluster.color), clusterName(cluster)),
-    cluster.description ? html("p", {}, cluster.description.sentence) : null,
+    html("p", {}, cluster.description?.sentence),
     html("p", { class: "hint" }, own.length ? `${cluster.count} in this tile` : "None in this tile"),
     cells(own, cluster, canvas, side, onCell),
     drawn(cluster, answer.bundle.name, card.manifest.metrics.clusters[k]),
-    cluster.description ? telling(cluster.description) : null,
+    cluster.description ? telling(cluster.description) : html("div"),
   );
 }
 

@@ -31,7 +31,7 @@ function table(clusters, scale, withRange) {
     "table",
     { class: "bars" },
     html("thead", {}, html("tr", {}, headings(...columns))),
-    html("tbody", {}, clusters.map((cluster) => row(cluster, scale, withRange))),
+    html("tbody", {}, clusters.map((cluster) => [row(cluster, scale, withRange), sentence(cluster, columns.length)])),
   );
 }
 
@@ -43,11 +43,11 @@ const inWords = ({ count, share }) =>
 const basis = (clusters) => restsOn(clusters.find(({ reference }) => reference).reference);
 
 function row(cluster, scale, withRange) {
-  const { color, count, proportion, interval, reference, description } = cluster;
+  const { color, count, proportion, interval, reference } = cluster;
   return html(
     "tr",
     {},
-    html("th", { scope: "row" }, swatch(color), clusterName(cluster), description ? html("p", { class: "hint" }, description.sentence) : null),
+    html("th", { scope: "row" }, swatch(color), clusterName(cluster)),
     html("td", { class: "value" }, String(count)),
     html("td", { class: "track" }, bar(cluster, scale)),
     html("td", { class: "value" }, percent(proportion, 1)),
@@ -55,6 +55,9 @@ function row(cluster, scale, withRange) {
     withRange ? html("td", { class: "value", title: reference && uncertainty(reference, inPercents, "%") }, reference ? [flagged(reference), " ", ends(reference, inPercents, "%")] : "–") : null,
   );
 }
+
+const sentence = ({ description }, columns) =>
+  description ? html("tr", { class: "hint" }, html("td", { colspan: columns }, description.sentence)) : null;
 
 const inPercents = (share) => number(100 * share, 1);
 

@@ -5,6 +5,7 @@ import { capital } from "./measurements.js";
 import { band, ends, flagged, restsOn } from "./range.js";
 
 const PARTS = ["haematopoietic", "fat", "bone_and_stroma", "red_cells", "background"];
+const PLACES = { low: "Below the reference range", within: "Within the reference range", high: "Above the reference range" };
 const WIDTH = 100;
 const HEIGHT = 14;
 
@@ -37,7 +38,7 @@ function cellularity({ cellularity: share, reference, reason }) {
     { class: "cellularity" },
     html("p", {}, html("strong", { class: "digits" }, percent(share)), " cellularity ", flagged(reference)),
     gauge(share, reference),
-    html("p", { class: "hint" }, reference ? `Reference range ${ends(reference, (end) => number(100 * end, 0), "%")}; ${restsOn(reference)}. ` : "", "Haematopoietic tissue over haematopoietic tissue and fat."),
+    html("p", { class: "hint" }, reference ? `${PLACES[reference.flag] ?? "Reference range"} ${ends(reference, (end) => number(100 * end, 0), "%")}; ${restsOn(reference)}. ` : "", "Haematopoietic tissue over haematopoietic tissue and fat."),
   );
 }
 
