@@ -11,7 +11,12 @@ from tests.conftest import REPOSITORY
 from tests.processes import ran
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
-HEADINGS = {"MainThread": "On the event loop", "analyse": "On a worker thread", "quality": "On the quality thread"}
+HEADINGS = {
+    "MainThread": "On the event loop",
+    "analyse": "On a worker thread",
+    "quality": "On the quality thread",
+    "measure": "On the measuring thread",
+}
 
 
 @pytest.fixture(scope="module")
