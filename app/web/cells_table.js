@@ -15,8 +15,8 @@ export class CellsTable {
    * `onChoose(cell)` is called with the cell of a row that was clicked or gone to, `onGoTo(cell)` if it is to be brought
    * into sight, `onAll()` when all cells are to be shown again, and `onProblem(problem)` with every error.
    */
-  constructor({ onChoose, onGoTo, onProblem, onAll }) {
-    Object.assign(this, { onChoose, onGoTo, onProblem, onAll, wanted: null });
+  constructor({ onChoose, onGoTo, onAll, onProblem }) {
+    Object.assign(this, { onChoose, onGoTo, onAll, onProblem, wanted: null });
   }
 
   /** Show the cells of another tile. The columns that the user has chosen stay. */

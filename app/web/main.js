@@ -28,7 +28,12 @@ const viewer = new Viewer(
   (cell, place) => shown && showCell(cell, shown, place),
   (cell) => table.mark(cell),
 );
-const table = new CellsTable({ onChoose: (cell) => viewer.goTo(cell), onGoTo: goTo, onProblem: (problem) => showProblem(problem, shown.entry.name), onAll: () => pick(null) });
+const table = new CellsTable({
+  onChoose: (cell) => viewer.goTo(cell),
+  onGoTo: goTo,
+  onAll: () => pick(null),
+  onProblem: (problem) => showProblem(problem, shown.entry.name),
+});
 const histogram = new Histogram(pick);
 const queue = new Queue({ onDone: done, onFailed: failed, onSelect: (entry) => select(entry) });
 
