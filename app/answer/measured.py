@@ -8,6 +8,7 @@ import numpy as np
 
 from app.pipeline.measure.cells import Measurements
 from app.pipeline.measure.table import MEASUREMENTS, REASONS
+from app.pipeline.types import Float64Array
 
 Row = list[float | None]
 
@@ -35,10 +36,15 @@ class MeasuredColumns:
             scale_known: whether sizes are in µm; else they are in px.
         """
         names = [measurement.column(scale_known) for measurement in MEASUREMENTS]
-        shown = measurements.shown(scale_known)
-        values = shown.astype(object)
-        values[np.isnan(shown)] = None
         reasons: dict[int, dict[str, str]] = {}
         for cell, column in np.argwhere(measurements.reasons).tolist():
             reasons.setdefault(cell, {})[names[column]] = REASONS[measurements.reasons[cell, column]]
-        return cls(names, values.tolist(), reasons)
+        return cls(names, rows_of(measurements.shown(scale_known)), reasons)
+
+
+def rows_of(shown: Float64Array) -> list[Row]:
+    """Return (N, M) measurements as they are shown as plain values, None in place of NaN."""
+    values = shown.astype(object)
+    values[np.isnan(shown)] = None
+    rows: list[Row] = values.tolist()
+    return rows

@@ -52,9 +52,8 @@ from app.pipeline.measure.very_large import MIN_DIAMETER_UM, VeryLargeNucleus
 from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
-from app.pipeline.reference_ranges import Limits
 from app.pipeline.run import Analysis
-from app.pipeline.tissue.classes import CLASSES, COLOURED, Tissue
+from app.pipeline.tissue.classes import CLASSES, COLOURED, Composition
 from app.pipeline.types import Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
@@ -182,20 +181,15 @@ class Result:
     @cached_property
     def measurements(self) -> list[MeasurementOut]:
         """Every measurement over the counted cells."""
-        analysis = self.analysis
-        return measurements_out(
-            analysis.measurements,
-            ~analysis.proportions.outlier,
-            self.bundle.manifest,
-            scale_known=analysis.tile.mpp is not None,
-        )
+        measured, scale_known = self.analysis.measurements, self.analysis.tile.mpp is not None
+        counted = measured.shown(scale_known)[~self.analysis.proportions.outlier]
+        return measurements_out(counted.T, self.bundle.manifest, None if scale_known else measured.mpp)
 
     @cached_property
     def tissue(self) -> TissueOut:
         """What the tile consists of."""
-        ranges = self.bundle.manifest.reference_ranges
-        limits = ranges.cellularity if ranges else None
-        return tissue_out(self.analysis.tissue, scale_known=self.analysis.tile.mpp is not None, limits=limits)
+        analysis = self.analysis
+        return tissue_out(analysis.tissue, self.bundle.manifest, scale_known=analysis.tile.mpp is not None)
 
     @cached_property
     def segmentation(self) -> SegmentationOut:
@@ -349,14 +343,15 @@ def clusters_out(
     ]
 
 
-def tissue_out(tissue: Tissue, *, scale_known: bool, limits: Limits | None = None) -> TissueOut:
+def tissue_out(tissue: Composition, manifest: Manifest, *, scale_known: bool) -> TissueOut:
     """Return what a tile or a slide consists of.
 
     Args:
         tissue: its kinds of tissue.
+        manifest: the bundle's; it holds the reference range of the cellularity.
         scale_known: whether its µm per pixel are known, and so its area.
-        limits: the range of the cellularity; None if the bundle has none.
     """
+    limits = manifest.reference_ranges.cellularity if manifest.reference_ranges else None
     shares: dict[str, float | None] = dict(zip(CLASSES, tissue.shares.tolist(), strict=True))
     if not tissue.is_stained:
         shares |= dict.fromkeys(COLOURED)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from app.answer.schemas import MeasurementOut, RangeOut, WithinOut
 from app.pipeline.manifest import Manifest
-from app.pipeline.measure.cells import Measurements
 from app.pipeline.measure.table import IN_PIXELS, MEASUREMENTS
 from app.pipeline.proportions import Proportions
 from app.pipeline.reference_ranges import Limits, compare, locate
-from app.pipeline.types import BoolArray, Float64Array, Int64Array
+from app.pipeline.types import Float64Array
 
 
 def range_out(limits: Limits | None, value: float | None, n_cells: int = 0, factor: float = 1.0) -> RangeOut | None:
@@ -37,22 +38,22 @@ def within_out(proportions: Proportions, manifest: Manifest) -> WithinOut | None
 
 
 def measurements_out(
-    measurements: Measurements, counted: BoolArray, manifest: Manifest, *, scale_known: bool
+    columns: Iterable[Float64Array], manifest: Manifest, px_mpp: float | None = None
 ) -> list[MeasurementOut]:
-    """Return every measurement over the counted cells of a tile.
+    """Return every measurement over the counted cells of a tile or slide.
 
     Args:
-        measurements: of all N cells.
-        counted: (N,) bool, which cells count.
+        columns: for each of MEASUREMENTS (N,) float64, its values on the counted cells as they are shown, NaN where one
+            is missing. They may come one by one, because a slide has many cells.
         manifest: the bundle's; it holds the reference ranges.
-        scale_known: whether the scale of the tile is known; if not, sizes are in px.
+        px_mpp: µm per pixel at which sizes were measured that are in px; None if they are in µm.
     """
-    quartiles, n = column_quartiles(measurements.shown(scale_known)[counted])
-    ranges = manifest.reference_ranges
+    ranges, scale_known = manifest.reference_ranges, px_mpp is None
     found = []
-    for column, measurement in enumerate(MEASUREMENTS):
-        first, median, third = quartiles[:, column].tolist() if n[column] else (None, None, None)
-        factor = 1.0 if scale_known else measurement.per_pixel(measurements.mpp)
+    for measurement, values in zip(MEASUREMENTS, columns, strict=True):
+        n, quartiles = quartiles_of(values)
+        first, median, third = quartiles or (None, None, None)
+        factor = 1.0 if px_mpp is None else measurement.per_pixel(px_mpp)
         limits = ranges.of_median(measurement.name) if ranges else None
         found.append(
             MeasurementOut(
@@ -60,27 +61,23 @@ def measurements_out(
                 title=measurement.title,
                 group=measurement.group,
                 unit=measurement.unit if scale_known else IN_PIXELS.get(measurement.unit, measurement.unit),
-                n=int(n[column]),
+                n=n,
                 median=median,
                 quartiles=None if first is None else (first, third),
-                reference=range_out(limits, median, int(n[column]), factor),
+                reference=range_out(limits, median, n, factor),
             )
         )
     return found
 
 
-def column_quartiles(values: Float64Array) -> tuple[Float64Array, Int64Array]:
-    """Return quartiles of each column of (N, M) values, NaN left out.
-
-    Returns:
-        (3, M) float64, NaN for a column without a value; and (M,) int64, how many values each column has.
-    """
-    n = np.isfinite(values).sum(axis=0)
-    if len(values) == 0:
-        return np.full((3, values.shape[1]), np.nan), n
-    rising = np.sort(values, axis=0)  # NaN comes last
-    places = np.array([[0.25], [0.5], [0.75]]) * np.maximum(n - 1, 0)
+def quartiles_of(values: Float64Array) -> tuple[int, list[float] | None]:
+    """Return how many of (N,) values are not NaN, and their three quartiles; None if there are none."""
+    n = int(np.isfinite(values).sum())
+    if not n:
+        return 0, None
+    rising = np.sort(values)  # NaN comes last
+    places = np.array([0.25, 0.5, 0.75]) * (n - 1)
     below = np.floor(places).astype(int)
-    low = np.take_along_axis(rising, below, axis=0)
-    high = np.take_along_axis(rising, np.minimum(below + 1, np.maximum(n - 1, 0)), axis=0)
-    return low + (high - low) * (places - below), n
+    low, high = rising[below], rising[np.minimum(below + 1, n - 1)]
+    quartiles: list[float] = (low + (high - low) * (places - below)).tolist()
+    return n, quartiles

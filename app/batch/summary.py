@@ -8,7 +8,19 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.answer.schemas import BundleUsed, ClusterOut, Fraction, LabelOut, OutliersOut, QualityOut, SegmentationOut
+from app.answer.schemas import (
+    BundleUsed,
+    ClusterOut,
+    Fraction,
+    LabelOut,
+    MeasurementOut,
+    OutliersOut,
+    QualityOut,
+    Rounded,
+    SegmentationOut,
+    TissueOut,
+    VeryLargeNucleiOut,
+)
 from app.files import write_whole
 from app.pipeline.declared_scale import MppSource
 from app.pipeline.inputs import FrameName
@@ -78,6 +90,19 @@ class Counted(_Summary):
     outliers: OutliersOut
     clusters: list[ClusterOut] = Field(description="Every cluster of the bundle, in the order of their numbers.")
     label: LabelOut
+    tissue: TissueOut | None = Field(
+        description="The shares of the slide or region that each kind of tissue has; what was not analysed has no "
+        "tissue and is background. It is null if two stains could not be told apart on the slide."
+    )
+    measurements: list[MeasurementOut] = Field(
+        description="Every measurement over the counted cells, outliers left out."
+    )
+    means: dict[str, Rounded | None] = Field(
+        description="The mean of each measurement over these cells, by its name; null if it was made on none."
+    )
+    very_large_nuclei: VeryLargeNucleiOut = Field(
+        description="Very large nuclei, with their number per mm² of tissue. Of each, the largest lobe is named."
+    )
 
 
 class RegionSummary(Counted):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.answer.ranges import column_quartiles
+from app.answer.ranges import quartiles_of
 from app.pipeline.measure.table import INDEX, MEASUREMENTS
 from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
 from tests.answer.rendering import analysed, as_json
@@ -132,11 +132,10 @@ def test_a_tile_without_cells_has_ranges_and_no_flags(empty_result, drawn):
 
 
 def test_quartiles_are_those_of_numpy():
-    values = np.random.default_rng(0).normal(size=(40, 7))
-    values[np.random.default_rng(1).random(values.shape) < 0.3] = np.nan
-    values[:, 3] = np.nan
-    quartiles, n = column_quartiles(values)
-    rest = [column for column in range(7) if column != 3]
-    np.testing.assert_allclose(quartiles[:, rest], np.nanquantile(values[:, rest], [0.25, 0.5, 0.75], axis=0))
-    assert n.tolist() == np.isfinite(values).sum(axis=0).tolist()
-    assert n[3] == 0
+    for size in (1, 2, 7, 40):
+        values = np.random.default_rng(size).normal(size=size)
+        values[1:][np.random.default_rng(1).random(size - 1) < 0.3] = np.nan
+        n, quartiles = quartiles_of(values)
+        np.testing.assert_allclose(quartiles, np.nanquantile(values, [0.25, 0.5, 0.75]))
+        assert n == np.isfinite(values).sum()
+    assert quartiles_of(np.array([np.nan])) == quartiles_of(np.zeros(0)) == (0, None)

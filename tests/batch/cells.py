@@ -16,7 +16,8 @@ def cells_at(places, clusters, outlier=None, n_clusters=5) -> SlideCells:
     probs = np.eye(n_clusters, dtype=np.float32)[clusters]
     surprise = np.zeros(len(clusters), np.float32)
     measurements = np.full((len(clusters), len(MEASUREMENTS)), np.nan, np.float32)
-    return SlideCells(np.asarray(places, float).reshape(-1, 2), clusters, probs, surprise, outlier, measurements)
+    places, nothing = np.asarray(places, float).reshape(-1, 2), np.full(len(clusters), np.nan, np.float32)
+    return SlideCells(places, clusters, probs, surprise, outlier, measurements, nothing)
 
 
 def mixed_cells(n, um_per_px=1.0, seed=0, density=MARROW_PER_UM2) -> SlideCells:

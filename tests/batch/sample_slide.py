@@ -8,7 +8,7 @@ import pyarrow as pa
 import shapely
 
 from app.answer.present import Result
-from app.answer.schemas import NOTICE
+from app.answer.schemas import NOTICE, RangeOut, WithinOut
 from app.batch.analyse.cells import SlideCells
 from app.batch.plan.plan import Region
 from app.batch.read.slide import whole_canvas
@@ -45,9 +45,9 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
     proportions, tile = analysis.proportions, analysis.tile
     surprise = np.zeros(len(found), np.float32)
     measurements = analysis.measurements.shown(mpp is not None).astype(np.float32)
-    cells = SlideCells(
-        found.centroids, proportions.clusters, found.cluster_probs, surprise, proportions.outlier, measurements
-    )
+    very_large = np.full(len(found), np.nan, np.float32)
+    of_cells = (found.cluster_probs, surprise, proportions.outlier, measurements, very_large)
+    cells = SlideCells(found.centroids, proportions.clusters, *of_cells)
     nearest, numbers = nearest_um(cells, MPP, n_clusters), islands(cells, MPP)
     half = shapely.box(0, 0, tile.width / 2, tile.height)
     region = Region(name="left <half>", wkt=half.wkt)
@@ -57,6 +57,10 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
         "outliers": result.outliers,
         "clusters": result.clusters,
         "label": result.label,
+        "tissue": result.tissue,
+        "measurements": result.measurements,
+        "means": {one.measurement: one.median for one in result.measurements},
+        "very_large_nuclei": result.very_large_nuclei,
     }
     summary = SlideSummary(
         **counted,
@@ -104,6 +108,7 @@ def analysed_sample(data: bytes, bundle, mpp: float | None = MPP, slide: str = "
             "touches_border": found.touches_border,
             "outlier": proportions.outlier,
             **{f"p{k}": found.cluster_probs[:, k] for k in range(n_clusters)},
+            "very_large_um": very_large,
             "geometry": pa.array([outline.wkb for outline in outlines], pa.binary()),
         }
     )
@@ -125,6 +130,22 @@ def _pictures(cells, pixels, stages, n_clusters, region) -> Pictures:
         density_top=top,
         cells=[stages.crops[clusters == k][:PER_CLUSTER] for k in range(n_clusters)],
     )
+
+
+def summary_with_reference(example: SampleSlide) -> SlideSummary:
+    """Return the summary beside reference ranges: its first cluster is too large, and its composition lies outside."""
+    summary = example.summary
+    ends = {"low_interval": (0.01, 0.03), "high_interval": (0.04, 0.06), "n_patients": None, "indicative": True}
+    reference = RangeOut(low=0.02, high=0.05, **ends, n_tiles=11, flag="high")
+    first = summary.clusters[0].model_copy(update={"reference": reference})
+    within = WithinOut(value=False, distance=4.5, threshold=3.25, n_tiles=11)
+    found = summary.very_large_nuclei.model_copy(update={"count": 3, "per_mm2": 1.5})
+    changes = {
+        "clusters": [first, *summary.clusters[1:]],
+        "label": summary.label.model_copy(update={"within_reference": within}),
+        "very_large_nuclei": found,
+    }
+    return summary.model_copy(update={**changes, "slide": "beside"})
 
 
 def summary_of(example: SampleSlide, slide: str, **changes) -> SlideSummary:

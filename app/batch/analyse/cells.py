@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.answer import present
-from app.answer.schemas import FlagOut, QualityOut
-from app.batch.analyse.measured import in_um, measure_nearby, unpack_places
+from app.answer.ranges import measurements_out
+from app.answer.schemas import FlagOut, QualityOut, VeryLargeNucleiOut
+from app.batch.analyse.measured import exact, from_list_column, in_um, measure_nearby, unpack_places
 from app.batch.analyse.seams import keep_once
 from app.batch.analyse.tile import CUT_DOWN, LEFT_OUT
 from app.batch.folder import BatchFolder
@@ -22,12 +22,14 @@ from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan
 from app.batch.summary import Counted
 from app.files import whole_file
-from app.pipeline.label.decide import decide_label
+from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
 from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS, medians
 from app.pipeline.measure.table import MEASUREMENTS
+from app.pipeline.measure.very_large import VeryLargeNucleus
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
+from app.pipeline.tissue.classes import Composition
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
 from app.pipeline.uploaded_nuclei import IN_PIECES, upload_flags
 
@@ -47,6 +49,8 @@ class SlideCells:
         outlier: (N,) bool, whether the cell is counted in no cluster.
         measurements: (N, M) float32 in the order of `MEASUREMENTS`, in the units of the results and with their
             decimals; NaN where a cell has none.
+        very_large_um: (N,) float32, the equivalent diameter of a very large nucleus, for its largest lobe; NaN for
+            every other cell.
     """
 
     centroids: Float64Array
@@ -55,6 +59,7 @@ class SlideCells:
     surprise: Float32Array
     outlier: BoolArray
     measurements: Float32Array
+    very_large_um: Float32Array
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -132,25 +137,29 @@ def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_cl
         SlideChanged: a tile was made from other inputs than the plan.
         OSError: the table of a tile cannot be read.
     """
-    n_cells, n_measurements = sum(int(rows.sum()) for rows in kept), len(MEASUREMENTS)
+    n_cells = sum(int(rows.sum()) for rows in kept)
     names = [f"p{k}" for k in range(n_clusters)]
     centroids, probs = np.zeros((n_cells, 2)), np.zeros((n_cells, n_clusters), np.float32)
-    surprise, outlier = np.zeros(n_cells, np.float32), np.zeros(n_cells, bool)
-    measurements = np.zeros((n_cells, n_measurements), np.float32)
+    surprise, very_large = np.zeros(n_cells, np.float32), np.zeros(n_cells, np.float32)
+    outlier = np.zeros(n_cells, bool)
+    measurements = np.zeros((n_cells, len(MEASUREMENTS)), np.float32)
     first = 0
     # They are copied tile by tile, so that the tables of all tiles are never in memory at once.
-    for table in kept_cells(folder, plan, kept, ["x", "y", "surprise", "outlier", "measurements", *names]):
+    columns = ["x", "y", "surprise", "outlier", "measurements", "very_large_um", *names]
+    for table in kept_cells(folder, plan, kept, columns):
         rows = slice(first, first + len(table))
         for axis, name in enumerate(("x", "y")):
             centroids[rows, axis] = table[name].to_numpy()
         for k, name in enumerate(names):
             probs[rows, k] = table[name].to_numpy()
         surprise[rows], outlier[rows] = table["surprise"].to_numpy(), table["outlier"].to_numpy()
-        measurements[rows] = pc.list_flatten(table["measurements"]).to_numpy().reshape(-1, n_measurements)
+        very_large[rows] = table["very_large_um"].to_numpy()
+        measurements[rows] = from_list_column(table["measurements"])
         first += len(table)
     others = [unpack_places(pq.read_schema(folder.tile(plan.slide, number))) for number in range(len(kept))]
     measurements[:, NEIGHBOUR_COLUMNS] = measure_nearby(centroids, np.concatenate([np.zeros((0, 2)), *others]), plan)
-    return SlideCells(centroids, probs.argmax(axis=1).astype(np.int64), probs, surprise, outlier, measurements)
+    clusters = probs.argmax(axis=1).astype(np.int64)
+    return SlideCells(centroids, clusters, probs, surprise, outlier, measurements, very_large)
 
 
 def kept_members(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray]) -> BoolArray:
@@ -193,21 +202,14 @@ def upload_flags_of(folder: BatchFolder, plan: Plan) -> list[FlagOut]:
     return [FlagOut.model_validate(flag) for flag in upload_flags("geojson", reasons)]
 
 
-def count(
-    cells: SlideCells,
-    members: BoolArray,
-    tissue_mm2: float,
-    quality: QualityOut,
-    manifest: Manifest,
-    *,
-    scale_known: bool,
-) -> Counted:
+def label_cells(
+    cells: SlideCells, members: BoolArray, quality: QualityOut, manifest: Manifest, *, scale_known: bool
+) -> tuple[Proportions, Label]:
     """Count some of the cells of a slide by cluster, and label them.
 
     Args:
         cells: the cells of the slide.
         members: (N,) bool, which of them are counted.
-        tissue_mm2: the area of the tissue in which they were found, in mm².
         quality: the quality of the slide; a serious flaw prevents a label.
         manifest: the manifest of the bundle.
         scale_known: whether the scale of the slide is known, so that its measurements are in µm.
@@ -215,16 +217,66 @@ def count(
     proportions = summarise(cells.cluster_probs[members], cells.outlier[members])
     flags = quality_with(quality, proportions, cells.surprise[members], manifest).flags
     doubts = [flag.message for flag in flags if flag.prevents_label]
-    values = in_um(cells.measurements[members & ~cells.outlier], manifest.mpp, scale_known=scale_known)
-    known = medians(values, [one.measurement for one in manifest.image_level.measurements])
-    label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
+    known: dict[str, float] = {}
+    if names := [one.measurement for one in manifest.image_level.measurements]:
+        counted = cells.measurements[members & ~cells.outlier]
+        known = medians(in_um(counted, manifest.mpp, scale_known=scale_known), names)
+    return proportions, decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
+
+
+def count(
+    cells: SlideCells,
+    members: BoolArray,
+    tissue_mm2: float,
+    tissue: Composition | None,
+    quality: QualityOut,
+    manifest: Manifest,
+    *,
+    scale_known: bool,
+) -> Counted:
+    """Summarise some of the cells of a slide; the arguments are those of `label_cells`, and two more.
+
+    Args:
+        cells: see there.
+        members: see there.
+        tissue_mm2: the area of the tissue in which they were found, in mm².
+        tissue: what it consists of; None if that is not known.
+        quality: see there.
+        manifest: see there.
+        scale_known: see there.
+    """
+    proportions, label = label_cells(cells, members, quality, manifest, scale_known=scale_known)
+    counted = members & ~cells.outlier
+    columns = (exact(cells.measurements, i, counted) for i in range(len(MEASUREMENTS)))
     return Counted(
         cells=int(members.sum()),
         tissue_mm2=tissue_mm2,
         outliers=present.outliers_out(proportions),
         clusters=present.clusters_out(proportions, label, manifest),
         label=present.label_out(label, proportions, manifest),
+        tissue=present.tissue_out(tissue, manifest, scale_known=scale_known) if tissue else None,
+        measurements=measurements_out(columns, manifest, None if scale_known else manifest.mpp),
+        means={
+            measurement.column(scale_known): _mean(exact(cells.measurements, i, counted))
+            for i, measurement in enumerate(MEASUREMENTS)
+        },
+        very_large_nuclei=_very_large(cells, members, tissue_mm2 if scale_known else None),
     )
+
+
+def _mean(values: Float64Array) -> float | None:
+    measured = values[np.isfinite(values)]
+    return float(measured.mean()) if measured.size else None
+
+
+def _very_large(cells: SlideCells, members: BoolArray, tissue_mm2: float | None) -> VeryLargeNucleiOut:
+    """Return the very large nuclei among some of the cells; the id of each is that of its largest lobe."""
+    ids = np.flatnonzero(members & np.isfinite(cells.very_large_um))
+    diameters = cells.very_large_um[ids].astype(np.float64)
+    found = [
+        VeryLargeNucleus(ids[[i]], float(np.pi / 4 * diameters[i] ** 2)) for i in np.argsort(-diameters, kind="stable")
+    ]
+    return present.very_large_out(found, tissue_mm2)
 
 
 def quality_with(

@@ -7,42 +7,42 @@ Every nucleus of the tiles that were analysed is a neighbour, also one that is n
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 from app.batch.plan.grid import squares
 from app.batch.plan.plan import Plan
+from app.pipeline.measure.cells import shown
 from app.pipeline.measure.neighbours import neighbours_of
-from app.pipeline.measure.table import DECIMALS, MEASUREMENTS, NEIGHBOURS, Measurement
-from app.pipeline.types import Float32Array, Float64Array
+from app.pipeline.measure.table import MEASUREMENTS, NEIGHBOURS
+from app.pipeline.types import BoolArray, Float32Array, Float64Array
 
 OTHERS = b"other_nuclei"
 """The key in the metadata of a tile's table under which the nuclei of the core are kept that are no cells: those beyond
 the regions, and those that the border of the slide cuts by more than half."""
 
 
-def shown(values: Float64Array, measurements: Sequence[Measurement], plan: Plan, mpp: float) -> Float32Array:
-    """Return measurements as the results show them: in px where the scale is not known, and rounded.
+def list_column(measurements: Float32Array) -> pa.Array:
+    """Return (N, M) measurements as one column of a table."""
+    return pa.FixedSizeListArray.from_arrays(measurements.ravel(), len(MEASUREMENTS))
 
-    Args:
-        values: (N, M) float64 in µm.
-        measurements: what the M columns are.
-        plan: the plan of the slide.
-        mpp: µm per px at which they were measured.
 
-    Returns:
-        (N, M) float32, which has all the digits that are shown.
-    """
-    factors = [1.0 if plan.mpp is not None else one.per_pixel(mpp) for one in measurements]
-    powers = np.array([10.0 ** DECIMALS[one.unit] for one in measurements])
-    return np.asarray(np.rint(values * factors * powers) / powers, np.float32)
+def from_list_column(column: pa.ChunkedArray) -> Float32Array:
+    """Return the (N, M) measurements in a `list_column`."""
+    return np.asarray(pc.list_flatten(column).to_numpy(), np.float32).reshape(-1, len(MEASUREMENTS))
+
+
+def exact(values: Float32Array, column: int, rows: BoolArray) -> Float64Array:
+    """Return (n,) float64 a measurement of some cells of `SlideCells`, with exactly the digits that are shown."""
+    chosen = values[rows, column].astype(np.float64)[:, None]
+    return shown(chosen, measurements=MEASUREMENTS[column : column + 1])[:, 0]
 
 
 def in_um(values: Float32Array, mpp: float, *, scale_known: bool) -> Float64Array:
-    """Return measurements in µm, as `shown` got them, but for the rounding.
+    """Return measurements in µm, but for the rounding.
 
     Args:
         values: (N, M) float32, as the results show all MEASUREMENTS.
@@ -79,7 +79,7 @@ def measure_nearby(centroids: Float64Array, others: Float64Array, plan: Plan) ->
     # The edges of what was not seen are edges of pixels, and the centre of a pixel lies half a pixel from its edge.
     border = _distance_to_unseen(every + 0.5, plan)
     values = neighbours_of(every * plan.um_per_px, border * plan.um_per_px)[0][: len(centroids)]
-    return shown(values, NEIGHBOURS, plan, plan.um_per_px)
+    return shown(values, None if plan.mpp is not None else plan.um_per_px, NEIGHBOURS).astype(np.float32)
 
 
 def _distance_to_unseen(points: Float64Array, plan: Plan) -> Float64Array:

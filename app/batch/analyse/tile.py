@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from app.batch.analyse.measured import OTHERS, pack_places, shown
+from app.batch.analyse.composition import CLASS_MAP, core_classes, core_of_map, pack_classes
+from app.batch.analyse.measured import OTHERS, list_column, pack_places
 from app.batch.analyse.seams import BAND_PX
 from app.batch.plan.grid import core_of
 from app.batch.plan.nuclei import nuclei_of_core
@@ -24,7 +25,7 @@ from app.pipeline.crops import crop_nuclei
 from app.pipeline.drawn_nuclei import Outlines, draw_outlines
 from app.pipeline.geometry import PixelMap
 from app.pipeline.measure.cells import measure_cells
-from app.pipeline.measure.table import MEASUREMENTS
+from app.pipeline.measure.very_large import find_very_large
 from app.pipeline.memory import memory_errors
 from app.pipeline.networks.backend import Precision
 from app.pipeline.networks.encode import encode
@@ -34,7 +35,8 @@ from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import BoolArray, Float64Array, Int64Array, Nuclei, Stain
+from app.pipeline.tissue.compose import compose
+from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, Nuclei, Stain, UInt8Array
 from app.pipeline.uploaded_nuclei import min_nucleus_px
 
 DECIMALS = 3
@@ -67,31 +69,20 @@ def analyse_tile(
         probability of each cluster p0 … p(K−1), depth: how far inside the core the centroid lies, in px at the analysed
         scale, negative beyond the core, members: the numbers of the cell's regions in the plan, from 0, and
         measurements: a list in the order of `MEASUREMENTS`, as the results show them, NaN where a cell has none. Those
-        of its neighbours are of the tile alone; see `measured`.
+        of its neighbours are of the tile alone; see `measured`. very_large_um is the equivalent diameter of a very
+        large nucleus, in the row of its largest lobe; NaN elsewhere. The metadata hold what is known of the tile as a
+        whole.
 
     Raises:
         SlideError: a part of the slide is damaged.
         MemoryError: there is too little memory.
     """
-    if plan.stain is None:
-        raise ValueError(f"slide {plan.slide} has no stain")
     manifest = bundle.manifest
     core = core_of(*plan.tiles[number], plan.width, plan.height, plan.tile_px)
-    window = core.grown(plan.margin_px, plan.width, plan.height)
-    given = None if plan.nuclei is None else _Given.of_core(nuclei_at, plan, core)
-    if given is not None:
-        window = given.window(core, plan)
     with memory_errors():
-        pixels = slide.read(window, plan.downsample)
-        stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, plan.stain.estimate())
-        to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
-        if given is None:
-            found = _sought(stains, to_slide, core, plan, bundle)
-        else:
-            found = given.draw(window, pixels.shape, plan, manifest.segmentation)
-        # All nuclei of the window are measured together: one in the margin may lie in the cytoplasm of a cell.
-        mpp = plan.um_per_px * math.sqrt(to_slide.scale.prod())
-        measurements = shown(measure_cells(stains, found.nuclei, mpp).values, MEASUREMENTS, plan, mpp)
+        seen = _Seen.of(slide, plan, core, bundle, nuclei_at)
+        found, to_slide = seen.found, seen.to_slide
+        measurements, tissue = seen.measurements(plan), seen.tissue(slide, plan, core)
         nuclei, rows = select_nuclei(found.nuclei, found.own), np.flatnonzero(found.own)
         outlines = _outlines(nuclei, to_slide)
         members = region_members(middles(outlines), plan.regions)
@@ -99,7 +90,7 @@ def analyse_tile(
             inside = np.asarray(members.any(axis=0))
             nuclei, outlines, members = select_nuclei(nuclei, inside), outlines[inside], members[:, inside]
             rows = rows[inside]
-        crops = crop_nuclei(stains.normalised, nuclei)
+        crops = crop_nuclei(seen.stains.normalised, nuclei)
         encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
     centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
     others = to_slide.points(found.nuclei.centroids).round(DECIMALS)[found.is_other(rows)]
@@ -108,21 +99,87 @@ def analyse_tile(
             "x": centroids[:, 0],
             "y": centroids[:, 1],
             "area_px": to_slide.areas(nuclei.areas_px).astype(np.float32),
-            "touches_border": nuclei.touches_border & ~_is_inner(nuclei, window, plan),
+            "touches_border": nuclei.touches_border & ~_is_inner(nuclei, seen.window, plan),
             "surprise": encoded.surprise,
             "outlier": encoded.surprise > manifest.outliers.threshold,
             **{f"p{k}": encoded.cluster_probs[:, k] for k in range(manifest.n_clusters)},
             "geometry": pa.array(shapely.to_wkb(outlines).tolist(), pa.binary()),
             "depth": found.depth[rows].astype(np.float32),
             "members": pa.array([np.flatnonzero(of_cell) for of_cell in members.T], pa.list_(pa.int32())),
-            "measurements": pa.FixedSizeListArray.from_arrays(measurements[rows].ravel(), len(MEASUREMENTS)),
+            "measurements": list_column(measurements[rows]),
+            "very_large_um": seen.very_large_um()[rows],
         },
         metadata={
             LEFT_OUT: str(found.left_out),
             CUT_DOWN: str(found.cut_down),
             OTHERS: pack_places(others),
+            CLASS_MAP: pack_classes(tissue),
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is seen of a slide when a tile is analysed: its core, with the margin.
+
+    Attributes:
+        window: the core and the margin, on the slide.
+        pixels: (H, W, 3) uint8 RGB of the window at the analysed scale.
+        stains: the same, normalised and unmixed with the stain of the slide.
+        to_slide: maps the window onto the slide.
+        mpp: µm per px of `pixels`.
+        found: the nuclei.
+    """
+
+    window: Window
+    pixels: UInt8Array
+    stains: Stain
+    to_slide: PixelMap
+    mpp: float
+    found: _Found
+
+    @classmethod
+    def of(cls, slide: Slide, plan: Plan, core: Window, bundle: Bundle, nuclei_at: Path) -> _Seen:
+        """Read a core of a slide with its margin, and find the nuclei; the arguments are those of `analyse_tile`."""
+        if plan.stain is None:
+            raise ValueError(f"slide {plan.slide} has no stain")
+        params = bundle.manifest.segmentation
+        window = core.grown(plan.margin_px, plan.width, plan.height)
+        given = None if plan.nuclei is None else _Given.of_core(nuclei_at, plan, core)
+        if given is not None:
+            window = given.window(core, plan)
+        pixels = slide.read(window, plan.downsample)
+        stains = unmix(pixels, params.stain, params.engine, plan.stain.estimate())
+        to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
+        if given is None:
+            found = _sought(stains, to_slide, core, plan, bundle)
+        else:
+            found = given.draw(window, pixels.shape, plan, params)
+        mpp = plan.um_per_px * math.sqrt(to_slide.scale.prod())
+        return cls(window, pixels, stains, to_slide, mpp, found)
+
+    def measurements(self, plan: Plan) -> Float32Array:
+        """Return (N, M) float32 the measurements of all nuclei, as the results show them.
+
+        They are measured together, because a nucleus in the margin may lie in the cytoplasm of a cell.
+        """
+        measured = measure_cells(self.stains, self.found.nuclei, self.mpp)
+        return measured.shown(plan.mpp is not None).astype(np.float32)
+
+    def very_large_um(self) -> Float32Array:
+        """Return (N,) float32 the equivalent diameter of each very large nucleus in the place of its largest lobe."""
+        diameters = np.full(len(self.found.nuclei), np.nan, np.float32)
+        numbers = np.flatnonzero(~self.found.cut)
+        for nucleus in find_very_large(select_nuclei(self.found.nuclei, ~self.found.cut), self.mpp):
+            diameters[numbers[nucleus.members[0]]] = nucleus.diameter_um
+        return diameters
+
+    def tissue(self, slide: Slide, plan: Plan, core: Window) -> UInt8Array:
+        """Return (h, w) uint8 the class map of the core; that of a slide of one tile is the map of an upload."""
+        nuclei = self.found.nuclei
+        if (self.window.width, self.window.height) == (plan.width, plan.height):
+            return core_of_map(compose(self.pixels, self.stains, nuclei, self.mpp).classes, self.window, core)
+        return core_classes(slide, plan, core, self.stains, nuclei, self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +188,7 @@ class _Found:
 
     Attributes:
         nuclei: all N of them.
+        cut: (N,) bool, which of them the border of the window cuts by more than half.
         own: (N,) bool, which of them become cells of the tile, if they lie in its regions.
         depth: (N,) float64, how far inside the core they lie, in px at the analysed scale; negative beyond it.
         left_out: how many nuclei of another program are none, because they are too small, or covered by others.
@@ -138,6 +196,7 @@ class _Found:
     """
 
     nuclei: Nuclei
+    cut: BoolArray
     own: BoolArray
     depth: Float64Array
     left_out: int = 0
@@ -154,7 +213,8 @@ def _sought(stains: Stain, to_slide: PixelMap, core: Window, plan: Plan, bundle:
     """Return the nuclei that the bundle finds; those in the core or near its edge become cells."""
     nuclei = segment(stains, bundle.manifest.segmentation, bundle.segmenter)
     depth = _depth(to_slide.points(nuclei.centroids).round(DECIMALS), core, plan) / plan.downsample
-    return _Found(nuclei, (depth >= -BAND_PX) & ~cut_by_more_than_half(nuclei), depth)
+    cut = cut_by_more_than_half(nuclei)
+    return _Found(nuclei, cut, (depth >= -BAND_PX) & ~cut, depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +239,8 @@ class _Given:
 
     def window(self, core: Window, plan: Plan) -> Window:
         """Return the window in which every nucleus of the core is whole."""
+        if not self.own.any():  # the core has tissue without nuclei, such as fat
+            return core.grown(plan.margin_px, plan.width, plan.height)
         x0, y0, x1, y1 = self.boxes[self.own].T
         beyond = (core.x - x0.min(), core.y - y0.min(), x1.max() - core.x - core.width, y1.max() - core.y - core.height)
         by = max(plan.margin_px, math.ceil(max(beyond)) + math.ceil(plan.downsample))
@@ -218,7 +280,8 @@ class _Given:
         drawn_as[nuclei.label_image] = within
         depth = np.where(of_core[drawn_as[1:] - 1], np.inf, -np.inf)
         left_out, cut_down = int(self.own.sum() - of_core.sum()), int(drawn.in_pieces[of_core].sum())
-        return _Found(nuclei, (depth > 0) & ~cut_by_more_than_half(nuclei), depth, left_out, cut_down)
+        cut = cut_by_more_than_half(nuclei)
+        return _Found(nuclei, cut, (depth > 0) & ~cut, depth, left_out, cut_down)
 
 
 def _depth(centroids: Float64Array, core: Window, plan: Plan) -> Float64Array:

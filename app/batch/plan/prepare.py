@@ -105,7 +105,7 @@ def _tiles(
     shapely.prepare(area)
 
     def is_wanted(core: Window) -> bool:
-        if not (overview.touches(core) if nuclei is None else grid.core(core.x, core.y) in with_nuclei):
+        if not overview.touches(core) and grid.core(core.x, core.y) not in with_nuclei:
             return False
         # The middle of a cell's outline may lie a part of an analysed px beside the centroid that the core holds.
         near = core.grown(math.ceil(grid.downsample), overview.width, overview.height)

@@ -51,6 +51,7 @@ def table_schema(n_clusters: int, scale_known: bool = True) -> pa.Schema:
     - island: the number of the cell's island; null if it is in none.
     - regions: the names of the cell's regions, joined with "; "; null if it is in none.
     - geometry: the outline of the nucleus, WKB, in px of level 0; the corner of the first pixel is 0, 0.
+    - very_large_um: the equivalent diameter of a very large nucleus, for its largest lobe; null for all other cells.
     - `measured_columns`: the measurements; null where a cell has none.
     """
     clusters = range(n_clusters)
@@ -69,6 +70,7 @@ def table_schema(n_clusters: int, scale_known: bool = True) -> pa.Schema:
             pa.field("island", pa.int32()),
             pa.field("regions", pa.string()),
             pa.field("geometry", pa.binary(), nullable=False),
+            pa.field("very_large_um", pa.float32()),
             *(pa.field(name, pa.float32()) for name in measured_columns(scale_known)),
         ]
     )
@@ -107,6 +109,7 @@ def final_table(
         "area_um2": areas_um2,
         "cluster": pa.array(probabilities.argmax(axis=1)),
         **{f"nearest_um_{k}": _with_nulls(nearest[:, k]) for k in range(n_clusters)},
+        "very_large_um": _with_nulls(tile["very_large_um"].to_numpy()),
         "island": pa.array(islands, mask=islands < 0),
         "regions": pa.array(regions, pa.string()),
         **{name: _with_nulls(measurements[:, i]) for name, i in measured_columns(mpp is not None).items()},

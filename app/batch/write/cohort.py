@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.answer.csv_table import csv_table
+from app.answer.schemas import TissueOut
 from app.batch.folder import BatchFolder, BatchManifest
 from app.batch.summary import Counted, FailedSlide, SlideSummary, read_summary
 from app.batch.write.cohort_plot import cohort_plot
-from app.batch.write.report import cohort_report
+from app.batch.write.report import SHOWN, cohort_report
 from app.files import whole_file, write_whole
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.measure.table import INDEX, MEASUREMENTS
+from app.pipeline.tissue.classes import CLASSES
 
 Row = Mapping[str, str | int | float | None]
 """Values by column; a missing column is empty, and so is None."""
@@ -32,6 +35,20 @@ SIZE = {
 }
 COUNTED = {"tissue_mm2": pa.float64(), "cells": pa.int64(), "outliers": pa.int64()}
 LABEL = {"label": pa.string(), "score": pa.float64(), "probability": pa.float64(), "reason": pa.string()}
+TISSUE = {**dict.fromkeys(("cellularity", *CLASSES), pa.float64()), "reference_cellularity": pa.string()}
+REFERENCE = {"within_reference": pa.bool_()}
+VERY_LARGE = {"very_large_nuclei": pa.int64(), "very_large_nuclei_per_mm2": pa.float64()}
+SHOWN_COLUMNS = tuple(MEASUREMENTS[INDEX[name]].column(scale_known=True) for name in SHOWN)
+"""Sizes are in µm, because slides in px cannot be compared; they are empty for a slide whose scale is not known."""
+MEASURED = {f"{statistic}_{name}": pa.float64() for statistic in ("median", "mean") for name in SHOWN_COLUMNS}
+OF_CLUSTER = {
+    "count": pa.int64(),
+    "proportion": pa.float64(),
+    "low": pa.float64(),
+    "high": pa.float64(),
+    "density": pa.float64(),
+    "reference": pa.string(),
+}
 USED = ("segmentation_source", "segmentation_method", "bundle", "bundle_version", "bundle_sha256", "precision")
 ORIGIN = dict.fromkeys((*USED, "code_version", "fingerprint", "inputs_sha256"), pa.string())
 
@@ -75,7 +92,8 @@ def slides_table(summaries: Sequence[SlideSummary], failures: Sequence[FailedSli
     """Make the table of slides: one row per slide, also for those that failed, in the order of their ids.
 
     For each cluster k the columns are count_k, proportion_k, low_k and high_k (its interval), density_k (cells per mm²
-    of tissue), islands_k and island_share_k (the share of its cells in islands). For each pair of clusters they are
+    of tissue), reference_k (whether the proportion is low, within or high beside the reference range of the bundle),
+    islands_k and island_share_k (the share of its cells in islands). For each pair of clusters they are
     nearest_i_j (the median distance in µm from a cell of i to the nearest other cell of j) and nearest_ratio_i_j (the
     mean distance divided by that by chance).
 
@@ -117,8 +135,12 @@ def failures_table(failures: Sequence[FailedSlide]) -> pa.Table:
 
 def table_csv(table: pa.Table) -> bytes:
     """Write a table as `csv_table` does; null is an empty field."""
-    columns = [table[name].to_pylist() for name in table.column_names]
+    columns = [[_word(value) for value in table[name].to_pylist()] for name in table.column_names]
     return csv_table(table.column_names, zip(*columns, strict=True))
+
+
+def _word(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _table(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
@@ -131,12 +153,8 @@ def _text(value: str | int | float | None) -> str | int | float | None:
 
 
 def _counted_columns(n_clusters: int) -> dict[str, pa.DataType]:
-    clusters = {
-        f"{name}_{k}": pa.int64() if name == "count" else pa.float64()
-        for k in range(n_clusters)
-        for name in ("count", "proportion", "low", "high", "density")
-    }
-    return {**COUNTED, **LABEL, **clusters}
+    clusters = {f"{name}_{k}": kind for k in range(n_clusters) for name, kind in OF_CLUSTER.items()}
+    return {**COUNTED, **TISSUE, **LABEL, **REFERENCE, **VERY_LARGE, **MEASURED, **clusters}
 
 
 def _island_columns(k: int) -> dict[str, pa.DataType]:
@@ -191,20 +209,34 @@ def _origin(summary: SlideSummary) -> Row:
     return dict(zip(ORIGIN, values, strict=True))
 
 
+def _tissue(tissue: TissueOut | None) -> Row:
+    if tissue is None:
+        return {}
+    flag = tissue.reference.flag if tissue.reference else None
+    return {**tissue.model_dump(include=set(TISSUE)), "reference_cellularity": flag}
+
+
 def _counted(counted: Counted) -> Row:
     label = counted.label
     row: dict[str, str | int | float | None] = {
         "tissue_mm2": counted.tissue_mm2,
         "cells": counted.cells,
         "outliers": counted.outliers.count,
+        **_tissue(counted.tissue),
         "label": label.value,
         "score": label.score,
         "probability": label.probability,
         "reason": label.reason,
+        "within_reference": label.within_reference.value if label.within_reference else None,
+        "very_large_nuclei": counted.very_large_nuclei.count,
+        "very_large_nuclei_per_mm2": counted.very_large_nuclei.per_mm2,
+        **{f"mean_{name}": counted.means.get(name) for name in SHOWN_COLUMNS},
+        **{f"median_{one.measurement}": one.median for one in counted.measurements if one.measurement in SHOWN_COLUMNS},
     }
     for cluster in counted.clusters:
         k, (low, high) = cluster.cluster, cluster.interval or (None, None)
         row[f"count_{k}"], row[f"proportion_{k}"] = cluster.count, cluster.proportion
         row[f"low_{k}"], row[f"high_{k}"] = low, high
+        row[f"reference_{k}"] = cluster.reference.flag if cluster.reference else None
         row[f"density_{k}"] = round(cluster.count / counted.tissue_mm2, 3) if counted.tissue_mm2 > 0 else None
     return row

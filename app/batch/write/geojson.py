@@ -21,13 +21,16 @@ import shapely
 
 from app.answer import present
 from app.answer.geojson import classification, detection, measurements
+from app.answer.measured import rows_of
 from app.answer.schemas import NOTICE
-from app.batch.analyse.cells import count, kept_cells, kept_rows, slide_cells
+from app.batch.analyse.cells import SlideCells, kept_cells, kept_rows, label_cells, slide_cells
+from app.batch.analyse.composition import slide_tissue
+from app.batch.analyse.measured import from_list_column, list_column
 from app.batch.folder import BatchFolder, BatchManifest
 from app.batch.plan.plan import Region, read_plan
 from app.files import whole_file
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.types import Int64Array
+from app.pipeline.measure.cells import shown
 
 FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "mpp_source"}
 """Fields of the plan that become members of the collection."""
@@ -70,22 +73,27 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
     plan, manifest = read_plan(folder.plan(slide)), bundle.manifest
     kept = kept_rows(folder, plan)
     cells = slide_cells(folder, plan, kept, manifest.n_clusters)
-    every = np.ones(len(cells), bool)
-    counted = count(cells, every, plan.tissue_mm2, plan.quality, manifest, scale_known=plan.mpp is not None)
+    every, scale_known = np.ones(len(cells), bool), plan.mpp is not None
+    proportions, label = label_cells(cells, every, plan.quality, manifest, scale_known=scale_known)
+    found = slide_tissue(folder, plan)
+    tissue = present.tissue_out(found.whole, manifest, scale_known=scale_known) if found else None
     used = present.bundle_used(bundle, batch.precision)
     members = {
         **plan.model_dump(mode="json", include=FROM_PLAN),
         "inputs_sha256": plan.inputs.sha256,
         "notice": NOTICE,
-        "label": counted.label.model_dump(mode="json"),
+        "tissue": tissue.model_dump(mode="json") if tissue else None,
+        "label": present.label_out(label, proportions, manifest).model_dump(mode="json"),
         "segmentation": present.segmentation_out(plan.upload or manifest.own_segmentation).model_dump(mode="json"),
         "bundle": used.model_dump(mode="json"),
     }
     source = f"{plan.fingerprint}/{used.sha256}/{plan.mpp}/{used.precision}/{plan.frame.name}"
     if plan.inputs.nuclei_sha256 is not None:
         source += f"/{plan.inputs.nuclei_sha256}"
-    collection = Collection(members, source, [cluster.name for cluster in counted.clusters], plan.mpp)
-    tables = _numbered(kept_cells(folder, plan, kept), cells.clusters)
+    named = manifest.cluster_names
+    names = [named.of(k) if named else None for k in range(manifest.n_clusters)]
+    collection = Collection(members, source, names, plan.mpp)
+    tables = _completed(kept_cells(folder, plan, kept), cells)
     write_geojson(folder.geojson(slide, batch), collection, plan.regions, tables, compress=batch.gzip)
 
 
@@ -98,7 +106,8 @@ def write_geojson(
         target: the path of the file.
         collection: what all features have in common.
         regions: the regions of the plan.
-        tables: the cells in tables of any length, with the columns of `analyse_tile` and also `id` and `cluster`.
+        tables: the cells in tables of any length, with the columns of `analyse_tile` and also `id` and `cluster`; the
+            measurements are those of `SlideCells`.
         compress: whether to compress the file with gzip; that does not change its name.
 
     Raises:
@@ -119,15 +128,19 @@ def write_geojson(
         file.write(b"\n]}\n")
 
 
-def _numbered(tables: Iterable[pa.Table], clusters: Int64Array) -> Iterator[pa.Table]:
-    """Yield the tables with the columns `id` and `cluster`, the latter from (N,) clusters of all cells."""
+def _completed(tables: Iterable[pa.Table], cells: SlideCells) -> Iterator[pa.Table]:
+    """Yield the tables of the tiles with the columns `id` and `cluster`, and with the measurements of the slide."""
     first = 0
     for table in tables:
-        end = first + len(table)
-        yield table.append_column("id", pa.array(range(first, end))).append_column(
-            "cluster", pa.array(clusters[first:end])
-        )
-        first = end
+        rows = slice(first, first + len(table))
+        added = {
+            "id": pa.array(range(first, rows.stop)),
+            "cluster": pa.array(cells.clusters[rows]),
+            "measurements": list_column(cells.measurements[rows]),
+        }
+        kept = {name: table[name] for name in table.column_names if name not in added}
+        yield pa.table({**kept, **added})
+        first = rows.stop
 
 
 def _json(value: object) -> str:
@@ -158,9 +171,10 @@ def _detections(collection: Collection, table: pa.Table) -> Iterator[str]:
     probabilities = probabilities.round(PROBABILITY_DECIMALS).clip(0, 1)
     areas_px = np.maximum(np.rint(table["area_px"].to_numpy()), 1).astype(int)
     facts = (table[name].to_pylist() for name in ("id", "cluster", "outlier", "touches_border"))
-    rows = zip(*facts, probabilities.tolist(), areas_px.tolist(), _outlines(table), strict=True)
-    for cell, cluster, outlier, touches_border, cell_probabilities, area_px, outline in rows:
-        measured = measurements(
+    measured = rows_of(shown(from_list_column(table["measurements"]).astype(np.float64)))
+    rows = zip(*facts, probabilities.tolist(), areas_px.tolist(), measured, _outlines(table), strict=True)
+    for cell, cluster, outlier, touches_border, cell_probabilities, area_px, cell_measured, outline in rows:
+        by_name = measurements(
             cell,
             cluster,
             cell_probabilities,
@@ -168,8 +182,9 @@ def _detections(collection: Collection, table: pa.Table) -> Iterator[str]:
             mpp=collection.mpp,
             outlier=outlier,
             touches_border=touches_border,
+            measured=cell_measured,
         )
-        feature = detection(collection.source, cell, [], classification(cluster, outlier, collection.names), measured)
+        feature = detection(collection.source, cell, [], classification(cluster, outlier, collection.names), by_name)
         yield _json(feature).replace(NO_OUTLINE, outline, 1)
 
 

@@ -9,13 +9,16 @@ import cv2
 import numpy as np
 import shapely
 
+from app.answer.present import png
 from app.batch.analyse.cells import SlideCells
 from app.batch.plan.plan import Plan, Region
 from app.batch.plan.stain_sample import evenly
 from app.batch.plan.tissue import Overview
 from app.batch.read.slide import Slide, Window
-from app.batch.space.density import box_edge, density_png, density_top, map_png, mean_limits
+from app.batch.space.density import OPACITY, PALENESS, box_edge, density_png, density_top, map_png, mean_limits
 from app.pipeline.measure.table import INDEX, MEASUREMENTS, Measurement
+from app.pipeline.tissue.classes import BACKGROUND, CLASS_COLORS, CLASSES
+from app.pipeline.tissue.classes import picture as class_picture
 from app.pipeline.types import BoolArray, Float32Array, UInt8Array
 
 VIEW_PX = 800
@@ -24,9 +27,17 @@ SHOWN_CELLS = 12
 """The largest number of cells of each cluster in a report."""
 SHOWN_PX = 48
 """The edge of the picture of a cell, at the analysed scale: a nucleus and its surroundings."""
+SHOWN_LARGE = 24
+"""The largest number of very large nuclei in a report."""
+LARGE_PX = 192
+"""The edge of the picture of a very large nucleus, at the analysed scale: 48 µm at 0.25 µm per px."""
 TISSUE_COLOR, REGION_COLOR = (93, 47, 142), (213, 94, 0)
 """RGB: the accent colour of the page, and a colour that stands out from H&E."""
 JPEG_QUALITY = 85
+GREY_STEP = 32
+"""Step of the greys of the slide under its tissue."""
+LEGEND_PX = 24
+"""The height of a line of a legend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,9 @@ class Pictures:
         density: for each of K clusters a PNG.
         density_top: the density of the brightest colour in all of them, in cells per mm².
         cells: for each of K clusters some cells, (n, h, w, 3) uint8.
+        tissue: a PNG of what the tissue consists of, with a legend; None if that is not known.
+        large: a JPEG of each of the largest of the very large nuclei.
+        large_um: the edge of these pictures, µm.
         mean: the mean of the measurement that was asked for; None if none was.
     """
 
@@ -45,6 +59,9 @@ class Pictures:
     density: Sequence[bytes]
     density_top: float
     cells: Sequence[UInt8Array]
+    tissue: bytes | None = None
+    large: Sequence[bytes] = ()
+    large_um: float = 0.0
     mean: MeanPicture | None = None
 
 
@@ -72,6 +89,7 @@ def slide_pictures(
     cells: SlideCells,
     maps: Float32Array,
     means: Float32Array | None = None,
+    classes: UInt8Array | None = None,
 ) -> Pictures:
     """Make the pictures of a slide's report.
 
@@ -82,6 +100,7 @@ def slide_pictures(
         cells: its cells.
         maps: (K, h, w) float32, the result of `density_maps`.
         means: (h, w) float32, the result of `mean_map` for the measurement that the plan names.
+        classes: (h, w) uint8, the class map of the slide; None if its tissue is not known.
 
     Raises:
         SlideError: a part of the slide is damaged.
@@ -94,6 +113,9 @@ def slide_pictures(
         density=[density_png(one, view, top, px_per_box) for one in maps],
         density_top=top,
         cells=[cell_pictures(slide, plan, cells, k) for k in range(len(maps))],
+        tissue=None if classes is None else tissue_png(classes, view),
+        large=nucleus_pictures(slide, plan, cells, largest(cells)),
+        large_um=LARGE_PX * plan.downsample * plan.um_per_px,
         mean=None if means is None else _mean_picture(plan, means, view, px_per_box),
     )
 
@@ -102,6 +124,38 @@ def _mean_picture(plan: Plan, means: Float32Array, view: UInt8Array, px_per_box:
     limits, scale_known = mean_limits(means), plan.mpp is not None
     png = map_png(means, view, limits, px_per_box)
     return MeanPicture(png, limits, MEASUREMENTS[INDEX[plan.inputs.map or ""]], scale_known)
+
+
+def tissue_png(classes: UInt8Array, view: UInt8Array) -> bytes:
+    """Draw a class map over the pale slide, with a legend below it, so that the picture needs no page.
+
+    Args:
+        classes: (h, w) uint8 of the whole slide, places in CLASSES.
+        view: (H, W, 3) uint8 RGB of the whole slide.
+
+    Returns:
+        A PNG. Where there is no tissue, it shows the slide alone.
+    """
+    height, width = view.shape[:2]
+    fitted = np.asarray(cv2.resize(classes, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    # With few greys, the file is a third as large.
+    grey = (cv2.cvtColor(view, cv2.COLOR_RGB2GRAY) // GREY_STEP * GREY_STEP + GREY_STEP / 2)[..., None]
+    shown = np.repeat(255 - PALENESS * (255 - grey), 3, axis=2)
+    coloured = fitted != BACKGROUND
+    shown[coloured] = OPACITY * class_picture(fitted)[coloured] + (1 - OPACITY) * shown[coloured]
+    return png(np.concatenate([np.rint(shown).astype(np.uint8), _legend(width)]))
+
+
+def _legend(width: int) -> UInt8Array:
+    """Return (h, width, 3) uint8, a line for each kind of tissue with its colour."""
+    kinds = [(name, color) for name, color in CLASS_COLORS.items() if name != CLASSES[BACKGROUND]]
+    legend = np.full((LEGEND_PX * len(kinds) + LEGEND_PX // 2, width, 3), 255, np.uint8)
+    for i, (name, color) in enumerate(kinds):
+        y = LEGEND_PX * i + LEGEND_PX // 4
+        legend[y : y + LEGEND_PX - 6, 4 : LEGEND_PX + 4] = color
+        place = (LEGEND_PX + 12, y + LEGEND_PX - 10)
+        cv2.putText(legend, name.replace("_", " "), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return legend
 
 
 def overview_jpg(pixels: UInt8Array, tissue: BoolArray, regions: Sequence[Region], downsample: float) -> bytes:
@@ -124,7 +178,7 @@ def overview_jpg(pixels: UInt8Array, tissue: BoolArray, regions: Sequence[Region
     cv2.drawContours(drawn, outlines, -1, TISSUE_COLOR[::-1], line)
     for number, region in enumerate(regions, start=1):
         _draw_region(drawn, shapely.from_wkt(region.wkt), str(number), downsample, line)
-    return cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    return _jpg(drawn)
 
 
 def cell_pictures(slide: Slide, plan: Plan, cells: SlideCells, cluster: int) -> UInt8Array:
@@ -142,6 +196,33 @@ def cell_pictures(slide: Slide, plan: Plan, cells: SlideCells, cluster: int) -> 
     of_cluster = np.flatnonzero((cells.clusters == cluster) & ~cells.outlier).tolist()
     pictures = [_cut_out(slide, plan, *cells.centroids[i].tolist()) for i in evenly(of_cluster, SHOWN_CELLS)]
     return np.array(pictures, np.uint8).reshape(-1, SHOWN_PX, SHOWN_PX, 3)
+
+
+def largest(cells: SlideCells) -> list[int]:
+    """Return the ids of the largest of the very large nuclei, at most SHOWN_LARGE, the largest first."""
+    found = np.flatnonzero(np.isfinite(cells.very_large_um))
+    ids: list[int] = found[np.argsort(-cells.very_large_um[found], kind="stable")][:SHOWN_LARGE].tolist()
+    return ids
+
+
+def nucleus_pictures(slide: Slide, plan: Plan, cells: SlideCells, ids: Sequence[int]) -> list[bytes]:
+    """Cut some very large nuclei out of the slide, all at one scale so that they can be compared.
+
+    Args:
+        slide: the open slide.
+        plan: its plan.
+        cells: its cells.
+        ids: which of them.
+
+    Returns:
+        A JPEG of 192 x 192 px for each; beyond the border of the slide it is white.
+    """
+    pictures = [_cut_out(slide, plan, x, y, LARGE_PX) for x, y in cells.centroids[ids].tolist()]
+    return [_jpg(np.ascontiguousarray(picture[..., ::-1])) for picture in pictures]
+
+
+def _jpg(bgr: UInt8Array) -> bytes:
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
 def _view(slide: Slide, overview: Overview) -> UInt8Array:

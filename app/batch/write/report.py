@@ -9,13 +9,18 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from app.answer.palette import hex_color
 from app.answer.present import base64_pngs
 from app.answer.schemas import NOTICE
 from app.batch.space.density import scale_colors
 from app.batch.space.islands import MIN_CELLS, RADIUS_UM
 from app.batch.summary import Counted, FailedSlide, PairSummary, SlideSummary
 from app.batch.write.pictures import Pictures
+from app.pipeline.measure.table import INDEX, SYMBOLS
+from app.pipeline.tissue.classes import CLASS_COLORS
 
+SHOWN = ("area", "haematoxylin_od_mean", "chromatin_contrast", "eccentricity", "neighbour_distance")
+"""The measurements that reports and tables show: size, staining, chromatin, shape and crowding. The summary has all."""
 SMALLEST_SCALE = 0.1
 """The smallest proportion at which the scale of the bars may end."""
 NEAR, FAR = 0.8, 1.25
@@ -53,6 +58,11 @@ def slide_report(summary: SlideSummary, pictures: Pictures, files: Sequence[str]
         density_top=pictures.density_top,
         scale_colors=scale_colors(),
         gallery=[base64_pngs(cells) for cells in pictures.cells],
+        shown_measurements=[summary.measurements[INDEX[name]] for name in SHOWN],
+        large=[base64.b64encode(jpg).decode() for jpg in pictures.large],
+        large_um=pictures.large_um,
+        tissue_png=base64.b64encode(pictures.tissue).decode() if pictures.tissue else "",
+        tissue_colors={name: hex_color(color) for name, color in CLASS_COLORS.items()},
         mean=pictures.mean,
         mean_png=base64.b64encode(pictures.mean.png).decode() if pictures.mean else "",
         min_cells=MIN_CELLS,
@@ -97,7 +107,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=_number, percent=_percent, whole=_whole, words=_words, scale_end=_scale_end)
+    environment.filters.update(
+        number=_number, percent=_percent, whole=_whole, words=_words, unit=_unit, scale_end=_scale_end
+    )
     return environment
 
 
@@ -117,6 +129,10 @@ def _scale_end(counted: Counted) -> float:
     """Return the proportion at the right end of the bars: the next tenth above all intervals."""
     highest = max((cluster.interval[1] for cluster in counted.clusters if cluster.interval), default=1.0)
     return min(1.0, max(SMALLEST_SCALE, math.ceil(10 * highest) / 10))
+
+
+def _unit(unit: str) -> str:
+    return SYMBOLS.get(unit, unit)
 
 
 def _words(code: str) -> str:

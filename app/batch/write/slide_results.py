@@ -21,6 +21,7 @@ from app.batch.analyse.cells import (
     slide_cells,
     upload_flags_of,
 )
+from app.batch.analyse.composition import SlideTissue, slide_tissue
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
 from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan, read_plan
@@ -36,11 +37,13 @@ from app.batch.write.pictures import Pictures, slide_pictures
 from app.batch.write.report import slide_report
 from app.files import write_whole
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.manifest import Manifest
 from app.pipeline.measure.table import INDEX
 from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float32Array, Int32Array
 
 CELLS, OVERVIEW, DENSITY, REPORT = "cells.parquet", "overview.jpg", "density.tif", "report.html"
+TISSUE = "tissue.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class _Measured:
         members: (R, N) bool, which cells lie in which region.
         nearest: (N, K) float32 µm to the nearest cell of each cluster.
         islands: (N,) int32, the number of a cell's island; −1 for none.
+        tissue: what the tissue of the slide consists of; None if that is not known.
     """
 
     cells: SlideCells
@@ -60,6 +64,7 @@ class _Measured:
     members: BoolArray
     nearest: Float32Array
     islands: Int32Array
+    tissue: SlideTissue | None
 
 
 def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: Bundle, batch: BatchManifest) -> None:
@@ -89,7 +94,7 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     with CellTableWriter(results / CELLS, schema, _about(plan, summary)) as writer:
         for table in _tables(folder, plan, measured):
             writer.write(table)
-    files, pictures = _maps(slide, plan, overview, measured.cells, n_clusters)
+    files, pictures = _maps(slide, plan, overview, measured, n_clusters)
     links = [CELLS, folder.geojson(source.slide, batch).name, SUMMARY, *files]
     files |= {OVERVIEW: pictures.overview, REPORT: slide_report(summary, pictures, links)}
     for name, content in files.items():
@@ -99,18 +104,21 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
 
 
 def _maps(
-    slide: Slide, plan: Plan, overview: Overview, cells: SlideCells, n_clusters: int
+    slide: Slide, plan: Plan, overview: Overview, measured: _Measured, n_clusters: int
 ) -> tuple[dict[str, bytes], Pictures]:
     """Return the files with the maps of a slide, by name, and all pictures of its report."""
+    cells, tissue = measured.cells, measured.tissue
     box_px = box_edge(plan.um_per_px)
     box_um = box_px * plan.um_per_px
     maps = density_maps(cells, plan.width, plan.height, box_px, plan.um_per_px, n_clusters)
     means = None
     if plan.inputs.map is not None:
         means = mean_map(cells, cells.measurements[:, INDEX[plan.inputs.map]], plan.width, plan.height, box_px)
-    pictures = slide_pictures(slide, plan, overview, cells, maps, means)
+    pictures = slide_pictures(slide, plan, overview, cells, maps, means, tissue.classes if tissue else None)
     files = {DENSITY: density_tif(maps, box_um)}
     files |= {f"density-{k}.png": png for k, png in enumerate(pictures.density)}
+    if pictures.tissue is not None:
+        files[TISSUE] = pictures.tissue
     if means is not None and pictures.mean is not None:
         column = pictures.mean.measurement.column(pictures.mean.scale_known)
         files[f"map-{plan.inputs.map}.tif"] = map_tif({f"mean {column}": means}, box_um)
@@ -151,6 +159,7 @@ def _measure(folder: BatchFolder, plan: Plan, n_clusters: int) -> _Measured:
         members=kept_members(folder, plan, kept),
         nearest=nearest_um(cells, plan.um_per_px, n_clusters),
         islands=islands(cells, plan.um_per_px),
+        tissue=slide_tissue(folder, plan),
     )
 
 
@@ -158,11 +167,9 @@ def _summary(
     measured: _Measured, plan: Plan, overview: Overview, source: BatchSlide, batch: BatchManifest, bundle: Bundle
 ) -> SlideSummary:
     manifest, cells = bundle.manifest, measured.cells
-    # What sets the clusters apart is the same in every region.
-    undescribed = manifest.model_copy(update={"descriptions": None})
-    every, scale_known = np.ones(len(cells), bool), plan.mpp is not None
+    every, whole = np.ones(len(cells), bool), measured.tissue.whole if measured.tissue else None
     return SlideSummary(
-        **dict(count(cells, every, plan.tissue_mm2, plan.quality, manifest, scale_known=scale_known)),
+        **dict(count(cells, every, plan.tissue_mm2, whole, plan.quality, manifest, scale_known=plan.mpp is not None)),
         **plan.model_dump(
             include={"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "mpp_source", "um_per_px"}
         ),
@@ -170,22 +177,7 @@ def _summary(
         notice=NOTICE,
         tiles=len(plan.tiles),
         quality=quality_with(plan.quality, summarise(cells.cluster_probs, cells.outlier), cells.surprise, manifest),
-        regions=[
-            RegionSummary(
-                name=region.name,
-                **dict(
-                    count(
-                        cells,
-                        inside,
-                        tissue_mm2(overview, plan.um_per_px, (region,)),
-                        plan.quality,
-                        undescribed,
-                        scale_known=scale_known,
-                    )
-                ),
-            )
-            for region, inside in zip(plan.regions, measured.members, strict=True)
-        ],
+        regions=list(_region_summaries(measured, plan, overview, manifest)),
         regions_skipped=list(plan.regions_skipped),
         neighbours=pair_summaries(cells, measured.nearest, plan.um_per_px, manifest.n_clusters),
         islands=island_summaries(cells, measured.islands, manifest.n_clusters),
@@ -195,6 +187,19 @@ def _summary(
         inputs=plan.inputs,
         files={},
     )
+
+
+def _region_summaries(
+    measured: _Measured, plan: Plan, overview: Overview, manifest: Manifest
+) -> Iterator[RegionSummary]:
+    # What sets the clusters apart is the same in every region.
+    undescribed = manifest.model_copy(update={"descriptions": None})
+    for i, region in enumerate(plan.regions):
+        area_mm2 = tissue_mm2(overview, plan.um_per_px, (region,))
+        tissue = measured.tissue.regions[i] if measured.tissue else None
+        members, scale_known = measured.members[i], plan.mpp is not None
+        counted = count(measured.cells, members, area_mm2, tissue, plan.quality, undescribed, scale_known=scale_known)
+        yield RegionSummary(name=region.name, **dict(counted))
 
 
 def _about(plan: Plan, summary: SlideSummary) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from app.pipeline.measure.table import (
     SHAPE,
     TOO_FEW_PIXELS,
     TOUCHES_BORDER,
+    Measurement,
 )
 from app.pipeline.nuclei.outlines import contours
 from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array, Nuclei, Stain, UInt8Array
@@ -93,15 +94,18 @@ def medians(values: Float64Array, columns: Iterable[str]) -> dict[str, float]:
     return {name: float(np.median(found)) for name, found in measured.items() if found.size}
 
 
-def shown(values: Float64Array, mpp: float | None = None) -> Float64Array:
+def shown(
+    values: Float64Array, mpp: float | None = None, measurements: Sequence[Measurement] = MEASUREMENTS
+) -> Float64Array:
     """Return measurements as they are shown, without digits that mean nothing.
 
     Args:
-        values: (…, M) in µm, in the order of MEASUREMENTS.
+        values: (…, M) in µm.
         mpp: µm per pixel to turn sizes into px; None leaves them in µm.
+        measurements: what the M columns are.
     """
-    factors = [1.0 if mpp is None else one.per_pixel(mpp) for one in MEASUREMENTS]
-    powers = np.array([10.0 ** DECIMALS[one.unit] for one in MEASUREMENTS])
+    factors = [1.0 if mpp is None else one.per_pixel(mpp) for one in measurements]
+    powers = np.array([10.0 ** DECIMALS[one.unit] for one in measurements])
     return np.asarray(np.rint(values * factors * powers) / powers)
 
 

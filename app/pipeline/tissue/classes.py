@@ -28,40 +28,46 @@ NEITHER = "The tile shows neither haematopoietic tissue nor fat."
 
 
 @dataclass(frozen=True, slots=True)
-class Tissue:
-    """What a tile consists of.
+class Composition:
+    """How much of a tile, a slide or a region each kind of tissue has.
 
     Attributes:
-        classes: (h, w) uint8, the class map of the whole tile: places in CLASSES, at about 1 µm per pixel.
-        area_mm2: area of the tile, provided that its scale is what it was taken to be.
+        amounts: (5,) how much each of CLASSES has, in pixels or as an area.
+        area_mm2: area of the whole, provided that its scale is what it was taken to be.
         is_stained: whether two stains could be told apart.
     """
 
-    classes: UInt8Array
+    amounts: Int64Array | Float64Array
     area_mm2: float
     is_stained: bool
 
     @property
-    def counts(self) -> Int64Array:
-        """(5,) int64, pixels of the class map in each class."""
-        return np.bincount(self.classes.ravel(), minlength=len(CLASSES))
-
-    @property
     def shares(self) -> Float64Array:
-        """(5,) float64, the share of the tile that each class has, 0–1; they sum to 1."""
-        return np.asarray(self.counts / self.classes.size)
+        """(5,) float64, the share of the whole that each class has, 0–1; they sum to 1."""
+        return np.asarray(self.amounts / self.amounts.sum())
 
     @property
     def cellularity(self) -> float | None:
         """Haematopoietic tissue over haematopoietic tissue and fat, 0–1; None where `reason` says why."""
-        return None if self.reason else cellularity_of(self.counts)
+        return None if self.reason else cellularity_of(self.amounts)
 
     @property
     def reason(self) -> str | None:
         """Why there is no cellularity, in a sentence; None where there is one."""
-        if cellularity_of(self.counts) is None:
+        if cellularity_of(self.amounts) is None:
             return NEITHER
         return None if self.is_stained else NOT_STAINED
+
+
+@dataclass(frozen=True, slots=True)
+class Tissue(Composition):
+    """What a tile consists of, and where.
+
+    Attributes:
+        classes: (h, w) uint8, the class map of the whole tile: places in CLASSES, at about 1 µm per pixel.
+    """
+
+    classes: UInt8Array
 
 
 def cellularity_of(amounts: Int64Array | Float64Array) -> float | None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from app.pipeline.stain.optical_density import OD_TABLE, is_seen
-from app.pipeline.tissue.classes import BACKGROUND, BONE_AND_STROMA, FAT, HAEMATOPOIETIC, RED_CELLS, Tissue
+from app.pipeline.tissue.classes import BACKGROUND, BONE_AND_STROMA, CLASSES, FAT, HAEMATOPOIETIC, RED_CELLS, Tissue
 from app.pipeline.tissue.holes import find_fat
 from app.pipeline.types import BoolArray, Float32Array, Nuclei, Stain, UInt8Array
 
@@ -82,7 +82,8 @@ def compose(pixels: UInt8Array, stains: Stain, nuclei: Nuclei, mpp: float) -> Ti
     classes[_are_haematopoietic(density, nuclear & tissue, tissue)] = HAEMATOPOIETIC
     classes[~tissue] = BACKGROUND
     classes[fat] = FAT
-    return Tissue(classes, height * width * mpp**2 / 1e6, stains.stain_matrix is not None)
+    counts = np.bincount(classes.ravel(), minlength=len(CLASSES))
+    return Tissue(counts, height * width * mpp**2 / 1e6, stains.stain_matrix is not None, classes)
 
 
 def _density(pixels: UInt8Array) -> Planes:

@@ -29,7 +29,7 @@ def quality(example):
 
 def test_counts_are_of_the_members_alone_and_outliers_are_of_no_cluster(cells, quality, manifest):
     members = region_members(cells.centroids, (LEFT,))[0]
-    counts = count(cells, members, 1.5, quality, manifest, scale_known=True)
+    counts = count(cells, members, 1.5, None, quality, manifest, scale_known=True)
     counted = members & ~cells.outlier
     assert (counts.cells, counts.tissue_mm2) == (members.sum(), 1.5)
     assert counts.outliers.count == (members & cells.outlier).sum()
@@ -41,21 +41,21 @@ def test_counts_are_of_the_members_alone_and_outliers_are_of_no_cluster(cells, q
 
 def test_parts_of_a_slide_add_up_to_it(cells, quality, manifest):
     members = region_members(cells.centroids, (LEFT,))[0]
-    parts = [count(cells, inside, 1, quality, manifest, scale_known=True) for inside in (members, ~members)]
-    whole = count(cells, np.ones(300, bool), 2, quality, manifest, scale_known=True)
+    parts = [count(cells, inside, 1, None, quality, manifest, scale_known=True) for inside in (members, ~members)]
+    whole = count(cells, np.ones(300, bool), 2, None, quality, manifest, scale_known=True)
     for k in range(5):
         assert sum(part.clusters[k].count for part in parts) == whole.clusters[k].count
 
 
 def test_region_with_few_cells_has_no_label_though_the_slide_has_one(cells, quality, manifest):
-    assert count(cells, np.ones(300, bool), 1, quality, manifest, scale_known=True).label.value != "indeterminate"
-    few = count(cells, np.arange(300) < 5, 1, quality, manifest, scale_known=True)
+    assert count(cells, np.ones(300, bool), 1, None, quality, manifest, scale_known=True).label.value != "indeterminate"
+    few = count(cells, np.arange(300) < 5, 1, None, quality, manifest, scale_known=True)
     assert few.label.value == "indeterminate"
     assert few.label.reason
 
 
 def test_no_cells_have_no_proportions_and_no_label(quality, manifest):
-    counts = count(cells_at([], []), np.zeros(0, bool), 1, quality, manifest, scale_known=True)
+    counts = count(cells_at([], []), np.zeros(0, bool), 1, None, quality, manifest, scale_known=True)
     assert (counts.cells, counts.outliers.share) == (0, None)
     empty = [(cluster.count, cluster.proportion, cluster.interval) for cluster in counts.clusters]
     assert empty == [(0, None, None)] * 5
@@ -65,7 +65,7 @@ def test_no_cells_have_no_proportions_and_no_label(quality, manifest):
 def test_what_is_wrong_with_the_slide_prevents_the_labels_of_its_regions(cells, example, manifest):
     flag = {"code": "blurred", "message": "Focus is low.", "value": 1, "threshold": 2, "prevents_label": True}
     blurred = example.summary.quality.model_validate({**example.summary.quality.model_dump(), "flags": [flag]})
-    counts = count(cells, np.ones(300, bool), 1, blurred, manifest, scale_known=True)
+    counts = count(cells, np.ones(300, bool), 1, None, blurred, manifest, scale_known=True)
     assert (counts.label.value, counts.label.reason) == ("indeterminate", "Focus is low.")
 
 
@@ -82,7 +82,7 @@ def test_sample_tile_is_counted_as_the_service_counts_it(tmp_path, sample, bundl
     (tmp_path / "sample.png").write_bytes(sample)
     slide = prepared(tmp_path / "run", tmp_path / "sample.png", bundle).analyse()
     found = slide_cells(slide.folder, slide.plan, kept_rows(slide.folder, slide.plan), bundle.manifest.n_clusters)
-    counts = count(found, np.ones(len(found), bool), 1, slide.plan.quality, bundle.manifest, scale_known=True)
+    counts = count(found, np.ones(len(found), bool), 1, None, slide.plan.quality, bundle.manifest, scale_known=True)
     analysis = analyse(sample, bundle, max_pixels=MAX_PIXELS)
     np.testing.assert_array_equal(found.clusters, analysis.proportions.clusters)
     np.testing.assert_array_equal(found.outlier, analysis.proportions.outlier)
@@ -99,10 +99,10 @@ def test_label_by_measurements_is_of_the_counted_members_and_in_um(cells, qualit
     cells.measurements[:, INDEX["area"]] = areas
     level = with_area(manifest.image_level, 0.5)
     manifest = manifest.model_copy(update={"image_level": level})
-    label = count(cells, members, 1, quality, manifest, scale_known=scale_known).label
+    label = count(cells, members, 1, None, quality, manifest, scale_known=scale_known).label
     (area,) = label.measurement_contributions
     assert (area.measurement, area.value, area.contribution) == ("area_um2", pytest.approx(26), pytest.approx(0.75))
     cells.measurements[:, INDEX["area"]] = np.nan
-    label = count(cells, members, 1, quality, manifest, scale_known=scale_known).label
+    label = count(cells, members, 1, None, quality, manifest, scale_known=scale_known).label
     assert (label.value, label.score, label.measurement_contributions) == ("indeterminate", None, [])
     assert "Nuclear area" in label.reason

@@ -154,7 +154,8 @@ def test_bad_nuclei_are_refused_in_words(tmp_path, path, bundle, content, error,
 def test_slide_with_an_empty_file_of_nuclei_has_no_cells(tmp_path, path, bundle):
     nuclei = write(tmp_path / "n.geojson")
     slide = prepared(tmp_path / "run", path, bundle, nuclei=nuclei).analyse()
-    assert slide.plan.tiles == ()
+    # Its tissue is still looked at.
+    assert slide.plan.tiles == ((0, 0),)
     assert summary_of(slide.write()).cells == 0
 
 

@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
 from app.batch.analyse.cells import SlideCells, kept_rows, slide_cells
-from app.batch.analyse.measured import shown
+from app.batch.summary import read_summary
 from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS, measure_cells
 from app.pipeline.measure.table import INDEX, MEASUREMENTS
 from app.pipeline.nuclei.border import cut_by_more_than_half
@@ -15,6 +16,7 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.stain.unmix import unmix
 from tests.batch.one_slide import OneSlide, prepared, small_tiles
 from tests.batch.read.drawn_slides import drawn_pixels, write_striped
+from tests.drawing import discs, draw_tile
 
 BLANK = (slice(0, 360), slice(0, 640))
 """Of the drawn slide: two tiles of glass."""
@@ -46,7 +48,7 @@ def whole(pixels, slide: OneSlide) -> tuple[np.ndarray, np.ndarray]:
     manifest, plan = slide.bundle.manifest, slide.plan
     stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine, plan.stain.estimate())
     nuclei = segment(stains, manifest.segmentation, slide.bundle.segmenter)
-    values = shown(measure_cells(stains, nuclei, manifest.mpp).values, MEASUREMENTS, plan, manifest.mpp)
+    values = measure_cells(stains, nuclei, manifest.mpp).shown(scale_known=True).astype(np.float32)
     kept = ~cut_by_more_than_half(nuclei)
     centroids = nuclei.centroids[kept].round(3)
     order = np.lexsort(centroids.T)
@@ -144,3 +146,26 @@ def test_sizes_are_in_px_where_the_scale_is_not_known(tmp_path, bundle):
         np.testing.assert_allclose(in_px[:, j], in_um[:, j] * factor, rtol=0, atol=0.001 * (factor + 1) / 2)
     for name in ("haematoxylin_od_mean", "eccentricity", "neighbours_within_25_um"):
         np.testing.assert_array_equal(in_px[:, INDEX[name]], in_um[:, INDEX[name]])
+
+
+def test_a_very_large_nucleus_counts_once_even_where_four_tiles_meet(tmp_path, bundle, monkeypatch):
+    small_tiles(monkeypatch)
+    places = [(304, 304), (100, 303), (608, 150), (700, 500)]
+    small = [(x, y) for y in range(30, 600, 60) for x in range(30, 800, 60)]
+    near = [centre for centre in small if min(np.hypot(*np.subtract(centre, place)) for place in places) > 90]
+    pixels, large = draw_tile(near, shape=(608, 812)), draw_tile(places, shape=(608, 812), radius=30)
+    shown = discs((608, 812), places, 34)
+    pixels[shown] = large[shown]
+    slide = prepared(tmp_path / "run", write_striped(tmp_path / "a.tif", pixels), bundle).analyse()
+    cells = slide_cells(slide.folder, slide.plan, kept_rows(slide.folder, slide.plan), 5)
+    found = np.flatnonzero(np.isfinite(cells.very_large_um))
+    assert sorted(cells.centroids[found].round().astype(int).tolist()) == sorted(map(list, places))
+    np.testing.assert_allclose(cells.very_large_um[found], 15, atol=0.3)
+    written = slide.write()
+    counted = read_summary(written / "summary.json").very_large_nuclei
+    assert (counted.count, len(counted.nuclei)) == (4, 4)
+    assert counted.per_mm2 == pytest.approx(4 / read_summary(written / "summary.json").tissue_mm2, abs=1e-3)
+    table = pq.read_table(written / "cells.parquet")
+    assert sorted(one.cells[0] for one in counted.nuclei) == found.tolist()
+    assert table["very_large_um"].null_count == len(table) - 4
+    assert (written / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") == 1 + 4

@@ -7,8 +7,9 @@ import pytest
 from app.batch.folder import BatchFolder, BatchSlide
 from app.batch.summary import FailedSlide
 from app.batch.write.cohort import failures_table, regions_table, slides_table, table_csv, write_cohort
+from app.pipeline.tissue.classes import CLASSES
 from tests.batch.one_slide import source_and_batch
-from tests.batch.sample_slide import summary_of
+from tests.batch.sample_slide import analysed_sample, summary_of, summary_with_reference
 
 FAILED = FailedSlide("m", "m.svs", None, "The file is damaged.")
 
@@ -36,6 +37,29 @@ def test_slide_has_one_row_with_the_values_of_its_summary(example):
         assert row[f"nearest_ratio_{pair.cluster}_{pair.other}"] == pair.ratio
     assert [row[f"islands_{k}"] for k in range(5)] == [island.islands for island in summary.islands]
     assert (row["bundle"], row["bundle_sha256"]) == (summary.bundle.name, summary.bundle.sha256)
+
+
+def test_measurements_and_reference_are_in_the_tables_with_their_units(example):
+    area = next(one for one in example.summary.measurements if one.measurement == "area_um2")
+    summary = summary_with_reference(example)
+    (row,), (region,) = slides_table([summary], [], 5).to_pylist(), regions_table([summary], 5).to_pylist()
+    assert row["median_area_um2"] == area.median > 0
+    assert row["mean_area_um2"] == summary.means["area_um2"]
+    assert {"median_neighbour_distance_um", "median_haematoxylin_od_mean", "mean_eccentricity"} <= row.keys()
+    assert [row[f"reference_{k}"] for k in range(5)] == ["high", None, None, None, None]
+    assert (row["within_reference"], row["very_large_nuclei"], row["very_large_nuclei_per_mm2"]) == (False, 3, 1.5)
+    assert region["median_area_um2"] == area.median
+    assert row["cellularity"] == region["cellularity"] == summary.tissue.cellularity > 0
+    assert sum(row[name] for name in CLASSES) == pytest.approx(1)
+    assert "false" in table_csv(slides_table([summary], [], 5)).decode().splitlines()[1].split(",")
+
+
+def test_sizes_in_px_are_in_no_table(example, bundle, sample):
+    summary = analysed_sample(sample, bundle, mpp=None).summary
+    (row,) = slides_table([summary], [], 5).to_pylist()
+    assert (row["median_area_um2"], row["mean_area_um2"], row["median_neighbour_distance_um"]) == (None, None, None)
+    assert row["median_eccentricity"] > 0
+    assert not any("px" in name for name in row)
 
 
 def test_failed_slides_have_their_rows_among_the_others(example):

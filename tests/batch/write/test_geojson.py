@@ -11,6 +11,7 @@ from shapely.geometry import shape
 
 from app.answer.geojson import geojson
 from app.answer.present import Result
+from app.batch.analyse.measured import list_column
 from app.batch.plan.plan import Region
 from app.batch.write.cell_table import final_table
 from app.batch.write.geojson import Collection, write_geojson
@@ -29,7 +30,8 @@ def tables(example, mpp=0.25, cuts=(0, 50, 50, None)):
         rows = slice(first, end)
         cells = example.tile_cells.slice(first, None if end is None else end - first)
         of_cells = (example.cells.measurements[rows], example.nearest[rows], example.islands[rows])
-        yield final_table(cells, first, *of_cells, [None] * len(cells), mpp)
+        table = final_table(cells, first, *of_cells, [None] * len(cells), mpp)
+        yield table.append_column("measurements", list_column(example.cells.measurements[rows]))
 
 
 def written(example, tmp_path, *, compress=False, regions=(), given=None) -> bytes:

@@ -18,7 +18,9 @@ from app.batch.write.pictures import (
     cell_pictures,
     overview_jpg,
     slide_pictures,
+    tissue_png,
 )
+from app.pipeline.tissue.classes import BACKGROUND, CLASS_COLORS, FAT, HAEMATOPOIETIC, RED_CELLS
 from tests.batch.cells import cells_at
 from tests.batch.one_slide import PLAN
 
@@ -74,6 +76,20 @@ def test_small_slide_is_pictured_from_its_own_pixels_and_a_large_one_from_its_ov
     large = replace(small, pixels=np.zeros((100, VIEW_PX, 3), np.uint8), tissue=np.ones((100, VIEW_PX), bool))
     pictures = slide_pictures(ImageSlide(pixels), plan, large, cells_at([(100, 90)], [1]), maps)
     assert Image.open(io.BytesIO(pictures.density[0])).size == (VIEW_PX, 100)
+
+
+def test_picture_of_the_tissue_has_each_kind_at_its_place_and_a_legend():
+    classes = np.array([[FAT, HAEMATOPOIETIC], [BACKGROUND, RED_CELLS]], np.uint8)
+    view = np.full((200, 400, 3), 220, np.uint8)
+    shown = np.array(Image.open(io.BytesIO(tissue_png(classes, view))), int)
+    assert shown.shape[1] == 400
+    assert shown.shape[0] > 200 + 4 * 16  # below the slide there is a line for each kind of tissue
+    places = {"fat": (50, 100), "haematopoietic": (50, 300), "red_cells": (150, 300)}
+    for name, (y, x) in places.items():
+        assert np.abs(shown[y, x] - CLASS_COLORS[name]).max() < 60
+        assert (shown[200:] == CLASS_COLORS[name]).all(axis=2).sum() > 100
+    assert shown[150, 100].std() == 0
+    assert shown[150, 100, 0] > 200
 
 
 # Level 0 is 2000 x 1600 px; the right half is one region, with a hole.

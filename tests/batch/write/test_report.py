@@ -8,7 +8,8 @@ import pytest
 from app.batch.summary import FailedSlide
 from app.batch.write.cohort_plot import cohort_plot
 from app.batch.write.report import cohort_report, slide_report
-from tests.batch.sample_slide import summary_of
+from app.pipeline.descriptions import ClusterDescription
+from tests.batch.sample_slide import summary_of, summary_with_reference
 
 FILES = ["cells.parquet", "a file & more.json"]
 VOID = {"meta", "img", "br"}
@@ -74,6 +75,53 @@ def test_report_has_each_cluster_with_its_proportion(page, example):
             f"Cluster {cluster.cluster}{cluster.count}{100 * cluster.proportion:.1f}%{100 * low:.1f}–{100 * high:.1f}%"
         )
         assert row in re.sub(r"\s", "", page.text).replace(f"Cluster{cluster.cluster}", f"Cluster {cluster.cluster}")
+
+
+def test_report_puts_slide_beside_the_reference(example):
+    summary = summary_with_reference(example)
+    text = " ".join(Page(slide_report(summary, example.pictures, FILES)).text.split())
+    assert "▲ high 2.0–5.0%" in text
+    assert "indicative: 11 reference tiles" in text
+    assert "outside the region of the reference tiles: their distance is 4.50, and the region ends at 3.25" in text
+    assert slide_report(summary, example.pictures, FILES).count(b'class="band"') == 1
+    without = Page(slide_report(example.summary, example.pictures, FILES)).text
+    assert "indicative" not in without
+    assert "▲" not in without
+
+
+def test_report_has_the_tissue_with_its_picture_and_legend(example):
+    page = Page(slide_report(example.summary, replace(example.pictures, tissue=b"png"), FILES))
+    text, tissue = " ".join(page.text.split()), example.summary.tissue
+    assert f"Cellularity: {100 * tissue.cellularity:.1f}%" in text
+    assert f"Bone and stroma {100 * tissue.bone_and_stroma:.1f}%" in text
+    assert len(page.sources) == 1 + 1 + 5 + sum(map(len, example.pictures.cells))
+    unknown = Page(slide_report(summary_of(example, "a", tissue=None, regions=[]), example.pictures, FILES))
+    assert "Cellularity" not in unknown.text
+
+
+def test_report_has_measurements_with_their_units(page, example):
+    text = " ".join(page.text.split())
+    area = next(one for one in example.summary.measurements if one.measurement == "area_um2")
+    assert f"Nuclear area{area.n}{area.median:.3f}" in text.replace(" ", " ").replace("Nuclear area ", "Nuclear area")
+    assert f"All {len(example.summary.measurements)} measurements" in text
+    assert text.count("µm²") >= 2
+
+
+def test_report_shows_candidates_and_says_that_they_are_not_validated(example):
+    pictures = replace(example.pictures, large=[b"jpg"] * 3, large_um=48.0)
+    page = Page(slide_report(summary_with_reference(example), pictures, FILES))
+    assert "megakaryocyte candidates" in page.text
+    assert "3, or 1.5 per mm² of tissue" in page.text
+    assert "not compared" in page.text
+    assert "48 µm" in page.text
+    assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 1 + 3
+
+
+def test_report_says_what_each_cluster_is_like(example):
+    described_as = ClusterDescription(sentence="large, pale, open chromatin", n_cells=9, measurements=())
+    described = example.summary.clusters[1].model_copy(update={"description": described_as})
+    summary = summary_of(example, "a", clusters=[example.summary.clusters[0], described, *example.summary.clusters[2:]])
+    assert "large, pale, open chromatin" in Page(slide_report(summary, example.pictures, [])).text
 
 
 def test_report_has_all_distances(page, example):

@@ -10,6 +10,7 @@ import shapely
 import tifffile
 
 from app.answer import present
+from app.answer.present import Result
 from app.answer.schemas import QualityOut
 from app.batch.summary import SlideSummary
 from app.pipeline.run import analyse
@@ -19,7 +20,7 @@ from tests.descriptions import described
 from tests.drawing import encoded
 
 REGIONS = {"left": shapely.box(0, 0, 300, 500), "middle": shapely.box(200, 150, 400, 350)}
-FILES = {"cells.parquet", "cells.geojson", "summary.json", "density.tif", "overview.jpg", "report.html"}
+FILES = {"cells.parquet", "cells.geojson", "summary.json", "density.tif", "overview.jpg", "report.html", "tissue.png"}
 
 
 def summary_of(folder) -> SlideSummary:
@@ -128,6 +129,24 @@ def test_cells_of_a_region_are_those_that_it_contains(written):
     assert 0 < summary.regions[0].tissue_mm2 < summary.tissue_mm2 < sum(one.tissue_mm2 for one in summary.regions)
 
 
+def test_every_region_has_its_own_tissue_and_measurements(written):
+    summary, features = summary_of(written), json.loads((written / "cells.geojson").read_bytes())
+    assert features["tissue"] == summary.tissue.model_dump()
+    for region, area in zip(summary.regions, REGIONS.values(), strict=True):
+        assert region.tissue.area_mm2 == pytest.approx(area.area * 0.25**2 / 1e6, rel=0.02)
+        assert region.tissue.cellularity is not None
+        inside = [region.name in (names or "").split("; ") for names in cells_column(written, "regions")]
+        counted = np.array(inside) & ~np.array(cells_column(written, "outlier"))
+        contrast = np.array(cells_column(written, "chromatin_contrast"))[counted]
+        found = next(one for one in region.measurements if one.measurement == "chromatin_contrast")
+        assert (found.n, found.median) == (counted.sum(), pytest.approx(np.median(contrast), abs=1e-5))
+        assert region.means["chromatin_contrast"] == pytest.approx(contrast.mean(), abs=1e-5)
+
+
+def cells_column(folder, name) -> list:
+    return pq.read_table(folder / "cells.parquet")[name].to_pylist()
+
+
 def test_density_holds_every_cell_of_a_cluster(slide, written):
     summary = summary_of(written)
     maps = tifffile.imread(written / "density.tif")
@@ -176,6 +195,14 @@ def test_slide_of_one_tile_has_the_results_of_an_upload(tmp_path, sample, bundle
     assert summary.label == present.label_out(analysis.label, analysis.proportions, manifest)
     assert summary.clusters == present.clusters_out(analysis.proportions, analysis.label, manifest)
     assert summary.outliers == present.outliers_out(analysis.proportions)
+    answer = Result(analysis, bundle, "0" * 32)
+    assert summary.measurements == answer.measurements
+    assert summary.tissue == answer.tissue
+    found, expected = summary.very_large_nuclei, answer.very_large_nuclei
+    assert [(one.cells[0], one.equivalent_diameter_um) for one in found.nuclei] == [
+        (one.cells[0], one.equivalent_diameter_um) for one in expected.nuclei
+    ]
+    assert found.count == expected.count
     assert (summary.tiles, summary.regions, summary.patient) == (1, [], "P-1")
 
 
