@@ -101,11 +101,11 @@ def _part(depth: Float32Array) -> Int32Array:
         is_core[0] = False
         cores |= is_core[places]
         wider = wide
-    outside = cv2.resize((~cores).view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    if outside.all():  # the holes are too narrow for the coarse scale
+    if not cores.any():  # the holes are too narrow for the coarse scale
         return np.ones(depth.shape, np.int32)
+    outside = (~cores).view(np.uint8)
     nearest = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)[1]
-    return np.asarray(nearest, np.int32)
+    return np.asarray(cv2.resize(nearest, (width, height), interpolation=cv2.INTER_NEAREST), np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,9 @@ def _are_walled(parts: Int32Array, shapes: _Shapes) -> BoolArray:
     n = len(shapes.areas)
     sides = []
     for here, there in ((parts[:, :-1], parts[:, 1:]), (parts[:-1], parts[1:])):
-        edge = here != there
-        sides += [(here[edge], there[edge]), (there[edge], here[edge])]
+        edge = np.flatnonzero(here != there)
+        one, other = here.ravel()[edge], there.ravel()[edge]
+        sides += [(one, other), (other, one)]
     inner, outer = (np.concatenate(labels) for labels in zip(*sides, strict=True))
     outline = np.bincount(inner, minlength=n)
     inner, outer = inner[outer > 0], outer[outer > 0]
