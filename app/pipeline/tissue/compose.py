@@ -7,6 +7,8 @@ are hues and do not change with the strength of the stain.
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
 import cv2
 import numpy as np
 
@@ -16,7 +18,9 @@ from app.pipeline.tissue.holes import find_fat
 from app.pipeline.types import BoolArray, Float32Array, Nuclei, Stain, UInt8Array
 
 Planes = list[Float32Array]
-"""Optical density of red, green and blue beyond that of white, each (H, W) float32, 0–255."""
+"""Optical density of red, green and blue beyond that of the tile's white, each (H, W) float32, 0–255."""
+
+Picture = TypeVar("Picture", UInt8Array, Float32Array)
 
 MAP_MPP = 1.0
 """µm per pixel of the class map. The septa between vacuoles need it."""
@@ -70,31 +74,47 @@ def compose(pixels: UInt8Array, stains: Stain, nuclei: Nuclei, mpp: float) -> Ti
     """
     height, width = pixels.shape[:2]
     size = (max(1, round(width * mpp / MAP_MPP)), max(1, round(height * mpp / MAP_MPP)))
-    shrinks = size[0] <= width and size[1] <= height
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    reduced = np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
+    reduced = _reduced(pixels, size)
     nuclear = cv2.resize(nuclei.label_image, size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
-    density = _density(reduced)
-    fat, hole = _holes(density[1], nuclear)
+    white = _white(reduced)
+    red, green = _density(reduced, white)[:2]
+    fat, hole = _holes(green, nuclear)
     tissue = ~hole & is_seen(reduced)
     classes = np.full(tissue.shape, BONE_AND_STROMA, np.uint8)
-    classes[_are_red_cells(density, tissue)] = RED_CELLS
-    classes[_are_haematopoietic(density, nuclear & tissue, tissue)] = HAEMATOPOIETIC
+    coarse = _density(_shrunk(reduced), white)
+    classes[_are_red_cells(coarse, green, tissue)] = RED_CELLS
+    classes[_are_haematopoietic(red, green, nuclear & tissue, tissue)] = HAEMATOPOIETIC
     classes[~tissue] = BACKGROUND
     classes[fat] = FAT
     counts = np.bincount(classes.ravel(), minlength=len(CLASSES))
     return Tissue(counts, height * width * mpp**2 / 1e6, stains.stain_matrix is not None, classes)
 
 
-def _density(pixels: UInt8Array) -> Planes:
-    planes = []
-    for channel in cv2.split(pixels):
-        counts = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel()
+def _reduced(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    """Resize (H, W, 3) pixels to this width and height, by averaging where they shrink."""
+    height, width = pixels.shape[:2]
+    if height >= COARSE * size[1] and width >= COARSE * size[0] and height % COARSE == width % COARSE == 0:
+        # Two steps by a factor of 2 take a quarter of the time of one by 4.
+        return _reduced(_shrunk(pixels), size)
+    shrinks = size[0] <= width and size[1] <= height
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
+
+
+def _white(pixels: UInt8Array) -> list[int]:
+    """Return the white of each channel, 0–255."""
+    found = []
+    for channel in range(3):
+        counts = cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel()
         as_bright = np.cumsum(counts[::-1])[::-1]
-        white = max(int(np.flatnonzero(as_bright > WHITE_SHARE * channel.size)[-1]), MIN_WHITE)
-        beyond = np.maximum(OD_TABLE - OD_TABLE[white], 0).astype(np.float32)
-        planes.append(np.asarray(cv2.LUT(channel, beyond[None]), np.float32))
-    return planes
+        found.append(max(int(np.flatnonzero(as_bright > WHITE_SHARE * as_bright[0])[-1]), MIN_WHITE))
+    return found
+
+
+def _density(pixels: UInt8Array, white: list[int]) -> Planes:
+    tables = [np.maximum(OD_TABLE - OD_TABLE[level], 0).astype(np.float32)[None] for level in white]
+    channels = cv2.split(pixels)
+    return [np.asarray(cv2.LUT(*pair), np.float32) for pair in zip(channels, tables, strict=True)]
 
 
 def _holes(green: Float32Array, nuclear: BoolArray) -> tuple[BoolArray, BoolArray]:
@@ -110,15 +130,14 @@ def _holes(green: Float32Array, nuclear: BoolArray) -> tuple[BoolArray, BoolArra
 
 def _grown(mask: BoolArray, within: BoolArray) -> BoolArray:
     """Return a mask with the pixels of another one that are RIM_UM steps or fewer away from it."""
-    grown = mask.view(np.uint8)
+    grown, allowed = mask.view(np.uint8), (mask | within).view(np.uint8)
     for _ in range(RIM_UM):
-        grown = np.where(within, cv2.dilate(grown, np.ones((3, 3), np.uint8)), grown)
+        grown = np.asarray(cv2.bitwise_and(cv2.dilate(grown, np.ones((3, 3), np.uint8)), allowed), np.uint8)
     return grown > 0
 
 
-def _are_haematopoietic(density: Planes, nuclear: BoolArray, tissue: BoolArray) -> BoolArray:
+def _are_haematopoietic(red: Float32Array, green: Float32Array, nuclear: BoolArray, tissue: BoolArray) -> BoolArray:
     """Return which pixels belong to nuclei that stand close to each other, or to the cytoplasm round them."""
-    red, green, _ = density
     blue = (red > MIN_NUCLEAR_HUE * green) & (red > MIN_NUCLEAR_DENSITY) & tissue
     # Edges of tissue have a fringe of colour, which is narrower than a nucleus.
     blue = cv2.morphologyEx(blue.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
@@ -130,26 +149,37 @@ def _are_haematopoietic(density: Planes, nuclear: BoolArray, tissue: BoolArray) 
     return _fine(_without_patches(cells, inside >= 0.5), tissue.shape)
 
 
-def _are_red_cells(density: Planes, tissue: BoolArray) -> BoolArray:
-    """Return which pixels are of pink tissue that is orange or grainy."""
+def _are_red_cells(coarse: Planes, green: Float32Array, tissue: BoolArray) -> BoolArray:
+    """Return which pixels are of pink tissue that is orange or grainy.
+
+    Args:
+        coarse: the density of the coarse picture.
+        green: density of green.
+        tissue: (H, W) bool.
+    """
     inside = tissue.astype(np.float32)
-    red, green, blue = (plane * inside for plane in density)
+    green = green * inside
     grain = (GRAIN_UM, GRAIN_UM)
     differences = np.abs(green - cv2.blur(green, grain) / np.maximum(cv2.blur(inside, grain), 1e-3)) * inside
-    red, green, blue, differences = (_coarse(plane) for plane in (red, green, blue, differences))
     inside = _coarse(inside)
     # A septum is no crowd: most of what surrounds it is hole.
     is_grainy = _blurred(inside, TEXTURE_UM) >= 0.5
-    is_grainy &= _blurred(differences, TEXTURE_UM) > MIN_TEXTURE * _blurred(green, TEXTURE_UM)
-    red, green, blue = (_blurred(plane, HUE_UM) for plane in (red, green, blue))
-    found = (red < MAX_EOSIN_HUE * green) & ((blue > MIN_ORANGE_HUE * green) | is_grainy)
-    return _fine(_without_patches(found & (inside >= 0.5), inside >= 0.5), tissue.shape)
+    is_grainy &= _blurred(_coarse(differences), TEXTURE_UM) > MIN_TEXTURE * _blurred(_coarse(green), TEXTURE_UM)
+    solid = inside >= 0.5
+    reds, greens, blues = (_blurred(plane * solid, HUE_UM) for plane in coarse)
+    found = (reds < MAX_EOSIN_HUE * greens) & ((blues > MIN_ORANGE_HUE * greens) | is_grainy)
+    return _fine(_without_patches(found & solid, solid), tissue.shape)
 
 
 def _coarse(plane: BoolArray | Float32Array) -> Float32Array:
     """Reduce (H, W) to COARSE µm per pixel, by averaging: (h, w) float32."""
-    size = tuple(max(1, side // COARSE) for side in plane.shape[::-1])
-    return np.asarray(cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(_shrunk(plane.astype(np.float32)), np.float32)
+
+
+def _shrunk(picture: Picture) -> Picture:
+    height, width = picture.shape[:2]
+    size = (max(1, width // COARSE), max(1, height // COARSE))
+    return cast(Picture, cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def _fine(mask: BoolArray, shape: tuple[int, ...]) -> BoolArray:
@@ -179,4 +209,4 @@ def _turned(mask: BoolArray, patches: BoolArray, max_area: int) -> BoolArray:
     n, labels = cv2.connectedComponents(patches.view(np.uint8), connectivity=8)
     is_small = np.bincount(labels.ravel(), minlength=n) <= max_area
     is_small[0] = False
-    return np.asarray(mask ^ is_small[labels])
+    return np.asarray(mask ^ np.take(is_small, np.asarray(labels, np.int32)))

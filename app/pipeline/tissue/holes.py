@@ -67,9 +67,10 @@ def find_fat(pale: UInt8Array) -> tuple[BoolArray, BoolArray]:
     parts = np.where(pale, _part(depth), 0)
     whole, pieces = _Shapes.of(holes, depth), _Shapes.of(np.where(hole, parts, 0), depth)
     # What a small hole is, its neighbours beyond narrow gaps tell.
-    fat = hole & ((whole.are_round & ~whole.are_small)[holes] | _are_walled(parts, pieces)[parts])
-    vacuoles = np.bincount(holes[fat], minlength=len(whole.areas))
-    return np.asarray(fat | (vacuoles > MOST * np.bincount(holes.ravel()))[holes]), hole
+    fat = np.take(whole.are_round & ~whole.are_small, holes) | np.take(_are_walled(parts, pieces), parts)
+    fat &= hole
+    vacuoles = 4 * np.bincount(holes[::2, ::2][fat[::2, ::2]], minlength=len(whole.areas))
+    return np.asarray(fat | np.take(vacuoles > MOST * whole.areas, holes)), hole
 
 
 def _reached(depth: Float32Array, radius: float) -> BoolArray:
@@ -95,11 +96,12 @@ def _part(depth: Float32Array) -> Int32Array:
     for step in range(n_steps, -1, -1):
         wide = coarse >= MIN_HOLE_RADIUS * NECK**step
         n, places = cv2.connectedComponents(wide.view(np.uint8), connectivity=8)
-        is_core = np.bincount(places[cores], minlength=n) == 0
-        if step:  # of the narrowest holes, every place is a core
-            is_core &= np.bincount(places[wider], minlength=n) > 0
+        is_core = np.zeros(n, bool)
+        is_core[places[wider] if step else slice(None)] = True  # of the narrowest holes, every place is a core
+        is_core[places[cores]] = False
         is_core[0] = False
-        cores |= is_core[places]
+        if is_core.any():
+            cores |= np.take(is_core, np.asarray(places, np.int32))
         wider = wide
     if not cores.any():  # the holes are too narrow for the coarse scale
         return np.ones(depth.shape, np.int32)
