@@ -47,7 +47,7 @@ export class Viewer {
     this.osd.clearOverlays();
     this.cells = answer.cells;
     this.hidden = new Set();
-    this.chosen = null;
+    this.chosen = this.marked = null;
     this.layer = drawLayer(answer);
     this.listen();
     await new Promise((resolve, reject) => {
@@ -70,9 +70,11 @@ export class Viewer {
   }
 
   listen() {
-    this.layer.addEventListener("pointerover", (event) => {
+    // Not pointerover: it also comes when the page or the tile moves under a pointer that rests.
+    this.layer.addEventListener("pointermove", (event) => {
       const id = event.target.dataset.cell;
-      if (event.pointerType !== "touch") this.mark(id === undefined ? this.chosen : this.cells[id]);
+      const cell = id === undefined ? this.chosen : this.cells[id];
+      if (event.pointerType !== "touch" && cell !== this.marked) this.mark(cell);
     });
     this.layer.addEventListener("pointerleave", () => this.mark(this.chosen));
     this.layer.addEventListener("keydown", (event) => this.onKey(event));
@@ -132,15 +134,18 @@ export class Viewer {
     if (!viewport.getBounds().containsPoint(at)) viewport.panTo(at);
   }
 
-  /** Zoom to a cell that was chosen elsewhere on the page. */
+  /** Zoom to a cell that was chosen elsewhere on the page. It comes to lie beside the panel with its measurements. */
   goTo(cell) {
-    this.choose(cell);
     const viewport = this.osd.viewport;
-    viewport.zoomTo(Math.max(viewport.getZoom(), viewport.imageToViewportZoom(3)));
-    viewport.panTo(viewport.imageToViewportCoordinates(cell.centroid[0] + 0.5, cell.centroid[1] + 0.5));
+    const zoom = Math.max(viewport.getZoom(), viewport.imageToViewportZoom(3));
+    const at = viewport.imageToViewportCoordinates(cell.centroid[0] + 0.5, cell.centroid[1] + 0.5);
+    viewport.zoomTo(zoom);
+    viewport.panTo(new OpenSeadragon.Point(at.x - 1 / (4 * zoom), at.y));
+    this.choose(cell);
   }
 
   mark(cell) {
+    this.marked = cell;
     this.layer.querySelector(".marked")?.classList.remove("marked");
     if (cell) this.pathOf(cell).classList.add("marked");
     this.onCell(cell, { isRight: cell !== null && this.isRight(cell), isChosen: cell !== null && cell === this.chosen });

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.answer.schemas import AnalysisOut
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 from tests.web.answers import UNMEASURED, with_measurements, with_nothing_known, without_measurements
 from tests.web.steps import download, hover, try_sample
 from tests.web.test_accessibility import violations
@@ -183,6 +183,12 @@ def test_very_large_nuclei_are_shown_as_candidates(shown):
     page.locator("#large button").last.click()
     page.wait_for_selector("#cell:not([hidden])")
     assert page.text_content("#cell").startswith("Cell 9:")
+
+    def is_beside_its_panel():
+        cell, panel = (page.locator(part).bounding_box() for part in ("#cell-9", "#cell"))
+        return cell["x"] > panel["x"] + panel["width"]
+
+    until(is_beside_its_panel)
 
 
 @pytest.mark.parametrize("change", [without_measurements, with_nothing_known], ids=["older", "nothing known"])
