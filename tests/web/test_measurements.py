@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.answer.schemas import AnalysisOut
+from app.pipeline.tissue.classes import CLASS_COLORS
 from tests.waiting import PATIENCE_S, until
 from tests.web.answers import UNMEASURED, with_measurements, with_nothing_known, without_measurements
 from tests.web.steps import download, hover, try_sample
@@ -250,3 +251,11 @@ def test_several_tiles_are_listed_with_their_cellularity(open_page, answer):
     assert first["cellularity"] == "0.432"
     assert [second["cellularity"], second["count_2"], second["proportion_2"]] == ["", "", ""]
     assert second["proportion_1"] == str(fewer["clusters"][1]["proportion"])
+
+
+def test_each_kind_of_tissue_has_one_colour_on_the_page_and_in_reports(shown):
+    page = shown()
+    for kind, (red, green, blue) in CLASS_COLORS.items():
+        if kind != "background":  # which is hatched
+            found = page.eval_on_selector(f"#tissue .swatch.{kind}", "one => getComputedStyle(one).backgroundColor")
+            assert found == f"rgb({red}, {green}, {blue})"

@@ -15,13 +15,14 @@ COLOURED = ("haematopoietic", "bone_and_stroma", "red_cells")
 """The kinds that are told apart by their colours, and mean nothing where no two stains could be told apart."""
 
 CLASS_COLORS = {
-    "haematopoietic": (0, 114, 178),  # blue
-    "fat": (240, 228, 66),  # yellow
-    "bone_and_stroma": (204, 121, 167),  # reddish purple
-    "red_cells": (213, 94, 0),  # vermillion
+    "haematopoietic": (75, 42, 131),  # dark violet
+    "fat": (240, 216, 120),  # pale yellow
+    "bone_and_stroma": (229, 155, 187),  # pink
+    "red_cells": (179, 38, 30),  # dark red
     "background": (230, 230, 230),  # light grey
 }
-"""RGB colour of each kind, 0–255: Okabe and Ito's, which the colour-blind can tell apart, and grey."""
+"""RGB colour of each kind, 0–255, here and in app/web/style.css. They differ in lightness, so that the colour-blind can
+tell them apart, and from the colours of clusters, which stand beside them."""
 
 NOT_STAINED = "No two stains could be told apart, so haematopoietic tissue cannot be told from other tissue."
 NEITHER = "The tile shows neither haematopoietic tissue nor fat."
