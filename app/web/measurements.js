@@ -52,12 +52,12 @@ function spread(sorted) {
     high: isMany ? quantile(sorted, 1 - EDGE) : null,
     below: (median - tenth) / TENTH_IN_SD,
     above: (ninth - median) / TENTH_IN_SD,
-    digits: sorted.every(Number.isInteger) ? 0 : digitsFor(Math.max(Math.abs(tenth), Math.abs(ninth))),
+    digits: sorted.every(Number.isInteger) ? 0 : Math.max(digitsFor(Math.max(Math.abs(tenth), Math.abs(ninth))), digitsFor(10 * (ninth - tenth))),
   };
 }
 
-/** Return after how many decimals a number has three digits that count. */
-const digitsFor = (value) => Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1))));
+/** Return after how many decimals a number has three digits that count, but no more than four. */
+const digitsFor = (value) => Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1))));
 
 /** Return "low" or "high" for a value outside the limits of 95% of the tile's cells, or else null. */
 export function unusual({ low, high }, value) {
