@@ -132,9 +132,26 @@ def _pictures(cells, pixels, stages, n_clusters, region) -> Pictures:
     )
 
 
+def summary_without_reference(example: SampleSlide) -> SlideSummary:
+    """Return the summary as a bundle without reference ranges would give it."""
+
+    def without(counted):
+        nothing = {"reference": None}
+        changes = {
+            "clusters": [cluster.model_copy(update=nothing) for cluster in counted.clusters],
+            "measurements": [one.model_copy(update=nothing) for one in counted.measurements],
+            "tissue": counted.tissue.model_copy(update=nothing),
+            "label": counted.label.model_copy(update={"within_reference": None}),
+        }
+        return counted.model_copy(update=changes)
+
+    regions = [without(region) for region in example.summary.regions]
+    return without(example.summary).model_copy(update={"regions": regions})
+
+
 def summary_with_reference(example: SampleSlide) -> SlideSummary:
     """Return the summary beside reference ranges: its first cluster is too large, and its composition lies outside."""
-    summary = example.summary
+    summary = summary_without_reference(example)
     ends = {"low_interval": (0.01, 0.03), "high_interval": (0.04, 0.06), "n_patients": None, "indicative": True}
     reference = RangeOut(low=0.02, high=0.05, **ends, n_tiles=11, flag="high")
     first = summary.clusters[0].model_copy(update={"reference": reference})

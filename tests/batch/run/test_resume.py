@@ -1,3 +1,5 @@
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -41,6 +43,7 @@ def test_batch_is_begun_in_a_new_folder_and_resumed_in_it(folder):
         ({"precision": "full", "gzip": True}, "differs in precision, gzip:"),
         ({"bundle_sha256": "1" * 64}, "differs in bundle_sha256:"),
         ({"code_version": "0.2.0"}, "differs in code_version:"),
+        ({"map": "area"}, "differs in map:"),
         ({"slides": ()}, "differs in slides:"),
         ({"slides": (BATCH.slides[0].model_copy(update={"path": "/slides/b.svs"}),)}, "differs in slides:"),
         ({"slides": (BATCH.slides[0].model_copy(update={"patient": "P-1"}),)}, "differs in patients:"),
@@ -54,6 +57,15 @@ def test_another_batch_is_refused_with_what_is_different(folder, changes, named)
     assert named in str(refused.value)
     assert "choose another --out" in str(refused.value)
     begin_or_resume(folder, BATCH)
+
+
+def test_folder_of_an_older_version_is_refused_though_it_knows_fewer_options(folder):
+    older = BATCH.model_copy(update={"code_version": "0.0.9"}).model_dump(mode="json")
+    del older["map"], older["frame"]
+    folder.path.mkdir(parents=True)
+    folder.manifest.write_text(json.dumps(older))
+    with pytest.raises(BatchRefused, match=r"differs in code_version: the results would mix"):
+        begin_or_resume(folder, BATCH)
 
 
 def test_folder_with_foreign_files_is_refused_and_left_alone(folder):

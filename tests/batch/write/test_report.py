@@ -9,7 +9,7 @@ from app.batch.summary import FailedSlide
 from app.batch.write.cohort_plot import cohort_plot
 from app.batch.write.report import cohort_report, slide_report
 from app.pipeline.descriptions import ClusterDescription
-from tests.batch.sample_slide import summary_of, summary_with_reference
+from tests.batch.sample_slide import summary_of, summary_with_reference, summary_without_reference
 
 FILES = ["cells.parquet", "a file & more.json"]
 VOID = {"meta", "img", "br"}
@@ -84,7 +84,7 @@ def test_report_puts_slide_beside_the_reference(example):
     assert "indicative: 11 reference tiles" in text
     assert "outside the region of the reference tiles: their distance is 4.50, and the region ends at 3.25" in text
     assert slide_report(summary, example.pictures, FILES).count(b'class="band"') == 1
-    without = Page(slide_report(example.summary, example.pictures, FILES)).text
+    without = Page(slide_report(summary_without_reference(example), example.pictures, FILES)).text
     assert "indicative" not in without
     assert "▲" not in without
 
@@ -197,6 +197,15 @@ def test_index_links_to_every_slide_and_gives_the_reason_of_failures(example, re
     assert "It is not a picture." in page.text
     assert example.summary.notice in page.text
     assert example.summary.label.basis in page.text
+
+
+def test_index_puts_each_slide_beside_the_reference(example, reference):
+    summaries = [summary_with_reference(example), summary_without_reference(example)]
+    text = " ".join(Page(cohort_report(summaries, [], cohort_plot(summaries, reference), [])).text.split())
+    assert "outside the reference▲ high Cluster 0" in text
+    assert text.count("▲") == 1
+    assert f"{100 * example.summary.tissue.cellularity:.1f}%" in text
+    assert "1.5" in text
 
 
 def test_index_says_what_was_drawn_and_is_no_region(example, reference):
