@@ -210,7 +210,7 @@ def without_sizes(answer):
         if not cell.get("not_measured"):
             cell.pop("not_measured", None)
     answer["measurements"] = [one for one in answer["measurements"] if not one["measurement"].startswith(sizes)]
-    answer["very_large_nuclei"]["per_mm2"] = None
+    answer["very_large_nuclei"]["per_mm2"] = answer["tissue"]["area_mm2"] = None
     return answer
 
 
