@@ -131,7 +131,7 @@ def test_cells_of_a_region_are_those_that_it_contains(written):
 
 def test_every_region_has_its_own_tissue_and_measurements(written):
     summary, features = summary_of(written), json.loads((written / "cells.geojson").read_bytes())
-    assert features["tissue"] == summary.tissue.model_dump()
+    assert features["tissue"] == summary.tissue.model_dump(mode="json")
     for region, area in zip(summary.regions, REGIONS.values(), strict=True):
         assert region.tissue.area_mm2 == pytest.approx(area.area * 0.25**2 / 1e6, rel=0.02)
         assert region.tissue.cellularity is not None
