@@ -41,6 +41,12 @@ class MeasuredColumns:
             reasons.setdefault(cell, {})[names[column]] = REASONS[measurements.reasons[cell, column]]
         return cls(names, rows_of(measurements.shown(scale_known)), reasons)
 
+    def by_name(self) -> list[dict[str, float | None]]:
+        """Return the measurements of each cell by name, in alphabetical order: the hash of an answer sorts them."""
+        order = sorted(range(len(self.names)), key=self.names.__getitem__)
+        names = [self.names[j] for j in order]
+        return [dict(zip(names, [row[j] for j in order], strict=True)) for row in self.rows]
+
 
 def rows_of(shown: Float64Array) -> list[Row]:
     """Return (N, M) measurements as they are shown as plain values, None in place of NaN."""

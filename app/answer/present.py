@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from app.answer.measured import MeasuredColumns
@@ -57,6 +58,7 @@ from app.pipeline.tissue.classes import CLASSES, COLOURED, Composition
 from app.pipeline.types import Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
+CELLS = TypeAdapter(list[CellOut])
 PNG_LEVEL = 3
 """Compression level of PNG: Pillow's own, 6, takes more than twice as long for 6% fewer bytes."""
 
@@ -226,7 +228,7 @@ class Result:
             notice=NOTICE,
             tile=self.tile,
             quality=self.quality,
-            cells=self._cells_out(),
+            cells=[],
             outliers=self.outliers,
             very_large_nuclei=self.very_large_nuclei,
             clusters=self.clusters,
@@ -240,6 +242,7 @@ class Result:
             result_sha256="",
             timing_ms=self.timing,
         ).model_dump()
+        answer["cells"] = self._checked_cells()
         answer["result_sha256"] = result_sha256(answer)
         return answer
 
@@ -265,24 +268,30 @@ class Result:
             flags=[flag.code for flag in self.quality.flags],
         )
 
-    def _cells_out(self) -> list[CellOut]:
-        cells, measured = self.cells, self.measured
-        return [
-            CellOut(
-                id=i,
-                centroid=cells.centroids[i],
-                bbox=cells.bboxes[i],
-                area_px=cells.areas_px[i],
-                contour=contour.tolist(),
-                touches_border=cells.touches_border[i],
-                cluster=cells.clusters[i],
-                probabilities=cells.probabilities[i],
-                outlier=cells.outliers[i],
-                measurements=None if measured is None else dict(zip(measured.names, measured.rows[i], strict=True)),
-                not_measured=None if measured is None else measured.reasons.get(i),
-            )
+    def _checked_cells(self) -> list[dict[str, Any]]:
+        """Return the cells as plain values that fit the schema; to make them from it would take twice as long."""
+        columns, measured = self.cells, self.measured
+        cells: list[dict[str, Any]] = [
+            {
+                "id": i,
+                "centroid": columns.centroids[i],
+                "bbox": columns.bboxes[i],
+                "area_px": columns.areas_px[i],
+                "contour": contour.tolist(),
+                "touches_border": columns.touches_border[i],
+                "cluster": columns.clusters[i],
+                "probabilities": columns.probabilities[i],
+                "outlier": columns.outliers[i],
+            }
             for i, contour in enumerate(self.contours)
         ]
+        if measured is not None:
+            for cell, values in zip(cells, measured.by_name(), strict=True):
+                cell["measurements"] = values
+            for i, reasons in measured.reasons.items():
+                cells[i]["not_measured"] = reasons
+        CELLS.validate_python(cells)
+        return cells
 
     def _prototypes(self) -> list[UInt8Array]:
         """Return (n, 32, 32, 3) uint8 prototypes of each cluster; none where none were asked for."""
