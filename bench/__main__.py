@@ -94,6 +94,8 @@ def measure_all(tiles: list[Path], *, repeats: int, n_requests: int, n_soak: int
     result["cpu_speedup"] = reference["median_cpu_s"] / ours["median_cpu_s"]
     report("stains and segmentation alone")
     result["presets"] = run_child("bench.analysis", "presets", str(tile), str(repeats))["presets"]
+    report("what measuring costs")
+    result["measuring"] = run_child("bench.analysis", "measuring", str(tile), str(repeats))
     rates.append(_machine_rates(tile, report))
     result["q"] = _q_rates()
     report("cold starts")

@@ -3,6 +3,7 @@
     python -m bench.analysis ours TILE REPEATS        the service's analysis
     python -m bench.analysis reference TILE REPEATS   the reference recipe: the authors' code, with HistomicsTK
     python -m bench.analysis presets TILE REPEATS     stains and segmentation alone, with each preset
+    python -m bench.analysis measuring TILE REPEATS   what measurements, tissue and their part of the JSON cost
     python -m bench.analysis q                        Q alone, in the batches that the service uses
 
 Each prints one JSON object.
@@ -21,16 +22,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from app.answer.present import Result
 from app.pipeline.bundle.load import load_bundle, read_manifest
 from app.pipeline.crops import crop_nuclei, to_network
 from app.pipeline.decode import decode
+from app.pipeline.measure.cells import measure_cells
+from app.pipeline.measure.very_large import find_very_large
 from app.pipeline.memory import keep_buffers
 from app.pipeline.networks.backend import Backend, Precision
 from app.pipeline.networks.encode import BATCH
+from app.pipeline.nuclei.outlines import contours
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT, SegmentationParams
-from app.pipeline.run import analyse
+from app.pipeline.run import analyse, analyse_stages
 from app.pipeline.stain.unmix import unmix
+from app.pipeline.tissue.compose import compose
 from bench import BUNDLE
 from bench.process import peak_rss_mb, rss_mb
 
@@ -141,6 +147,40 @@ def measure_presets(tile: Path, repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
+def measure_measuring(tile: Path, repeats: int) -> dict[str, float]:
+    """Measure what a tile's measurements, very large nuclei and tissue cost, beside the whole answer in JSON.
+
+    Args:
+        tile: image file.
+        repeats: how often, in turns, after a warm-up.
+
+    Returns:
+        median CPU seconds of the whole answer, of measuring, and of the JSON with and without measurements; and the
+        share of the answer's that measuring and its part of the JSON take.
+    """
+    keep_buffers()
+    bundle, data = load_bundle(BUNDLE), tile.read_bytes()
+    analysis, stages = analyse_stages(data, bundle, max_pixels=MAX_PIXELS)
+    mpp = analysis.measurements.mpp
+
+    def answer() -> None:
+        Result(analyse(data, bundle, max_pixels=MAX_PIXELS), bundle, "").json()
+
+    def measure() -> None:
+        measure_cells(stages.stains, stages.nuclei, mpp, contours(stages.nuclei))
+        find_very_large(stages.nuclei, mpp)
+        compose(stages.pixels, stages.stains, stages.nuclei, mpp)
+
+    def write(with_measurements: bool) -> None:
+        Result(analysis, bundle, "", with_measurements=with_measurements).json()
+
+    parts = {"answer": answer, "measure": measure, "json": partial(write, True), "json_without": partial(write, False)}
+    turns = [{name: timed(part)[2] for name, part in parts.items()} for _ in range(repeats + 1)]
+    found = {f"{name}_cpu_s": statistics.median(turn[name] for turn in turns[1:]) for name in parts}
+    added = found["measure_cpu_s"] + found["json_cpu_s"] - found["json_without_cpu_s"]
+    return {**found, "share": added / found["answer_cpu_s"]}
+
+
 def measure_q(backend: Backend, precision: Precision) -> dict[str, Any]:
     """Measure how many cells per second go through Q in `Q_SECONDS` after a warm-up, and name where Q is computed."""
     batch = BATCH[backend.device]
@@ -161,7 +201,9 @@ def main(*arguments: str) -> None:
         print(json.dumps({"rates": [measure_q(backend, precision) for precision in backend.precisions]}))
         return
     what, tile, repeats = arguments
-    if what == "presets":
+    if what == "measuring":
+        print(json.dumps(measure_measuring(Path(tile), int(repeats))))
+    elif what == "presets":
         print(json.dumps({"presets": measure_presets(Path(tile), int(repeats))}))
     else:
         print(json.dumps(measure_system(what, Path(tile), int(repeats))))

@@ -23,6 +23,7 @@ def tables(result: Result) -> Iterator[Table]:
     """Yield the tables in the order of reading."""
     yield against_reference(result)
     yield by_preset(result["presets"])
+    yield measuring(result["measuring"])
     yield against_floor(result)
     yield over_http(result["service"])
     yield server_process(result["cold_start"], result["service"])
@@ -50,6 +51,20 @@ def by_preset(presets: list[Result]) -> Table:
     for row in presets:
         milliseconds = (f"{row[name] * 1000:.0f}" for name in ("median_s", "median_cpu_s"))
         shown.add_row(row["preset"], *milliseconds, str(row["nuclei"]))
+    return shown
+
+
+def measuring(found: Result) -> Table:
+    """Show what measurements and tissue cost."""
+    shown = _table(f"Measurements and tissue: {found['share']:.0%} of the CPU time of an answer in JSON", "", "CPU ms")
+    names = {
+        "answer": "the whole answer",
+        "measure": "measurements, very large nuclei, tissue",
+        "json": "JSON with measurements",
+        "json_without": "JSON without them",
+    }
+    for name, title in names.items():
+        shown.add_row(title, f"{found[f'{name}_cpu_s'] * 1000:.0f}")
     return shown
 
 

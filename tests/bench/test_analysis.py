@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.presets import LEARNED
@@ -30,6 +31,14 @@ def test_presets_are_measured_without_the_other_stages():
     rows = run_child("bench.analysis", "presets", str(SAMPLE), "1")["presets"]
     assert rows[0]["preset"] == "default"
     assert all(row["nuclei"] > 0 and row["median_s"] > 0 and row["median_cpu_s"] > 0 for row in rows)
+
+
+def test_what_measuring_costs_is_a_part_of_the_answer():
+    found = run_child("bench.analysis", "measuring", str(SAMPLE), "1")
+    assert found["answer_cpu_s"] > 0
+    assert found["measure_cpu_s"] > 0
+    added = found["measure_cpu_s"] + found["json_cpu_s"] - found["json_without_cpu_s"]
+    assert found["share"] == pytest.approx(added / found["answer_cpu_s"])
 
 
 def test_learned_preset_is_measured_where_the_bundle_has_a_network(monkeypatch):

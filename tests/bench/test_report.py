@@ -37,6 +37,13 @@ RESULT = {
     "reference": {**row(2500.0), "seconds": [2.5], "stages_ms": {}, "median_cpu_s": 2.75},
     "speedup": 10.0,
     "cpu_speedup": 5.5,
+    "measuring": {
+        "answer_cpu_s": 0.4,
+        "measure_cpu_s": 0.042,
+        "json_cpu_s": 0.033,
+        "json_without_cpu_s": 0.019,
+        "share": 0.14,
+    },
     "presets": [
         {"preset": "default", "nuclei": 454, "median_s": 0.1515, "median_cpu_s": 0.153},
         {"preset": "learned", "nuclei": 548, "median_s": 0.1234, "median_cpu_s": 0.168},
@@ -101,9 +108,14 @@ def test_floor_counts_the_network_that_finds_nuclei():
 
 
 def test_older_measurements_without_cpu_time_are_still_reported():
-    result = {name: value for name, value in RESULT.items() if name not in {"presets", "cpu_speedup"}}
+    result = {name: value for name, value in RESULT.items() if name not in {"measuring", "presets", "cpu_speedup"}}
     result["floor"] = {name: value for name, value in RESULT["floor"].items() if not name.startswith("segmenter")}
     assert "10.0 times as long, 2,500 ms.**\nPeak memory" in speed(result)
+
+
+def test_what_measuring_costs_is_said():
+    assert "Together that is 14% of the 400 ms" in speed(RESULT)
+    assert "14% of the CPU time" in printed(RESULT)
 
 
 def test_memory_that_cannot_be_measured_is_a_dash():

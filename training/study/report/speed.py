@@ -26,6 +26,11 @@ their parameters; its crops go through the same Q one by one, in eager PyTorch. 
 """
 CPU = """The CPU time of all threads, in user mode and in the kernel, is {ours:.0f} ms and {reference:,.0f} ms, which is
 {ratio:.1f} times as much; the two were measured by turns. """
+MEASURING = """
+Measurements of the nuclei, very large nuclei and tissue take {measure:.0f} ms of CPU time, while Q runs. With them the
+JSON takes {json:.0f} ms, without {json_without:.0f}. Together that is {share:.0%} of the {answer:.0f} ms of CPU time of
+an answer in JSON.
+"""
 PRESETS = """
 Stains and segmentation alone, from the pixels to the nuclei, by preset:
 
@@ -203,7 +208,7 @@ def _beside_reference(result: Result) -> str:
         reference_mb=_whole(reference["peak_rss_mb"]),
     )
     stages: dict[Any, Result] = {(stage,): {"ms": value} for stage, value in ours["stages_ms"].items()}
-    text += table(("stage of ours",), stages, {"ms": ".1f"}) + _presets(result)
+    text += table(("stage of ours",), stages, {"ms": ".1f"}) + _measuring(result) + _presets(result)
     return text + _floor(result["floor"]) + _q_rates(result)
 
 
@@ -213,6 +218,15 @@ def _cpu(result: Result) -> str:
         return ""
     ours, reference = (result[name]["median_cpu_s"] * 1000 for name in ("ours", "reference"))
     return CPU.format(ours=ours, reference=reference, ratio=result["cpu_speedup"])
+
+
+def _measuring(result: Result) -> str:
+    """Return a sentence on what measuring costs; nothing for measurements from before nuclei were measured."""
+    found = result.get("measuring")
+    if found is None:
+        return ""
+    milliseconds = {name: found[f"{name}_cpu_s"] * 1000 for name in ("measure", "json", "json_without", "answer")}
+    return MEASURING.format(share=found["share"], **milliseconds)
 
 
 def _presets(result: Result) -> str:
