@@ -54,7 +54,7 @@ from app.pipeline.networks.backend import Precision
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import Analysis
-from app.pipeline.tissue.classes import CLASSES, COLOURED, Composition
+from app.pipeline.tissue.classes import BACKGROUND, CLASSES, COLOURED, Composition
 from app.pipeline.types import Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
@@ -155,9 +155,9 @@ class Result:
     @cached_property
     def very_large_nuclei(self) -> VeryLargeNucleiOut:
         """The nuclei that may be those of megakaryocytes."""
-        found, tile = self.analysis.very_large, self.analysis.tile
-        area_mm2 = None if tile.mpp is None else tile.width * tile.height * (tile.mpp / 1000) ** 2
-        return very_large_out(found, area_mm2)
+        analysis = self.analysis
+        tissue_mm2 = analysis.tissue.area_mm2 * (1 - analysis.tissue.shares[BACKGROUND])
+        return very_large_out(analysis.very_large, None if analysis.tile.mpp is None else float(tissue_mm2))
 
     @cached_property
     def contours(self) -> list[Float64Array]:
@@ -407,16 +407,16 @@ def _placement(placement: Placement) -> PlacementOut:
     return PlacementOut(position=(x, y), nearest=groups[0].name, groups=groups)
 
 
-def very_large_out(found: Sequence[VeryLargeNucleus], area_mm2: float | None) -> VeryLargeNucleiOut:
+def very_large_out(found: Sequence[VeryLargeNucleus], tissue_mm2: float | None) -> VeryLargeNucleiOut:
     """Return the nuclei that may be those of megakaryocytes.
 
     Args:
         found: candidates; their members are numbers of cells.
-        area_mm2: of the tile or slide in mm²; None where its scale is not known.
+        tissue_mm2: area of the tile, slide or region without background, mm²; None where the scale is not known.
     """
     return VeryLargeNucleiOut(
         count=len(found),
-        per_mm2=len(found) / area_mm2 if area_mm2 else None,
+        per_mm2=len(found) / tissue_mm2 if tissue_mm2 else None,
         min_diameter_um=MIN_DIAMETER_UM,
         nuclei=[
             VeryLargeNucleusOut(cells=nucleus.members.tolist(), equivalent_diameter_um=nucleus.diameter_um)

@@ -160,7 +160,7 @@ class VeryLargeNucleiOut(_Answer):
 
     count: int = Field(description="Number of very large nuclei.")
     per_mm2: Annotated[float, _decimals(3)] | None = Field(
-        description="That number per mm² of the tile; null if the scale of the tile is not known."
+        description="That number per mm² of tissue, fat included; null if the scale is not known, or without tissue."
     )
     min_diameter_um: float = Field(
         description="Equivalent diameter in µm from which on a nucleus, or touching lobes together, are very large. "

@@ -49,7 +49,7 @@ export function showLarge(shown, onCell) {
   const { cells, very_large_nuclei: large } = shown.answer;
   byId("large").hidden = !large;
   if (!large) return;
-  const density = large.per_mm2 === null ? "" : `, ${number(large.per_mm2, 1)} per mm²`;
+  const density = large.per_mm2 === null ? "" : `, ${number(large.per_mm2, 1)} per mm² of tissue`;
   const least = `a diameter of ${number(large.min_diameter_um, 1)} µm or more`;
   byId("large").replaceChildren(
     html("h3", { id: "large-title" }, "Very large nuclei (megakaryocyte candidates)"),

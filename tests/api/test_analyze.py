@@ -220,7 +220,9 @@ def test_mpp_of_the_bundle_changes_only_itself_and_units(client, sample, sample_
     for cell, unscaled in zip(answer["cells"], sample_answer["cells"], strict=True):
         in_um, in_px = cell["measurements"]["feret_max_um"], unscaled["measurements"]["feret_max_px"]
         assert in_um is in_px is None or in_um == pytest.approx(in_px * mpp, abs=2e-3)
-    assert answer["very_large_nuclei"]["per_mm2"] is not None
+    tissue_mm2 = answer["tissue"]["area_mm2"] * (1 - answer["tissue"]["background"])
+    very_large = answer["very_large_nuclei"]
+    assert very_large["per_mm2"] == pytest.approx(very_large["count"] / tissue_mm2, abs=1e-3)
     answer = without_sizes(answer)
     assert (answer["tile"]["mpp"], answer["tile"]["mpp_source"]) == (mpp, "request")
     assert answer["parameters"]["mpp"] == mpp

@@ -178,7 +178,7 @@ def test_very_large_nuclei_are_shown_as_candidates(shown):
     page = shown()
     large = page.text_content("#large")
     assert "Very large nuclei (megakaryocyte candidates)" in large
-    assert "2 in this tile, 22.2 per mm² with a diameter of 13.0 µm or more" in large
+    assert "2 in this tile, 22.2 per mm² of tissue with a diameter of 13.0 µm or more" in large
     assert "nothing about them is validated" in large
     assert "21.5 µm" in page.text_content("#large li:last-child")
     page.locator("#large button").last.click()
