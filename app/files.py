@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -186,3 +187,24 @@ def _renamed(error: OSError, temporary: Path, target: Path) -> OSError:
     elif path in temporary.parents:
         path = target
     return OSError(error.errno, error.strerror, str(path))
+
+
+def write_or_check(path: Path, text: str, outdated: str, *, is_check: bool) -> int:
+    """Write a file that is made from the code, or check that it is what the code makes now.
+
+    Args:
+        path: the file.
+        text: what it should hold, in UTF-8.
+        outdated: what to say on standard error where it holds anything else.
+        is_check: whether to check the file instead of writing it.
+
+    Returns:
+        The exit status: 0, or 1 where the file is checked and holds anything else.
+    """
+    if not is_check:
+        path.write_text(text, encoding="utf-8")
+        return 0
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return 0
+    sys.stderr.write(f"{outdated}\n")
+    return 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from app.files import write_or_check
 from app.pipeline.measure.pixels import MIN_PIXELS
 from app.pipeline.measure.table import MEASUREMENTS, REASON_TEXTS, Measurement
 from app.pipeline.measure.very_large import CYTOPLASM_UM, LOBE_GAP_UM, MAX_OTHERS, MIN_DIAMETER_UM, MIN_LOBE_UM
@@ -73,13 +74,8 @@ def _row(one: Measurement) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the file, or with --check compare it. Returns the exit status, 0 for success."""
-    if "--check" not in arguments:
-        PATH.write_text(document(), encoding="utf-8")
-        return 0
-    if PATH.is_file() and PATH.read_text(encoding="utf-8") == document():
-        return 0
-    sys.stderr.write("docs/measurements.md is not what the code measures: run `make measurements` and commit it.\n")
-    return 1
+    outdated = "docs/measurements.md is not what the code measures: run `make measurements` and commit it."
+    return write_or_check(PATH, document(), outdated, is_check="--check" in arguments)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from app.files import write_or_check
 from app.main import create_app
 from app.settings import Settings
 
@@ -19,13 +20,8 @@ def document() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the file, or with --check compare it. Returns the exit status, 0 for success."""
-    if "--check" not in arguments:
-        PATH.write_text(document(), encoding="utf-8")
-        return 0
-    if PATH.is_file() and PATH.read_text(encoding="utf-8") == document():
-        return 0
-    sys.stderr.write("openapi.json is not what the service serves: run `make openapi` and commit it.\n")
-    return 1
+    outdated = "openapi.json is not what the service serves: run `make openapi` and commit it."
+    return write_or_check(PATH, document(), outdated, is_check="--check" in arguments)
 
 
 if __name__ == "__main__":
