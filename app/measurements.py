@@ -24,9 +24,9 @@ measurements: in JSON and Parquet by name, in CSV as columns, in GeoJSON under Q
 - **Units.** The name of a size ends in `_um`, `_um2` or `_od_per_um`. Where the scale of a tile is not known, it ends
   in `_px` or `_od_per_px`; distances such as the width of the ring are then those of the bundle's scale.
 - **Optical density** is −log₁₀((I + 1) / 256) of the normalised tile, split into haematoxylin and eosin by least
-  squares along the two stain vectors (Ruifrok and Johnston 2001), to a thousandth. Normalisation makes tiles of
-  different strength comparable, so these are not the densities of the raw picture, which QuPath shows. A stain of which
-  a pixel has less than none is negative.
+  squares along the two stain vectors (Ruifrok and Johnston 2001), to a thousandth; quartiles to four. Normalisation
+  makes tiles of different strength comparable, so these are not the densities of the raw picture, which QuPath shows. A
+  stain of which a pixel has less than none is negative.
 - **Outliers** are measured, too, but summaries leave them out, as they leave them out of the clusters.
 
 A value that could not be taken is null, and `not_measured` says why:

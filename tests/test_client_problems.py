@@ -114,10 +114,16 @@ def test_page_of_a_proxy_is_a_problem_and_no_traceback_of_json(status):
             assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
+OF_CELLS = {"measurements", "not_measured"}
+"""Objects of a cell whose names are those of measurements, each with a number or the reason why there is none."""
+
+
 def with_news(value):
     """A JSON value with one more field in every object of it."""
     if isinstance(value, dict):
-        return {**{name: with_news(part) for name, part in value.items()}, "news": [{"of": "tomorrow"}]}
+        of_cell = {name: value[name] for name in OF_CELLS & value.keys() if isinstance(value[name], dict)}
+        others = {name: with_news(part) for name, part in value.items()}
+        return {**others, **of_cell, "news": [{"of": "tomorrow"}]}
     return [with_news(part) for part in value] if isinstance(value, list) else value
 
 

@@ -141,8 +141,8 @@ def measure_cells(stains: Stain, nuclei: Nuclei, mpp: float, outlines: list[Int3
 
 def _measure_densities(values: Float64Array, pixels: NuclearPixels, stains: tuple[Levels, Levels], mpp: float) -> None:
     counts = pixels.stretches.counts
-    of_haematoxylin = distribution(pixels.levels, pixels.owners, counts)
-    of_eosin = distribution(stains[1].ravel()[pixels.in_tile], pixels.owners, counts)
+    of_haematoxylin = distribution(pixels.levels, pixels.stretches)
+    of_eosin = distribution(stains[1].ravel()[pixels.in_tile], pixels.stretches)
     values[:, DENSITY_COLUMNS] = np.hstack([of_haematoxylin, of_eosin])
     means, sds = of_haematoxylin[:, 0], of_haematoxylin[:, 1]
     values[:, CHROMATIN_COLUMNS] = measure_chromatin(pixels, stains[0], means, sds, mpp)
@@ -153,11 +153,9 @@ def _measure_densities(values: Float64Array, pixels: NuclearPixels, stains: tupl
 def _measure_cytoplasm(
     values: Float64Array, nuclei: Nuclei, stains: tuple[Levels, Levels], tissue: BoolArray, mpp: float
 ) -> None:
-    places, ring, owners = rings(nuclei.label_image, tissue, mpp)
-    counts = np.bincount(ring, minlength=len(owners))
-    values[owners, CYTOPLASM_COLUMNS] = np.hstack(
-        [distribution(levels.ravel()[places], ring, counts) for levels in stains]
-    )
+    places, stretches, owners = rings(nuclei.label_image, tissue, mpp)
+    found = [distribution(levels.ravel()[places], stretches) for levels in stains]
+    values[owners, CYTOPLASM_COLUMNS] = np.hstack(found)
 
 
 def _give_reasons(values: Float64Array, reasons: UInt8Array, nuclei: Nuclei, *, has_stain: bool) -> None:
