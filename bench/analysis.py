@@ -174,7 +174,12 @@ def measure_measuring(tile: Path, repeats: int) -> dict[str, float]:
     def write(with_measurements: bool) -> None:
         Result(analysis, bundle, "", with_measurements=with_measurements).json()
 
-    parts = {"answer": answer, "measure": measure, "json": partial(write, True), "json_without": partial(write, False)}
+    parts: dict[str, Callable[[], None]] = {
+        "answer": answer,
+        "measure": measure,
+        "json": partial(write, True),
+        "json_without": partial(write, False),
+    }
     turns = [{name: timed(part)[2] for name, part in parts.items()} for _ in range(repeats + 1)]
     found = {f"{name}_cpu_s": statistics.median(turn[name] for turn in turns[1:]) for name in parts}
     added = found["measure_cpu_s"] + found["json_cpu_s"] - found["json_without_cpu_s"]
