@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.pipeline.measure.cells import Measurements
-from app.pipeline.measure.table import MEASUREMENTS, REASONS
+from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.types import Float64Array
 
 Row = list[float | None]
@@ -38,7 +38,7 @@ class MeasuredColumns:
         names = [measurement.column(scale_known) for measurement in MEASUREMENTS]
         reasons: dict[int, dict[str, str]] = {}
         for cell, column in np.argwhere(measurements.reasons).tolist():
-            reasons.setdefault(cell, {})[names[column]] = REASONS[measurements.reasons[cell, column]]
+            reasons.setdefault(cell, {})[names[column]] = measurements.reason(cell, column)
         return cls(names, rows_of(measurements.shown(scale_known)), reasons)
 
     def by_name(self) -> list[dict[str, float | None]]:

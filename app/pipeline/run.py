@@ -167,7 +167,7 @@ def analyse_stages(
             is_kept = ~cut_by_more_than_half(found)
             kept = select_nuclei(found, is_kept)
         analysed_mpp = _analysed_mpp(tile, pixels, manifest)
-        measuring = _begin(timing, "measure", lambda: _measure(pixels, stains, found, is_kept, analysed_mpp))
+        measuring = _begin(timing, "measure", lambda: _measure(pixels, stains, found, kept, is_kept, analysed_mpp))
         with _timed(timing, "encode"):
             crops = crop_nuclei(stains.normalised, kept)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
@@ -216,11 +216,13 @@ def _analysed_mpp(tile: Tile, pixels: UInt8Array, manifest: Manifest) -> float:
     return float(tile.mpp * math.sqrt(tile.width * tile.height / (pixels.shape[0] * pixels.shape[1])))
 
 
-def _measure(pixels: UInt8Array, stains: Stain, found: Nuclei, is_kept: BoolArray, mpp: float) -> Measured:
+def _measure(
+    pixels: UInt8Array, stains: Stain, found: Nuclei, kept: Nuclei, is_kept: BoolArray, mpp: float
+) -> Measured:
     # Nuclei that the border cuts are no cells, but they are neighbours and no cytoplasm, and have cells round them.
     outlines = contours(found)
     cells = measure_cells(stains, found, mpp, outlines).select(is_kept)
-    very_large = find_very_large(select_nuclei(found, is_kept), mpp)
+    very_large = find_very_large(kept, mpp)
     return Measured(cells, very_large, compose(pixels, stains, found, mpp), list(compress(outlines, is_kept)))
 
 

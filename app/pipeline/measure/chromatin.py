@@ -118,7 +118,7 @@ def _grey_pairs(pixels: NuclearPixels, distance: int) -> Int64Array:
     for step in (distance, down - distance, down, down + distance):
         partners = pixels.copies[pixels.places + step]
         pairs = first + GREY_LEVEL[partners]
-        # A pair with a pixel outside the nucleus is counted where nobody looks.
+        # A pair with a pixel outside the nucleus goes into one more bin, which is left out.
         pairs[partners < 0] = len(counts) - 1
         counts += np.bincount(pairs, minlength=len(counts))
     return counts[:-1].reshape(n, GREY_LEVELS, GREY_LEVELS)
