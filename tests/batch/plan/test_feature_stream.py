@@ -55,7 +55,7 @@ BROKEN = {
     b'{"features": []}{"features": []}': "something follows its end",
     b"\xff\xfe{\0}\0": "is not GeoJSON, which is text in UTF-8.",
     b"\x1f\x8bno": "is damaged or truncated and cannot be unpacked.",
-    gzip.compress(b"[" + b" " * 10**5 + b"]")[:60]: "is damaged or truncated and cannot be unpacked.",
+    gzip.compress(b"[" + b" " * 10**5 + b"]", mtime=0)[:40]: "is damaged or truncated and cannot be unpacked.",
 }
 
 
