@@ -1,4 +1,4 @@
-"""Scores for the agreement of clusters with types, those of Tables II and III, as pure functions."""
+"""Scores for the agreement of clusters with types, over all cells and within tiles, as pure functions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from sklearn.metrics import adjusted_rand_score, f1_score, normalized_mutual_inf
 from sklearn.metrics.cluster import contingency_matrix
 
 from app.pipeline.types import Int64Array
+
+CELLS_OF_A_TILE = 100
+"""A tile counts in `within_tiles` if it holds more cells than this; the NMI of fewer cells is mostly chance."""
 
 
 def score_clusters(types: Int64Array, clusters: Int64Array) -> dict[str, float]:
@@ -40,6 +43,34 @@ def score_clusters(types: Int64Array, clusters: Int64Array) -> dict[str, float]:
         "largest_share": float(table.sum(axis=0).max() / table.sum()),
         "used_clusters": table.shape[1],
     }
+
+
+def within_tiles(types: Int64Array, clusters: Int64Array, tile_index: Int64Array) -> float | None:
+    """Return how well clusters and types agree inside a tile, where knowing the tile is of no help.
+
+    Args:
+        types: (N,) int64, type of each cell.
+        clusters: (N,) int64, cluster of each cell.
+        tile_index: (N,) int64, tile of each cell.
+
+    Returns:
+        The mean of the NMI of types and clusters over the tiles of more than 100 cells. A tile whose cells are all of
+        one type is left out, because there is nothing to tell apart. None if no tile is left.
+    """
+    found = []
+    for tile in np.unique(tile_index):
+        members = tile_index == tile
+        if members.sum() > CELLS_OF_A_TILE and len(np.unique(types[members])) > 1:
+            found.append(normalized_mutual_info_score(types[members], clusters[members]))
+    return float(np.mean(found)) if found else None
+
+
+def nmi_tile(clusters: Int64Array, tile_index: Int64Array) -> float:
+    """Return the NMI of (N,) clusters, or types, with the (N,) tiles that the cells lie in; 0 if they are independent.
+
+    Clusters that know the tile seem to know the types, because a tile holds mostly one type.
+    """
+    return float(normalized_mutual_info_score(tile_index, clusters))
 
 
 def purity(table: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.metrics.clusters import score_clusters
+from training.metrics.clusters import nmi_tile, score_clusters, within_tiles
 
 # Cluster 0: 3 × a, 1 × b. Cluster 1: 2 × b, 2 × c, so it stands for b, the first of the two.
 TYPES = np.array([0, 0, 0, 1, 1, 1, 2, 2])
@@ -63,3 +63,25 @@ def test_splitting_clusters_cannot_lower_purity_but_does_raise_the_printed_entro
 def test_lengths_must_agree(n_clusters):
     with pytest.raises(ValueError, match=f"{n_clusters}"):
         score_clusters(TYPES, np.zeros(n_clusters, int))
+
+
+def test_clusters_that_know_only_the_tile_are_worth_nothing_within_tiles():
+    tiles = np.repeat([0, 1], 120)
+    types = np.concatenate([np.arange(120) < 90, np.arange(120) < 30]).astype(int)
+    assert score_clusters(types, tiles)["purity"] == 0.75
+    assert within_tiles(types, tiles, tiles) == 0
+    assert within_tiles(types, types, tiles) == 1
+    assert nmi_tile(tiles, tiles) == 1
+    # Of 120 cells in a tile 90, or 30, are of the first type: I = 1 bit − H(1/4); the mean of both entropies of 1 bit.
+    quarter = 2 - 0.75 * np.log2(3)
+    assert nmi_tile(types, tiles) == pytest.approx(1 - quarter)
+
+
+def test_within_tiles_is_the_mean_over_tiles_of_more_than_a_hundred_cells_and_several_types():
+    tiles = np.repeat([0, 1, 2, 3], [104, 104, 100, 200])
+    types = np.arange(508) % 2
+    types[tiles == 3] = 0
+    # Perfect in the first tile, independent of the types in the second; neither of the others counts.
+    clusters = np.where(tiles == 1, np.arange(508) // 2 % 2, types)
+    assert within_tiles(types, clusters, tiles) == pytest.approx(0.5)
+    assert within_tiles(types[tiles > 1], clusters[tiles > 1], tiles[tiles > 1]) is None

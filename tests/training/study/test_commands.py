@@ -53,7 +53,7 @@ def test_what_the_commands_measure_is_reported(results, run, tmp_path, shipped_b
     document = tmp_path / "results.md"
     assert run("report", results, document, "--bundle", shipped_bundle) == 0
     text = document.read_text(encoding="utf-8")
-    assert "| by grey | 1.000 ± 0.000 |" in text
+    assert "| by grey | – | 0.000 ± 0.000 | 1.000 ± 0.000 |" in text
     assert "| `drawn` | by grey | 1.000 ± 0.000 | 1.000 ± 0.000 | 1.000 ± 0.000 |" in text
     assert "| by grey | SVM on proportions | 2 | **1.000** ± 0.000 |" in text
     assert "](figures/classification-drawn.png)" in text

@@ -21,7 +21,8 @@ from app.pipeline.crops import to_network
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.config import TrainConfig
 from training.errors import DivergedError
-from training.metrics.clusters import score_clusters
+from training.metrics.clusters import nmi_tile, score_clusters, within_tiles
+from training.representation.traits import explained_traits
 from training.study.interfaces import Clusterer, ClustererFactory, Probable
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import MissingSystemError, clusterer
@@ -100,9 +101,12 @@ def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed
     """Fit a system to the cells and score its clusters of them.
 
     Returns:
-        The figures of `score_clusters`; `in_company`, the same figures for the clusters of `assign_with_neighbours`;
-        and the system's notes. If the fit diverged, `failed` holds the reason instead. Also `cells` and `types`, their
-        numbers; `seconds`, the time of fit and assignment; and the `provenance`.
+        The figures of `score_clusters`; `within_tiles` (absent if no tile is large enough) and `nmi_tile`;
+        `explained_area`, `explained_density`, `explained_eccentricity` and `explained_contrast` (η², as
+        `explained_traits` defines them); `in_company`, all but the last four for the clusters of
+        `assign_with_neighbours`; and the system's notes. If the fit diverged, `failed` holds the reason instead. Also
+        `cells` and `types`, their numbers; `types_nmi_tile`, the NMI of the types themselves with the tiles; `seconds`,
+        the time of fit and assignment; and the `provenance`.
     """
     start = perf_counter()
     fitted = system(n_clusters, seed)
@@ -117,6 +121,7 @@ def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed
         **outcome,
         "cells": len(cells.types),
         "types": len(cells.type_names),
+        "types_nmi_tile": nmi_tile(cells.types, cells.unlabelled.tile_index),
         "seconds": round(perf_counter() - start, 1),
         **provenance(),
     }
@@ -253,7 +258,19 @@ def _scores(fitted: Clusterer, cells: TypedCells, n_clusters: int) -> Record:
         clusters = fitted.clusters(crops)
         probabilities = np.eye(n_clusters, dtype=np.float32)[clusters]
     voted = assign_with_neighbours(probabilities, neighbours(cells.unlabelled))
-    return {**score_clusters(cells.types, clusters), "in_company": score_clusters(cells.types, voted)}
+    explained = {f"explained_{trait}": share for trait, share in explained_traits(crops, clusters).items()}
+    return {**_agreement(cells, clusters), **explained, "in_company": _agreement(cells, voted)}
+
+
+def _agreement(cells: TypedCells, clusters: Int64Array) -> Record:
+    """Return the scores of clusters against the types, over all cells and within tiles, and against the tiles."""
+    tiles = cells.unlabelled.tile_index
+    within = within_tiles(cells.types, clusters, tiles)
+    return {
+        **({} if within is None else {"within_tiles": within}),
+        "nmi_tile": nmi_tile(clusters, tiles),
+        **score_clusters(cells.types, clusters),
+    }
 
 
 def _describe(fit: Record) -> str:
@@ -263,4 +280,7 @@ def _describe(fit: Record) -> str:
 def _outcome(record: Record) -> str:
     if "failed" in record:
         return str(record["failed"])
-    return f"purity {record['purity']:.3f}, NMI {record['nmi']:.3f}, {record['seconds']:.0f} s"
+    within = f"{record['within_tiles']:.3f}" if "within_tiles" in record else "not measured"
+    return (
+        f"NMI within tiles {within}, purity {record['purity']:.3f}, NMI {record['nmi']:.3f}, {record['seconds']:.0f} s"
+    )

@@ -56,6 +56,26 @@ def test_every_fit_is_recorded_with_its_figures(records):
         assert record["seconds"] >= 0
 
 
+def test_figures_within_tiles_stand_beside_what_the_clusters_explain(records):
+    """Two tiles of 120 cells, where the system is right in one and has a single cluster in the other."""
+    cells, dark = unlabelled(n_tiles=20, dark_share=[0.5] * 10 + [0] * 10)
+    merged = UnlabelledCells(cells.crops, cells.tile_index // 10, cells.centroids)
+    types = np.where(merged.tile_index == 0, dark, np.arange(240) % 2).astype(np.int64)
+    task = ClusteringTask(("grey",), seeds=(0,), n_clusters=(2,))
+    evaluate_clustering({"two": TypedCells(merged, types, ("a", "b"), ("0", "1"))}, task, records, print, find)
+    (record,) = records.read()
+    assert record["within_tiles"] == pytest.approx(0.5)
+    # The types are half and half in both tiles. Of the clusters one is half of the first tile: 1/4 of all cells.
+    assert record["types_nmi_tile"] == pytest.approx(0)
+    of_clusters = 2 - 0.75 * np.log2(3)
+    assert record["nmi_tile"] == pytest.approx((of_clusters - 0.5) / ((of_clusters + 1) / 2))
+    # Every crop is full, so its area and shape explain nothing; the clusters are by density.
+    assert record["explained_area"] == record["explained_eccentricity"] == 0
+    assert record["explained_density"] > 0.99
+    assert 0 <= record["explained_contrast"] <= 1
+    assert {"within_tiles", "nmi_tile"} <= set(record["in_company"])
+
+
 def test_interrupted_run_goes_on_where_it_stopped(records):
     run(records, "grey", seeds=(0,))
     made = []

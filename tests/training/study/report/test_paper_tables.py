@@ -69,7 +69,7 @@ def test_clustering_is_in_the_order_of_the_papers_table_with_ours_in_bold():
     text = SECTIONS["clustering"](RECORDS)
     rows = [line.split(" | ")[0] for line in text[text.index("### `crchisto`") :].splitlines() if line.startswith("| ")]
     assert rows[:5] == ["| system", "| MF + k-means", "| CatGAN", "| InfoGAN (DCGAN)", "| ours"]
-    assert "| ours | **0.700** ± 0.100 |" in text
+    assert "| ours | – | – | **0.700** ± 0.100 |" in text
     assert "`crchisto` (120 cells of 4 types)" in text
 
 
@@ -83,9 +83,25 @@ def test_figures_with_neighbours_have_a_table_of_their_own():
     voted = {"purity": 0.81, "class_entropy": 0.2, "f1": 0.6, "nmi": 0.3, "ari": 0.3}
     text = SECTIONS["clustering"]([*clusters("mf-kmeans", 0.5), *fits("ours", 0.7, f1=0.5, in_company=voted)])
     alone, together = text.split("with neighbours\n")
-    assert "| ours | **0.700** |" in alone
-    assert "| MF + k-means | – |" in together
-    assert "| ours | 0.810 |" in together
+    assert "| ours | – | – | **0.700** |" in alone
+    assert "| MF + k-means | – | – | – |" in together
+    assert "| ours | – | – | 0.810 |" in together
+
+
+def test_agreement_within_tiles_comes_first_and_that_of_the_types_with_the_tile_stands_beside_it():
+    figures = {"f1": 0.5, "explained_area": 0.86, "explained_contrast": 0.02, "types_nmi_tile": 0.225}
+    rows = [
+        *fits("mf-kmeans", 0.6, within_tiles=0.15, nmi_tile=0.09, **figures),
+        *fits("ours", 0.5, within_tiles=0.17, nmi_tile=0.2, **figures),
+        *fits("catgan", 0.4),
+    ]
+    text = SECTIONS["clustering"](rows)
+    assert "| system | NMI within tiles | NMI with the tile | purity |" in text
+    assert "| ours | **0.170** | 0.200 | 0.500 |" in text
+    assert "| MF + k-means | 0.150 | 0.090 | **0.600** |" in text
+    assert "| CatGAN | – | – | 0.400 |" in text
+    assert "| 0.860 | – | – | 0.020 |" in text
+    assert "The NMI of the types themselves with the tile is 0.225." in text
 
 
 def test_numbers_of_clusters_are_compared_for_systems_that_have_several():
