@@ -1,15 +1,63 @@
-"""Tile + Nuclei → 32×32 crops, each nucleus alone on white (paper §IV-B)."""
+"""Tile + Nuclei → 32×32 crops: each nucleus alone on white (paper §IV-B), and what lies round it if Q looks at that."""
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from app.pipeline.types import Float32Array, Nuclei, UInt8Array
+from app.pipeline.types import Float32Array, Int32Array, Nuclei, UInt8Array
 
+CropKind = Literal["nucleus", "surroundings"]
+"""What Q sees of a cell: the nucleus alone, or what lies round it as well."""
+CHANNELS: dict[CropKind, int] = {"nucleus": 3, "surroundings": 7}
+"""Channels of the crops of each kind."""
 CROP_PX = 32
 """Edge of a crop, px."""
+FIELD_PX = 2 * CROP_PX
+"""Edge of the field round a nucleus, px; it is shown at half size."""
+RING_PX = 12
+"""What lies farther than this from a nucleus does not belong to its surroundings, px: 3 µm at 0.25 µm per px."""
 WHITE = 255
+
+
+def crop_cells(normalised: UInt8Array, nuclei: Nuclei, every: Int32Array, kind: CropKind) -> UInt8Array:
+    """Cut what Q sees of every cell out of the normalised tile.
+
+    Channels 0 to 2 are what `crop_nuclei` gives. The kind "surroundings" has four more, of a field of 64 × 64 px with
+    the nucleus in its middle, at half size. In channels 3 to 5, other nuclei are white, and so is what lies farther
+    than `RING_PX` from the nucleus or beyond the tile. Channel 6 is the nucleus itself: 255 inside, 0 outside.
+
+    Args:
+        normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
+        nuclei: nuclei of the cells.
+        every: (H, W) int32, label image of all nuclei of the tile: those of the cells, and those that the border cuts.
+        kind: what to cut.
+
+    Returns:
+        (N, 32, 32, C) uint8, C = `CHANNELS[kind]`, in the order of `nuclei`.
+    """
+    alone = crop_nuclei(normalised, nuclei)
+    if kind == "nucleus":
+        return alone
+    if len(nuclei) == 0:
+        return np.zeros((0, CROP_PX, CROP_PX, CHANNELS[kind]), np.uint8)
+    # One tall picture of all cells: OpenCV joins channels five times as fast as NumPy.
+    seen, own = _fields(normalised, nuclei, every)
+    tall = [part.reshape(-1, CROP_PX, part.size // own.size) for part in (alone, seen, own)]
+    return np.asarray(cv2.merge(tall), np.uint8).reshape(-1, CROP_PX, CROP_PX, CHANNELS[kind])
+
+
+def pictures(crops: UInt8Array) -> UInt8Array:
+    """Return what a person is shown of each cell, the nucleus alone on white: (N, 32, 32, C) → (N, 32, 32, 3)."""
+    return crops[..., :3]
+
+
+def surroundings(crops: UInt8Array) -> UInt8Array:
+    """Return each nucleus with what lies round it, at half size: (N, 32, 32, 7) → (N, 32, 32, 3)."""
+    return crops[..., 3:6]
 
 
 def crop_nuclei(normalised: UInt8Array, nuclei: Nuclei) -> UInt8Array:
@@ -45,14 +93,49 @@ def _fit(cell: UInt8Array) -> UInt8Array:
     return np.asarray(cv2.resize(cell, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _fields(normalised: UInt8Array, nuclei: Nuclei, every: Int32Array) -> tuple[UInt8Array, UInt8Array]:
+    """Return channels 3 to 5 and channel 6 of `crop_cells`, (N, 32, 32, 3) and (N, 32, 32) uint8."""
+    inverse = np.zeros((len(nuclei), CROP_PX, CROP_PX, 3), np.uint8)
+    masks = np.zeros((len(nuclei), CROP_PX, CROP_PX), np.uint8)
+    inverted = ~_halved(_with_margin(normalised, WHITE))  # white is 0, which OpenCV puts where nothing is copied
+    covered = _halved(_with_margin((every > 0).view(np.uint8) * np.uint8(255), 0))
+    labels = _with_margin(nuclei.label_image, 0)
+    ring = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (RING_PX + 1, RING_PX + 1))  # at half size
+    # A pixel's index is its centre, so the pixel at x ends half a px later. The margin moves a field by half its edge.
+    corners = np.rint((nuclei.centroids + 0.5) / 2).astype(int).tolist()
+    for i, (x, y) in enumerate(corners):
+        here = slice(y, y + CROP_PX), slice(x, x + CROP_PX)
+        field = labels[2 * y : 2 * y + FIELD_PX, 2 * x : 2 * x + FIELD_PX]
+        own = _halved(cv2.inRange(field, i + 1, i + 1))
+        # Where all nuclei cover more of a pixel than this one does, another one covers some of it.
+        is_alone = cv2.compare(covered[here], own, cv2.CMP_LE)
+        inverse[i] = cv2.copyTo(inverted[here], cv2.bitwise_and(cv2.dilate(own, ring), is_alone))
+        masks[i] = own
+    return ~inverse, masks
+
+
+def _with_margin(picture: NDArray[Any], value: int) -> NDArray[Any]:
+    """Surround a picture by half a field of `value`, and make both edges even."""
+    margin = FIELD_PX // 2
+    height, width = picture.shape[:2]
+    sides = margin, margin + height % 2, margin, margin + width % 2
+    return cv2.copyMakeBorder(picture, *sides, cv2.BORDER_CONSTANT, value=(value,) * 3)
+
+
+def _halved(picture: NDArray[Any]) -> UInt8Array:
+    """Return the means of all blocks of 2 × 2 px."""
+    height, width = picture.shape[:2]
+    return np.asarray(cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def to_network(crops: UInt8Array) -> Float32Array:
     """Convert crops to what the networks take.
 
     Args:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, C) uint8.
 
     Returns:
-        (N, 3, 32, 32) float32 in [-1, 1], white = 1.
+        (N, C, 32, 32) float32 in [-1, 1], white = 1.
     """
     return np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
@@ -61,10 +144,10 @@ def from_network(values: Float32Array) -> UInt8Array:
     """Convert what the generator gives to crops: the inverse of `to_network`, clipped and rounded.
 
     Args:
-        values: (N, 3, 32, 32) float32.
+        values: (N, C, 32, 32) float32.
 
     Returns:
-        (N, 32, 32, 3) uint8.
+        (N, 32, 32, C) uint8.
     """
     scaled = np.rint((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
     return np.ascontiguousarray(scaled.transpose(0, 2, 3, 1))
