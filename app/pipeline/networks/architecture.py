@@ -1,9 +1,11 @@
-"""The networks in PyTorch (paper §III-A, Fig. 3): generator, and the trunk that the critic D and Q share.
+"""The networks in PyTorch: generator, and the trunk that the critic D and Q share (paper §III-A, Fig. 3); the encoder.
 
 The training imports it, and so does the PyTorch fallback; nothing else in the pipeline needs torch.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +44,12 @@ class Generator(nn.Module):
         n_clusters: K, length of the code.
         latent_size: length of z.
         code_scale: factor on the one-hot code. At 1 the code is only K of K + Z inputs, and G learns to ignore it.
+        outputs: I, channels of a crop.
     """
 
-    def __init__(self, channels: int, n_clusters: int, latent_size: int, code_scale: float = 1.0) -> None:
+    def __init__(
+        self, channels: int, n_clusters: int, latent_size: int, code_scale: float = 1.0, outputs: int = 3
+    ) -> None:
         super().__init__()
         self.n_clusters = n_clusters
         self.latent_size = latent_size
@@ -52,10 +57,10 @@ class Generator(nn.Module):
         self.linear = nn.Linear(n_clusters + latent_size, channels * SEED_PX**2)
         self.blocks = nn.Sequential(*(UpBlock(channels) for _ in range(3)))
         self.norm = nn.BatchNorm2d(channels)
-        self.to_rgb = nn.Conv2d(channels, 3, 3, padding=1)
+        self.to_rgb = nn.Conv2d(channels, outputs, 3, padding=1)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """(B, K + Z) = [one-hot c, z] → (B, 3, 32, 32) in [-1, 1]."""
+        """(B, K + Z) = [one-hot c, z] → (B, I, 32, 32) in [-1, 1]."""
         code, z = latent.split([self.n_clusters, self.latent_size], dim=1)
         h = self.linear(torch.cat([code * self.code_scale, z], dim=1))
         h = self.blocks(h.unflatten(1, (-1, SEED_PX, SEED_PX)))
@@ -65,14 +70,14 @@ class Generator(nn.Module):
 class FirstDownBlock(nn.Module):
     """Residual block on the image itself: no activation before the first convolution, mean pooling."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, inputs: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, channels, 3, padding=1)
+        self.conv1 = nn.Conv2d(inputs, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.shortcut = nn.Conv2d(3, channels, 1)
+        self.shortcut = nn.Conv2d(inputs, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, C, S/2, S/2)."""
+        """(B, I, S, S) → (B, C, S/2, S/2)."""
         h = self.conv2(functional.relu(self.conv1(x)))
         return functional.avg_pool2d(h, 2) + self.shortcut(functional.avg_pool2d(x, 2))
 
@@ -96,13 +101,19 @@ class ResBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The four residual blocks that D and Q share."""
+    """The four residual blocks that D and Q share.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: C, width of every block.
+        inputs: I, channels of a crop.
+    """
+
+    def __init__(self, channels: int, inputs: int = 3) -> None:
         super().__init__()
+        self.widths = (channels,) * 4
         self.blocks = nn.ModuleList(
             [
-                FirstDownBlock(channels),
+                FirstDownBlock(channels, inputs),
                 ResBlock(channels, down=True),
                 ResBlock(channels, down=False),
                 ResBlock(channels, down=False),
@@ -110,7 +121,7 @@ class Trunk(nn.Module):
         )
 
     def maps(self, crops: Tensor) -> list[Tensor]:
-        """(B, 3, 32, 32) → the map after each block: (B, C, 16, 16), then three of (B, C, 8, 8)."""
+        """(B, I, 32, 32) → the map after each block: (B, C, 16, 16), then three of (B, C, 8, 8)."""
         found, h = [], crops
         for block in self.blocks:
             h = block(h)
@@ -118,7 +129,7 @@ class Trunk(nn.Module):
         return found
 
     def forward(self, crops: Tensor) -> Tensor:
-        """(B, 3, 32, 32) → (B, C), the ReLU'd and globally averaged last map."""
+        """(B, I, 32, 32) → (B, C), the ReLU'd and globally averaged last map."""
         return pooled(self.maps(crops))
 
 
@@ -128,7 +139,10 @@ def pooled(maps: list[Tensor]) -> Tensor:
 
 
 def map_statistics(maps: list[Tensor]) -> Tensor:
-    """Return the input of `Surprise`, (B, 8C): the mean and standard deviation of every channel of every map."""
+    """Return the input of `Surprise`, (B, D): the mean and standard deviation of every channel of every map.
+
+    D is twice the sum of the maps' channels, `widths`.
+    """
     means = [h.mean(dim=(2, 3)) for h in maps]
     spreads = [
         (h - mean[:, :, None, None]).square().mean(dim=(2, 3)).sqrt() for h, mean in zip(maps, means, strict=True)
@@ -139,16 +153,99 @@ def map_statistics(maps: list[Tensor]) -> Tensor:
 class CriticQ(nn.Module):
     """The trunk with its two heads, which give D's score and Q's logits."""
 
-    def __init__(self, channels: int, n_clusters: int) -> None:
+    def __init__(self, channels: int, n_clusters: int, inputs: int = 3) -> None:
         super().__init__()
-        self.trunk = Trunk(channels)
+        self.trunk = Trunk(channels, inputs)
         self.score = nn.Linear(channels, 1)
         self.code_logits = nn.Linear(channels, n_clusters)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 32, 32) → D's scores (B,) and Q's logits (B, K)."""
+        """(B, I, 32, 32) → D's scores (B,) and Q's logits (B, K)."""
         h = self.trunk(crops)
         return self.score(h).squeeze(1), self.code_logits(h)
+
+
+class NormConv(nn.Sequential):
+    """A convolution and batch norm, which are one convolution when the network is served.
+
+    Args:
+        inputs: channels of its input.
+        outputs: channels of its output.
+        kernel: edge of the kernel, odd.
+        stride: 2 halves the map.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+        )
+
+
+class EncoderBlock(nn.Module):
+    """Residual block with batch norm that halves the map."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = NormConv(inputs, outputs, 3, stride=2)
+        self.conv2 = NormConv(outputs, outputs, 3)
+        self.shortcut = NormConv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, S, S) → (B, C', S/2, S/2), not negative."""
+        h = self.conv2(functional.relu(self.conv1(x)))
+        return functional.relu(h + self.shortcut(functional.avg_pool2d(x, 2)))
+
+
+class Encoder(nn.Module):
+    """What sees a cell: a residual network (He et al. 2016) that learns without labels.
+
+    Args:
+        inputs: I, channels of a crop.
+        width: W, channels of the first map; the three that follow have 2W, 4W and 8W.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.widths = (width, 2 * width, 4 * width, 8 * width)
+        self.stem = NormConv(inputs, width, 3)
+        self.blocks = nn.ModuleList(EncoderBlock(i, o) for i, o in pairwise(self.widths))
+
+    def maps(self, crops: Tensor) -> list[Tensor]:
+        """(B, I, 32, 32) → four maps: (B, W, 32, 32), (B, 2W, 16, 16), (B, 4W, 8, 8) and (B, 8W, 4, 4)."""
+        found = [functional.relu(self.stem(crops))]
+        for block in self.blocks:
+            found.append(block(found[-1]))
+        return found
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, I, 32, 32) → (B, 8W), the globally averaged last map."""
+        return pooled(self.maps(crops))
+
+
+class EncoderQ(nn.Module):
+    """Q on an encoder of its own, which it shares with no critic.
+
+    Args:
+        encoder: what sees the cells; it becomes the trunk.
+        n_clusters: K.
+    """
+
+    def __init__(self, encoder: Encoder, n_clusters: int) -> None:
+        super().__init__()
+        self.trunk = encoder
+        self.code_logits = nn.Linear(encoder.widths[-1], n_clusters)
+
+    def maps(self, crops: Tensor) -> list[Tensor]:
+        """See `Encoder.maps`."""
+        return self.trunk.maps(crops)
+
+    def features(self, crops: Tensor) -> Tensor:
+        """(B, I, 32, 32) → (B, 8W), which the head is applied to."""
+        return pooled(self.maps(crops))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, I, 32, 32) → Q's logits, (B, K)."""
+        return self.code_logits(self.features(crops))
 
 
 class Surprise(nn.Module):
@@ -191,14 +288,14 @@ class Surprise(nn.Module):
 class ClusterNet(nn.Module):
     """Q as it is served: it gives the cluster probabilities of crops, and the surprise of each."""
 
-    def __init__(self, critic: CriticQ, surprise: Surprise) -> None:
+    def __init__(self, q: CriticQ | EncoderQ, surprise: Surprise) -> None:
         super().__init__()
-        self.trunk = critic.trunk
-        self.code_logits = critic.code_logits
+        self.trunk = q.trunk
+        self.code_logits = q.code_logits
         self.surprise = surprise
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 32, 32) → (B, K), rows sum to 1, and (B,)."""
+        """(B, I, 32, 32) → (B, K), rows sum to 1, and (B,)."""
         maps = self.trunk.maps(crops)
         return functional.softmax(self.code_logits(pooled(maps)), dim=1), self.surprise(map_statistics(maps))
 

@@ -1,11 +1,13 @@
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Surprise
-from training.bundle.onnx_export import fold_pooling, pooled_conv
+from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Encoder, EncoderQ, Surprise
+from training.bundle.onnx_export import fold_pooling, pooled_conv, write_onnx
 
 
 @pytest.fixture
@@ -44,3 +46,19 @@ def test_q_itself_is_left_as_it_was(q):
     with torch.no_grad():
         folded.trunk.blocks[2].conv1.weight.zero_()
     assert all(np.array_equal(before[name], value) for name, value in q.state_dict().items())
+
+
+def test_encoder_is_written_without_batch_norm_and_says_the_same(tmp_path):
+    torch.manual_seed(0)
+    q = EncoderQ(Encoder(7, 4), 3)
+    for _ in range(5):
+        q(torch.randn(8, 7, 32, 32) * 3 + 1)  # moves the statistics of every batch norm
+    net = ClusterNet(q, Surprise(2 * sum(q.trunk.widths), 4, 3)).eval()
+    x = torch.rand(7, 7, 32, 32) * 2 - 1
+    write_onnx(
+        fold_pooling(net), torch.zeros(2, 7, 32, 32), tmp_path / "q.onnx", "crops", ["cluster_probs", "surprise"]
+    )
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node}
+    probs, _ = onnxruntime.InferenceSession(tmp_path / "q.onnx").run(None, {"crops": x.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(probs, net(x)[0], rtol=1e-4, atol=1e-5)
