@@ -68,6 +68,8 @@ Rivals = Annotated[
     ),
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="number of seeds: 0, 1, …")]
+Splits = Annotated[int, typer.Option(min=2, help="number of splits by tile, the same for every system")]
+SeedsOfASplit = Annotated[int, typer.Option(min=1, help="number of seeds of the system for each split: 0, 1, …")]
 Again = Annotated[bool, typer.Option("--again", help="measure again what is already recorded")]
 Clusterers = Annotated[
     list[str] | None, typer.Option("--system", help=f"one of {', '.join(CLUSTERERS)}; repeat for more")
@@ -140,13 +142,20 @@ def agreement(
 
 
 @evaluate.command()
-def classification(cells: Cells, out: Out, system: Describers = None, seeds: Seeds = 3, again: Again = False) -> None:
+def classification(
+    cells: Cells,
+    out: Out,
+    system: Describers = None,
+    splits: Splits = 10,
+    seeds: SeedsOfASplit = 1,
+    again: Again = False,
+) -> None:
     """Score features with a linear SVM that learns the types (Table I), and draw Fig. 7."""
     from training.study.protocols.classification import ClassificationTask, evaluate_classification
     from training.study.records import Records
 
     sets = _load(cells)
-    task = ClassificationTask(_chosen(system, tuple(DESCRIBERS), DESCRIBERS), range(seeds), again)
+    task = ClassificationTask(_chosen(system, tuple(DESCRIBERS), DESCRIBERS), range(splits), range(seeds), again)
     records = Records(out / "classification.json")
     evaluate_classification(sets, task, records, typer.echo, partial(_draw_predicted, out, sets))
 
@@ -538,8 +547,8 @@ def _keep_figure(drawn: Figure, results: Path, name: str, about: dict[str, Any])
 
 
 def _draw_predicted(out: Path, sets: dict[str, TypedCells], record: Record, predicted: Predicted) -> None:
-    """Draw Fig. 7 for the first seed of our method."""
-    if (record["system"], record["seed"]) != (OURS, 0):
+    """Draw Fig. 7 for the first split and seed of our method."""
+    if (record["system"], record["split"], record["seed"]) != (OURS, 0, 0):
         return
     from training.study.figures.canvas import keep_figure
     from training.study.figures.cells import draw_right_and_wrong

@@ -1,20 +1,25 @@
-"""Table I: a linear SVM learns the types from features that were learned without types (paper §IV-C)."""
+"""Table I: a linear SVM learns the types from features that were learned without types (paper §IV-C).
+
+Every system is tested on the same splits of the tiles, so that two systems can be compared split by split.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 from sklearn.model_selection import GroupShuffleSplit
 
-from app.pipeline.types import Int64Array
+from app.pipeline.types import Float32Array, Int64Array
+from training.metrics.classification import score_types
 from training.study.interfaces import DescriberFactory
+from training.study.protocols.fits import Report, record_fits
 from training.study.records import Record, Records, provenance
-from training.study.systems.cell_systems import MissingSystemError, describer
+from training.study.systems.cell_systems import describer
 from training.study.systems.grouped_svm import fit_svm, one_split
 from training.study.typed_cells import TypedCells
 
@@ -39,24 +44,33 @@ class Predicted:
 
 @dataclass(frozen=True)
 class ClassificationTask:
-    """The fits to run: every combination of system, set and seed.
+    """The fits to run: every combination of system, set, split and seed.
 
     Attributes:
         systems: names of the systems.
-        seeds: seeds of the split, the system and the SVM.
+        splits: seeds of the splits by tile, the same for every system.
+        seeds: seeds of the system and the SVM, for each split.
         again: whether to measure again what is already recorded.
     """
 
     systems: tuple[str, ...]
+    splits: Iterable[int]
     seeds: Iterable[int]
     again: bool = False
+
+    def fits(self, sets: Iterable[str]) -> list[Record]:
+        """Return the identity of each fit on sets of these names."""
+        return [
+            {"set": name, "system": system, "split": split, "seed": seed}
+            for system, name, split, seed in product(self.systems, sets, self.splits, self.seeds)
+        ]
 
 
 def evaluate_classification(
     sets: dict[str, TypedCells],
     task: ClassificationTask,
     records: Records,
-    report: Callable[[str], Any],
+    report: Report,
     predicted: Callable[[Record, Predicted], Any],
     find: Find = describer,
 ) -> None:
@@ -73,64 +87,70 @@ def evaluate_classification(
     Raises:
         DataError: there is no system of a name.
     """
-    fits: list[Record] = [
-        {"set": name, "system": system, "seed": seed} for system in task.systems for name in sets for seed in task.seeds
-    ]
-    for fit in fits:
-        title = f"{fit['set']}, {fit['system']}, seed {fit['seed']}"
-        if not task.again and records.find(**fit):
-            report(f"{title}: recorded already")
-            continue
-        try:
-            system = find(fit["system"])
-        except MissingSystemError as error:
-            report(str(error))
-            continue
-        figures, on_test = score_describer(system, sets[fit["set"]], fit["seed"])
-        record = {**fit, **figures}
-        records.keep(record)
-        predicted(record, on_test)
-        report(f"{title}: F {record['f1']:.3f}, {record['seconds']:.0f} s")
+
+    def measure(system: DescriberFactory, fit: Record) -> tuple[Record, str]:
+        figures, on_test = score_describer(system, sets[fit["set"]], fit["split"], fit["seed"])
+        predicted({**fit, **figures}, on_test)
+        return figures, f"F {figures['f1']:.3f}, {figures['seconds']:.0f} s"
+
+    record_fits(task.fits(sets), task.again, records, report, find, measure)
 
 
-def split_by_tile(cells: TypedCells, seed: int) -> tuple[Int64Array, Int64Array]:
+def split_by_tile(cells: TypedCells, split: int) -> tuple[Int64Array, Int64Array]:
     """Return the indices of the cells of the training tiles and of the test tiles, which are a fifth of the tiles.
 
     The paper splits its cells at random. Here the cells of a tile stay together, because they look alike.
     """
-    splits = GroupShuffleSplit(n_splits=1, test_size=TEST_SHARE, random_state=seed)
-    (split,) = splits.split(cells.types, groups=cells.unlabelled.tile_index)
-    return split[0], split[1]
+    splits = GroupShuffleSplit(n_splits=1, test_size=TEST_SHARE, random_state=split)
+    ((training, test),) = splits.split(cells.types, groups=cells.unlabelled.tile_index)
+    return training, test
 
 
-def score_describer(system: DescriberFactory, cells: TypedCells, seed: int) -> tuple[Record, Predicted]:
-    """Learn features without types and an SVM with types on the training tiles, and score the SVM on the test tiles.
+@dataclass(frozen=True)
+class Described:
+    """Features of the cells on either side of a split, by a system that learned from the training tiles alone.
 
-    Returns:
-        The record and the predictions. The record holds precision, recall and f1 (eq. 13, weighted by support); c of
-        the SVM, chosen on the training tiles; dimensions, the number of features; training_cells and test_cells; the
-        seconds of all steps; and the `provenance`.
+    Attributes:
+        training: (T,) int64, indices of the cells of the training tiles.
+        test: (M,) int64, those of the test tiles.
+        of_training: (T, D) float32, their features.
+        of_test: (M, D) float32, their features.
     """
-    start = perf_counter()
-    training, test = split_by_tile(cells, seed)
+
+    training: Int64Array
+    test: Int64Array
+    of_training: Float32Array
+    of_test: Float32Array
+
+
+def describe_split(system: DescriberFactory, cells: TypedCells, split: int, seed: int) -> Described:
+    """Learn features from the cells of a split's training tiles, without types, and describe all cells."""
+    training, test = split_by_tile(cells, split)
     described = system(seed)
     learned_from = cells.unlabelled.crops[training]
     described.fit(learned_from)
-    features = described.features(learned_from)
-    tiles = cells.unlabelled.tile_index[training]
-    svm, c = fit_svm(features, cells.types[training], tiles, one_split(seed), seed)
-    found = svm.predict(described.features(cells.unlabelled.crops[test]))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        cells.types[test], found, average="weighted", zero_division=0
-    )
+    return Described(training, test, described.features(learned_from), described.features(cells.unlabelled.crops[test]))
+
+
+def score_describer(system: DescriberFactory, cells: TypedCells, split: int, seed: int) -> tuple[Record, Predicted]:
+    """Learn features without types and an SVM with types on the training tiles, and score the SVM on the test tiles.
+
+    Returns:
+        The record and the predictions. The record holds the figures of `score_types`; c of the SVM, chosen on the
+        training tiles; dimensions, the number of features; training_cells and test_cells; the seconds of all steps; and
+        the `provenance`.
+    """
+    start = perf_counter()
+    sides = describe_split(system, cells, split, seed)
+    tiles = cells.unlabelled.tile_index[sides.training]
+    svm, c = fit_svm(sides.of_training, cells.types[sides.training], tiles, one_split(split), seed)
+    found = np.asarray(svm.predict(sides.of_test), np.int64)
     return {
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
+        **score_types(cells.types[sides.test], found),
         "c": c,
-        "dimensions": features.shape[1],
-        "training_cells": len(training),
-        "test_cells": len(test),
+        "dimensions": sides.of_training.shape[1],
+        "training_cells": len(sides.training),
+        "test_cells": len(sides.test),
         "seconds": round(perf_counter() - start, 1),
         **provenance(),
-    }, Predicted(test, np.asarray(found, np.int64))
+    }, Predicted(sides.test, found)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -24,8 +24,9 @@ from training.errors import DivergedError
 from training.metrics.clusters import nmi_tile, score_clusters, within_tiles
 from training.representation.traits import explained_traits
 from training.study.interfaces import Clusterer, ClustererFactory, Probable
+from training.study.protocols.fits import Report, record_fits
 from training.study.records import Record, Records, provenance
-from training.study.systems.cell_systems import MissingSystemError, clusterer
+from training.study.systems.cell_systems import clusterer
 from training.study.typed_cells import TypedCells, UnlabelledCells
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ NEIGHBOURS_WEIGHT = 2.0
 PURITY = "purity.jsonl"
 
 Find = Callable[[str], ClustererFactory]
-Report = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,12 @@ def evaluate_clustering(
         for k in task.n_clusters
         for seed in task.seeds
     ]
-    for fit in fits:
-        if not task.again and records.find(**fit):
-            report(f"{_describe(fit)}: recorded already")
-            continue
-        try:
-            system = find(fit["system"])
-        except MissingSystemError as error:
-            report(str(error))
-            continue
-        record = {**fit, **score_fit(system, sets[fit["set"]], fit["n_clusters"], fit["seed"])}
-        records.keep(record)
-        report(f"{_describe(fit)}: {_outcome(record)}")
+
+    def measure(system: ClustererFactory, fit: Record) -> tuple[Record, str]:
+        figures = score_fit(system, sets[fit["set"]], fit["n_clusters"], fit["seed"])
+        return figures, _outcome(figures)
+
+    record_fits(fits, task.again, records, report, find, measure)
 
 
 def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed: int) -> Record:
@@ -271,10 +265,6 @@ def _agreement(cells: TypedCells, clusters: Int64Array) -> Record:
         "nmi_tile": nmi_tile(clusters, tiles),
         **score_clusters(cells.types, clusters),
     }
-
-
-def _describe(fit: Record) -> str:
-    return f"{fit['set']}, {fit['system']}, K = {fit['n_clusters']}, seed {fit['seed']}"
 
 
 def _outcome(record: Record) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 from app.pipeline.manifest import Manifest
 from training.study.report.bundle import bundle
+from training.study.report.features import classification
 from training.study.report.figures import figures
-from training.study.report.paper_tables import ablation, agreement, classification, clustering, image_label
+from training.study.report.paper_tables import ablation, agreement, clustering, image_label
 from training.study.report.segmentation import detection, missed, segmentation, sizes
 from training.study.report.speed import slides, speed, training_speed
 from training.study.report.tissue import tissue

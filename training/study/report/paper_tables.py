@@ -1,4 +1,4 @@
-"""Sections on the paper's Tables I to IV, on the parts of the method, and on the agreement between seeds."""
+"""Sections on the paper's Tables II to IV, on the parts of the method, and on the agreement between seeds."""
 
 from __future__ import annotations
 
@@ -31,13 +31,6 @@ AGREEMENT_COLUMNS = [
     Column("ari", "ARI", best="highest"),
     Column("lowest", "lowest ARI"),
     Column("nmi", "NMI", best="highest"),
-]
-CLASSIFICATION_COLUMNS = [
-    Column("precision", "precision", best="highest"),
-    Column("recall", "recall", best="highest"),
-    Column("f1", "F", best="highest"),
-    Column("dimensions", "dimensions", ".0f"),
-    Column("seconds", "s", ".0f"),
 ]
 LABEL_FIGURES = {"precision": "precision", "recall": "recall", "f1": "F", "auc": "AUC"}
 LABEL_COLUMNS = [Column(name, title, best="highest") for name, title in LABEL_FIGURES.items()]
@@ -110,23 +103,6 @@ Command: `python -m training evaluate agreement runs/bm_graz runs/crchisto runs/
 another system; `python -m training cells ../shared/data/bm_graz/tiles runs/bm_graz` makes `runs/bm_graz`)
 
 """
-CLASSIFICATION = """## Classification of cells (Table I)
-
-Data: {data}. A fifth of the tiles, drawn by the seed, is tested on.
-Command: `python -m training evaluate classification runs/crchisto runs/consep docs/results` (the sets are made as for
-the clusters of cells)
-
-Features are learned from the cells of the training tiles without types. A linear SVM with L2 penalty then learns these
-cells' types from the standardised features; its C (.01, .1 or 1 over the number of features) is chosen on a quarter of
-the training tiles. Precision, recall and F are weighted by support. The paper splits cells at random; here all cells of
-a tile stay on one side of the split. All rows have the same splits, so the spread over them is mostly that of the
-tiles.
-
-"""
-PUBLISHED_CLASSIFICATION = """
-Published, and not measured here: the paper's Table I on its set A, whose types are not public: F .811 (MF), .827 (DNN,
-ResNet-50), .857 (the paper's method).
-"""
 IMAGE_LABEL = """## Label of tiles (Table IV)
 
 Data: `{set}`, follicular lymphoma (positive) and reactive lymph node. The tiles of each label form four blocks of
@@ -179,21 +155,6 @@ def agreement(records: list[Record]) -> str:
     of_fits = [{**records[0], "seed": seed} for seed in seeds]
     table = spread_table(("set", "cells", "system"), rows, AGREEMENT_COLUMNS)
     return AGREEMENT + describe_fits(of_fits) + "\n" + table + "\n"
-
-
-def classification(records: list[Record]) -> str:
-    """Return the section on what `evaluate_classification` recorded."""
-    sets = group_by(records, "set")
-    data = ", ".join(
-        f"`{name}` ({fits[0]['training_cells'] + fits[0]['test_cells']} cells)" for name, fits in sets.items()
-    )
-    text = CLASSIFICATION.format(data=data) + describe_fits(records)
-    for name, fits in sets.items():
-        by_system = group_by(fits, "system")
-        rows = {(DESCRIBERS[system].title,): by_system[system] for system in DESCRIBERS if system in by_system}
-        table = spread_table(("features",), rows, CLASSIFICATION_COLUMNS)
-        text += f"\n### `{name}`, types from features\n\n" + table
-    return text + PUBLISHED_CLASSIFICATION + "\n"
 
 
 def image_label(records: list[Record]) -> str:

@@ -104,17 +104,17 @@ def group_by(records: Iterable[Record], field: str) -> dict[Any, list[Record]]:
     return groups
 
 
-def describe_fits(records: list[Record]) -> str:
-    """Return a paragraph that says when, on what, with what and with which seeds records were measured."""
+def describe_fits(records: list[Record], over: Literal["seed", "split"] = "seed") -> str:
+    """Return a paragraph that says when, on what, with what and with which seeds, or splits, records were measured."""
     dates = sorted({record["date"] for record in records})
     libraries = {f"{name} {number}" for record in records for name, number in record["libraries"].items()}
     threads = " or ".join(str(number) for number in sorted({record["threads"] for record in records}))
-    seeds = ", ".join(str(seed) for seed in sorted({record["seed"] for record in records}))
+    numbers = ", ".join(str(number) for number in sorted({record[over] for record in records}))
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     devices = " or ".join(sorted({record["device"] for record in records}))
     return (
-        f"Mean ± sd over seeds ({seeds}), each a fit of its own. Measured {when} on {devices} ({threads} CPU threads) "
-        f"with {', '.join(sorted(libraries))}.\n"
+        f"Mean ± sd over {over}s ({numbers}), each a fit of its own. Measured {when} on {devices} "
+        f"({threads} CPU threads) with {', '.join(sorted(libraries))}.\n"
     )
 
 

@@ -130,7 +130,7 @@ def test_published_figures_are_marked_as_such():
     ]
     sections = {
         "clustering": RECORDS,
-        "classification": fits("mf", 0.5, **figures),
+        "classification": fits("mf", 0.5, split=0, **figures),
         "image_label": labels,
     }
     for name, records in sections.items():
@@ -160,13 +160,6 @@ def test_label_of_tiles_is_the_mean_of_four_folds_and_then_of_seeds():
     assert "| ours | SVM on proportions | 5 | **0.600** ± 0.071 |" in text
     assert "| the shipped bundle | logistic regression on the number of cells | – | 0.300 |" in text
     assert "| ours | k-means on proportions | 5 | – |" in text
-
-
-def test_types_from_features_are_reported_by_set():
-    figures = {"precision": 0.8, "recall": 0.7, "f1": 0.75, "dimensions": 188, "training_cells": 96, "test_cells": 24}
-    text = SECTIONS["classification"](fits("mf", 0.5, 0.6, **figures))
-    assert "| MF | 0.800 ± 0.000 | 0.700 ± 0.000 | 0.750 ± 0.000 | 188 ± 0 |" in text
-    assert "`crchisto` (120 cells)" in text
 
 
 def test_figures_stand_with_their_commands():

@@ -1,0 +1,49 @@
+"""The sections on features, of records with known means and differences."""
+
+from training.study.report import SECTIONS
+
+ABOUT = {
+    "set": "crchisto",
+    "date": "2025-01-02",
+    "libraries": {"numpy": "2.4"},
+    "threads": 1,
+    "device": "cpu",
+    "seconds": 12.0,
+}
+
+
+def splits(system, *f1, seed=0, **figures):
+    sizes = {"precision": 0.8, "recall": 0.7, "dimensions": 188, "training_cells": 96, "test_cells": 24}
+    return [
+        {**ABOUT, **sizes, "system": system, "split": split, "seed": seed, "f1": value, **figures}
+        for split, value in enumerate(f1)
+    ]
+
+
+def test_types_from_features_are_the_mean_over_splits():
+    text = SECTIONS["classification"](splits("mf", 0.4, 0.6, macro_f1=0.3))
+    assert "| MF | 0.500 ± 0.141 | 0.300 ± 0.000 | 0.800 ± 0.000 | 0.700 ± 0.000 | 188 ± 0 |" in text
+    assert "`crchisto` (120 cells)" in text
+    assert "Mean ± sd over splits (0, 1)" in text
+    assert "| MF | – | – |" in text
+
+
+def test_each_system_is_compared_with_the_best_other_one_split_by_split():
+    """Between splits F varies by .3; the differences of .01, .02 and .03 have a standard error of .01 / √3."""
+    records = [
+        *splits("mf", 0.10, 0.20, 0.30, macro_f1=0.2),
+        *splits("cnn", 0.30, 0.60, 0.45, macro_f1=0.4),
+        *splits("ours", 0.31, 0.62, 0.48),
+    ]
+    text = SECTIONS["classification"](records)
+    assert "| ours | +0.020 ± 0.006 (EfficientNet-Lite0) | – |" in text
+    assert "| EfficientNet-Lite0 | -0.020 ± 0.006 (ours) | +0.200 ± 0.000 (MF) |" in text
+    assert "| MF | -0.270 ± 0.075 (ours) | -0.200 ± 0.000 (EfficientNet-Lite0) |" in text
+
+
+def test_several_seeds_of_a_split_count_as_one_figure_of_that_split():
+    records = [*splits("mf", 0.2, 0.3), *splits("mf", 0.4, 0.5, seed=1), *splits("cnn", 0.2)]
+    text = SECTIONS["classification"](records)
+    assert "| MF | **0.350** ± 0.071 |" in text
+    # Only the first split has both.
+    assert "| MF | +0.100 (EfficientNet-Lite0) |" in text

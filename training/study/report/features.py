@@ -1,0 +1,107 @@
+"""Sections on features of cells: Table I, with few named cells, and how much they tell of the tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+from statistics import mean, stdev
+
+from training.study.report.tables import NOT_MEASURED, Column, Record, describe_fits, group_by, spread_table, table
+from training.study.systems.cell_systems import DESCRIBERS
+
+CLASSIFICATION_COLUMNS = [
+    Column("f1", "F", best="highest"),
+    Column("macro_f1", "macro F", best="highest"),
+    Column("precision", "precision", best="highest"),
+    Column("recall", "recall", best="highest"),
+    Column("dimensions", "dimensions", ".0f"),
+    Column("seconds", "s", ".0f"),
+]
+
+CLASSIFICATION = """## Classification of cells (Table I)
+
+Data: {data}. A fifth of the tiles, drawn by the seed of the split, is tested on.
+Command: `python -m training evaluate classification runs/crchisto runs/consep docs/results` (the sets are made as for
+the clusters of cells)
+
+Features are learned from the cells of the training tiles without types. A linear SVM with L2 penalty then learns these
+cells' types from the standardised features; its C (.01, .1 or 1 over the number of features) is chosen on a quarter of
+the training tiles. Precision, recall and F are weighted by support; macro F is the plain mean over the types, so a rare
+type counts as much as a common one. The paper splits cells at random; here all cells of a tile stay on one side of the
+split.
+
+Tiles hold different types, so F differs more between splits than between systems. All systems therefore have the same
+splits, and the second table compares each with the best other one split by split: the mean of the differences ± its
+standard error. Splits share tiles, so the true uncertainty is larger than this standard error.
+
+"""
+PUBLISHED_CLASSIFICATION = """
+Published, and not measured here: the paper's Table I on its set A, whose types are not public: F .811 (MF), .827 (DNN,
+ResNet-50), .857 (the paper's method).
+"""
+
+
+def classification(records: list[Record]) -> str:
+    """Return the section on what `evaluate_classification` recorded."""
+    sets = group_by(records, "set")
+    data = ", ".join(
+        f"`{name}` ({fits[0]['training_cells'] + fits[0]['test_cells']} cells)" for name, fits in sets.items()
+    )
+    text = CLASSIFICATION.format(data=data) + describe_fits(records, "split")
+    for name, fits in sets.items():
+        systems = _by_system(fits)
+        rows = {(title,): splits.values() for title, splits in systems.items()}
+        differences = {
+            "F less that of the best other": _differences(systems, "f1"),
+            "macro F less that of the best other": _differences(systems, "macro_f1"),
+        }
+        compared = {(title,): {heading: of[title] for heading, of in differences.items()} for title in systems}
+        text += f"\n### `{name}`, types from features\n\n"
+        text += spread_table(("features",), {key: list(row) for key, row in rows.items()}, CLASSIFICATION_COLUMNS)
+        text += "\n" + table(("features",), compared, dict.fromkeys(differences, ""))
+    return text + PUBLISHED_CLASSIFICATION + "\n"
+
+
+def _by_system(fits: list[Record]) -> dict[str, dict[int, Record]]:
+    """Return the figures of each split, as means over the seeds of a system, by the title of the system."""
+    by_system = group_by(fits, "system")
+    return {
+        DESCRIBERS[system].title: {
+            split: _mean(of_split) for split, of_split in sorted(group_by(by_system[system], "split").items())
+        }
+        for system in DESCRIBERS
+        if system in by_system
+    }
+
+
+def _mean(records: list[Record]) -> Record:
+    """Return the mean of each number over the records that hold it."""
+    numbers = {
+        name: [record[name] for record in records if name in record]
+        for record in records
+        for name, value in record.items()
+        if isinstance(value, int | float)
+    }
+    return {name: mean(values) for name, values in numbers.items()}
+
+
+def _differences(systems: dict[str, dict[int, Record]], figure: str) -> dict[str, str]:
+    """Return in words by how much each system is better than the best other one, over the splits that both have."""
+    measured = {
+        title: {split: record[figure] for split, record in splits.items() if figure in record}
+        for title, splits in systems.items()
+    }
+    written = {}
+    for title, own in measured.items():
+        others = {other: mean(values.values()) for other, values in measured.items() if values and other != title}
+        best = max(others, key=others.__getitem__, default=None)
+        pairs = [] if best is None else [own[split] - measured[best][split] for split in own.keys() & measured[best]]
+        written[title] = f"{_with_error(pairs)} ({best})" if pairs else NOT_MEASURED
+    return written
+
+
+def _with_error(differences: Iterable[float]) -> str:
+    """Return the mean of paired differences ± its standard error; a single difference has none."""
+    values = list(differences)
+    error = f" ± {stdev(values) / sqrt(len(values)):.3f}" if len(values) > 1 else ""
+    return f"{mean(values):+.3f}{error}"
