@@ -142,6 +142,14 @@ def fake_bundle(manifest, tmp_path) -> Bundle:
     return Bundle(manifest, "0" * 64, tmp_path, FakeBackend(manifest.n_clusters, manifest.latent_size))
 
 
+@pytest.fixture
+def seeing_bundle(manifest_values, tmp_path) -> Bundle:
+    """The same bundle, but its networks see what lies round a nucleus as well."""
+    manifest_values["architecture"]["crops"] = "surroundings"
+    manifest = Manifest.model_validate(manifest_values)
+    return Bundle(manifest, "0" * 64, tmp_path, FakeBackend(manifest.n_clusters, manifest.latent_size, n_channels=7))
+
+
 @pytest.fixture(scope="session")
 def shipped_bundle() -> Path:
     """The bundle in the repository. Its absence is a failure, not a reason to skip."""

@@ -10,19 +10,20 @@ class FakeBackend:
     device = "cpu"
     precisions = ("full",)
 
-    def __init__(self, n_clusters: int = 5, latent_size: int = 8) -> None:
+    def __init__(self, n_clusters: int = 5, latent_size: int = 8, n_channels: int = 3) -> None:
         self.n_clusters = n_clusters
+        self.n_channels = n_channels
         self.batches: list[int] = []
         rng = np.random.default_rng(1234)
-        self._projection = rng.normal(size=(n_clusters + latent_size, 3 * 32 * 32)).astype(np.float32)
+        self._projection = rng.normal(size=(n_clusters + latent_size, n_channels * 32 * 32)).astype(np.float32)
 
     def describe(self, crops, precision="full"):
         assert precision in self.precisions
         assert crops.dtype == np.float32
-        assert crops.shape[1:] == (3, 32, 32)
+        assert crops.shape[1:] == (self.n_channels, 32, 32)
         assert np.abs(crops).max() <= 1
         self.batches.append(len(crops))
-        covered = (crops < 1).any(axis=1).mean(axis=(1, 2))
+        covered = (crops[:, :3] < 1).any(axis=1).mean(axis=(1, 2))
         logits = -200 * (covered[:, None] - np.linspace(0.1, 0.9, self.n_clusters)) ** 2
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -30,4 +31,4 @@ class FakeBackend:
 
     def generate(self, latent):
         assert latent.dtype == np.float32
-        return np.tanh(latent @ self._projection).reshape(-1, 3, 32, 32)
+        return np.tanh(latent @ self._projection).reshape(-1, self.n_channels, 32, 32)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from app.pipeline.crops import CropKind
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams
 from app.pipeline.reference_ranges import ReferenceRanges
@@ -43,6 +44,15 @@ class Architecture(ManifestModel):
 
     channels: Count = Field(description="Every layer has this many channels.")
     code_scale: Positive = Field(description="The one-hot code at the generator's input is multiplied by this.")
+    crops: CropKind = Field(
+        default="nucleus",
+        description="The networks see this of a cell: the nucleus alone on white, or what lies round it as well.",
+    )
+    encoder_width: Count | None = Field(
+        default=None,
+        description="Q stands on an encoder whose first layer has this many channels; null if it stands on the same "
+        "kind of layers as the critic, as in the paper.",
+    )
 
 
 class Svm(ManifestModel):

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.crops import crop_nuclei
+from app.pipeline.crops import crop_cells
 from app.pipeline.decode import decode
 from app.pipeline.errors import TileTooLarge
 from app.pipeline.geometry import Cells, rescale
@@ -84,7 +84,7 @@ class Stages:
         pixels: (H, W, 3) uint8 RGB.
         stains: the normalised and unmixed tile.
         nuclei: those of the cells.
-        crops: (N, 32, 32, 3) uint8, one for each cell.
+        crops: (N, 32, 32, C) uint8, one for each cell, of the kind that the bundle sees.
     """
 
     pixels: UInt8Array
@@ -169,7 +169,7 @@ def analyse_stages(
         analysed_mpp = _analysed_mpp(tile, pixels, manifest)
         measuring = _begin(timing, "measure", lambda: _measure(pixels, stains, found, kept, is_kept, analysed_mpp))
         with _timed(timing, "encode"):
-            crops = crop_nuclei(stains.normalised, kept)
+            crops = crop_cells(stains.normalised, kept, found.label_image, manifest.architecture.crops)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)

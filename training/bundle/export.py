@@ -18,7 +18,7 @@ from torch import nn
 
 from app import __version__
 from app.files import whole_directory, write_whole
-from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, load_bundle, read_manifest
+from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, golden_picture, load_bundle, read_manifest
 from app.pipeline.crops import CROP_PX, from_network, to_network
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
@@ -201,7 +201,7 @@ def _write_golden(directory: Path, backend: Backend, latent: Float32Array, param
     """Write the golden pair: generated cells, and what Q gives for them, and the segmenter if there is one."""
     cells = from_network(backend.generate(latent))
     cluster_probs, surprise = backend.describe(to_network(cells))
-    write_whole(png_bytes(cells.reshape(-1, CROP_PX, 3)), directory / GOLDEN_CELLS)
+    write_whole(png_bytes(golden_picture(cells)), directory / GOLDEN_CELLS)
     golden = Golden(
         latent=latent.tolist(),
         cluster_probs=cluster_probs.tolist(),

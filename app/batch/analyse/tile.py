@@ -21,7 +21,7 @@ from app.batch.plan.regions import DECIMALS as OUTLINE_DECIMALS
 from app.batch.plan.regions import middles, region_members
 from app.batch.read.slide import Slide, Window
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.crops import crop_nuclei
+from app.pipeline.crops import crop_cells
 from app.pipeline.drawn_nuclei import Outlines, draw_outlines
 from app.pipeline.geometry import PixelMap
 from app.pipeline.measure.cells import measure_cells
@@ -90,7 +90,8 @@ def analyse_tile(
             inside = np.asarray(members.any(axis=0))
             nuclei, outlines, members = select_nuclei(nuclei, inside), outlines[inside], members[:, inside]
             rows = rows[inside]
-        crops = crop_nuclei(seen.stains.normalised, nuclei)
+        every = found.nuclei.label_image
+        crops = crop_cells(seen.stains.normalised, nuclei, every, manifest.architecture.crops)
         encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
     centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
     others = to_slide.points(found.nuclei.centroids).round(DECIMALS)[found.is_other(rows)]

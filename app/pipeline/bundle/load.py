@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.pipeline.crops import CROP_PX, to_network
+from app.pipeline.crops import CROP_PX, pictures, surroundings, to_network
 from app.pipeline.errors import EngineUnavailable, InvalidBundle
 from app.pipeline.manifest import (
     GENERATOR_ONNX,
@@ -236,7 +236,7 @@ def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:
     """Read the golden pair of a bundle.
 
     Returns:
-        What the networks gave, and the cells (M, 32, 32, 3) uint8, which the PNG stacks from top to bottom.
+        What the networks gave, and the cells (M, 32, 32, C) uint8; see `golden_picture`.
 
     Raises:
         InvalidBundle: it cannot be read.
@@ -245,19 +245,38 @@ def read_golden(directory: Path) -> tuple[Golden, UInt8Array]:
         golden = Golden.model_validate(json.loads((directory / GOLDEN_EXPECTED).read_text(encoding="utf-8")))
         with Image.open(directory / GOLDEN_CELLS, formats=("PNG",)) as image:
             cells = np.asarray(image.convert("RGB"), dtype=np.uint8)
-        return golden, cells.reshape(-1, CROP_PX, CROP_PX, 3)
+        n_panels = cells.shape[1] // CROP_PX
+        panels = cells.reshape(-1, CROP_PX, n_panels, CROP_PX, 3).transpose(0, 1, 3, 2, 4)
+        crops = panels.reshape(-1, CROP_PX, CROP_PX, 3 * n_panels)
+        return golden, np.ascontiguousarray(crops if n_panels == 1 else crops[..., :7])
     except (OSError, ValueError) as error:
         raise InvalidBundle(f"{directory.name}/golden is malformed.") from error
+
+
+def golden_picture(cells: UInt8Array) -> UInt8Array:
+    """Return the picture of golden/cells.png, which shows every value of the crops.
+
+    Args:
+        cells: (M, 32, 32, C) uint8.
+
+    Returns:
+        (M · 32, 32 · P, 3) uint8: a row for each cell. It has the nucleus alone, and if the crops have them, its
+        surroundings and its mask beside it.
+    """
+    panels = [pictures(cells)]
+    if cells.shape[3] > 3:
+        panels += [surroundings(cells), np.repeat(cells[..., 6:], 3, axis=3)]
+    return np.concatenate(panels, axis=2).reshape(-1, CROP_PX * len(panels), 3)
 
 
 def golden_maps(cells: UInt8Array, segmenter: MapNetwork) -> Float32Array:
     """Return what the segmenter gives for the picture of the golden cells, (M, 2) float32; see `Golden.maps`.
 
     Args:
-        cells: (M, 32, 32, 3) uint8.
+        cells: (M, 32, 32, C) uint8.
         segmenter: network that finds nuclei.
     """
-    picture = np.concatenate(to_network(cells), axis=1)[None]
+    picture = np.concatenate(to_network(pictures(cells)), axis=1)[None]
     maps = segmenter(picture)[0].reshape(2, len(cells), -1)
     return np.asarray(maps.mean(axis=2).T, dtype=np.float32)
 

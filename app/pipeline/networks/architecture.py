@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-MAP_STATISTICS = 8
-"""Statistics of each channel of the trunk: the mean and standard deviation of four maps."""
 SEED_PX = 4
 """Edge of the generator's first feature map, px; three doublings give the 32-px crop."""
 

@@ -21,7 +21,7 @@ class Backend(Protocol):
     """Precisions that Q can be asked for; "full" is always among them."""
 
     def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
-        """Apply Q to crops, (N, 3, 32, 32) float32 in [-1, 1].
+        """Apply Q to crops, (N, C, 32, 32) float32 in [-1, 1].
 
         Returns:
             Cluster probabilities (N, K) float32, and surprise (N,) float32; see `encode.Encoded`.
@@ -31,5 +31,5 @@ class Backend(Protocol):
         """Apply G to [one-hot c, z], (N, K + Z) float32.
 
         Returns:
-            Cells, (N, 3, 32, 32) float32 in [-1, 1].
+            Cells, (N, C, 32, 32) float32 in [-1, 1].
         """

@@ -36,7 +36,7 @@ def encode(
     """Apply Q to every cell.
 
     Args:
-        crops: (N, 32, 32, 3) uint8, N ≥ 0.
+        crops: (N, 32, 32, C) uint8, N ≥ 0.
         backend: backend that computes Q.
         n_clusters: K.
         precision: which Q to ask; the full one is asked where the backend has no fast one.

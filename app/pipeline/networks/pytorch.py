@@ -10,9 +10,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from app.pipeline.crops import CHANNELS
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
-from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Generator, Segmenter, Surprise
+from app.pipeline.networks.architecture import (
+    ClusterNet,
+    CriticQ,
+    Encoder,
+    EncoderQ,
+    Generator,
+    Segmenter,
+    Surprise,
+)
 from app.pipeline.networks.backend import BackendName, Device, Precision
 from app.pipeline.types import Float32Array
 
@@ -38,13 +47,16 @@ class TorchBackend:
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self.device: Device = "cuda" if torch.cuda.is_available() else "cpu"
         architecture = manifest.architecture
+        n_channels, n_clusters = CHANNELS[architecture.crops], manifest.n_clusters
         self.generator = Generator(
-            architecture.channels, manifest.n_clusters, manifest.latent_size, architecture.code_scale
+            architecture.channels, n_clusters, manifest.latent_size, architecture.code_scale, n_channels
         )
-        self.q = ClusterNet(
-            CriticQ(architecture.channels, manifest.n_clusters),
-            Surprise(MAP_STATISTICS * architecture.channels, manifest.outliers.components, manifest.n_clusters),
-        )
+        q: CriticQ | EncoderQ
+        if architecture.encoder_width is None:
+            q = CriticQ(architecture.channels, n_clusters, n_channels)
+        else:
+            q = EncoderQ(Encoder(n_channels, architecture.encoder_width), n_clusters)
+        self.q = ClusterNet(q, Surprise(2 * sum(q.trunk.widths), manifest.outliers.components, n_clusters))
         nets = nn.ModuleDict({"generator": self.generator, "q": self.q})
         try:
             nets.load_state_dict(load_file(directory / WEIGHTS))

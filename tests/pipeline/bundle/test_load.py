@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app.answer.present import Result, bundle_out
-from app.pipeline.bundle.load import load_bundle, read_golden
+from app.pipeline.bundle.load import golden_picture, load_bundle, read_golden
 from app.pipeline.crops import from_network
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import FILES
@@ -305,3 +305,11 @@ def test_file_replaced_by_a_folder_is_refused(directory):
     (directory / "q.onnx").mkdir()
     with pytest.raises(InvalidBundle, match=r"q\.onnx"):
         load_bundle(directory)
+
+
+def test_golden_picture_holds_every_value_of_crops_with_surroundings(directory):
+    crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 7), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(golden_picture(crops)).save(buffer, "PNG")
+    replace(directory, "golden/cells.png", buffer.getvalue())
+    np.testing.assert_array_equal(read_golden(directory)[1], crops)

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from app.pipeline.networks.architecture import MAP_STATISTICS, ClusterNet, CriticQ, Encoder, EncoderQ, Surprise
+from app.pipeline.networks.architecture import ClusterNet, CriticQ, Encoder, EncoderQ, Surprise
 from training.bundle.onnx_export import fold_pooling, pooled_conv, write_onnx
 
 
 @pytest.fixture
 def q():
     torch.manual_seed(0)
-    net = ClusterNet(CriticQ(6, 3), Surprise(MAP_STATISTICS * 6, 4, 3)).eval()
+    net = ClusterNet(CriticQ(6, 3), Surprise(8 * 6, 4, 3)).eval()
     net.surprise.projection.normal_()
     net.surprise.whitening.normal_()
     return net
