@@ -160,6 +160,24 @@ def classification(
     evaluate_classification(sets, task, records, typer.echo, partial(_draw_predicted, out, sets))
 
 
+@evaluate.command("few-labels")
+def few_labels(
+    cells: Cells,
+    out: Out,
+    system: Describers = None,
+    splits: Splits = 10,
+    seeds: SeedsOfASplit = 1,
+    again: Again = False,
+) -> None:
+    """Score features when only 5 to 500 cells of each type are named, on the splits of `classification`."""
+    from training.study.protocols.classification import ClassificationTask
+    from training.study.protocols.few_labels import evaluate_few_labels
+    from training.study.records import Records
+
+    task = ClassificationTask(_chosen(system, tuple(DESCRIBERS), DESCRIBERS), range(splits), range(seeds), again)
+    evaluate_few_labels(_load(cells), task, Records(out / "few_labels.json"), typer.echo)
+
+
 @evaluate.command("tile-cells")
 def tile_cells(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="the data set fl_reactive: tiles/ and labels.csv")],

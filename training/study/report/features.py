@@ -39,6 +39,17 @@ PUBLISHED_CLASSIFICATION = """
 Published, and not measured here: the paper's Table I on its set A, whose types are not public: F .811 (MF), .827 (DNN,
 ResNet-50), .857 (the paper's method).
 """
+FEW_LABELS = """## Few named cells
+
+Data and splits are those of Table I. Command: `python -m training evaluate few-labels runs/crchisto runs/consep
+docs/results`
+
+Features are learned from all cells of the training tiles without types, and standardised over them. The SVM of Table I
+then learns from a few of these cells: as many of each type, or all cells of a type that has fewer. Each split has its
+own draw, the same for every system, and the C of the SVM is chosen on the named cells alone. How many cells does a
+person have to name?
+
+"""
 
 
 def classification(records: list[Record]) -> str:
@@ -50,16 +61,29 @@ def classification(records: list[Record]) -> str:
     text = CLASSIFICATION.format(data=data) + describe_fits(records, "split")
     for name, fits in sets.items():
         systems = _by_system(fits)
-        rows = {(title,): splits.values() for title, splits in systems.items()}
+        rows = {(title,): list(splits.values()) for title, splits in systems.items()}
         differences = {
             "F less that of the best other": _differences(systems, "f1"),
             "macro F less that of the best other": _differences(systems, "macro_f1"),
         }
         compared = {(title,): {heading: of[title] for heading, of in differences.items()} for title in systems}
         text += f"\n### `{name}`, types from features\n\n"
-        text += spread_table(("features",), {key: list(row) for key, row in rows.items()}, CLASSIFICATION_COLUMNS)
+        text += spread_table(("features",), rows, CLASSIFICATION_COLUMNS)
         text += "\n" + table(("features",), compared, dict.fromkeys(differences, ""))
     return text + PUBLISHED_CLASSIFICATION + "\n"
+
+
+def few_labels(records: list[Record]) -> str:
+    """Return the section on what `evaluate_few_labels` recorded: F by the number of named cells of each type."""
+    numbers = sorted({int(name.removeprefix("f1_")) for record in records for name in record if name.startswith("f1_")})
+    text = FEW_LABELS + describe_fits(records, "split")
+    for name, fits in group_by(records, "set").items():
+        rows = {(title,): list(splits.values()) for title, splits in _by_system(fits).items()}
+        for figure, title in (("f1", "F"), ("macro_f1", "macro F")):
+            columns = [Column(f"{figure}_{number}", f"{number} of each", best="highest") for number in numbers]
+            text += f"\n### `{name}`, {title} by the number of named cells\n\n"
+            text += spread_table(("features",), rows, columns)
+    return text + "\n"
 
 
 def _by_system(fits: list[Record]) -> dict[str, dict[int, Record]]:

@@ -47,3 +47,18 @@ def test_several_seeds_of_a_split_count_as_one_figure_of_that_split():
     assert "| MF | **0.350** ± 0.071 |" in text
     # Only the first split has both.
     assert "| MF | +0.100 (EfficientNet-Lite0) |" in text
+
+
+def test_figures_of_few_named_cells_stand_in_the_order_of_their_number():
+    records = [
+        *splits("mf", 0.0, 0.0, f1_5=0.3, f1_10=0.4, f1_100=0.5, macro_f1_5=0.2),
+        *splits("ours", 0.0, f1_5=0.35, f1_10=0.4, f1_100=0.6, macro_f1_5=0.1),
+    ]
+    for record in records:
+        del record["f1"]
+    text = SECTIONS["few_labels"](records)
+    weighted, macro = text.split("macro F by the number")
+    assert "| features | 5 of each | 10 of each | 100 of each |" in weighted
+    assert "| MF | 0.300 ± 0.000 | **0.400** ± 0.000 | 0.500 ± 0.000 |" in weighted
+    assert "| ours | **0.350** | **0.400** | **0.600** |" in weighted
+    assert "| MF | **0.200** ± 0.000 | – | – |" in macro
