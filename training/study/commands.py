@@ -178,6 +178,16 @@ def few_labels(
     evaluate_few_labels(_load(cells), task, Records(out / "few_labels.json"), typer.echo)
 
 
+@evaluate.command()
+def site(cells: Cells, out: Out, system: Describers = None, seeds: Seeds = 3, again: Again = False) -> None:
+    """Score how well the tile that a cell comes from can be told from its features, beside its type."""
+    from training.study.protocols.site import SiteTask, evaluate_site
+    from training.study.records import Records
+
+    task = SiteTask(_chosen(system, tuple(DESCRIBERS), DESCRIBERS), range(seeds), again)
+    evaluate_site(_load(cells), task, Records(out / "site.json"), typer.echo)
+
+
 @evaluate.command("tile-cells")
 def tile_cells(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="the data set fl_reactive: tiles/ and labels.csv")],

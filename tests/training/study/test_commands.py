@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -60,7 +61,20 @@ def test_what_the_commands_measure_is_reported(results, run, tmp_path, shipped_b
     assert (tmp_path / "figures" / "classification-drawn.png").is_file()
 
 
-@pytest.mark.parametrize("command", ["clustering", "classification"])
+def test_few_named_cells_and_the_tile_are_measured_and_reported(results, run, tmp_path, shipped_bundle):
+    cells = labelled()
+    larger = replace(cells.unlabelled, tile_index=cells.unlabelled.tile_index // 2)
+    replace(cells, unlabelled=larger).save(tmp_path / "drawn")
+    assert run("evaluate", "few-labels", tmp_path / "drawn", results, "--system", "ours", "--splits", 2) == 0
+    assert run("evaluate", "site", tmp_path / "drawn", results, "--system", "ours", "--seeds", 1) == 0
+    document = tmp_path / "results.md"
+    assert run("report", results, document, "--bundle", shipped_bundle) == 0
+    text = document.read_text(encoding="utf-8")
+    assert "| by grey | 1.000 ± 0.000 | 1.000 ± 0.000 |" in text
+    assert "120 cells of 5 tiles and 2 types: chance is 0.200 and 0.500." in text
+
+
+@pytest.mark.parametrize("command", ["clustering", "classification", "few-labels", "site"])
 def test_unknown_system_is_an_error_before_anything_is_run(results, run, tmp_path, command, capsys):
     assert run("evaluate", command, tmp_path / "drawn", results, "--system", "ours", "--system", "theirs") == 1
     assert "'theirs'" in " ".join(capsys.readouterr().err.split())

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.pipeline.manifest import Manifest
 from training.study.report.bundle import bundle
-from training.study.report.features import classification, few_labels
+from training.study.report.features import classification, few_labels, site
 from training.study.report.figures import figures
 from training.study.report.paper_tables import ablation, agreement, clustering, image_label
 from training.study.report.segmentation import detection, missed, segmentation, sizes
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "agreement": agreement,
     "classification": classification,
     "few_labels": few_labels,
+    "site": site,
     "image_label": image_label,
     "training_speed": training_speed,
     "figures": figures,

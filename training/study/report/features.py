@@ -50,6 +50,23 @@ own draw, the same for every system, and the C of the SVM is chosen on the named
 person have to name?
 
 """
+SITE_COLUMNS = [
+    Column("tile", "tile", best="lowest"),
+    Column("type", "type", best="highest"),
+    Column("seconds", "s", ".0f"),
+]
+SITE = """## Do features know the tile?
+
+Data are those of Table I. Command: `python -m training evaluate site runs/crchisto runs/consep docs/results`
+
+Features that tell which tile a cell comes from hold its stain, and may mislead on the tile of another laboratory. They
+are learned from all cells without types. The cells of each tile are then split in halves at random, five times. A
+linear discriminant learns from one half to tell the tile, or the type, and is tested on the other half. Figures are
+balanced accuracies, in which every tile and every type counts alike. Because both halves have the same tiles, knowing
+the tile helps to tell the type here; Table I, on other tiles, says what features are worth. Types differ between tiles,
+so features of the type alone tell something of the tile too.
+
+"""
 
 
 def classification(records: list[Record]) -> str:
@@ -83,6 +100,19 @@ def few_labels(records: list[Record]) -> str:
             columns = [Column(f"{figure}_{number}", f"{number} of each", best="highest") for number in numbers]
             text += f"\n### `{name}`, {title} by the number of named cells\n\n"
             text += spread_table(("features",), rows, columns)
+    return text + "\n"
+
+
+def site(records: list[Record]) -> str:
+    """Return the section on what `evaluate_site` recorded."""
+    text = SITE + describe_fits(records)
+    for name, fits in group_by(records, "set").items():
+        by_system = group_by(fits, "system")
+        rows = {(DESCRIBERS[system].title,): by_system[system] for system in DESCRIBERS if system in by_system}
+        cells, tiles, types = (fits[0][number] for number in ("cells", "tiles", "types"))
+        text += f"\n### `{name}`, tile and type from features\n\n"
+        text += f"{cells} cells of {tiles} tiles and {types} types: chance is {1 / tiles:.3f} and {1 / types:.3f}.\n\n"
+        text += spread_table(("features",), rows, SITE_COLUMNS)
     return text + "\n"
 
 

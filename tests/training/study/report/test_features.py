@@ -62,3 +62,16 @@ def test_figures_of_few_named_cells_stand_in_the_order_of_their_number():
     assert "| MF | 0.300 ± 0.000 | **0.400** ± 0.000 | 0.500 ± 0.000 |" in weighted
     assert "| ours | **0.350** | **0.400** | **0.600** |" in weighted
     assert "| MF | **0.200** ± 0.000 | – | – |" in macro
+
+
+def test_what_features_know_of_the_tile_stands_beside_the_type_and_chance():
+    sizes = {"tiles": 20, "types": 4, "cells": 2000}
+    records = [
+        {**ABOUT, **sizes, "system": system, "seed": seed, "tile": tile + seed / 10, "type": 0.6}
+        for system, tile in (("ours", 0.3), ("mf", 0.5))
+        for seed in (0, 1)
+    ]
+    text = SECTIONS["site"](records)
+    assert "2000 cells of 20 tiles and 4 types: chance is 0.050 and 0.250." in text
+    assert "| MF | 0.550 ± 0.071 | **0.600** ± 0.000 |" in text
+    assert "| ours | **0.350** ± 0.071 | **0.600** ± 0.000 |" in text
