@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from app.pipeline.networks.backend import Described
+
 
 class FakeBackend:
     """Q looks at how much of a crop is covered and is surprised by all of it; G turns its latent into fixed colours."""
@@ -27,7 +29,7 @@ class FakeBackend:
         logits = -200 * (covered[:, None] - np.linspace(0.1, 0.9, self.n_clusters)) ** 2
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
-        return probabilities, np.where(covered > 0.98, 100, 0).astype(np.float32)
+        return Described(probabilities, np.where(covered > 0.98, 100, 0).astype(np.float32))
 
     def generate(self, latent):
         assert latent.dtype == np.float32

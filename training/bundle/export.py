@@ -19,7 +19,7 @@ from torch import nn
 from app import __version__
 from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, golden_picture, load_bundle, read_manifest
-from app.pipeline.crops import CROP_PX, from_network, to_network
+from app.pipeline.crops import from_network, to_network
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
@@ -39,7 +39,7 @@ from app.pipeline.manifest import (
     segmenter_files,
 )
 from app.pipeline.networks.architecture import ClusterNet, CriticQ, Generator
-from app.pipeline.networks.backend import Backend
+from app.pipeline.networks.backend import Backend, Described
 from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.networks.open import open_segmenter
 from app.pipeline.networks.pytorch import TorchBackend
@@ -165,9 +165,9 @@ def _write_networks(directory: Path, generator: Generator, q: ClusterNet) -> Non
     """Write generator.onnx, q.onnx and weights.safetensors."""
     latent = torch.zeros(2, generator.n_clusters + generator.latent_size)
     write_onnx(generator, latent, directory / GENERATOR_ONNX, "latent", ["cells"])
-    write_onnx(
-        fold_pooling(q), torch.zeros(2, 3, CROP_PX, CROP_PX), directory / Q_ONNX, "crops", ["cluster_probs", "surprise"]
-    )
+    with torch.no_grad():
+        crops = generator(latent)
+    write_onnx(fold_pooling(q), crops, directory / Q_ONNX, "crops", q.outputs)
     weights = nn.ModuleDict({"generator": generator, "q": q}).state_dict()
     # In memory first: safetensors has an error of its own for a full disk, and lets no other user read its files.
     write_whole(save({name: value.contiguous() for name, value in weights.items()}), directory / WEIGHTS)
@@ -200,12 +200,12 @@ def _balanced_latent(config: Config, per_cluster: int, seed: int = 0) -> Float32
 def _write_golden(directory: Path, backend: Backend, latent: Float32Array, params: SegmentationParams) -> None:
     """Write the golden pair: generated cells, and what Q gives for them, and the segmenter if there is one."""
     cells = from_network(backend.generate(latent))
-    cluster_probs, surprise = backend.describe(to_network(cells))
+    found = backend.describe(to_network(cells))
     write_whole(png_bytes(golden_picture(cells)), directory / GOLDEN_CELLS)
     golden = Golden(
         latent=latent.tolist(),
-        cluster_probs=cluster_probs.tolist(),
-        surprise=surprise.tolist(),
+        cluster_probs=found.cluster_probs.tolist(),
+        surprise=found.surprise.tolist(),
         tolerance=GOLDEN_TOLERANCE,
         maps=golden_maps(cells, open_segmenter(directory)).tolist() if segmenter_files(params) else None,
         maps_tolerance=MAPS_TOLERANCE if segmenter_files(params) else None,
@@ -225,7 +225,8 @@ def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent
     """Return the largest difference between a backend and PyTorch, over G's cells and Q's outputs.
 
     Differences of cells and probabilities are absolute. The surprise is a sum over components, so its difference is
-    divided by their number or, if the surprise itself is larger, by the surprise.
+    divided by their number or, if the surprise itself is larger, by the surprise. That of features is divided by the
+    largest feature, if it is above 1.
 
     Args:
         backend: runs the networks of the bundle.
@@ -236,13 +237,16 @@ def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent
     components = q.surprise.projection.shape[1]
     with torch.inference_mode():
         cells = generator(torch.from_numpy(latent)).numpy()
-        probs, surprise = (output.numpy() for output in q(torch.from_numpy(cells)))
-    found_probs, found_surprise = backend.describe(cells)
-    differences = (
+        expected = Described(*(output.numpy() for output in q(torch.from_numpy(cells))))
+    found = backend.describe(cells)
+    scale = np.maximum(np.abs(expected.surprise), components)
+    differences = [
         np.abs(backend.generate(latent) - cells),
-        np.abs(found_probs - probs),
-        np.abs(found_surprise - surprise) / np.maximum(np.abs(surprise), components),
-    )
+        np.abs(found.cluster_probs - expected.cluster_probs),
+        np.abs(found.surprise - expected.surprise) / scale,
+    ]
+    if expected.features is not None and found.features is not None:
+        differences.append(np.abs(found.features - expected.features) / max(np.abs(expected.features).max(), 1))
     return float(max(difference.max() for difference in differences))
 
 

@@ -284,18 +284,21 @@ class Surprise(nn.Module):
 
 
 class ClusterNet(nn.Module):
-    """Q as it is served: it gives the cluster probabilities of crops, and the surprise of each."""
+    """Q as it is served: it gives the cluster probabilities of crops, the surprise and perhaps the features of each."""
 
     def __init__(self, q: CriticQ | EncoderQ, surprise: Surprise) -> None:
         super().__init__()
+        self.outputs = ["cluster_probs", "surprise", *(["features"] if isinstance(q, EncoderQ) else [])]
         self.trunk = q.trunk
         self.code_logits = q.code_logits
         self.surprise = surprise
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, I, 32, 32) → (B, K), rows sum to 1, and (B,)."""
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """(B, I, 32, 32) → the `outputs`: (B, K), rows sum to 1; (B,); and with an encoder (B, F), its features."""
         maps = self.trunk.maps(crops)
-        return functional.softmax(self.code_logits(pooled(maps)), dim=1), self.surprise(map_statistics(maps))
+        features = pooled(maps)
+        found = functional.softmax(self.code_logits(features), dim=1), self.surprise(map_statistics(maps))
+        return (*found, features) if "features" in self.outputs else found
 
 
 class ConvBlock(nn.Sequential):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.pipeline.networks.backend import Backend, Precision
+from app.pipeline.networks.backend import Backend, Described, Precision
 from app.pipeline.types import Float32Array
 
 WAIT_S = 0.005
@@ -22,7 +22,7 @@ class _Request:
 
     crops: Float32Array
     precision: Precision
-    described: tuple[Float32Array, Float32Array] | None = None
+    described: Described | None = None
     error: Exception | None = None
 
 
@@ -47,7 +47,7 @@ class BatchedBackend:
         self._changed = threading.Condition()
         self._waiting: list[_Request] = []
 
-    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
+    def describe(self, crops: Float32Array, precision: Precision = "full") -> Described:
         """See `Backend`; an error of the backend is raised to every caller whose crops were in that call."""
         request = _Request(crops, precision)
         with self._changed:
@@ -82,10 +82,9 @@ class BatchedBackend:
         try:
             crops = np.concatenate([request.crops for request in requests])
             described = self._backend.describe(crops, requests[0].precision)
-            ends = np.cumsum([len(request.crops) for request in requests])[:-1]
-            rows = zip(*(np.split(output, ends) for output in described), strict=True)
-            for request, (cluster_probs, surprise) in zip(requests, rows, strict=True):
-                request.described = cluster_probs, surprise
+            ends = np.cumsum([len(request.crops) for request in requests]).tolist()
+            for request, end in zip(requests, ends, strict=True):
+                request.described = described.rows(slice(end - len(request.crops), end))
         except Exception as error:  # any error of the call is an error of every caller in it
             for request in requests:
                 request.error = error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.backend import Backend, Device, Precision
+from app.pipeline.networks.backend import Backend, Described, Device, Precision
 from app.pipeline.types import Float32Array, UInt8Array
 
 BATCH: dict[Device, int] = {"cpu": 128, "cuda": 1024}
@@ -23,11 +23,14 @@ class Encoded:
         surprise: (N,) float32, how unlike the training cells each cell is: −log of their density at the cell, in nats
             up to a constant (`architecture.Surprise`). A cell above the bundle's threshold is an outlier.
         precision: which Q was asked.
+        features: (N, F) float32, what Q's encoder sees of each cell; None where Q has no encoder of its own, and where
+            there is no cell.
     """
 
     cluster_probs: Float32Array
     surprise: Float32Array
     precision: Precision
+    features: Float32Array | None = None
 
 
 def encode(
@@ -47,8 +50,8 @@ def encode(
         return Encoded(np.zeros((0, n_clusters), np.float32), np.zeros(0, np.float32), used)
     size = BATCH[backend.device]
     batches = [backend.describe(to_network(crops[i : i + size]), used) for i in range(0, len(crops), size)]
-    cluster_probs, surprise = (np.concatenate(rows) for rows in zip(*batches, strict=True))
-    return Encoded(tempered(cluster_probs, temperature), surprise, used)
+    found = Described.joined(batches)
+    return Encoded(tempered(found.cluster_probs, temperature), found.surprise, used, found.features)
 
 
 def tempered(probabilities: Float32Array, temperature: float) -> Float32Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.cpus import usable_cpus
 from app.pipeline.manifest import GENERATOR_ONNX, Q_FAST_ONNX, Q_ONNX
-from app.pipeline.networks.backend import BackendName, Device, Precision
+from app.pipeline.networks.backend import BackendName, Described, Device, Precision
 from app.pipeline.types import Float32Array
 
 CUDA = "CUDAExecutionProvider"
@@ -43,10 +43,9 @@ class OnnxBackend:
             self._q["fast"] = open_session(directory / Q_FAST_ONNX, threads)
             self.precisions = ("full", "fast")
 
-    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
+    def describe(self, crops: Float32Array, precision: Precision = "full") -> Described:
         """See `Backend`."""
-        cluster_probs, surprise = self._q[precision].run(None, {"crops": crops})
-        return np.asarray(cluster_probs), np.asarray(surprise)
+        return Described(*map(np.asarray, self._q[precision].run(None, {"crops": crops})))
 
     def generate(self, latent: Float32Array) -> Float32Array:
         """See `Backend`."""

@@ -22,7 +22,7 @@ from app.pipeline.networks.architecture import (
     Segmenter,
     Surprise,
 )
-from app.pipeline.networks.backend import BackendName, Device, Precision
+from app.pipeline.networks.backend import BackendName, Described, Device, Precision
 from app.pipeline.types import Float32Array
 
 
@@ -64,11 +64,11 @@ class TorchBackend:
             raise InvalidBundle(f"{WEIGHTS} does not fit the manifest's architecture.") from error
         nets.eval().to(self.device)
 
-    def describe(self, crops: Float32Array, precision: Precision = "full") -> tuple[Float32Array, Float32Array]:
+    def describe(self, crops: Float32Array, precision: Precision = "full") -> Described:
         """See `Backend`; there is no fast Q here, so `precision` is ignored."""
         with torch.inference_mode():
-            cluster_probs, surprise = self.q(torch.from_numpy(crops).to(self.device))
-            return cluster_probs.cpu().numpy(), surprise.cpu().numpy()
+            outputs = self.q(torch.from_numpy(crops).to(self.device))
+            return Described(*(output.cpu().numpy() for output in outputs))
 
     def generate(self, latent: Float32Array) -> Float32Array:
         """See `Backend`."""

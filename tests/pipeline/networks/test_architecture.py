@@ -57,6 +57,7 @@ def test_encoder_is_served_as_the_trunk_is():
     crops = torch.randn(6, 7, 32, 32)
     statistics = map_statistics(q.maps(crops))
     assert statistics.shape == (6, 2 * sum(q.trunk.widths))
-    probs, surprise = ClusterNet(q, Surprise(statistics.shape[1], 2, 5)).eval()(crops)
+    probs, surprise, features = ClusterNet(q, Surprise(statistics.shape[1], 2, 5)).eval()(crops)
+    torch.testing.assert_close(features, q.features(crops))
     torch.testing.assert_close(probs, q(crops).softmax(dim=1))
     assert surprise.shape == (6,)

@@ -1,9 +1,11 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from app.pipeline.networks.backend import Described
 from app.pipeline.networks.batching import BatchedBackend
 from app.pipeline.networks.encode import encode
 from tests.fakes import FakeBackend
@@ -15,6 +17,13 @@ LONG = 60
 
 def some_crops(n, seed):
     return np.random.default_rng(seed).uniform(-1, 1.5, (n, 3, 32, 32)).clip(-1, 1).astype(np.float32)
+
+
+class Seeing(FakeBackend):
+    """Has features: the first pixels of a crop."""
+
+    def describe(self, crops, precision="full"):
+        return replace(super().describe(crops, precision), features=crops[:, 0, 0, :6])
 
 
 def together(batched, crops):
@@ -31,10 +40,11 @@ def together(batched, crops):
 
 def test_each_caller_gets_what_it_would_get_alone():
     crops = [some_crops(n + 1, n) for n in range(CALLERS)]
-    for own, (probs, surprise) in zip(crops, together(BatchedBackend(FakeBackend()), crops), strict=True):
-        expected_probs, expected_surprise = FakeBackend().describe(own)
-        np.testing.assert_array_equal(probs, expected_probs)
-        np.testing.assert_array_equal(surprise, expected_surprise)
+    for own, found in zip(crops, together(BatchedBackend(Seeing()), crops), strict=True):
+        expected = Seeing().describe(own)
+        np.testing.assert_array_equal(found.cluster_probs, expected.cluster_probs)
+        np.testing.assert_array_equal(found.surprise, expected.surprise)
+        np.testing.assert_array_equal(found.features, expected.features)
 
 
 def test_concurrent_calls_become_one():
@@ -53,8 +63,8 @@ def test_call_is_bounded_and_what_does_not_fit_is_asked_next():
 
 def test_caller_with_more_than_fits_is_served_alone_and_whole():
     backend = FakeBackend()
-    probs, _ = BatchedBackend(backend, wait_s=LONG, max_crops=10).describe(some_crops(25, 0))
-    assert len(probs) == 25
+    found = BatchedBackend(backend, wait_s=LONG, max_crops=10).describe(some_crops(25, 0))
+    assert (len(found.cluster_probs), found.features) == (25, None)
     assert backend.batches == [25]
 
 
@@ -77,7 +87,7 @@ def test_error_reaches_every_caller_of_that_call_and_none_of_the_next():
     crops = [some_crops(4, n) for n in range(CALLERS)]
     answers = together(batched, crops)
     assert [type(answer) for answer in answers] == [MemoryError] * CALLERS
-    assert all(isinstance(answer, tuple) for answer in together(batched, crops))
+    assert all(isinstance(answer, Described) for answer in together(batched, crops))
 
 
 class Interrupted(FakeBackend):
@@ -93,7 +103,7 @@ class Interrupted(FakeBackend):
 def test_nobody_hangs_when_the_caller_that_asks_for_all_is_stopped():
     crops = [some_crops(4, n) for n in range(2)]
     answers = together(BatchedBackend(Interrupted(), wait_s=0.5, max_crops=8), crops)
-    assert sorted(type(answer).__name__ for answer in answers) == ["KeyboardInterrupt", "tuple"]
+    assert sorted(type(answer).__name__ for answer in answers) == ["Described", "KeyboardInterrupt"]
 
 
 def test_it_is_a_backend_like_the_one_it_holds():

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from app.pipeline.crops import to_network
 from app.pipeline.networks.encode import encode
 from tests.fakes import FakeBackend
 
@@ -23,6 +26,16 @@ def test_batches_do_not_change_any_cell(n):
     np.testing.assert_array_equal(together.surprise, np.concatenate([one.surprise for one in alone]))
     assert sum(backend.batches) == n
     assert max(backend.batches) <= 256
+
+
+def test_features_of_all_batches_are_those_of_the_cells():
+    class Seeing(FakeBackend):
+        def describe(self, crops, precision="full"):
+            return replace(super().describe(crops, precision), features=crops[:, 0, :2, 0])
+
+    crops = some_crops(300)
+    np.testing.assert_array_equal(encode(crops, Seeing(), 5).features, to_network(crops)[:, 0, :2, 0])
+    assert encode(crops, FakeBackend(), 5).features is None
 
 
 def test_backend_without_a_fast_network_is_asked_in_full():

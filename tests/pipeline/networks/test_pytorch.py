@@ -36,7 +36,9 @@ def test_networks_are_rebuilt_as_the_manifest_says(encoder_manifest, saved, tmp_
     assert crops.shape == (6, 7, 32, 32)
     with torch.inference_mode():
         expected = saved(torch.from_numpy(crops))
-    np.testing.assert_allclose(backend.describe(crops)[0], expected[0], atol=1e-6)
+    found = backend.describe(crops)
+    np.testing.assert_allclose(found.cluster_probs, expected[0], atol=1e-6)
+    np.testing.assert_allclose(found.features, saved.trunk(torch.from_numpy(crops)).detach(), atol=1e-6)
 
 
 def test_weights_of_another_q_are_refused(manifest, saved, tmp_path):

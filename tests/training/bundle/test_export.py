@@ -157,11 +157,11 @@ def test_onnx_gives_what_pytorch_gives_for_any_number_of_cells(backend, nets, ou
         cells = nets.ema_generator(torch.from_numpy(latent)).numpy()
         described = ClusterNet(nets.ema_q, outliers.surprise)(torch.from_numpy(cells))
     assert backend.generate(latent).shape == (n, 3, 32, 32)
-    probs, surprise = backend.describe(cells)
-    assert (probs.shape, surprise.shape) == ((n, 5), (n,))
+    found = backend.describe(cells)
+    assert (found.cluster_probs.shape, found.surprise.shape, found.features) == ((n, 5), (n,), None)
     np.testing.assert_allclose(backend.generate(latent), cells, atol=1e-4)
-    np.testing.assert_allclose(probs, described[0], atol=1e-4)
-    np.testing.assert_allclose(surprise, described[1], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.cluster_probs, described[0], atol=1e-4)
+    np.testing.assert_allclose(found.surprise, described[1], rtol=1e-4, atol=1e-3)
 
 
 def test_safetensors_give_what_pytorch_gave(exported, nets):
@@ -190,9 +190,9 @@ def test_golden_pair_has_cells_of_every_cluster_and_is_reproduced(exported, back
     golden, cells = read_golden(exported)
     codes = np.array(golden.latent)[:, :5].argmax(axis=1)
     assert np.bincount(codes).tolist() == [4] * 5
-    probs, surprise = backend.describe(to_network(cells))
-    np.testing.assert_allclose(probs, golden.cluster_probs, atol=golden.tolerance)
-    np.testing.assert_allclose(surprise, golden.surprise, rtol=golden.tolerance, atol=golden.tolerance)
+    found = backend.describe(to_network(cells))
+    np.testing.assert_allclose(found.cluster_probs, golden.cluster_probs, atol=golden.tolerance)
+    np.testing.assert_allclose(found.surprise, golden.surprise, rtol=golden.tolerance, atol=golden.tolerance)
 
 
 def test_sample_tile_can_be_analysed(exported):
