@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.crops import CROP_PX, WHITE, from_network
+from app.pipeline.crops import CROP_PX, WHITE, from_network, pictures
 from app.pipeline.errors import InvalidParameter, UnknownCluster
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 
@@ -53,7 +53,7 @@ def prototypes(bundle: Bundle, cluster: int, n: int, seed: int) -> UInt8Array:
     if not 0 <= seed <= MAX_SEED:
         raise InvalidParameter(f"seed must be 0 to {MAX_SEED}, found {seed}.")
     latent = join_latent(np.full(n, cluster), draw_noise(n, bundle.manifest.latent_size, seed), n_clusters)
-    return from_network(bundle.backend.generate(latent))
+    return pictures(from_network(bundle.backend.generate(latent)))
 
 
 def join_latent(clusters: Int64Array, noise: Float32Array, n_clusters: int) -> Float32Array:

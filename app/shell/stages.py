@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from app.pipeline.crops import CROP_PX
+from app.pipeline.crops import CROP_PX, pictures
 from app.pipeline.geometry import PixelMap
 from app.pipeline.nuclei.outlines import contours
 from app.pipeline.types import Nuclei, Stain, UInt8Array
@@ -65,7 +65,7 @@ def draw_stages(pixels: UInt8Array, stains: Stain, nuclei: Nuclei, crops: UInt8A
         pixels: (H, W, 3) uint8 RGB, the tile at the analysed scale.
         stains: the tile's normalisation and unmixing.
         nuclei: the tile's nuclei.
-        crops: (N, 32, 32, 3) uint8, in the order of `nuclei`.
+        crops: (N, 32, 32, C) uint8, in the order of `nuclei`.
         captions: the texts.
 
     Returns:
@@ -74,7 +74,7 @@ def draw_stages(pixels: UInt8Array, stains: Stain, nuclei: Nuclei, crops: UInt8A
     height = int(np.clip(round(PANEL_PX * pixels.shape[0] / pixels.shape[1]), *PANEL_HEIGHTS_PX))
     n, n_border = len(nuclei), int(nuclei.touches_border.sum())
     haematoxylin = np.repeat(stains.haematoxylin[..., None], 3, axis=2)
-    grid, n_shown = _crop_panel(crops, height)
+    grid, n_shown = _crop_panel(pictures(crops), height)
     of_all = f"first {n_shown} of {n}" if n_shown < n else f"all {n}"
     outline_key = ((f"{n - n_border} inside", INNER), (f"{n_border} touching the border", BORDER))
     panels = [

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from app.pipeline.crops import from_network
 from app.pipeline.errors import InvalidParameter, UnknownCluster
-from app.pipeline.prototypes import draw_noise, prototype_grid, prototypes, tile_grid
+from app.pipeline.prototypes import draw_noise, join_latent, prototype_grid, prototypes, tile_grid
 from tests.fakes import FakeBackend
 
 
@@ -50,6 +51,13 @@ def test_generator_gets_the_clusters_code_and_then_the_noise(fake_bundle):
     prototypes(replace(fake_bundle, backend=backend), 3, 6, 7)
     np.testing.assert_array_equal(backend.latent[:, :5], np.tile([0, 0, 0, 1, 0], (6, 1)))
     np.testing.assert_array_equal(backend.latent[:, 5:], draw_noise(6, 8, 7))
+
+
+def test_people_are_shown_the_nucleus_alone(seeing_bundle):
+    """G draws seven channels for Q; the first three are the nucleus on white."""
+    generated = from_network(seeing_bundle.backend.generate(join_latent(np.full(4, 1), draw_noise(4, 8, 7), 5)))
+    np.testing.assert_array_equal(prototypes(seeing_bundle, 1, 4, 7), generated[..., :3])
+    assert prototype_grid(seeing_bundle, 2, 7).shape == (2, 5, 32, 32, 3)
 
 
 @pytest.mark.parametrize("cluster", [-1, 5, 10**9])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.pipeline.crops import crop_nuclei
+from app.pipeline.crops import crop_cells, crop_nuclei
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import PAPER
@@ -175,3 +175,10 @@ def test_warnings_are_wrapped_and_long_titles_cut_within_the_figure():
 
 def test_text_is_drawn_in_characters_that_the_font_has():
     assert drawable("Präparat_é × 0.25 µm · 骨髓\n") == "Praparat_e x 0.25 um · ???"
+
+
+def test_figure_shows_the_nucleus_alone_of_crops_with_surroundings():
+    pixels, stains, nuclei, crops = drawn_nuclei((100, 100))
+    seen = crop_cells(stains.normalised, nuclei, nuclei.label_image, "surroundings")
+    expected = draw_stages(pixels, stains, nuclei, crops, CAPTIONS)
+    np.testing.assert_array_equal(draw_stages(pixels, stains, nuclei, seen, CAPTIONS), expected)

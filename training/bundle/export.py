@@ -19,7 +19,7 @@ from torch import nn
 from app import __version__
 from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, golden_picture, load_bundle, read_manifest
-from app.pipeline.crops import from_network, to_network
+from app.pipeline.crops import from_network, pictures, to_network
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
@@ -218,7 +218,7 @@ def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
     train, shares = run.config.train, np.array(run.checks["shares"])
     drawn = np.random.default_rng(0).choice(train.n_clusters, SAMPLE_CELLS, p=shares / shares.sum())
     noise = draw_noise(SAMPLE_CELLS, train.latent_size, seed=1)
-    return from_network(backend.generate(join_latent(drawn, noise, train.n_clusters)))
+    return pictures(from_network(backend.generate(join_latent(drawn, noise, train.n_clusters))))
 
 
 def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent: Float32Array) -> float:

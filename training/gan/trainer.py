@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.pipeline.crops import from_network
+from app.pipeline.crops import from_network, pictures
 from app.pipeline.types import Int64Array, UInt8Array
 from training.config import TrainConfig
 from training.errors import CheckpointError
@@ -209,7 +209,7 @@ class Trainer:
         z = torch.randn(rows, self.config.latent_size, generator=torch.Generator().manual_seed(0))
         latent = torch.cat([torch.eye(k).repeat(rows, 1), z.repeat_interleave(k, dim=0)], dim=1)
         with torch.no_grad():
-            return from_network(self.nets.ema_generator(latent.to(self.device)).cpu().numpy())
+            return pictures(from_network(self.nets.ema_generator(latent.to(self.device)).cpu().numpy()))
 
     def check(self, crops: UInt8Array) -> dict[str, Any]:
         """Return `check_model` of the averaged networks."""

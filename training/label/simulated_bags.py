@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.pipeline.crops import pictures
 from app.pipeline.types import BoolArray, Int64Array, UInt8Array
 from training.cells.extract import Cells
 from training.config import FitConfig
@@ -20,13 +21,13 @@ def blast_like(crops: UInt8Array, areas_px: Int64Array) -> BoolArray:
     """Return which cells have a large, pale nucleus, as myeloblasts do (paper §IV-E).
 
     Args:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, C) uint8.
         areas_px: (N,) areas of their nuclei.
 
     Returns:
         (N,) bool.
     """
-    grey = crops.mean(axis=3)
+    grey = pictures(crops).mean(axis=3)
     nuclear = grey < 250
     lightness = (grey * nuclear).sum(axis=(1, 2)) / np.maximum(nuclear.sum(axis=(1, 2)), 1)
     large = areas_px >= np.quantile(areas_px, LARGE_QUANTILE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.pipeline.crops import pictures
 from app.pipeline.types import Float64Array, Int64Array, UInt8Array
 
 BACKGROUND = 250
@@ -16,7 +17,7 @@ def explained_traits(crops: UInt8Array, clusters: Int64Array) -> dict[str, float
     """Return the share of the variance of each trait that lies between the clusters (η²).
 
     Args:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, C) uint8.
         clusters: (N,) int64, the cluster of each.
 
     Returns:
@@ -26,13 +27,14 @@ def explained_traits(crops: UInt8Array, clusters: Int64Array) -> dict[str, float
 
 
 def measure_traits(crops: UInt8Array) -> dict[str, Float64Array]:
-    """Measure the nucleus in each of (N, 32, 32, 3) crops.
+    """Measure the nucleus in each of (N, 32, 32, C) crops.
 
     Returns:
         (N,) each. area: px inside the crop. density: mean optical density, over pixels and channels. eccentricity: of
         the ellipse with the same second moments, 0 for a circle. contrast: of the chromatin, the mean difference of
         optical density between neighbouring pixels.
     """
+    crops = pictures(crops)
     nucleus = np.asarray((crops < BACKGROUND).any(axis=3))
     density = -np.log(np.maximum(crops, DARKEST) / 255).mean(axis=3)
     area = nucleus.sum(axis=(1, 2)).astype(np.float64)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from app.pipeline.crops import pictures
 from app.pipeline.prototypes import tile_grid
 from app.pipeline.types import UInt8Array
 from training.console import write_text
@@ -27,7 +28,8 @@ mpl.rcParams.update({"font.size": 8, "axes.titlesize": 8, "axes.spines.top": Fal
 
 
 def show_crops(axes: Axes, crops: UInt8Array, columns: int) -> None:
-    """Draw (N, 32, 32, 3) crops row by row, without axes; the rest of the last row is white."""
+    """Draw the nuclei of (N, 32, 32, C) crops row by row, without axes; the rest of the last row is white."""
+    crops = pictures(crops)
     rows = max(1, -(-len(crops) // columns))
     filled = np.full((rows * columns, *crops.shape[1:]), 255, np.uint8)
     filled[: len(crops)] = crops

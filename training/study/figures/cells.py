@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from app.pipeline.crops import pictures
 from app.pipeline.types import Int64Array, UInt8Array
 from training.study.figures.canvas import DPI, show_crops
 from training.study.typed_cells import TypedCells
@@ -35,7 +36,7 @@ def draw_right_and_wrong(cells: TypedCells, chosen: Int64Array, predicted: Int64
             for axes, i in zip(
                 row[first:], random.choice(members, min(PER_TYPE, len(members)), replace=False), strict=False
             ):
-                axes.imshow(cells.unlabelled.crops[chosen[i]], interpolation="nearest")
+                axes.imshow(pictures(cells.unlabelled.crops[chosen[i]]), interpolation="nearest")
                 if not right:
                     axes.set_title(names[predicted[i]], fontsize=5, pad=1)
         row[0].text(-0.15, 0.5, names[kind], transform=row[0].transAxes, ha="right", va="center")
@@ -47,7 +48,7 @@ def draw_clusters(crops: UInt8Array, clusters: Int64Array, n_clusters: int, seed
     """Draw sixty random cells of each cluster, or all if there are fewer.
 
     Args:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, C) uint8.
         clusters: (N,) int64 in 0 … K − 1.
         n_clusters: K.
         seed: seed of the random choice.
