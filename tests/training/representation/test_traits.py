@@ -42,3 +42,11 @@ def test_clusters_by_size_explain_size_alone():
     found = explained_traits(crops, clusters)
     assert found["area"] == pytest.approx(1)
     assert found["density"] < 0.2
+
+
+def test_what_a_crop_holds_of_the_surroundings_changes_no_trait():
+    alone = np.stack([crop(8, 8), crop(4, 16, colour=50)])
+    around = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 4), np.uint8)
+    both = measure_traits(np.concatenate([alone, around], axis=3))
+    for name, values in measure_traits(alone).items():
+        np.testing.assert_array_equal(both[name], values)
