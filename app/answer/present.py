@@ -55,7 +55,7 @@ from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import Analysis
 from app.pipeline.tissue.classes import BACKGROUND, CLASSES, COLOURED, Composition
-from app.pipeline.types import Float64Array, Segmentation, UInt8Array
+from app.pipeline.types import Float32Array, Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
 CELLS = TypeAdapter(list[CellOut])
@@ -102,6 +102,7 @@ class Result:
         request_id: id of the request that is answered, 32 hexadecimal digits.
         n_prototypes: how many prototypes of each cluster the JSON answer holds, 0–16.
         with_measurements: whether the measurements of every cell are shown.
+        with_features: whether the JSON answer holds the features of every cell; only where the bundle has features.
     """
 
     analysis: Analysis
@@ -109,6 +110,7 @@ class Result:
     request_id: str
     n_prototypes: int = 0
     with_measurements: bool = True
+    with_features: bool = False
 
     @cached_property
     def tile(self) -> TileOut:
@@ -212,6 +214,7 @@ class Result:
             precision=self.analysis.precision,
             prototypes=self.n_prototypes,
             measurements=self.with_measurements,
+            features=self.with_features,
             nuclei_sha256=self.analysis.segmentation.upload_sha256,
         )
 
@@ -290,6 +293,9 @@ class Result:
                 cell["measurements"] = values
             for i, reasons in measured.reasons.items():
                 cells[i]["not_measured"] = reasons
+        if self.with_features and self.analysis.features is not None:
+            for cell, features in zip(cells, base64_features(self.analysis.features), strict=True):
+                cell["features"] = features
         CELLS.validate_python(cells)
         return cells
 
@@ -312,6 +318,12 @@ def png(pixels: UInt8Array, text: PngInfo | None = None) -> bytes:
 def base64_pngs(cells: UInt8Array) -> list[str]:
     """Return each of (n, 32, 32, 3) uint8 RGB cells as a base64 PNG."""
     return [base64.b64encode(png(cell)).decode("ascii") for cell in cells]
+
+
+def base64_features(features: Float32Array) -> list[str]:
+    """Return each row of (N, F) float32 features as base64 of 16-bit floats, little endian."""
+    limit = float(np.finfo(np.float16).max)
+    return [base64.b64encode(row.tobytes()).decode("ascii") for row in features.clip(-limit, limit).astype("<f2")]
 
 
 def outliers_out(proportions: Proportions) -> OutliersOut:

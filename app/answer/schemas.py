@@ -144,6 +144,13 @@ class CellOut(_Answer):
         "not_defined, the formula has no value, because all pixels of the nucleus are alike. The field is left out if "
         "nothing is missing.",
     )
+    features: str | None = Field(
+        default=None,
+        exclude_if=lambda features: features is None,
+        description="What the encoder of the network Q sees of the cell: numbers of 16 bits (IEEE 754 binary16, little "
+        "endian) in base64. Cells that look alike have features that are close. They can be compared only with those "
+        "of the same bundle and precision. The field is left out unless the request says features=true.",
+    )
 
 
 class VeryLargeNucleusOut(_Answer):
@@ -480,6 +487,11 @@ class ParametersOut(_Answer):
     )
     prototypes: int = Field(description="Number of prototypes per cluster, 0 to 16; 0 if none were asked for.")
     measurements: bool = Field(default=True, description="Whether the answer holds the measurements of every cell.")
+    features: bool = Field(
+        default=False,
+        exclude_if=lambda features: not features,
+        description="Whether the answer holds the features of every cell. The field is left out if it does not.",
+    )
     nuclei_sha256: str | None = Field(
         default=None,
         exclude_if=lambda sha256: sha256 is None,

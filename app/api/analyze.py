@@ -15,6 +15,7 @@ from app.api.keys import keyed_router
 from app.api.parameters import form_refusal
 from app.api.problems import declare
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.errors import InvalidParameter
 from app.pipeline.inputs import FORMATS as UPLOADS
 from app.pipeline.inputs import MPP_RANGE
 from app.pipeline.networks.backend import Precision
@@ -75,6 +76,13 @@ async def analyze(
     measurements: Annotated[
         bool, Query(description="Whether JSON, GeoJSON and CSV hold the measurements of every cell.")
     ] = True,
+    features: Annotated[
+        bool,
+        Query(
+            description="Whether JSON holds the features of every cell, by which cells can be compared. Only bundles "
+            "whose manifest has an architecture.encoder_width have features; others are refused with 422."
+        ),
+    ] = False,
     precision: Annotated[
         Precision,
         Query(
@@ -96,13 +104,15 @@ async def analyze(
     state = request.state
     wanted = wanted_format(format, ", ".join(request.headers.getlist("accept")))
     data, own_nuclei = await read_uploads(request, tile, nuclei)
-    n_prototypes = prototypes if wanted == "json" else 0
+    if features:
+        check_features(analyzer.bundle(bundle))
+    n_prototypes, with_features = (prototypes, features) if wanted == "json" else (0, False)
     state.format, is_audited = wanted, request.app.state.audit_log is not None
     if is_audited:
         state.upload = data  # The log also names the checksum of an upload that is refused.
 
     def answer(analysis: Analysis, used: Bundle) -> bytes:
-        result = Result(analysis, used, state.request_id, n_prototypes, measurements)
+        result = Result(analysis, used, state.request_id, n_prototypes, measurements, with_features)
         state.n_cells = len(analysis.cells)
         if is_audited:
             state.tile_sha256, state.record = analysis.tile.sha256, result.record()
@@ -134,6 +144,19 @@ async def read_uploads(request: Request, tile: UploadFile, nuclei: UploadFile | 
     data = await tile.read(), None if nuclei is None else await nuclei.read()
     await form.close()
     return data
+
+
+def check_features(bundle: Bundle) -> None:
+    """Check that a bundle gives features.
+
+    Raises:
+        InvalidParameter: it gives none.
+    """
+    if not bundle.manifest.n_features:
+        raise InvalidParameter(
+            f"The bundle {bundle.manifest.name} gives no features of cells, because its network Q has no encoder; "
+            "leave the parameter features out, or name another bundle."
+        )
 
 
 def wanted_format(format: FormatName | None, accept: str | None) -> FormatName:

@@ -521,6 +521,11 @@ class Manifest(ManifestModel):
         return self.q_calibration.temperature if self.q_calibration else 1.0
 
     @property
+    def n_features(self) -> int:
+        """How many features Q gives of a cell; 0 if it has no encoder of its own; see `architecture.Encoder`."""
+        return 8 * (self.architecture.encoder_width or 0)
+
+    @property
     def own_segmentation(self) -> Segmentation:
         """What finds the nuclei where nobody uploads them: this bundle."""
         return Segmentation("bundle", self.segmentation.preset, f"{self.name} {self.version}")

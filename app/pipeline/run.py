@@ -34,7 +34,7 @@ from app.pipeline.quality.assess import Flag, Quality, assess, cell_flags
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.classes import Tissue
 from app.pipeline.tissue.compose import compose
-from app.pipeline.types import BoolArray, Int32Array, Nuclei, Segmentation, Stain, Tile, UInt8Array
+from app.pipeline.types import BoolArray, Float32Array, Int32Array, Nuclei, Segmentation, Stain, Tile, UInt8Array
 from app.pipeline.uploaded_nuclei import UploadedNuclei, read_nuclei
 
 T = TypeVar("T")
@@ -60,6 +60,8 @@ class Analysis:
         timing_ms: milliseconds by stage; quality is judged while nuclei are sought, and nuclei are measured while Q
             runs.
         precision: which of the bundle's Qs was asked.
+        features: (N, F) float32, what Q's encoder sees of each cell; None where Q has no encoder of its own, and where
+            there is no cell.
     """
 
     tile: Tile
@@ -74,6 +76,7 @@ class Analysis:
     segmentation: Segmentation
     timing_ms: dict[str, float]
     precision: Precision
+    features: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ def analyse_stages(
         segmentation=manifest.own_segmentation if uploaded is None else uploaded.segmentation,
         timing_ms=timing,
         precision=encoded.precision,
+        features=encoded.features,
     )
     return analysis, Stages(pixels, stains, kept, crops)
 

@@ -141,7 +141,7 @@ def _analyse(data: bytes, nuclei: bytes | None, bundle: Bundle, asked: Parameter
     analysis = analyse(
         data, bundle, max_pixels=settings.max_pixels, mpp=asked.mpp, precision=asked.precision, nuclei=nuclei
     )
-    return Result(analysis, bundle, "", asked.prototypes, asked.measurements).record()
+    return Result(analysis, bundle, "", asked.prototypes, asked.measurements, asked.features).record()
 
 
 def _differences(logged: Record, found: Record) -> Iterator[str]:
