@@ -51,6 +51,7 @@ from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import Manifest
 from app.pipeline.measure.very_large import MIN_DIAMETER_UM, VeryLargeNucleus
 from app.pipeline.networks.backend import Precision
+from app.pipeline.networks.encode import rounded_features
 from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import Analysis
@@ -322,8 +323,7 @@ def base64_pngs(cells: UInt8Array) -> list[str]:
 
 def base64_features(features: Float32Array) -> list[str]:
     """Return each row of (N, F) float32 features as base64 of 16-bit floats, little endian."""
-    limit = float(np.finfo(np.float16).max)
-    return [base64.b64encode(row.tobytes()).decode("ascii") for row in features.clip(-limit, limit).astype("<f2")]
+    return [base64.b64encode(row.tobytes()).decode("ascii") for row in rounded_features(features).astype("<f2")]
 
 
 def outliers_out(proportions: Proportions) -> OutliersOut:

@@ -25,9 +25,9 @@ OTHERS = b"other_nuclei"
 the regions, and those that the border of the slide cuts by more than half."""
 
 
-def list_column(measurements: Float32Array) -> pa.Array:
-    """Return (N, M) measurements as one column of a table."""
-    return pa.FixedSizeListArray.from_arrays(measurements.ravel(), len(MEASUREMENTS))
+def list_column(values: Float32Array) -> pa.Array:
+    """Return (N, M) values, such as measurements, as one column of a table."""
+    return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
 def from_list_column(column: pa.ChunkedArray) -> Float32Array:

@@ -24,11 +24,12 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_cells
 from app.pipeline.drawn_nuclei import Outlines, draw_outlines
 from app.pipeline.geometry import PixelMap
+from app.pipeline.manifest import Manifest
 from app.pipeline.measure.cells import measure_cells
 from app.pipeline.measure.very_large import find_very_large
 from app.pipeline.memory import memory_errors
 from app.pipeline.networks.backend import Precision
-from app.pipeline.networks.encode import encode
+from app.pipeline.networks.encode import Encoded, encode, rounded_features
 from app.pipeline.nuclei.border import cut_by_more_than_half
 from app.pipeline.nuclei.measure import measure, select_nuclei
 from app.pipeline.nuclei.outlines import polygons
@@ -70,8 +71,8 @@ def analyse_tile(
         scale, negative beyond the core, members: the numbers of the cell's regions in the plan, from 0, and
         measurements: a list in the order of `MEASUREMENTS`, as the results show them, NaN where a cell has none. Those
         of its neighbours are of the tile alone; see `measured`. very_large_um is the equivalent diameter of a very
-        large nucleus, in the row of its largest lobe; NaN elsewhere. The metadata hold what is known of the tile as a
-        whole.
+        large nucleus, in the row of its largest lobe; NaN elsewhere. If the bundle has features, so has the table. The
+        metadata hold what is known of the tile as a whole.
 
     Raises:
         SlideError: a part of the slide is damaged.
@@ -109,6 +110,7 @@ def analyse_tile(
             "members": pa.array([np.flatnonzero(of_cell) for of_cell in members.T], pa.list_(pa.int32())),
             "measurements": list_column(measurements[rows]),
             "very_large_um": seen.very_large_um()[rows],
+            **_features_column(encoded, manifest),
         },
         metadata={
             LEFT_OUT: str(found.left_out),
@@ -117,6 +119,19 @@ def analyse_tile(
             CLASS_MAP: pack_classes(tissue),
         },
     )
+
+
+def _features_column(encoded: Encoded, manifest: Manifest) -> dict[str, pa.Array]:
+    """Return the features of the cells as a column of a table; none where the bundle has none.
+
+    They are rounded to what 16 bits can hold, as in an answer, which halves the file. The column itself is of 32 bits,
+    because few programs read a shorter one.
+    """
+    if not manifest.n_features:
+        return {}
+    none = np.zeros((0, manifest.n_features), np.float32)
+    features = none if encoded.features is None else encoded.features
+    return {"features": list_column(rounded_features(features).astype(np.float32))}
 
 
 @dataclass(frozen=True, slots=True)

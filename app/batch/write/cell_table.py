@@ -36,7 +36,7 @@ def measured_columns(scale_known: bool) -> dict[str, int]:
     return {name: i for name, i in columns.items() if name not in AREAS}
 
 
-def table_schema(n_clusters: int, scale_known: bool = True) -> pa.Schema:
+def table_schema(n_clusters: int, scale_known: bool = True, n_features: int = 0) -> pa.Schema:
     """Return the columns of the table for K clusters, with sizes in µm, or in px if the scale is not known.
 
     - id: the number of the cell on the slide, from 0.
@@ -53,7 +53,9 @@ def table_schema(n_clusters: int, scale_known: bool = True) -> pa.Schema:
     - geometry: the outline of the nucleus, WKB, in px of level 0; the corner of the first pixel is 0, 0.
     - very_large_um: the equivalent diameter of a very large nucleus, for its largest lobe; null for all other cells.
     - `measured_columns`: the measurements; null where a cell has none.
+    - features: what the encoder sees of the cell, a list of `n_features` numbers; only where the bundle has features.
     """
+    features = [pa.field("features", pa.list_(pa.float32(), n_features), nullable=False)] if n_features else []
     clusters = range(n_clusters)
     return pa.schema(
         [
@@ -72,6 +74,7 @@ def table_schema(n_clusters: int, scale_known: bool = True) -> pa.Schema:
             pa.field("geometry", pa.binary(), nullable=False),
             pa.field("very_large_um", pa.float32()),
             *(pa.field(name, pa.float32()) for name in measured_columns(scale_known)),
+            *features,
         ]
     )
 
@@ -114,7 +117,8 @@ def final_table(
         "regions": pa.array(regions, pa.string()),
         **{name: _with_nulls(measurements[:, i]) for name, i in measured_columns(mpp is not None).items()},
     }
-    schema = table_schema(n_clusters, mpp is not None)
+    n_features = tile.field("features").type.list_size if "features" in tile.column_names else 0
+    schema = table_schema(n_clusters, mpp is not None, n_features)
     columns = {**given, **computed}
     return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
 

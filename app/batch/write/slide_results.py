@@ -90,7 +90,7 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     summary = _summary(measured, plan, overview, source, batch, bundle)
     flags = [*summary.quality.flags, *upload_flags_of(folder, plan)]
     summary = summary.model_copy(update={"quality": summary.quality.model_copy(update={"flags": flags})})
-    schema = table_schema(n_clusters, plan.mpp is not None)
+    schema = table_schema(n_clusters, plan.mpp is not None, bundle.manifest.n_features)
     with CellTableWriter(results / CELLS, schema, _about(plan, summary)) as writer:
         for table in _tables(folder, plan, measured):
             writer.write(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.pipeline.crops import to_network
 from app.pipeline.networks.backend import Backend, Described, Device, Precision
@@ -52,6 +53,12 @@ def encode(
     batches = [backend.describe(to_network(crops[i : i + size]), used) for i in range(0, len(crops), size)]
     found = Described.joined(batches)
     return Encoded(tempered(found.cluster_probs, temperature), found.surprise, used, found.features)
+
+
+def rounded_features(features: Float32Array) -> NDArray[np.float16]:
+    """Return (N, F) float32 features as answers and tables have them: the nearest finite numbers of 16 bits."""
+    limit = float(np.finfo(np.float16).max)
+    return features.clip(-limit, limit).astype(np.float16)
 
 
 def tempered(probabilities: Float32Array, temperature: float) -> Float32Array:

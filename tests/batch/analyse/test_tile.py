@@ -1,6 +1,8 @@
 import json
+from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -123,3 +125,32 @@ def test_slide_without_a_stain_has_no_tile(tmp_path, bundle):
     (tmp_path / "grey.png").write_bytes(encoded(grey))
     slide = prepared(tmp_path / "run", tmp_path / "grey.png", bundle)
     assert (slide.plan.stain, slide.plan.tiles) == (None, ())
+
+
+class Seeing:
+    """The backend of a bundle, which also gives two features of a cell: its surprise, and one for all."""
+
+    def __init__(self, backend):
+        self._backend = backend
+        self.name, self.device, self.precisions = backend.name, backend.device, backend.precisions
+
+    def describe(self, crops, precision="full"):
+        assert crops.shape[1:] == (7, 32, 32)
+        found = self._backend.describe(np.ascontiguousarray(crops[:, :3]), precision)
+        return replace(found, features=np.column_stack([found.surprise, *np.full((7, len(crops)), 0.5, np.float32)]))
+
+
+def test_slide_is_seen_as_the_manifest_says_and_its_table_has_the_features(tmp_path, pixels, bundle, monkeypatch):
+    small_tiles(monkeypatch)
+    seeing = bundle.manifest.architecture.model_copy(update={"crops": "surroundings", "encoder_width": 1})
+    manifest = bundle.manifest.model_copy(update={"architecture": seeing})
+    seeing_bundle = replace(bundle, manifest=manifest, backend=Seeing(bundle.backend))
+    path = write_striped(tmp_path / "a.tif", pixels)
+    slide = prepared(tmp_path / "run", path, seeing_bundle).analyse()
+    expected = prepared(tmp_path / "plain", path, bundle).analyse().cells()
+    np.testing.assert_array_equal(probabilities(slide.cells()), probabilities(expected))
+    table = pq.read_table(slide.write() / "cells.parquet")
+    features = np.array(table["features"].to_pylist())[np.lexsort([table["x"], table["y"]])]
+    assert features.shape == (len(expected["x"]), 8)
+    np.testing.assert_array_equal(features[:, 0], expected["surprise"].astype(np.float16))
+    assert (features[:, 1:] == 0.5).all()

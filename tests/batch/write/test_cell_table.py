@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from app.batch.analyse.measured import list_column
 from app.batch.write.cell_table import CellTableWriter, final_table, table_schema
 from app.pipeline.measure.table import INDEX
 
@@ -117,3 +118,14 @@ def test_rows_of_other_columns_are_refused(example, tmp_path):
     with pytest.raises(ValueError, match="schema"), writer:
         writer.write(pa.table({"id": [1]}))
     assert not list(tmp_path.iterdir())
+
+
+def test_table_has_the_features_that_the_bundle_gives(example, tmp_path):
+    features = np.arange(3 * len(example.cells), dtype=np.float32).reshape(-1, 3)
+    given = example.tile_cells.append_column("features", list_column(features))
+    nowhere = [None] * len(given)
+    table = final_table(given, 0, example.cells.measurements, example.nearest, example.islands, nowhere, 0.25)
+    with CellTableWriter(tmp_path / "a", table_schema(5, n_features=3), ABOUT) as writer:
+        writer.write(table)
+    assert pq.read_table(tmp_path / "a")["features"].to_pylist() == features.tolist()
+    assert "features" not in table_schema(5).names
