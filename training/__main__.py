@@ -265,7 +265,8 @@ def report(
     from PIL import Image
 
     from app.pipeline.bundle.load import load_bundle
-    from training.study.report import SECTIONS, prototype_figure, render
+    from training.study.figures.prototypes import prototype_figure
+    from training.study.report import SECTIONS, render
 
     paths = {name: results / f"{name}.json" for name in SECTIONS}
     paths |= {name: results.parent / file for name, file in BENCH.items()}

@@ -438,6 +438,32 @@ def tissue(
     _keep_scores(out, "tissue", model, evaluate_tissue(data, model, mpp, bar("cores")))
 
 
+@evaluate.command()
+def prototypes(
+    cells: Annotated[Path, typer.Argument(metavar="CELLS", help="directory that `cells` wrote")],
+    out: Annotated[Path, typer.Argument(help="directory of the results; a picture is written to figures/ beside it")],
+    bundle: Model = MODEL,
+) -> None:
+    """Compare the prototypes of each cluster with its real cells, and look for copies; takes minutes."""
+    from PIL import Image
+
+    from app.pipeline.bundle.load import load_bundle
+    from training.cells.extract import Cells as ExtractedCells
+    from training.study.baselines.imagenet_cnn import ImageNetFeatures
+    from training.study.figures.prototypes import draw_neighbours
+    from training.study.protocols.prototypes import GENERATED, SEED, evaluate_prototypes
+
+    model, network = load_bundle(bundle), ImageNetFeatures(SEED)
+    crops = ExtractedCells.load(cells).crops
+    rows, pairs = evaluate_prototypes(crops, model, network.features, bar("clusters"))
+    scores = {"network": network.network.name, "generated": GENERATED, "clusters": rows}
+    _keep_scores(out, "prototypes", model, scores)
+    picture = out.parent / "figures" / "prototypes.jpg"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw_neighbours(pairs)).save(picture, quality=85)
+    typer.echo(f"{picture}: generated cells, and below each its nearest real cell", err=True)
+
+
 @evaluate.command("training-speed")
 def training_speed(
     cells: Annotated[Path, typer.Argument(metavar="CELLS", help="directory that `cells` wrote")],

@@ -1,6 +1,5 @@
 """docs/results.md, written from what was measured; each module writes a family of sections."""
 
-from training.study.report.bundle import prototype_figure
 from training.study.report.document import SECTIONS, render
 
-__all__ = ["SECTIONS", "prototype_figure", "render"]
+__all__ = ["SECTIONS", "render"]

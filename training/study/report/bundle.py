@@ -1,19 +1,13 @@
-"""The section on the shipped bundle, and the picture of its prototypes."""
+"""The section on the shipped bundle."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from app.pipeline.bundle.load import Bundle
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.manifest import Manifest
-from app.pipeline.prototypes import prototype_grid, tile_grid
-from app.pipeline.types import UInt8Array
 from training.bundle.gates import GATES, gate_values
 from training.study.report.reference_ranges import reference_ranges
-
-FIGURE_ROWS = 8
-FIGURE_SCALE = 3
 
 BUNDLE = """## The shipped bundle `{name}`
 
@@ -138,13 +132,3 @@ def _reliability(measured: dict[str, Any]) -> str:
         place = f"{row['low']:.1f}–{row['high']:.1f}"
         text += f"| {place} | {row['tiles']} | {row['probability']:.3f} | {row['abnormal']:.3f} |\n"
     return text
-
-
-def prototype_figure(bundle: Bundle) -> UInt8Array:
-    """Draw the paper's grid (Fig. 5), enlarged: z is fixed along a row, and each cluster has a column.
-
-    Returns:
-        (FIGURE_ROWS · 32 · FIGURE_SCALE, K · 32 · FIGURE_SCALE, 3) uint8.
-    """
-    grid = prototype_grid(bundle, FIGURE_ROWS, seed=0)
-    return tile_grid(grid).repeat(FIGURE_SCALE, axis=0).repeat(FIGURE_SCALE, axis=1)

@@ -10,6 +10,7 @@ from training.study.report.bundle import bundle
 from training.study.report.features import classification, few_labels, site
 from training.study.report.figures import figures
 from training.study.report.paper_tables import ablation, agreement, clustering, image_label
+from training.study.report.prototypes import prototypes
 from training.study.report.segmentation import detection, missed, segmentation, sizes
 from training.study.report.speed import slides, speed, training_speed
 from training.study.report.tissue import tissue
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "image_label": image_label,
     "training_speed": training_speed,
     "figures": figures,
+    "prototypes": prototypes,
     "quality": quality,
     "intervals": intervals,
     "outliers": outliers,

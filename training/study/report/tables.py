@@ -40,6 +40,12 @@ TITLES = {
     "rest_map": "map",
     "rest": "fat and background",
     "dice_cells": "Dice of cells",
+    "real": "real cells",
+    "told_apart": "told apart",
+    "nearest": "to the nearest real cell, median",
+    "nearest_real": "between real cells",
+    "closest": "smallest",
+    "closest_real": "smallest between real cells",
 }
 """Headings of columns whose name does not say enough."""
 
