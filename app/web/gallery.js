@@ -8,6 +8,9 @@ import { crop } from "./picture.js";
 
 const FIRST = 12;
 const CELL_PX = 64;
+const PROTOTYPES = 6;
+const NETWORK_PX = 32;
+const PROTOTYPE_PX = 192;
 const TELLING = 3;
 const MAX_SEED = 2 ** 32;
 
@@ -59,13 +62,13 @@ function cells(own, cluster, canvas, side, onCell) {
 
 function drawn(cluster, bundle, metrics) {
   const name = clusterName(cluster);
-  const image = html("img", { class: "prototypes", alt: `${FIRST} prototypes of ${name.toLowerCase()}`, width: 4, height: 3 });
+  const shown = Array.from({ length: PROTOTYPES }, () => html("canvas", { width: PROTOTYPE_PX, height: PROTOTYPE_PX }));
+  const grid = html("div", { class: "prototypes", role: "img", "aria-label": `${PROTOTYPES} prototypes of ${name.toLowerCase()}` }, shown);
   const message = html("p", { class: "problem", role: "alert", hidden: true });
   const draw = async (seed) => {
     try {
-      const url = URL.createObjectURL(await prototypes(bundle, cluster.cluster, FIRST, seed));
-      image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-      image.src = url;
+      const cells = await createImageBitmap(await prototypes(bundle, cluster.cluster, PROTOTYPES, seed));
+      grid.replaceChildren(...Array.from({ length: PROTOTYPES }, (_, i) => prototype(cells, i)));
       message.hidden = true;
     } catch (problem) {
       message.textContent = problem.message;
@@ -79,11 +82,18 @@ function drawn(cluster, bundle, metrics) {
     "div",
     { class: "drawn" },
     html("h5", {}, "Prototypes (generated)"),
-    image,
+    grid,
     message,
     html("button", { type: "button", class: "small", onclick: again, "aria-label": `New draws of ${name.toLowerCase()}` }, "New draws"),
     html("p", { class: "hint" }, quality),
   );
+}
+
+/** Return cell i of a grid of prototypes, enlarged smoothly. */
+function prototype(grid, i) {
+  const columns = grid.width / NETWORK_PX;
+  const centroid = [i % columns, Math.floor(i / columns)].map((at) => (at + 0.5) * NETWORK_PX - 0.5);
+  return crop(grid, { centroid }, NETWORK_PX, PROTOTYPE_PX);
 }
 
 /** Return the measurements that set a cluster apart, in the cells that the bundle was made of. */

@@ -118,15 +118,47 @@ def test_a_cell_of_the_gallery_is_shown_in_the_tile(page):
     assert page.text_content("#cell").startswith(name)
 
 
+DRAWN = """() => {
+  const shown = [...document.querySelectorAll("#gallery .prototypes canvas")];
+  const blank = Object.assign(document.createElement("canvas"), { width: shown[0]?.width, height: shown[0]?.height });
+  return shown.length > 0 && shown.every((canvas) => canvas.toDataURL() !== blank.toDataURL());
+}"""
+
+
 def test_new_draws_are_other_prototypes(page):
     try_sample(page)
-    image = page.locator("#gallery .prototypes").first
-    image.scroll_into_view_if_needed()
-    page.wait_for_function("() => document.querySelector('#gallery .prototypes').naturalWidth > 0")
-    before = image.get_attribute("src")
+    page.wait_for_function(DRAWN)
+    first = "document.querySelector('#gallery .prototypes canvas').toDataURL()"
+    before = page.evaluate(first)
     page.locator("#gallery .drawn button").first.click()
-    page.wait_for_function("before => document.querySelector('#gallery .prototypes').src !== before", arg=before)
+    page.wait_for_function(f"before => {first} !== before", arg=before)
     assert sum("/prototypes/0?" in asked for asked in page.asked) == 2
+
+
+@pytest.mark.parametrize("width", [360, 820, 1280])
+def test_prototypes_are_large_enough_to_see_chromatin_and_wrap(open_page, shoot, width):
+    page = open_page(width, 900)
+    try_sample(page)
+    page.wait_for_function(DRAWN)
+    boxes = [canvas.bounding_box() for canvas in page.locator("#gallery .prototypes canvas").all()]
+    assert min(min(box["width"], box["height"]) for box in boxes) >= 96
+    assert all(box["width"] == pytest.approx(box["height"], abs=1) for box in boxes)
+    assert max(box["x"] + box["width"] for box in boxes) <= width
+    # Enlarged from 32 px, smoothly: few neighbouring pixels of the nucleus are the same.
+    same = page.evaluate("""() => {
+      const canvas = document.querySelector("#gallery .prototypes canvas");
+      const middle = canvas.width / 2;
+      const row = canvas.getContext("2d").getImageData(middle - 32, middle, 64, 1).data;
+      let same = 0;
+      for (let i = 4; i < row.length; i += 4) same += [0, 1, 2].every((c) => row[i + c] === row[i + c - 4]);
+      return same / 63;
+    }""")
+    assert same < 0.5
+    assert (
+        page.evaluate("() => getComputedStyle(document.querySelector('#gallery .prototypes canvas')).imageRendering")
+        == "auto"
+    )
+    shoot(page, f"prototypes-{width}", full_page=True)
 
 
 def test_several_tiles_are_worked_off_and_listed(page, sample_bytes, shoot):
@@ -273,5 +305,5 @@ def test_real_tile_fits_a_laptop_and_a_tablet(open_page, bm_graz, shoot, size):
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out to the right"
     tile, view = page.locator("svg.cells").bounding_box(), page.locator("#viewer").bounding_box()
     assert tile["height"] <= view["height"] + 1, "the whole tile is in sight"
-    page.wait_for_function("() => [...document.querySelectorAll('.prototypes')].every(image => image.naturalWidth)")
+    page.wait_for_function(DRAWN)
     shoot(page, f"tile-{size[0]}", full_page=True)
