@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from app.files import write_whole
+from app.pipeline.crops import CHANNELS, CropKind
 from app.pipeline.manifest import ClusterCount, Count
 from app.pipeline.presets import Positive
 from training.errors import ConfigError
@@ -36,6 +37,42 @@ def _rising(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] > value[1]:
         raise ValueError(f"must be rising, found {value}")
     return value
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EncoderConfig:
+    """The encoder that Q stands on: its size, how it sees a cell twice, and its schedule.
+
+    Not in the paper; the loss is that of Chen et al. 2020 (SimCLR).
+    """
+
+    width: Count
+    """Channels of its first map; a cell has eight times as many features."""
+    epochs: Count
+    """How often it sees each cell."""
+    batch_size: Annotated[int, Field(ge=2)]
+    """Number of cells in a step; each is seen twice."""
+    tiles_per_batch: Annotated[int, Field(ge=0)]
+    """The cells of a step come from this many tiles, so that it is told apart from cells of its own tile; 0: of all."""
+    learning_rate: Positive
+    """The highest of a schedule with one cycle."""
+    weight_decay: Weight
+    temperature: Positive
+    """What similarities are divided by in the loss."""
+    max_turn_degrees: Annotated[float, Field(ge=0, le=45)]
+    """Largest turn of a view, beyond the eight symmetries of the square."""
+    scale_jitter: Annotated[float, Field(ge=0, lt=1)]
+    """Largest change of a view's size, as a share of it."""
+    shift: Annotated[float, Field(ge=0, lt=1)]
+    """Largest shift of a view, as a share of half its edge."""
+    density_jitter: Weight
+    """Standard deviation of the logarithm of the factor on a view's optical density; half of it for each channel."""
+    grey_share: Annotated[float, Field(ge=0, le=1)]
+    """Share of the views without colour."""
+    blur_share: Annotated[float, Field(ge=0, le=1)]
+    """Share of the views that are blurred."""
+    near_share: Annotated[float, Field(ge=0, le=1)]
+    """Share of the views in which the surroundings end at a random distance from the nucleus."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -74,6 +111,15 @@ class TrainConfig:
     log_every: Count
     checkpoint_every: Count
     seed: Seed
+    crops: CropKind = "nucleus"
+    """What Q sees of a cell, and what G draws."""
+    encoder: EncoderConfig | None = None
+    """What Q stands on; without it, Q has a trunk like the critic's, as in the paper."""
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels of a crop."""
+        return CHANNELS[self.crops]
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -38,7 +38,7 @@ from app.pipeline.manifest import (
     Manifest,
     segmenter_files,
 )
-from app.pipeline.networks.architecture import ClusterNet, CriticQ, Generator
+from app.pipeline.networks.architecture import AnyQ, ClusterNet, Generator
 from app.pipeline.networks.backend import Backend, Described
 from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.networks.open import open_segmenter
@@ -99,7 +99,7 @@ class FinishedRun:
     config: Config
     cells: Cells
     generator: Generator
-    q: CriticQ
+    q: AnyQ
     iterations: int
     checks: dict[str, Any]
     image_level: dict[str, Any]

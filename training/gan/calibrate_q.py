@@ -131,4 +131,4 @@ def _logits(
     random = torch.Generator().manual_seed(config.seed)
     learn_anchors(nets, CropSampler(crops, anchors, config.batch_size, random, device), config)
     inputs = torch.from_numpy(to_network(held_out)).to(device)
-    return in_chunks(lambda x: nets.ema_q(x)[1], inputs).double().cpu().numpy()
+    return in_chunks(lambda x: nets.ema_q.logits(x), inputs).double().cpu().numpy()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.architecture import CriticQ, Generator
+from app.pipeline.networks.architecture import AnyQ, Generator
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.representation.traits import explained_traits
 
@@ -24,7 +24,7 @@ CHUNK = 512
 
 
 def check_model(
-    generator: Generator, q: CriticQ, crops: UInt8Array, *, seed: int = 0, per_cluster: int = 400
+    generator: Generator, q: AnyQ, crops: UInt8Array, *, seed: int = 0, per_cluster: int = 400
 ) -> dict[str, Any]:
     """Measure a generator and a Q.
 
@@ -48,7 +48,7 @@ def check_model(
     z = torch.randn(len(codes), generator.latent_size, generator=random)
     latent = torch.cat([functional.one_hot(codes, k).float(), z], dim=1)
     generated = in_chunks(generator, latent.to(device))
-    logits = in_chunks(lambda x: q(x)[1], generated)
+    logits = in_chunks(lambda x: q.logits(x), generated)
     hits = (logits.argmax(1).cpu() == codes).float().view(k, per_cluster).mean(1)
 
     real = torch.from_numpy(to_network(crops)).to(device)
@@ -90,9 +90,9 @@ def diversity(prototypes: Float32Array, real: Float32Array, clusters: Int64Array
     return ratios
 
 
-def assign_clusters(q: CriticQ, crops: Tensor) -> Int64Array:
+def assign_clusters(q: AnyQ, crops: Tensor) -> Int64Array:
     """Return the most probable cluster of each crop, (N, 3, 32, 32) → (N,) int64."""
-    clusters: Int64Array = in_chunks(lambda x: q(x)[1], crops).argmax(1).cpu().numpy()
+    clusters: Int64Array = in_chunks(lambda x: q.logits(x), crops).argmax(1).cpu().numpy()
     return clusters
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from app.pipeline.networks.architecture import CriticQ
+from app.pipeline.networks.architecture import AnyQ
 from training.config import TrainConfig
 from training.gan.losses import code_loss
 from training.gan.networks import Networks, forward_precision, q_parameters
@@ -42,7 +42,7 @@ def learn_anchors(
     for _ in track(range(config.anchor_steps)):
         crops, anchors = sample_real.tinted(ANCHOR_BATCH, config.stain_jitter)
         with forward_precision(config, crops.device):
-            loss = code_loss(nets.q(crops)[1], anchors)
+            loss = code_loss(nets.q.logits(crops), anchors)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -52,7 +52,7 @@ def learn_anchors(
 
 
 def generated_code_loss(
-    generator: nn.Module, q: CriticQ, latent: Tensor, codes: Tensor, random: torch.Generator
+    generator: nn.Module, q: AnyQ, latent: Tensor, codes: Tensor, random: torch.Generator
 ) -> Tensor:
     """Return eq. 12 of generated cells that are rotated as the real ones are.
 
@@ -67,4 +67,4 @@ def generated_code_loss(
         random: draws the rotations.
     """
     cells = rotate(generator(latent), random)
-    return code_loss(q(cells)[1], codes)
+    return code_loss(q.logits(cells), codes)

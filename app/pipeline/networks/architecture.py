@@ -162,6 +162,11 @@ class CriticQ(nn.Module):
         h = self.trunk(crops)
         return self.score(h).squeeze(1), self.code_logits(h)
 
+    def logits(self, crops: Tensor) -> Tensor:
+        """(B, I, 32, 32) → Q's logits alone, (B, K)."""
+        logits: Tensor = self.code_logits(self.trunk(crops))
+        return logits
+
 
 class NormConv(nn.Sequential):
     """A convolution and batch norm, which are one convolution when the network is served.
@@ -241,9 +246,18 @@ class EncoderQ(nn.Module):
         """(B, I, 32, 32) → (B, 8W), which the head is applied to."""
         return pooled(self.maps(crops))
 
-    def forward(self, crops: Tensor) -> Tensor:
+    def logits(self, crops: Tensor) -> Tensor:
         """(B, I, 32, 32) → Q's logits, (B, K)."""
-        return self.code_logits(self.features(crops))
+        logits: Tensor = self.code_logits(self.features(crops))
+        return logits
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """See `logits`."""
+        return self.logits(crops)
+
+
+AnyQ = CriticQ | EncoderQ
+"""A network whose head is Q: it shares the trunk of the critic, as in the paper, or has an encoder of its own."""
 
 
 class Surprise(nn.Module):
@@ -286,7 +300,7 @@ class Surprise(nn.Module):
 class ClusterNet(nn.Module):
     """Q as it is served: it gives the cluster probabilities of crops, the surprise and perhaps the features of each."""
 
-    def __init__(self, q: CriticQ | EncoderQ, surprise: Surprise) -> None:
+    def __init__(self, q: AnyQ, surprise: Surprise) -> None:
         super().__init__()
         self.outputs = ["cluster_probs", "surprise", *(["features"] if isinstance(q, EncoderQ) else [])]
         self.trunk = q.trunk

@@ -67,8 +67,8 @@ class MarrowscopeSystem:
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
         """Return the probabilities of the clusters, (N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
-        critic = self._fitted().nets.ema_q
-        return self._in_chunks(crops, lambda x: functional.softmax(critic(x)[1], dim=1))
+        q = self._fitted().nets.ema_q
+        return self._in_chunks(crops, lambda x: functional.softmax(q.logits(x), dim=1))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Return the most probable cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64."""
