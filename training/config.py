@@ -15,9 +15,9 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from app.files import write_whole
-from app.pipeline.crops import CHANNELS, CropKind
 from app.pipeline.manifest import ClusterCount, Count
 from app.pipeline.presets import Positive
+from app.pipeline.types import CHANNELS, CropKind
 from training.errors import ConfigError
 
 SHIPPED = Path(__file__).parent / "configs"

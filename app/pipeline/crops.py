@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pipeline.types import Float32Array, Int32Array, Nuclei, UInt8Array
+from app.pipeline.types import CHANNELS, CropKind, Float32Array, Int32Array, Nuclei, UInt8Array
 
-CropKind = Literal["nucleus", "surroundings"]
-"""What Q sees of a cell: the nucleus alone, or what lies round it as well."""
-CHANNELS: dict[CropKind, int] = {"nucleus": 3, "surroundings": 7}
-"""Channels of the crops of each kind."""
 CROP_PX = 32
 """Edge of a crop, px."""
 FIELD_PX = 2 * CROP_PX

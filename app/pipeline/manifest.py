@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from app.pipeline.crops import CropKind
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams
 from app.pipeline.reference_ranges import ReferenceRanges
-from app.pipeline.types import Segmentation
+from app.pipeline.types import CropKind, Segmentation
 
 SCHEMA_VERSION = 3
 """Version of the bundles that are written now. Bundles of version 2 are read, too: they lack what came with 3."""

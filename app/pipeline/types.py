@@ -22,6 +22,11 @@ BoolArray = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
+CropKind = Literal["nucleus", "surroundings"]
+"""What Q sees of a cell: the nucleus alone, or what lies round it as well."""
+CHANNELS: dict[CropKind, int] = {"nucleus": 3, "surroundings": 7}
+"""Channels of the crops of each kind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:

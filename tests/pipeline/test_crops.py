@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from app.pipeline.crops import CHANNELS, crop_cells, crop_nuclei, from_network, pictures, surroundings, to_network
+from app.pipeline.crops import crop_cells, crop_nuclei, from_network, pictures, surroundings, to_network
 from app.pipeline.nuclei.measure import measure
+from app.pipeline.types import CHANNELS
 from tests.drawing import disc
 
 

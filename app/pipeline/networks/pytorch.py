@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from app.pipeline.crops import CHANNELS
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
 from app.pipeline.networks.architecture import (
@@ -23,7 +22,7 @@ from app.pipeline.networks.architecture import (
     Surprise,
 )
 from app.pipeline.networks.backend import BackendName, Described, Device, Precision
-from app.pipeline.types import Float32Array
+from app.pipeline.types import CHANNELS, Float32Array
 
 
 class TorchBackend:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.crops import CHANNELS, from_network, pictures, to_network
+from app.pipeline.crops import from_network, pictures, to_network
 from app.pipeline.networks.encode import encode
 from app.pipeline.prototypes import draw_noise, join_latent
-from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from app.pipeline.types import CHANNELS, Float32Array, Int64Array, UInt8Array
 from training.errors import DataError
 from training.gan.checks import PROTOTYPES, diversity
 from training.metrics.prototypes import kid, nearest_real, told_apart
