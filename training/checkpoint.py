@@ -16,8 +16,13 @@ from training.errors import CheckpointError
 NAME = "checkpoint.pt"
 
 
-def save(directory: Path, state: Mapping[str, Any]) -> None:
+def save(directory: Path, state: Mapping[str, Any], name: str = NAME) -> None:
     """Write the checkpoint whole or not at all.
+
+    Args:
+        directory: of the run.
+        state: tensors and plain values.
+        name: of the file.
 
     Raises:
         OSError: it cannot be written.
@@ -25,10 +30,10 @@ def save(directory: Path, state: Mapping[str, Any]) -> None:
     # Written to memory first: on a full disk, torch would raise an error that names a position in the file only.
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    write_whole(buffer.getbuffer(), directory / NAME)
+    write_whole(buffer.getbuffer(), directory / name)
 
 
-def load(directory: Path, device: torch.device) -> dict[str, Any] | None:
+def load(directory: Path, device: torch.device, name: str = NAME) -> dict[str, Any] | None:
     """Read the checkpoint, or return None if there is none yet.
 
     Only tensors and plain values are read: a checkpoint cannot run code.
@@ -36,12 +41,12 @@ def load(directory: Path, device: torch.device) -> dict[str, Any] | None:
     Raises:
         CheckpointError: it is damaged, or not a checkpoint.
     """
-    path = directory / NAME
+    path = directory / name
     if not path.is_file():
         return None
     data = io.BytesIO(path.read_bytes())
     try:
         state: dict[str, Any] = torch.load(data, map_location=device, weights_only=True)
     except (EOFError, OSError, RuntimeError, UnpicklingError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged; remove it, and `train` begins anew.") from error
+        raise CheckpointError(f"{path} is damaged; remove it, and the training begins anew.") from error
     return state

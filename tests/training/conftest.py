@@ -13,7 +13,7 @@ from app.pipeline.stain.unmix import unmix
 from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
 from training.cells.extract import Cells
 from training.cells.quality_reference import measure_views, stack_views
-from training.config import Config, SegmenterConfig, TrainConfig, load_config, load_segmenter_config
+from training.config import Config, EncoderConfig, SegmenterConfig, TrainConfig, load_config, load_segmenter_config
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +33,27 @@ def smoke() -> Config:
 @pytest.fixture(scope="session")
 def train_config(smoke) -> TrainConfig:
     return smoke.train
+
+
+@pytest.fixture(scope="session")
+def encoder_config() -> EncoderConfig:
+    """An encoder that trains in seconds."""
+    return EncoderConfig(
+        width=4,
+        epochs=3,
+        batch_size=16,
+        tiles_per_batch=2,
+        learning_rate=3e-3,
+        weight_decay=1e-4,
+        temperature=0.2,
+        max_turn_degrees=45,
+        scale_jitter=0.15,
+        shift=0.06,
+        density_jitter=0.3,
+        grey_share=0.2,
+        blur_share=0.3,
+        near_share=0.3,
+    )
 
 
 @pytest.fixture

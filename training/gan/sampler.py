@@ -7,9 +7,7 @@ from torch import Tensor
 
 from app.pipeline.crops import to_network
 from app.pipeline.types import Int64Array, UInt8Array
-
-DARKEST = 1 / 256
-"""The transmission that a black pixel is taken to have, so that its optical density is finite."""
+from training.representation.encoder import DARKEST, move
 
 
 class CropSampler:
@@ -49,11 +47,6 @@ class CropSampler:
 
     def _draw(self, batch_size: int) -> Tensor:
         return move(torch.randint(len(self.crops), (batch_size,), generator=self.random), self.crops.device)
-
-
-def move(drawn: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor that was drawn on the CPU to the device, without waiting for what the device is still computing."""
-    return drawn.to(device, non_blocking=True)
 
 
 def rotate(batch: Tensor, random: torch.Generator) -> Tensor:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from app.pipeline.networks.architecture import AnyQ
 from training.config import TrainConfig
 from training.gan.losses import code_loss
-from training.gan.networks import Networks, forward_precision, q_parameters
+from training.gan.networks import Networks, q_parameters
 from training.gan.sampler import CropSampler, rotate
+from training.precision import forward_precision
 
 ANCHOR_BATCH = 128
 """Number of real cells in one step."""

@@ -22,9 +22,11 @@ from training.gan.losses import (
     gradient_penalty,
     mode_seeking_loss,
 )
-from training.gan.networks import Networks, forward_precision, frozen, q_parameters
-from training.gan.sampler import CropSampler, move
+from training.gan.networks import Networks, frozen, q_parameters
+from training.gan.sampler import CropSampler
 from training.gan.train_q import generated_code_loss
+from training.precision import forward_precision
+from training.representation.encoder import move
 
 GRID_ROWS = 8
 
