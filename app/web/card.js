@@ -46,8 +46,8 @@ const clusters = (measured) =>
   html(
     "table",
     {},
-    html("caption", {}, "Measured when the bundle was made"),
-    html("thead", {}, html("tr", {}, headings(["Cluster"], ["Share of training cells", "value"], ["Fidelity of prototypes", "value"], ["Diversity of prototypes", "value"]))),
+    html("caption", {}, "Measured when the bundle was made: share of the training cells; fidelity and diversity of the prototypes"),
+    html("thead", {}, html("tr", {}, headings(["Cluster"], ["Share", "value"], ["Fidelity", "value"], ["Diversity", "value"]))),
     html("tbody", {}, measured.map(({ share, fidelity, diversity }, k) =>
       html("tr", {}, html("th", { scope: "row" }, String(k)), [percent(share, 1), percent(fidelity), number(diversity)].map((value) => html("td", { class: "value" }, value))),
     )),

@@ -6,11 +6,9 @@ import { significant, unitText } from "./measurements.js";
 import { groupOf } from "./viewer.js";
 import { crop } from "./picture.js";
 
-const FIRST = 12;
-const CELL_PX = 64;
-const PROTOTYPES = 6;
+const FIRST = 6;
+const CELL_PX = 160;
 const NETWORK_PX = 32;
-const PROTOTYPE_PX = 192;
 const TELLING = 3;
 const MAX_SEED = 2 ** 32;
 
@@ -62,13 +60,13 @@ function cells(own, cluster, canvas, side, onCell) {
 
 function drawn(cluster, bundle, metrics) {
   const name = clusterName(cluster);
-  const shown = Array.from({ length: PROTOTYPES }, () => html("canvas", { width: PROTOTYPE_PX, height: PROTOTYPE_PX }));
-  const grid = html("div", { class: "prototypes", role: "img", "aria-label": `${PROTOTYPES} prototypes of ${name.toLowerCase()}` }, shown);
+  const shown = Array.from({ length: FIRST }, () => html("canvas", { width: CELL_PX, height: CELL_PX }));
+  const grid = html("div", { class: "prototypes", role: "img", "aria-label": `${FIRST} prototypes of ${name.toLowerCase()}` }, shown);
   const message = html("p", { class: "problem", role: "alert", hidden: true });
   const draw = async (seed) => {
     try {
-      const cells = await createImageBitmap(await prototypes(bundle, cluster.cluster, PROTOTYPES, seed));
-      grid.replaceChildren(...Array.from({ length: PROTOTYPES }, (_, i) => prototype(cells, i)));
+      const cells = await createImageBitmap(await prototypes(bundle, cluster.cluster, FIRST, seed));
+      grid.replaceChildren(...Array.from({ length: FIRST }, (_, i) => prototype(cells, i)));
       message.hidden = true;
     } catch (problem) {
       message.textContent = problem.message;
@@ -93,7 +91,7 @@ function drawn(cluster, bundle, metrics) {
 function prototype(grid, i) {
   const columns = grid.width / NETWORK_PX;
   const centroid = [i % columns, Math.floor(i / columns)].map((at) => (at + 0.5) * NETWORK_PX - 0.5);
-  return crop(grid, { centroid }, NETWORK_PX, PROTOTYPE_PX);
+  return crop(grid, { centroid }, NETWORK_PX, CELL_PX);
 }
 
 /** Return the measurements that set a cluster apart, in the cells that the bundle was made of. */

@@ -111,7 +111,7 @@ def test_cells_are_reached_with_the_keyboard(page, answer):
 
 def test_a_cell_of_the_gallery_is_shown_in_the_tile(page):
     try_sample(page)
-    button = page.locator("#gallery .crops button").nth(30)
+    button = page.locator("#gallery .crops button").nth(20)
     name = button.get_attribute("aria-label").split(",")[0]
     button.click()
     page.wait_for_selector("#cell:not([hidden])")
@@ -136,29 +136,39 @@ def test_new_draws_are_other_prototypes(page):
 
 
 @pytest.mark.parametrize("width", [360, 820, 1280])
-def test_prototypes_are_large_enough_to_see_chromatin_and_wrap(open_page, shoot, width):
+@pytest.mark.parametrize("kind", ["crops", "prototypes"])
+def test_cells_of_the_gallery_are_large_enough_to_see_chromatin_and_wrap(open_page, shoot, kind, width):
     page = open_page(width, 900)
     try_sample(page)
     page.wait_for_function(DRAWN)
-    boxes = [canvas.bounding_box() for canvas in page.locator("#gallery .prototypes canvas").all()]
+    boxes = [canvas.bounding_box() for canvas in page.locator(f"#gallery .{kind} canvas").all()]
     assert min(min(box["width"], box["height"]) for box in boxes) >= 96
     assert all(box["width"] == pytest.approx(box["height"], abs=1) for box in boxes)
     assert max(box["x"] + box["width"] for box in boxes) <= width
     # Enlarged from 32 px, smoothly: few neighbouring pixels of the nucleus are the same.
-    same = page.evaluate("""() => {
-      const canvas = document.querySelector("#gallery .prototypes canvas");
+    same = page.evaluate(
+        """(kind) => {
+      const canvas = document.querySelector(`#gallery .${kind} canvas`);
       const middle = canvas.width / 2;
       const row = canvas.getContext("2d").getImageData(middle - 32, middle, 64, 1).data;
       let same = 0;
       for (let i = 4; i < row.length; i += 4) same += [0, 1, 2].every((c) => row[i + c] === row[i + c - 4]);
       return same / 63;
-    }""")
-    assert same < 0.5
-    assert (
-        page.evaluate("() => getComputedStyle(document.querySelector('#gallery .prototypes canvas')).imageRendering")
-        == "auto"
+    }""",
+        kind,
     )
-    shoot(page, f"prototypes-{width}", full_page=True)
+    assert same < 0.5
+    rendering = "kind => getComputedStyle(document.querySelector(`#gallery .${kind} canvas`)).imageRendering"
+    assert page.evaluate(rendering, kind) == "auto"
+    shoot(page, f"{kind}-{width}", full_page=True)
+
+
+def test_nothing_sticks_out_of_a_narrow_page(open_page):
+    page = open_page(360, 800)
+    try_sample(page)
+    page.wait_for_function(DRAWN)
+    page.evaluate("() => document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 360
 
 
 def test_several_tiles_are_worked_off_and_listed(page, sample_bytes, shoot):
