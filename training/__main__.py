@@ -1,4 +1,4 @@
-"""`python -m training`: cells · labelled · segmenter · train · fit · evaluate · export · refit · report.
+"""`python -m training`: cells · labelled · segmenter · pretrain · train · fit · evaluate · export · refit · report.
 
 Each command imports what it needs when it runs, so that `--help` and a wrong argument are answered at once, and a
 command that trains nothing does not load PyTorch.
@@ -93,6 +93,40 @@ def labelled(
 
 
 @cli.command()
+def pretrain(
+    cells: Annotated[Path, typer.Argument(help="directory that `cells` wrote")],
+    run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished encoder is resumed")],
+    config: Annotated[Path, typer.Option(help=f"one of {', '.join(SHIPPED_NAMES)}, or a TOML file")] = Path("cpu"),
+    seed: Annotated[int | None, typer.Option(help="replaces the seed of the configuration")] = None,
+    stop_after: Annotated[int | None, typer.Option(min=1, help="pause after this epoch; run again to go on")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
+) -> None:
+    """Train the encoder that Q stands on, without any label: encoder.pt and encoder.jsonl in the run, for `train`.
+
+    It needs a configuration with a section [train.encoder], and learns to know each cell again in random views of it.
+    """
+    settings = load_config(config, seed)
+    if settings.train.encoder is None:
+        raise ConfigError(f"{config} has no encoder; describe one in its section [train.encoder].")
+    found = _begin_run(settings, config, cells, run)
+
+    import torch
+
+    from training.representation.pretrain import LOG
+    from training.representation.pretrain import pretrain as train_encoder
+    from training.tracking import MetricsLog
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = _device()
+    train_encoder(
+        settings.train, found.crops, found.tile_index, run, device, stop_after=stop_after, track=bar("epochs")
+    )
+    row = MetricsLog.read(run / LOG)[-1]
+    typer.echo(f"{row['epoch']} of {settings.train.encoder.epochs} epochs on {device.type}; loss {row['loss']:.3f}")
+
+
+@cli.command()
 def train(
     cells: Annotated[Path, typer.Argument(help="directory that `cells` wrote")],
     run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished run is resumed")],
@@ -106,31 +140,12 @@ def train(
     If the labels of the tiles or [data] of the configuration have changed, run it again: the run takes them over.
     """
     settings = load_config(config, seed)
-    from training.cells.extract import CELLS, Cells, copy_segmenter
-
-    found = Cells.load(cells)
-    if found.segmentation.preset != settings.preset:
-        raise DataError(
-            f"The cells were cut with preset '{found.segmentation.preset}', but {config} is for '{settings.preset}'."
-        )
-    if found.mpp != settings.data.mpp:
-        raise DataError(
-            f"The cells were measured at {found.mpp} µm per pixel, but {config} says {settings.data.mpp}; give `cells` "
-            "the same --mpp."
-        )
-    if (run / CELLS).is_file() and not found.same_cells(Cells.load(run)):
-        raise DataError(f"{run} holds a run on other cells; choose another directory.")
-    write_config(settings, run)
-    found.save(run)
-    if settings.preset == LEARNED.preset:
-        copy_segmenter(cells, run)
+    found = _begin_run(settings, config, cells, run)
 
     import torch
 
     from training.gan.loop import training_loop
-    from training.label.image_level import remove_image_level
 
-    remove_image_level(run)
     if threads is not None:
         torch.set_num_threads(threads)
     device = _device()
@@ -277,6 +292,42 @@ def report(
     Image.fromarray(prototype_figure(shipped)).save(out.with_name("prototypes.png"))
     write_text(out, render(measured, shipped.manifest))
     typer.echo(f"{out} and its figures written; reported: {', '.join(measured)}")
+
+
+def _begin_run(settings: Config, config: Path, cells: Path, run: Path) -> Cells:
+    """Check that the cells fit to the configuration and to what the run holds, put both into the run, return the cells.
+
+    A run that has begun takes over new labels of the tiles, and then what was fitted to the old ones is removed.
+
+    Args:
+        settings: the configuration.
+        config: where it comes from, for messages.
+        cells: directory that `cells` wrote.
+        run: directory of the run.
+    """
+    from training.cells.extract import CELLS, Cells, copy_segmenter
+
+    found = Cells.load(cells)
+    if found.segmentation.preset != settings.preset:
+        raise DataError(
+            f"The cells were cut with preset '{found.segmentation.preset}', but {config} is for '{settings.preset}'."
+        )
+    if found.mpp != settings.data.mpp:
+        raise DataError(
+            f"The cells were measured at {found.mpp} µm per pixel, but {config} says {settings.data.mpp}; give `cells` "
+            "the same --mpp."
+        )
+    if (run / CELLS).is_file() and not found.same_cells(Cells.load(run)):
+        raise DataError(f"{run} holds a run on other cells; choose another directory.")
+    write_config(settings, run)
+    found.save(run)
+    if settings.preset == LEARNED.preset:
+        copy_segmenter(cells, run)
+
+    from training.label.image_level import remove_image_level
+
+    remove_image_level(run)
+    return found
 
 
 def _open_run(run: Path) -> tuple[Config, Cells, Trainer]:

@@ -3,7 +3,7 @@ import hashlib
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from training.cells.tile_labels import TileLabels
 from training.config import write_config
 from training.gan.loop import training_loop
 from training.label.image_level import write_image_level
+from training.tracking import MetricsLog
 
 LIMIT_S = 120
 """For one command on a busy machine; most of it is the import of PyTorch."""
@@ -312,6 +313,34 @@ def test_labels_that_change_cost_no_new_training(succeed, fail, tmp_path, smoke,
     assert "1 iterations" in succeed(*arguments)
     assert Cells.load(run_directory).labels.abnormal.tolist() == [0, 1, 0]
     assert "training fit" in fail("export", run_directory, tmp_path / "bundle")
+
+
+def test_encoder_learns_in_two_sittings_in_the_run_that_train_takes(
+    succeed, fail, tmp_path, smoke, encoder_config, cells
+):
+    directory, run_directory, config = tmp_path / "cells", tmp_path / "run", tmp_path / "mine.toml"
+    values = "".join(f"{name} = {value}\n" for name, value in asdict(encoder_config).items())
+    config.write_text(f'base = "smoke"\n[train.encoder]\n{values}', encoding="utf-8")
+    cut = replace(cells, segmentation=PRESETS[smoke.preset])
+    cut.save(directory)
+    arguments = (directory, run_directory, "--config", config)
+    assert "1 of 3 epochs" in succeed("pretrain", *arguments, "--stop-after", 1, "--threads", 1)
+    assert "3 of 3 epochs" in succeed("pretrain", *arguments, "--threads", 1)
+    assert [row["epoch"] for row in MetricsLog.read(run_directory / "encoder.jsonl")] == [1, 2, 3]
+    assert "another configuration" in fail("pretrain", *arguments, "--seed", 5)
+    replace(cut, crops=255 - cut.crops).save(tmp_path / "other cells")
+    assert "other cells" in fail("pretrain", tmp_path / "other cells", *arguments[1:])
+
+    learned = (run_directory / "encoder.pt").read_bytes()
+    assert "1 iterations" in succeed("train", *arguments, "--stop-after", 1, "--threads", 1)
+    assert (run_directory / "encoder.pt").read_bytes() == learned
+
+
+def test_configuration_without_an_encoder_begins_no_run(fail, tmp_path, smoke, cells):
+    replace(cells, segmentation=PRESETS[smoke.preset]).save(tmp_path / "cells")
+    error = fail("pretrain", tmp_path / "cells", tmp_path / "run", "--config", "smoke")
+    assert "smoke has no encoder; describe one in its section [train.encoder]" in error
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluation_without_dots_ends_with_one_line(fail, tmp_path):
