@@ -143,6 +143,7 @@ class Client:
         precision: Precision = "fast",
         nuclei: NucleiSource | None = None,
         measurements: bool = True,
+        features: bool = False,
     ) -> AnalysisOut:
         """Find the cells of a tile, their clusters and proportions, and the tile's label.
 
@@ -155,6 +156,9 @@ class Client:
                 nearly the same.
             nuclei: nuclei to take instead of seeking them, as the class describes; None to seek them.
             measurements: whether each cell has its measurements; docs/measurements.md defines them.
+            features: whether to ask what the bundle's encoder sees of each cell. The `features` of the answer are then
+                (N, F) float32; cells that look alike have features that are close. The service refuses it where the
+                bundle has no encoder.
 
         Raises:
             ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
@@ -167,6 +171,7 @@ class Client:
             "prototypes": prototypes,
             "precision": precision,
             "measurements": measurements,
+            "features": features or None,  # a service of an earlier version knows no such parameter
         }
         return _read_answer(AnalysisOut, self._post(tile, nuclei, query))
 

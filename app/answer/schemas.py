@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.pipeline.declared_scale import MppSource
@@ -11,6 +13,7 @@ from app.pipeline.descriptions import ClusterDescription
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 from app.pipeline.measure.table import Group
 from app.pipeline.networks.backend import Precision
+from app.pipeline.types import Float32Array
 
 CANDIDATES = (
     "Candidates for megakaryocytes: nuclei, or lobes that touch, of at least {diameter:g} µm with wide cytoplasm. They "
@@ -549,6 +552,14 @@ class AnalysisOut(_Answer):
         "docs/decisions/0015-provenance.md shows how to compute it.",
     )
     timing_ms: TimingOut
+
+    @property
+    def features(self) -> Float32Array | None:
+        """What the encoder sees of each cell: (N, F) float32, or (0, 0) without a cell; None where not asked for."""
+        if not self.parameters.features:
+            return None
+        rows = [np.frombuffer(base64.b64decode(cell.features or ""), "<f2") for cell in self.cells]
+        return np.asarray(rows, np.float32).reshape(len(rows), -1) if rows else np.zeros((0, 0), np.float32)
 
 
 class PrototypesOut(_Answer):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import app.service
+from app.answer.schemas import AnalysisOut
 from app.pipeline.manifest import Manifest
 from tests.api.answers import post_tile
 from tests.drawing import draw_tile, encoded, grid_of_centres
@@ -48,15 +49,25 @@ def test_every_cell_has_its_features_where_they_are_asked_for(seeing_client):
     assert answer["parameters"]["features"] is True
 
 
+def test_the_typed_answer_has_them_as_an_array_with_which_one_can_compute(seeing_client):
+    response = post_tile(seeing_client, encoded(draw_tile(grid_of_centres())), features=True)
+    found = AnalysisOut.model_validate_json(response.content).features
+    np.testing.assert_array_equal(found, features_of(response.json()))
+    assert np.isfinite((found**2).sum()), "a square of the largest number is a number, too"
+
+
 def test_without_the_parameter_the_answer_is_what_it_was(seeing_client):
-    answer = post_tile(seeing_client, encoded(draw_tile(grid_of_centres()))).json()
+    response = post_tile(seeing_client, encoded(draw_tile(grid_of_centres())))
+    answer = response.json()
     assert "features" not in answer["parameters"]
     assert not any("features" in cell for cell in answer["cells"])
+    assert AnalysisOut.model_validate_json(response.content).features is None
 
 
 def test_tile_without_cells_has_no_features(seeing_client):
     response = post_tile(seeing_client, encoded(np.full((64, 64, 3), 250, np.uint8)), features=True)
     assert (response.status_code, response.json()["cells"]) == (200, [])
+    assert AnalysisOut.model_validate_json(response.content).features.shape == (0, 0)
 
 
 def test_bundle_without_an_encoder_refuses_and_says_why(client, sample):
