@@ -198,16 +198,17 @@ def fit(run: RunDir) -> None:
     config, found, trainer = _open_run(run)
     import torch
 
-    from app.pipeline.crops import to_network
+    from app.pipeline.crops import seen, to_network
     from training.bundle.outliers import fit_outliers
     from training.gan.calibrate_q import measure_calibration
     from training.gan.checks import assign_clusters
     from training.label.image_level import fit_image_level, write_image_level
 
     q = trainer.nets.ema_q
-    counted = found.only(~fit_outliers(q, found.crops, found.tile_index).outlier)
-    clusters = assign_clusters(q, torch.from_numpy(to_network(counted.crops)))
-    result = fit_image_level(counted, clusters, config.train.n_clusters, config.fit)
+    crops = seen(found.crops, config.train.crops)
+    is_counted = ~fit_outliers(q, crops, found.tile_index).outlier
+    clusters = assign_clusters(q, torch.from_numpy(to_network(crops[is_counted])))
+    result = fit_image_level(found.only(is_counted), clusters, config.train.n_clusters, config.fit)
     result["q_calibration"] = measure_calibration(found, config.train, _device(), bar("folds"))
     write_image_level(result, run)
     typer.echo(json.dumps(result["metrics"] | {"q_calibration": result["q_calibration"]}, indent=2))
@@ -222,6 +223,7 @@ def export(
 ) -> None:
     """Write the run as a bundle that the service loads; one that fails its self-test or its gates is not written."""
     config, found, trainer = _open_run(run)
+    from app.pipeline.crops import seen
     from training.bundle.export import FinishedRun, check_target, export_bundle
     from training.bundle.outliers import fit_outliers
     from training.gan.checks import check_model
@@ -229,16 +231,16 @@ def export(
 
     check_target(out)
     image_level = read_image_level(run)
-    nets = trainer.nets
+    nets, crops = trainer.nets, seen(found.crops, config.train.crops)
     finished = FinishedRun(
         config=config,
         cells=found,
         generator=nets.ema_generator,
         q=nets.ema_q,
         iterations=trainer.iteration,
-        checks=check_model(nets.ema_generator, nets.ema_q, found.crops),
+        checks=check_model(nets.ema_generator, nets.ema_q, crops),
         image_level=image_level,
-        outliers=fit_outliers(nets.ema_q, found.crops, found.tile_index),
+        outliers=fit_outliers(nets.ema_q, crops, found.tile_index),
         segmenter=run,
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)

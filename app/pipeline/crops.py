@@ -46,6 +46,11 @@ def crop_cells(normalised: UInt8Array, nuclei: Nuclei, every: Int32Array, kind: 
     return np.asarray(cv2.merge(tall), np.uint8).reshape(-1, CROP_PX, CROP_PX, CHANNELS[kind])
 
 
+def seen(crops: UInt8Array, kind: CropKind) -> UInt8Array:
+    """Return what Q sees of each cell: the channels of a kind, of crops that have at least these."""
+    return crops[..., : CHANNELS[kind]]
+
+
 def pictures(crops: UInt8Array) -> UInt8Array:
     """Return what a person is shown of each cell, the nucleus alone on white: (N, 32, 32, C) → (N, 32, 32, 3)."""
     return crops[..., :3]

@@ -19,7 +19,7 @@ from torch import nn
 from app import __version__
 from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, golden_picture, load_bundle, read_manifest
-from app.pipeline.crops import from_network, pictures, to_network
+from app.pipeline.crops import from_network, pictures, seen, to_network
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
@@ -33,6 +33,7 @@ from app.pipeline.manifest import (
     SAMPLE,
     SCHEMA_VERSION,
     WEIGHTS,
+    Architecture,
     ClusterNames,
     FastNetwork,
     Manifest,
@@ -55,7 +56,7 @@ from training.bundle.sample_tile import draw_tile
 from training.cells.extract import Cells, copy_segmenter
 from training.cells.quality_reference import fit_reference
 from training.cells.tile_files import png_bytes
-from training.config import Config, as_dict
+from training.config import Config, TrainConfig, as_dict
 from training.errors import ExportError
 from training.gan.checks import assign_clusters
 
@@ -92,7 +93,7 @@ class FinishedRun:
         iterations: number of generator iterations done.
         checks: result of `check_model`.
         image_level: result of `fit_image_level`, with the result of `measure_calibration` as `q_calibration`.
-        outliers: result of `fit_outliers`.
+        outliers: result of `fit_outliers` for `crops`.
         segmenter: directory that holds the network which found the nuclei, if the segmentation needs one.
     """
 
@@ -105,6 +106,11 @@ class FinishedRun:
     image_level: dict[str, Any]
     outliers: FittedOutliers
     segmenter: Path | None = None
+
+    @property
+    def crops(self) -> UInt8Array:
+        """What the networks see of the N cells, (N, 32, 32, C) uint8."""
+        return seen(self.cells.crops, self.config.train.crops)
 
 
 def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit: bool = False) -> Manifest:
@@ -185,7 +191,7 @@ def _names_of_the_same(target: Path, manifest: Manifest) -> ClusterNames | None:
 def _fast_network(directory: Path, run: FinishedRun) -> FastNetwork | None:
     """Write q_fast.onnx and return its part of the manifest; if it fails its gate, log why and return None."""
     try:
-        return make_fast(directory, run.cells, run.outliers.limits.threshold)
+        return make_fast(directory, run.crops, run.cells.tile_index, run.outliers.limits.threshold)
     except NoFastNetwork as error:
         log.warning("The bundle has no fast network: %s", error)
         return None
@@ -206,6 +212,7 @@ def _write_golden(directory: Path, backend: Backend, latent: Float32Array, param
         latent=latent.tolist(),
         cluster_probs=found.cluster_probs.tolist(),
         surprise=found.surprise.tolist(),
+        features=None if found.features is None else found.features.tolist(),
         tolerance=GOLDEN_TOLERANCE,
         maps=golden_maps(cells, open_segmenter(directory)).tolist() if segmenter_files(params) else None,
         maps_tolerance=MAPS_TOLERANCE if segmenter_files(params) else None,
@@ -275,7 +282,7 @@ def build_manifest(
             "latent_size": config.train.latent_size,
             "mpp": config.data.mpp,
             "mpp_basis": config.data.mpp_basis,
-            "architecture": {"channels": config.train.channels, "code_scale": config.train.code_scale},
+            "architecture": _architecture(config.train),
             "segmentation": cells.segmentation.model_dump(),
             "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
             "descriptions": _descriptions(run),
@@ -291,11 +298,21 @@ def build_manifest(
     )
 
 
+def _architecture(config: TrainConfig) -> Architecture:
+    """Return the field `architecture` of the manifest."""
+    return Architecture(
+        channels=config.channels,
+        code_scale=config.code_scale,
+        crops=config.crops,
+        encoder_width=config.encoder.width if config.encoder else None,
+    )
+
+
 def _descriptions(run: FinishedRun) -> Descriptions:
     """Describe the clusters by the training cells that are no outliers."""
-    counted = run.cells.only(~run.outliers.outlier)
-    clusters = assign_clusters(run.q, torch.from_numpy(to_network(counted.crops)))
-    return describe(counted.measurements, clusters, run.config.train.n_clusters)
+    is_counted = ~run.outliers.outlier
+    clusters = assign_clusters(run.q, torch.from_numpy(to_network(run.crops[is_counted])))
+    return describe(run.cells.measurements[is_counted], clusters, run.config.train.n_clusters)
 
 
 def _provenance(run: FinishedRun) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from app.pipeline.manifest import GOLDEN_EXPECTED, Q_FAST_ONNX, Q_ONNX, FastAgre
 from app.pipeline.networks.encode import Encoded, encode
 from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.proportions import summarise
-from app.pipeline.types import BoolArray, Float64Array, Int64Array
+from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.bundle.quantise import quantise
-from training.cells.extract import Cells
 
 HELD_OUT = 3
 """Every third tile is held out of the fit, for the gate."""
@@ -36,12 +35,13 @@ class NoFastNetwork(Exception):
     """No fast network may answer; the text says why."""
 
 
-def make_fast(directory: Path, cells: Cells, threshold: float) -> FastNetwork:
+def make_fast(directory: Path, crops: UInt8Array, tile_index: Int64Array, threshold: float) -> FastNetwork:
     """Write q_fast.onnx beside q.onnx, and add what it gives for the golden cells to the golden pair.
 
     Args:
         directory: the bundle, still without its manifest.
-        cells: the cells that the bundle was trained on.
+        crops: (N, 32, 32, C) uint8, what the networks see of the cells that the bundle was trained on.
+        tile_index: (N,) the tile of each cell.
         threshold: a cell with a higher surprise is an outlier.
 
     Returns:
@@ -51,22 +51,25 @@ def make_fast(directory: Path, cells: Cells, threshold: float) -> FastNetwork:
         NoFastNetwork: it does not pass the gate; q_fast.onnx is not written.
         OSError: it cannot be written.
     """
-    left_out = held_out(cells.tile_index)
+    left_out = held_out(tile_index)
     if not left_out.any():
         raise NoFastNetwork("all cells are of one tile, so none can be held out to judge it.")
     fast = directory / Q_FAST_ONNX
-    quantise(directory / Q_ONNX, fast, to_network(cells.crops[~left_out]))
+    quantise(directory / Q_ONNX, fast, to_network(crops[~left_out]))
     backend = OnnxBackend(directory, has_fast=True)
     golden, golden_cells = read_golden(directory)
     k = len(golden.cluster_probs[0])
-    test_cells = cells.only(left_out)
-    by_full, by_fast = (encode(test_cells.crops, backend, k, precision) for precision in ("full", "fast"))
-    measured = agreement(by_full, by_fast, test_cells.tile_index, threshold)
+    by_full, by_fast = (encode(crops[left_out], backend, k, precision) for precision in ("full", "fast"))
+    measured = agreement(by_full, by_fast, tile_index[left_out], threshold)
     if failed := failures(measured):
         fast.unlink()
         raise NoFastNetwork("; ".join(failed) + ".")
     by_fast = encode(golden_cells, backend, k, "fast")
-    expected = Expected(cluster_probs=by_fast.cluster_probs.tolist(), surprise=by_fast.surprise.tolist())
+    expected = Expected(
+        cluster_probs=by_fast.cluster_probs.tolist(),
+        surprise=by_fast.surprise.tolist(),
+        features=None if by_fast.features is None else by_fast.features.tolist(),
+    )
     both = golden.model_copy(update={"fast": expected})
     write_whole(both.model_dump_json().encode(), directory / GOLDEN_EXPECTED)
     n_fitted = int((~left_out).sum())

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from app.pipeline.crops import to_network
 from app.pipeline.manifest import Outliers, TileSurprise
-from app.pipeline.networks.architecture import ClusterNet, CriticQ, Surprise, map_statistics, pooled
+from app.pipeline.networks.architecture import AnyQ, ClusterNet, Surprise, map_statistics, pooled
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.gan.checks import in_chunks
 
@@ -50,12 +50,12 @@ class FittedOutliers:
     outlier: BoolArray
 
 
-def fit_outliers(q: CriticQ | ClusterNet, crops: UInt8Array, tile_index: Int64Array) -> FittedOutliers:
+def fit_outliers(q: AnyQ | ClusterNet, crops: UInt8Array, tile_index: Int64Array) -> FittedOutliers:
     """Fit a Gaussian to the cells of each cluster, and take the limits from cells of tiles that were left out.
 
     Args:
         q: the network whose head is Q, on the CPU.
-        crops: (N, 32, 32, 3) uint8 training cells, at least two.
+        crops: (N, 32, 32, C) uint8, what Q sees of at least two training cells.
         tile_index: (N,) the tile of each cell.
     """
     n_clusters = q.code_logits.out_features
@@ -143,8 +143,8 @@ def fit_surprise(statistics: Float64Array, clusters: Int64Array, n_clusters: int
     return surprise
 
 
-def _statistics_and_logits(q: CriticQ | ClusterNet, crops: torch.Tensor) -> torch.Tensor:
-    """Return the map statistics and Q's logits of (B, 3, 32, 32) crops, side by side, (B, D + K)."""
+def _statistics_and_logits(q: AnyQ | ClusterNet, crops: torch.Tensor) -> torch.Tensor:
+    """Return the map statistics and Q's logits of (B, C, 32, 32) crops, side by side, (B, D + K)."""
     maps = q.trunk.maps(crops)
     return torch.cat([map_statistics(maps), q.code_logits(pooled(maps))], dim=1)
 

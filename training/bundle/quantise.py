@@ -40,7 +40,7 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
     Args:
         full: q.onnx.
         fast: file to write.
-        crops: (N, 3, 32, 32) float32 of real cells: some of them set the ranges, and the heads are fitted to all.
+        crops: (N, C, 32, 32) float32 of real cells: some of them set the ranges, and the heads are fitted to all.
 
     Raises:
         OSError: the file cannot be written.
@@ -122,10 +122,11 @@ class Head:
         return cls(model, "surprise.projection", "surprise.mean", of_inputs=True)
 
     def inputs(self, crops: Float32Array) -> Float64Array:
-        """Return what reaches this head when the network is given (N, 3, 32, 32) crops, (N, D)."""
+        """Return what reaches this head when the network is given (N, C, 32, 32) crops, (N, D)."""
         probed = onnx.ModelProto()
         probed.CopyFrom(self.model)
-        probed.graph.output.append(onnx.helper.make_empty_tensor_value_info(self._inputs))
+        if self._inputs not in [output.name for output in probed.graph.output]:
+            probed.graph.output.append(onnx.helper.make_empty_tensor_value_info(self._inputs))
         session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
         batches = [crops[i : i + BATCH] for i in range(0, len(crops), BATCH)]
         found = [session.run([self._inputs], {"crops": batch})[0] for batch in batches]

@@ -14,6 +14,7 @@ import torch
 
 from app.files import write_whole
 from app.pipeline.bundle.load import MANIFEST, load_bundle
+from app.pipeline.crops import seen
 from app.pipeline.manifest import SCHEMA_VERSION, Manifest
 from app.pipeline.networks.encode import encode
 from app.pipeline.networks.pytorch import TorchBackend
@@ -64,13 +65,14 @@ def refit_bundle(
     if bundle_version == manifest.version:
         raise DataError(f"{directory.name} has version {bundle_version} already; give another one to --bundle-version.")
     config = config_of(manifest.training.config)
-    encoded = encode(cells.crops, bundle.backend, manifest.n_clusters)
+    crops = seen(cells.crops, manifest.architecture.crops)
+    encoded = encode(crops, bundle.backend, manifest.n_clusters)
     clusters = encoded.cluster_probs.argmax(axis=1).astype(np.int64)
     _check_cells(cells, clusters, manifest)
     counted = encoded.surprise <= manifest.outliers.threshold
     label = fit_image_level(cells.only(counted), clusters[counted], manifest.n_clusters, config.fit)
     q = TorchBackend(directory, manifest).q.cpu()
-    tiles = fit_outliers(q, cells.crops, cells.tile_index).limits.tile_surprise
+    tiles = fit_outliers(q, crops, cells.tile_index).limits.tile_surprise
     kept = manifest.q_calibration if keep_calibration else None
     values = manifest.model_dump() | {
         "schema_version": SCHEMA_VERSION,
@@ -82,7 +84,7 @@ def refit_bundle(
         "reference_ranges": label["reference_ranges"],
         "q_calibration": kept or measure_calibration(cells, config.train, device, track),
         "metrics": manifest.metrics.model_dump()
-        | {"image_level": label["metrics"], "explained": explained_traits(cells.crops, clusters)},
+        | {"image_level": label["metrics"], "explained": explained_traits(crops, clusters)},
     }
     refitted = Manifest.model_validate(values)
     write_whole((refitted.model_dump_json(indent=2) + "\n").encode(), directory / MANIFEST)

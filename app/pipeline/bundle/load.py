@@ -48,6 +48,9 @@ class Expected(BaseModel):
 
     cluster_probs: list[list[float]] = Field(description="Cluster probabilities, (M, K).")
     surprise: list[float] = Field(description="Surprise, (M,).")
+    features: list[list[float]] | None = Field(
+        default=None, description="Features, (M, F); null if Q has no encoder of its own."
+    )
 
     def difference(self, encoded: Encoded, components: int) -> float:
         """Return the largest difference between these numbers and those that a Q gives now.
@@ -57,13 +60,20 @@ class Expected(BaseModel):
             components: number of principal components; the surprise is a sum of as many squares.
 
         Returns:
-            The larger of two differences: that of probabilities, and that of surprise, divided by the number of
-            components or by the surprise itself, whichever is larger.
+            The largest of three differences: that of probabilities; that of surprise, divided by the number of
+            components or by the surprise itself, whichever is larger; and that of features, divided by the largest
+            feature, if it is above 1. If only one of both has features, they differ infinitely.
         """
         scale = np.maximum(np.abs(self.surprise), components)
         surprise = _difference(encoded.surprise / scale, np.divide(self.surprise, scale))
+        found = [_difference(encoded.cluster_probs, self.cluster_probs), surprise]
+        if self.features is not None and encoded.features is not None:
+            largest = np.abs(self.features).max(initial=1)
+            found.append(_difference(encoded.features / largest, np.divide(self.features, largest)))
+        elif self.features is not None or encoded.features is not None:
+            found.append(float("inf"))
         # Unlike max(), np.max does not lose a NaN.
-        return float(np.max([_difference(encoded.cluster_probs, self.cluster_probs), surprise]))
+        return float(np.max(found))
 
 
 class Golden(Expected):

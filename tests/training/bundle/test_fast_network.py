@@ -126,7 +126,7 @@ def test_fast_network_that_agrees_is_written_with_its_golden_pair(bundle, cells,
     directory, threshold = bundle
     monkeypatch.setattr(fast_network, "failures", lambda _: [])
     before = read_golden(directory)[0]
-    made = make_fast(directory, cells, threshold)
+    made = make_fast(directory, cells.crops, cells.tile_index, threshold)
     assert (made.agreement.tiles, made.agreement.cells, made.fitted_cells) == (1, 40, 80)
     golden, golden_cells = read_golden(directory)
     assert golden.model_copy(update={"fast": None}) == before
@@ -140,11 +140,11 @@ def test_fast_network_that_agrees_is_written_with_its_golden_pair(bundle, cells,
 def test_fast_network_that_does_not_agree_is_not_written(bundle, cells, monkeypatch):
     monkeypatch.setattr(fast_network, "MIN_AGREEMENT", 1.01)
     with pytest.raises(NoFastNetwork, match="same cluster"):
-        make_fast(bundle[0], cells, bundle[1])
+        make_fast(bundle[0], cells.crops, cells.tile_index, bundle[1])
     assert not (bundle[0] / "q_fast.onnx").exists()
 
 
 @pytest.mark.slow
 def test_cells_of_one_tile_leave_none_to_judge_by(bundle, cells):
     with pytest.raises(NoFastNetwork, match="one tile"):
-        make_fast(bundle[0], cells.only(cells.tile_index == 0), bundle[1])
+        make_fast(bundle[0], cells.crops[:40], cells.tile_index[:40], bundle[1])
