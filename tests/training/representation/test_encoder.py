@@ -44,6 +44,13 @@ def test_views_are_in_range_differ_and_come_again_from_the_same_seed(encoder_con
     assert all((a - b).abs().mean() > 0.01 for a, b in zip(one, other, strict=True))
 
 
+def test_black_pixels_get_paler_and_darker_like_others(still):
+    black = torch.full((64, 3, 32, 32), -1.0)
+    seen = views(black, replace(still, density_jitter=1.0), seeded())
+    assert seen.isfinite().all()
+    assert seen.max() > -0.9
+
+
 def test_all_eight_symmetries_occur_and_turn_every_channel_alike(still):
     cells = surroundings(1).expand(400, -1, -1, -1)
     ways = [torch.rot90(cell, quarter, (1, 2)) for cell in (cells[0], cells[0].flip(2)) for quarter in range(4)]
