@@ -144,12 +144,14 @@ def train(
 
     import torch
 
+    from app.pipeline.crops import seen
     from training.gan.loop import training_loop
 
     if threads is not None:
         torch.set_num_threads(threads)
     device = _device()
-    trainer = training_loop(settings.train, found.crops, run, device, stop_after=stop_after, track=bar("iterations"))
+    crops = seen(found.crops, settings.train.crops)
+    trainer = training_loop(settings.train, crops, run, device, stop_after=stop_after, track=bar("iterations"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
 
 
@@ -340,9 +342,11 @@ def _open_run(run: Path) -> tuple[Config, Cells, Trainer]:
     found = Cells.load(run)
     import torch
 
+    from app.pipeline.crops import seen
     from training.gan.loop import restore_trainer
 
-    return config, found, restore_trainer(config.train, found.crops, run, torch.device("cpu"))
+    crops = seen(found.crops, config.train.crops)
+    return config, found, restore_trainer(config.train, crops, run, torch.device("cpu"))
 
 
 def _device() -> torch.device:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.pipeline.crops import crop_cells, crop_nuclei, from_network, pictures, surroundings, to_network
+from app.pipeline.crops import crop_cells, crop_nuclei, from_network, pictures, seen, surroundings, to_network
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.types import CHANNELS
 from tests.drawing import disc
@@ -143,6 +143,8 @@ def test_crop_of_surroundings_begins_with_the_nucleus_alone():
     assert (crops.shape, crops.dtype) == ((2, 32, 32, CHANNELS["surroundings"]), np.uint8)
     np.testing.assert_array_equal(pictures(crops), crop_nuclei(pixels, nuclei))
     np.testing.assert_array_equal(crop_cells(pixels, nuclei, every, "nucleus"), crop_nuclei(pixels, nuclei))
+    for kind in CHANNELS:
+        np.testing.assert_array_equal(seen(crops, kind), crop_cells(pixels, nuclei, every, kind))
 
 
 def test_surroundings_show_the_ring_and_neither_neighbours_nor_cut_nuclei():

@@ -64,7 +64,10 @@ def other_than(train_config):
 
 @pytest.fixture(scope="session")
 def cells() -> Cells:
-    """Round nuclei on three tiles: on the first two every fourth is large and pale, as a blast's."""
+    """Round nuclei on three tiles: on the first two every fourth is large and pale, as a blast's.
+
+    The crops are what a network sees that does not look at surroundings.
+    """
     random = np.random.default_rng(0)
     crops, areas, tiles = [], [], []
     for i in range(120):
@@ -89,6 +92,13 @@ def cells() -> Cells:
         mpp=0.25,
         views=stack_views([row for i in range(3) for row in _views(i)]),
     )
+
+
+@pytest.fixture(scope="session")
+def kept_cells(cells) -> Cells:
+    """The same cells as cells.npz holds them: the networks of these tests would fail on the surroundings."""
+    surroundings = np.random.default_rng(1).integers(0, 256, (len(cells), 32, 32, 4), np.uint8)
+    return replace(cells, crops=np.concatenate([cells.crops, surroundings], axis=3))
 
 
 def _measured(areas_px):

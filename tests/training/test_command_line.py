@@ -251,15 +251,15 @@ def test_directory_without_a_run_ends_with_one_line(fail, tmp_path, command):
     assert "config.json" in fail(command, tmp_path, *([tmp_path / "bundle"] if command == "export" else []))
 
 
-def test_run_without_a_checkpoint_ends_with_one_line(fail, tmp_path, smoke, cells):
+def test_run_without_a_checkpoint_ends_with_one_line(fail, tmp_path, smoke, kept_cells):
     write_config(smoke, tmp_path)
-    cells.save(tmp_path)
+    kept_cells.save(tmp_path)
     assert "no checkpoint" in fail("fit", tmp_path)
 
 
-def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells):
+def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells, kept_cells):
     write_config(smoke, tmp_path)
-    cells.save(tmp_path)
+    kept_cells.save(tmp_path)
     training_loop(smoke.train, cells.crops, tmp_path, torch.device("cpu"), stop_after=1)
     assert "training fit" in fail("export", tmp_path, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
@@ -267,22 +267,22 @@ def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells):
 
 @pytest.mark.parametrize(("name", "message"), [("Not A Name", "lower-case letters"), ("taken", "is not a bundle")])
 def test_export_to_a_wrong_directory_is_refused_before_anything_is_measured(
-    fail, tmp_path, smoke, cells, name, message
+    fail, tmp_path, smoke, cells, kept_cells, name, message
 ):
     run_directory = tmp_path / "run"
     write_config(smoke, run_directory)
-    cells.save(run_directory)
+    kept_cells.save(run_directory)
     training_loop(smoke.train, cells.crops, run_directory, torch.device("cpu"), stop_after=1)
     (tmp_path / "taken").mkdir()
     assert message in fail("export", run_directory, tmp_path / name)
 
 
-def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, cells):
+def test_run_is_not_resumed_with_other_cells(fail, tmp_path, smoke, kept_cells):
     """The run keeps the cells that it began with, and `fit` and `export` use those."""
     run_directory = tmp_path / "run"
     write_config(smoke, run_directory)
-    cells.save(run_directory)
-    replace(cells, crops=255 - cells.crops).save(tmp_path / "other cells")
+    kept_cells.save(run_directory)
+    replace(kept_cells, crops=255 - kept_cells.crops).save(tmp_path / "other cells")
     fail("train", tmp_path / "other cells", run_directory, "--config", "smoke", "--stop-after", "1")
 
 
@@ -301,11 +301,11 @@ def succeed(monkeypatch, capsys):
     return attempt
 
 
-def test_labels_that_change_cost_no_new_training(succeed, fail, tmp_path, smoke, cells):
+def test_labels_that_change_cost_no_new_training(succeed, fail, tmp_path, smoke, kept_cells):
     """Run again, `train` takes them over; what was fitted to the old ones is not exported."""
     run_directory = tmp_path / "run"
     arguments = ("train", tmp_path / "cells", run_directory, "--config", "smoke", "--stop-after", "1")
-    cut = replace(cells, segmentation=PRESETS[smoke.preset])
+    cut = replace(kept_cells, segmentation=PRESETS[smoke.preset])
     cut.save(tmp_path / "cells")
     succeed(*arguments)
     write_image_level({"model": {}, "metrics": {}}, run_directory)
@@ -316,12 +316,12 @@ def test_labels_that_change_cost_no_new_training(succeed, fail, tmp_path, smoke,
 
 
 def test_encoder_learns_in_two_sittings_in_the_run_that_train_takes(
-    succeed, fail, tmp_path, smoke, encoder_config, cells
+    succeed, fail, tmp_path, smoke, encoder_config, kept_cells
 ):
     directory, run_directory, config = tmp_path / "cells", tmp_path / "run", tmp_path / "mine.toml"
     values = "".join(f"{name} = {value}\n" for name, value in asdict(encoder_config).items())
     config.write_text(f'base = "smoke"\n[train.encoder]\n{values}', encoding="utf-8")
-    cut = replace(cells, segmentation=PRESETS[smoke.preset])
+    cut = replace(kept_cells, segmentation=PRESETS[smoke.preset])
     cut.save(directory)
     arguments = (directory, run_directory, "--config", config)
     assert "1 of 3 epochs" in succeed("pretrain", *arguments, "--stop-after", 1, "--threads", 1)
@@ -336,8 +336,8 @@ def test_encoder_learns_in_two_sittings_in_the_run_that_train_takes(
     assert (run_directory / "encoder.pt").read_bytes() == learned
 
 
-def test_configuration_without_an_encoder_begins_no_run(fail, tmp_path, smoke, cells):
-    replace(cells, segmentation=PRESETS[smoke.preset]).save(tmp_path / "cells")
+def test_configuration_without_an_encoder_begins_no_run(fail, tmp_path, smoke, kept_cells):
+    replace(kept_cells, segmentation=PRESETS[smoke.preset]).save(tmp_path / "cells")
     error = fail("pretrain", tmp_path / "cells", tmp_path / "run", "--config", "smoke")
     assert "smoke has no encoder; describe one in its section [train.encoder]" in error
     assert not (tmp_path / "run").exists()

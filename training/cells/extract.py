@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from app.files import whole_file, write_whole
-from app.pipeline.crops import crop_nuclei
+from app.pipeline.crops import CROP_PX, crop_cells
 from app.pipeline.manifest import segmenter_files
 from app.pipeline.measure.cells import measure_cells
 from app.pipeline.nuclei.border import cut_by_more_than_half
@@ -22,13 +22,15 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import LEARNED, SegmentationParams
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.compose import compose
-from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
+from app.pipeline.types import CHANNELS, BoolArray, CropKind, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_files import read_tile
 from training.cells.tile_labels import TileLabels, check_enough
 from training.errors import DataError
 
 CELLS = "cells.npz"
+CUT: CropKind = "surroundings"
+"""What is cut of each cell, here and for the study; networks and figures take parts of it, see `app.pipeline.crops`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Cells:
     """The cells of a set of T tiles.
 
     Attributes:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, 7) uint8, each nucleus alone and with its surroundings.
         tile_index: (N,) int64, the index into `tiles` of each cell's tile.
         centroids: (N, 2) float64, x and y in px of that tile.
         areas_px: (N,) int64, the area of each nucleus.
@@ -129,7 +131,7 @@ class Cells:
         again = "make it anew with `python -m training cells`."
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return cls(
+                cells = cls(
                     crops=stored["crops"],
                     tile_index=stored["tile_index"],
                     centroids=stored["centroids"],
@@ -147,6 +149,18 @@ class Cells:
             raise DataError(f"{path} is of another version; {again}") from error
         except (BadZipFile, EOFError, ValueError, zlib.error) as error:
             raise DataError(f"{path} is damaged; {again}") from error
+        check_channels(cells.crops, path, again)
+        return cells
+
+
+def check_channels(crops: UInt8Array, path: Path, again: str) -> None:
+    """Check that crops which were read from a file have the channels of `CUT`.
+
+    Raises:
+        DataError: another version cut them; the message says what to do, which is `again`.
+    """
+    if crops.shape[1:] != (CROP_PX, CROP_PX, CHANNELS[CUT]):
+        raise DataError(f"{path} is of another version; {again}")
 
 
 def copy_segmenter(source: Path, directory: Path) -> None:
@@ -196,7 +210,7 @@ def extract_cells(
         is_kept = ~cut_by_more_than_half(found)
         nuclei = select_nuclei(found, is_kept)
         measured.append(measure_cells(stains, found, mpp).values[is_kept])
-        crops.append(crop_nuclei(stains.normalised, nuclei))
+        crops.append(crop_cells(stains.normalised, nuclei, found.label_image, CUT))
         index.append(np.full(len(nuclei), i))
         centroids.append(nuclei.centroids)
         areas.append(nuclei.areas_px)

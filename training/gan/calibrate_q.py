@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.model_selection import GroupKFold
 
-from app.pipeline.crops import to_network
+from app.pipeline.crops import seen, to_network
 from app.pipeline.types import Float64Array, Int64Array, UInt8Array
 from training.cells.extract import Cells
 from training.config import TrainConfig
@@ -58,12 +58,13 @@ def measure_calibration(
     n_folds = min(FOLDS, len(np.unique(groups)))
     if not config.anchor_steps or n_folds < 2:
         return None
-    anchors = anchor_cells(cells.crops, config.n_clusters, config.seed)
+    crops = seen(cells.crops, config.crops)
+    anchors = anchor_cells(crops, config.n_clusters, config.seed)
     folds = list(GroupKFold(n_folds).split(groups, groups=groups))
     logits = np.zeros((len(cells), config.n_clusters))
     for fold in track(range(n_folds)):
         rest, held_out = folds[fold]
-        logits[held_out] = _logits(cells.crops[rest], anchors[rest], cells.crops[held_out], config, device)
+        logits[held_out] = _logits(crops[rest], anchors[rest], crops[held_out], config, device)
     return {
         "temperature": fit_temperature(logits, anchors),
         "cells": len(cells),

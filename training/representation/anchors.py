@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from app.pipeline.crops import CROP_PX, WHITE
+from app.pipeline.crops import CROP_PX, WHITE, pictures
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 
 COMPONENTS = 48
@@ -28,7 +28,7 @@ def anchor_cells(crops: UInt8Array, n_clusters: int, seed: int) -> Int64Array:
     """Return the anchor of every cell.
 
     Args:
-        crops: (N, 32, 32, 3) uint8, at least as many as there are clusters.
+        crops: (N, 32, 32, C) uint8, at least as many as there are clusters.
         n_clusters: K.
         seed: of the solver of the principal components, and of k-means++.
 
@@ -44,13 +44,13 @@ def embed(crops: UInt8Array, seed: int) -> Float32Array:
     """Return the look of every cell: principal components of its optical density, in a common pose.
 
     Args:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, C) uint8, of which the nucleus alone counts.
         seed: of the solver.
 
     Returns:
         (N, C) float32, C ≤ 48; all are scaled alike, so that the first component has standard deviation 1.
     """
-    density = -np.log((upright(crops).reshape(len(crops), -1).astype(np.float32) + OFFSET) / (WHITE + OFFSET))
+    density = -np.log((upright(pictures(crops)).reshape(len(crops), -1).astype(np.float32) + OFFSET) / (WHITE + OFFSET))
     components = min(COMPONENTS, *density.shape)
     with np.errstate(invalid="ignore"):  # If all cells are alike, the shares of the variance are 0 / 0.
         scores = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(density)

@@ -525,6 +525,7 @@ def proportions(cells: TileCells, data: Graz, results: Figures = RESULTS, bundle
     import numpy as np
 
     from app.pipeline.bundle.load import load_bundle
+    from app.pipeline.crops import seen
     from app.pipeline.networks.encode import encode
     from training.cells.tile_files import analyse_file, tile_paths
     from training.study.figures.proportions import draw_proportions
@@ -533,7 +534,8 @@ def proportions(cells: TileCells, data: Graz, results: Figures = RESULTS, bundle
 
     model = load_bundle(bundle)
     tiles = LabelledTiles.load(cells)
-    encoded = encode(tiles.unlabelled.crops, model.backend, model.manifest.n_clusters, "fast")
+    crops = seen(tiles.unlabelled.crops, model.manifest.architecture.crops)
+    encoded = encode(crops, model.backend, model.manifest.n_clusters, "fast")
     # All cells of the lymph nodes count, because most of them would be outliers to a bundle of marrow.
     hard = np.eye(model.manifest.n_clusters)[encoded.cluster_probs.argmax(axis=1)]
     labelled = mean_by_tile(hard, tiles.unlabelled, len(tiles.tiles))

@@ -12,7 +12,7 @@ class Clusterer(Protocol):
     """A system that learns clusters of cells without any label (Tables II to IV)."""
 
     def fit(self, crops: UInt8Array) -> None:
-        """Learn from (N, 32, 32, 3) uint8 crops; the same crops, number of clusters and seed give the same clusters."""
+        """Learn from (N, 32, 32, 7) uint8 crops; the same crops, number of clusters and seed give the same clusters."""
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Return the cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
@@ -33,7 +33,7 @@ class Describer(Protocol):
     """A system that computes features of cells for a classifier that learns types (Table I)."""
 
     def fit(self, crops: UInt8Array) -> None:
-        """Learn from (N, 32, 32, 3) uint8 crops, without labels; a fixed descriptor does nothing."""
+        """Learn from (N, 32, 32, 7) uint8 crops, without labels; a fixed descriptor does nothing."""
 
     def features(self, crops: UInt8Array) -> Float32Array:
         """Return the features, (N, 32, 32, 3) uint8 → (N, D) float32."""

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from app.files import whole_file
-from app.pipeline.crops import crop_nuclei
+from app.pipeline.crops import crop_cells
 from app.pipeline.nuclei.border import drop_cut_nuclei
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Int64Array
+from training.cells.extract import CUT
 from training.cells.tile_files import tile_paths
 from training.errors import DataError
 from training.study.typed_cells import UnlabelledCells, read_enlarged
@@ -61,14 +62,14 @@ class LabelledTiles:
         """Read what `save` wrote.
 
         Raises:
-            DataError: there is no `tile_cells.npz`.
+            DataError: there is no `tile_cells.npz`, or another version wrote it.
         """
         path = directory / TILE_CELLS
         if not path.is_file():
             raise DataError(f"{path} does not exist; make it with `python -m training evaluate tile-cells`.")
         with np.load(path, allow_pickle=False) as stored:
             return cls(
-                UnlabelledCells(stored["crops"], stored["tile_index"], stored["centroids"]),
+                UnlabelledCells.read(stored, path, "make it anew with `python -m training evaluate tile-cells`."),
                 stored["positive"],
                 stored["blocks"],
                 tuple(map(str, stored["tiles"])),
@@ -89,8 +90,9 @@ def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
     crops, index, centroids = [], [], []
     for i, path in enumerate(track(paths)):
         stains = unmix(read_enlarged(path), DEFAULT.stain)
-        nuclei = drop_cut_nuclei(segment(stains, DEFAULT))
-        crops.append(crop_nuclei(stains.normalised, nuclei))
+        found = segment(stains, DEFAULT)
+        nuclei = drop_cut_nuclei(found)
+        crops.append(crop_cells(stains.normalised, nuclei, found.label_image, CUT))
         centroids.append(nuclei.centroids)
         index.append(np.full(len(nuclei), i))
     if not sum(map(len, crops)):

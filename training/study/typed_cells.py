@@ -13,16 +13,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from PIL import Image
 
 from app.files import whole_file
-from app.pipeline.crops import crop_nuclei
+from app.pipeline.crops import crop_cells
 from app.pipeline.nuclei.measure import measure
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import Float64Array, Int32Array, Int64Array, Nuclei, UInt8Array
-from training.cells.extract import CELLS, Cells
+from app.pipeline.types import Float64Array, Int32Array, Int64Array, UInt8Array
+from training.cells.extract import CELLS, CUT, Cells, check_channels
 from training.cells.tile_files import read_tile, tile_paths
 from training.errors import DataError
 from training.metrics.nuclei import matched_pairs
@@ -34,7 +35,21 @@ MATCH_RADIUS_PX = 10
 """Largest distance between a typed centre and the centroid of its nucleus, px at 40×, as for detection."""
 
 Track = Callable[[Iterable[Path]], Iterable[Path]]
-Found = tuple[UInt8Array, Nuclei, np.ndarray, list[str]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The typed nuclei of a tile.
+
+    Attributes:
+        crops: (N, 32, 32, 7) uint8.
+        centroids: (N, 2) float64.
+        types: name of the type of each.
+    """
+
+    crops: UInt8Array
+    centroids: Float64Array
+    types: list[str]
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class UnlabelledCells:
     """Cells without types: all that a clustering may learn from.
 
     Attributes:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, 7) uint8, each nucleus alone and with its surroundings.
         tile_index: (N,) int64, the index of each cell's tile.
         centroids: (N, 2) float64, x and y in px of that tile, at the scale of the crops.
     """
@@ -50,6 +65,22 @@ class UnlabelledCells:
     crops: UInt8Array
     tile_index: Int64Array
     centroids: Float64Array
+
+    @classmethod
+    def read(cls, stored: NpzFile, path: Path, again: str) -> UnlabelledCells:
+        """Read the cells from an open file.
+
+        Args:
+            stored: arrays with the names of the attributes.
+            path: of the file, for the message.
+            again: how to make it anew, for the message.
+
+        Raises:
+            DataError: another version wrote the file.
+        """
+        crops = stored["crops"]
+        check_channels(crops, path, again)
+        return cls(crops, stored["tile_index"], stored["centroids"])
 
     def __len__(self) -> int:
         """Return the number of cells."""
@@ -94,14 +125,14 @@ class TypedCells:
         """Read what `save` wrote.
 
         Raises:
-            DataError: there is no `labelled.npz`.
+            DataError: there is no `labelled.npz`, or another version wrote it.
         """
         path = directory / LABELLED
         if not path.is_file():
             raise DataError(f"{path} does not exist; make it with `python -m training labelled`.")
         with np.load(path, allow_pickle=False) as stored:
             return cls(
-                UnlabelledCells(stored["crops"], stored["tile_index"], stored["centroids"]),
+                UnlabelledCells.read(stored, path, "make it anew with `python -m training labelled`."),
                 stored["types"],
                 tuple(map(str, stored["type_names"])),
                 tuple(map(str, stored["tiles"])),
@@ -128,11 +159,11 @@ def cut_typed_cells(directory: Path, track: Track = iter) -> TypedCells:
     crops, index, centroids, types = [], [], [], []
     paths = tile_paths(directory / "tiles")
     for i, path in enumerate(track(paths)):
-        normalised, nuclei, chosen, names = find(path, table[path.stem])
-        crops.append(crop_nuclei(normalised, nuclei)[chosen])
-        centroids.append(nuclei.centroids[chosen])
-        index.append(np.full(len(chosen), i))
-        types += names
+        found = find(path, table[path.stem])
+        crops.append(found.crops)
+        centroids.append(found.centroids)
+        index.append(np.full(len(found.types), i))
+        types += found.types
     if not types:
         raise DataError(f"No typed cell was found in {directory}.")
     type_names, numbers = np.unique(types, return_inverse=True)
@@ -145,10 +176,10 @@ def cut_typed_cells(directory: Path, track: Track = iter) -> TypedCells:
 
 
 def load_crops(directory: Path) -> UInt8Array:
-    """Return the crops that `cells` or `labelled` wrote into a directory, (N, 32, 32, 3) uint8.
+    """Return the crops that `cells` or `labelled` wrote into a directory, (N, 32, 32, 7) uint8.
 
     Raises:
-        DataError: neither of them did.
+        DataError: neither of them did, or another version did.
     """
     if (directory / CELLS).is_file():
         return Cells.load(directory).crops
@@ -183,8 +214,10 @@ def _by_masks(path: Path, rows: list[dict[str, str]]) -> Found:
     kept = np.array([label for label in np.unique(labels) if label in type_of], dtype=np.int64)
     new = np.zeros(int(labels.max()) + 1, np.int32)
     new[kept] = np.arange(1, len(kept) + 1)
-    normalised = unmix(pixels, DEFAULT.stain).normalised
-    return normalised, measure(new[labels]), np.arange(len(kept)), [type_of[int(label)] for label in kept]
+    nuclei = measure(new[labels])
+    # Outlined nuclei without a type are neighbours all the same.
+    crops = crop_cells(unmix(pixels, DEFAULT.stain).normalised, nuclei, labels, CUT)
+    return Found(crops, nuclei.centroids, [type_of[int(label)] for label in kept])
 
 
 def _by_centres(path: Path, rows: list[dict[str, str]]) -> Found:
@@ -193,4 +226,5 @@ def _by_centres(path: Path, rows: list[dict[str, str]]) -> Found:
     nuclei = segment(stains, DEFAULT)
     centres = np.array([(float(row["x"]), float(row["y"])) for row in rows]).reshape(-1, 2) * UPSAMPLING
     found, typed = matched_pairs(nuclei.centroids, centres, MATCH_RADIUS_PX)
-    return stains.normalised, nuclei, found, [rows[i]["type"] for i in typed]
+    crops = crop_cells(stains.normalised, nuclei, nuclei.label_image, CUT)
+    return Found(crops[found], nuclei.centroids[found], [rows[i]["type"] for i in typed])

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from app.pipeline.bundle.load import load_bundle
-from app.pipeline.crops import from_network, to_network
+from app.pipeline.crops import from_network, seen, to_network
 from app.pipeline.networks.encode import encode
 from app.pipeline.presets import PAPER
-from app.pipeline.run import analyse
+from app.pipeline.run import analyse, analyse_stages
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from training.cells.extract import CELLS, Cells, extract_cells
 from training.cells.tile_files import tile_paths
@@ -42,15 +42,15 @@ def test_every_drawn_nucleus_becomes_a_cell_of_its_tile(tiles):
     n = len(grid_of_centres())
     assert cells.tiles == ("a", "b", "c")
     assert np.bincount(cells.tile_index, minlength=3).tolist() == [n, n, 0]
-    assert cells.crops.shape == (2 * n, 32, 32, 3)
+    assert cells.crops.shape == (2 * n, 32, 32, 7)
     assert cells.crops.dtype == np.uint8
     assert np.abs(cells.areas_px - np.pi * 11**2).max() < 60
     assert np.isfinite(cells.stain_matrices[:2]).all()
     assert np.isnan(cells.stain_matrices[2]).all()
     assert np.isnan(cells.cellularity).tolist() == [False, False, True]
     # Dark in the middle, white in the corners.
-    assert cells.crops[:, 16, 16].max() < 200
-    assert (cells.crops[:, ::31, ::31] == 255).all()
+    assert cells.crops[:, 16, 16, :6].max() < 200
+    assert (cells.crops[:, ::31, ::31, :6] == 255).all()
 
 
 def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
@@ -61,8 +61,20 @@ def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
     served = analysis.cells.cluster_probs
     assert cells.cellularity == pytest.approx([analysis.tissue.cellularity], nan_ok=True)
     manifest = bundle.manifest
-    encoded = encode(cells.crops, bundle.backend, manifest.n_clusters, temperature=manifest.temperature)
+    encoded = encode(
+        seen(cells.crops, "nucleus"), bundle.backend, manifest.n_clusters, temperature=manifest.temperature
+    )
     np.testing.assert_array_equal(encoded.cluster_probs, served)
+
+
+def test_crops_are_those_that_a_bundle_with_surroundings_is_served(tmp_path, seeing_bundle):
+    """The last nucleus is cut by the border: it is no cell, but it is white in the surroundings of others."""
+    path = tmp_path / "one.png"
+    path.write_bytes(encoded(draw_tile([(60, 60), (60, 168), (60, 202)], radius=14)))
+    analysis, stages = analyse_stages(path.read_bytes(), seeing_bundle, max_pixels=10**6)
+    assert analysis.n_cut > 0
+    cells = extract_cells([path], seeing_bundle.manifest.segmentation, seeing_bundle.manifest.mpp)
+    np.testing.assert_array_equal(cells.crops, stages.crops)
 
 
 def test_tiles_without_any_nucleus_are_an_error(tmp_path):
@@ -114,7 +126,8 @@ def test_progress_is_shown_for_each_tile(tiles):
     assert seen == ["a.TIF", "b.png", "c.jpg"]
 
 
-def test_cells_come_back_as_they_were_saved(cells, tmp_path):
+def test_cells_come_back_as_they_were_saved(kept_cells, tmp_path):
+    cells = kept_cells
     cells.save(tmp_path / "new")
     found = Cells.load(tmp_path / "new")
     for name in ("crops", "tile_index", "centroids", "areas_px", "stain_matrices"):
@@ -152,16 +165,16 @@ def test_same_cells_are_the_same_with_other_labels(cells):
 
 
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"no archive"])
-def test_damaged_cells_are_named(cells, tmp_path, damage):
-    cells.save(tmp_path)
+def test_damaged_cells_are_named(kept_cells, tmp_path, damage):
+    kept_cells.save(tmp_path)
     path = tmp_path / CELLS
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=rf"{CELLS} is damaged"):
         Cells.load(tmp_path)
 
 
-def test_altered_byte_is_noticed(cells, tmp_path):
-    cells.save(tmp_path)
+def test_altered_byte_is_noticed(kept_cells, tmp_path):
+    kept_cells.save(tmp_path)
     path = tmp_path / CELLS
     data = bytearray(path.read_bytes())
     data[len(data) // 4] ^= 255
@@ -173,4 +186,10 @@ def test_altered_byte_is_noticed(cells, tmp_path):
 def test_cells_of_another_version_are_refused(tmp_path):
     np.savez(tmp_path / CELLS, crops=np.zeros((1, 32, 32, 3), np.uint8))
     with pytest.raises(DataError, match="another version"):
+        Cells.load(tmp_path)
+
+
+def test_cells_that_were_cut_without_their_surroundings_are_refused(cells, tmp_path):
+    cells.save(tmp_path)
+    with pytest.raises(DataError, match=rf"{CELLS} is of another version; make it anew"):
         Cells.load(tmp_path)

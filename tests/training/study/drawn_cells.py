@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.pipeline.crops import pictures
 from training.study.typed_cells import TypedCells, UnlabelledCells
 
 N_TILES = 10
@@ -16,7 +17,7 @@ def unlabelled(n_tiles=N_TILES, dark_share=None, seed=0):
     shares = np.full(n_tiles, 0.5) if dark_share is None else np.asarray(dark_share)
     index = np.repeat(np.arange(n_tiles), CELLS_PER_TILE)
     dark = np.tile(np.arange(CELLS_PER_TILE) / CELLS_PER_TILE, n_tiles) < shares[index]
-    grey = np.where(dark, 60, 180)[:, None, None, None] + random.integers(-20, 20, (len(index), 32, 32, 3))
+    grey = np.where(dark, 60, 180)[:, None, None, None] + random.integers(-20, 20, (len(index), 32, 32, 7))
     return UnlabelledCells(grey.astype(np.uint8), index, random.uniform(0, 200, (len(index), 2))), dark
 
 
@@ -39,7 +40,7 @@ class ByGrey:
         return (self.features(crops)[:, 0] < 120).astype(np.int64)
 
     def features(self, crops):
-        return crops.mean(axis=(1, 2), dtype=np.float32)
+        return pictures(crops).mean(axis=(1, 2), dtype=np.float32)
 
     def probabilities(self, crops):
         return np.eye(2, dtype=np.float32)[self.clusters(crops)] * 0.8 + 0.1

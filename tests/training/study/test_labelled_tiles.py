@@ -1,10 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from app.pipeline.crops import crop_cells, pictures
+from app.pipeline.nuclei.measure import select_nuclei
+from app.pipeline.nuclei.segment import segment
+from app.pipeline.presets import DEFAULT
+from app.pipeline.stain.unmix import unmix
 from tests.drawing import draw_tile, grid_of_centres
 from training.errors import DataError
+from training.study import labelled_tiles as module
 from training.study.labelled_tiles import LabelledTiles, cut_labelled_tiles, split_into_blocks
+from training.study.typed_cells import read_enlarged
 
 HEADER = "tile,index,label\n"
 
@@ -30,7 +39,8 @@ def test_tiles_are_cut_at_twice_their_scale_and_kept(directory):
     assert counts.min() >= 4
     assert 112 < tiles.unlabelled.centroids.max() < 224
     # A radius of 6 px is one of 12 at twice the scale.
-    dark = (tiles.unlabelled.crops.mean(axis=3) < 250).sum(axis=(1, 2))
+    assert tiles.unlabelled.crops.shape[1:] == (32, 32, 7)
+    dark = (pictures(tiles.unlabelled.crops).mean(axis=3) < 250).sum(axis=(1, 2))
     assert np.median(dark) == pytest.approx(np.pi * 12**2, rel=0.3)
 
     tiles.save(directory)
@@ -38,6 +48,29 @@ def test_tiles_are_cut_at_twice_their_scale_and_kept(directory):
     np.testing.assert_array_equal(again.unlabelled.crops, tiles.unlabelled.crops)
     np.testing.assert_array_equal(again.blocks, tiles.blocks)
     assert again.tiles == tiles.tiles
+
+
+def test_nuclei_that_are_no_cells_are_neighbours_of_others(directory, monkeypatch):
+    """The second of two neighbours is taken to be cut by the border."""
+    for path in (directory / "tiles").iterdir():
+        Image.fromarray(draw_tile([(50, 40), (50, 58)], shape=(80, 80), radius=7)).save(path)
+    monkeypatch.setattr(module, "drop_cut_nuclei", lambda nuclei: select_nuclei(nuclei, np.array([True, False])))
+    found = cut_labelled_tiles(directory).unlabelled
+    assert len(found) == 4
+    stains = unmix(read_enlarged(path), DEFAULT.stain)
+    every = segment(stains, DEFAULT)
+    first = select_nuclei(every, np.array([True, False]))
+    expected = crop_cells(stains.normalised, first, every.label_image, "surroundings")
+    assert not np.array_equal(expected, crop_cells(stains.normalised, first, first.label_image, "surroundings"))
+    shown = found.crops[found.tile_index == sorted((directory / "tiles").iterdir()).index(path)]
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_cells_of_another_version_are_refused(directory):
+    tiles = cut_labelled_tiles(directory)
+    replace(tiles, unlabelled=replace(tiles.unlabelled, crops=pictures(tiles.unlabelled.crops))).save(directory)
+    with pytest.raises(DataError, match=r"tile_cells\.npz is of another version; make it anew with .*tile-cells"):
+        LabelledTiles.load(directory)
 
 
 def test_blocks_are_runs_of_each_label_in_the_order_of_its_index():

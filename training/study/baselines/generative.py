@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.pipeline.crops import to_network
+from app.pipeline.crops import pictures, to_network
 from app.pipeline.types import Int64Array, UInt8Array
 from training.errors import DivergedError
 from training.gan.sampler import rotate
@@ -60,8 +60,8 @@ class GenerativeClusterer:
         self._iterations = iterations
 
     def fit(self, crops: UInt8Array) -> None:
-        """Train on (N, 32, 32, 3) uint8 crops, N ≥ 2."""
-        x = torch.from_numpy(to_network(crops))
+        """Train on the nuclei of (N, 32, 32, C) uint8 crops, N ≥ 2."""
+        x = torch.from_numpy(to_network(pictures(crops)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             model = self._create(self._n_clusters)
@@ -76,8 +76,8 @@ class GenerativeClusterer:
         }
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Return the most probable cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
-        return assign(self._classifier, torch.from_numpy(to_network(crops)))
+        """Return the most probable cluster of each crop, (N, 32, 32, C) uint8 → (N,) int64 in 0 … K − 1."""
+        return assign(self._classifier, torch.from_numpy(to_network(pictures(crops))))
 
     def notes(self) -> dict[str, float]:
         """Return notes on the fit and on its clusters.

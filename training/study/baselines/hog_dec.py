@@ -24,7 +24,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.pipeline.crops import WHITE
+from app.pipeline.crops import WHITE, pictures
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.errors import DivergedError
 from training.study.baselines.descriptor_cache import cached_descriptor
@@ -67,14 +67,14 @@ class HogDec:
         Raises:
             DivergedError: a loss became infinite or NaN.
         """
-        features = hog_features(crops)
+        features = hog_features(pictures(crops))
         self._scale = 1 / float(np.sqrt(np.square(features).mean()))
         self._dec: Dec = fit_dec(features * np.float32(self._scale), self._n_clusters, self._seed)
         self._sizes = np.bincount(self.clusters(crops), minlength=self._n_clusters)
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Return the most similar centre of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
-        scaled = torch.from_numpy(hog_features(crops) * np.float32(self._scale))
+        """Return the most similar centre of each crop, (N, 32, 32, C) uint8 → (N,) int64 in 0 … K − 1."""
+        scaled = torch.from_numpy(hog_features(pictures(crops)) * np.float32(self._scale))
         return np.asarray(self._dec.predict(scaled).argmax(dim=1).numpy(), np.int64)
 
     def notes(self) -> dict[str, float]:

@@ -9,8 +9,9 @@ download.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -22,6 +23,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from app.pipeline.crops import pictures, surroundings
 from app.pipeline.types import Float32Array, UInt8Array
 from training.errors import DataError
 from training.study.baselines.descriptor_cache import Describe, cached_descriptor
@@ -42,6 +44,7 @@ STAGES = {"layer1": (64, 3, 1), "layer2": (128, 4, 2), "layer3": (256, 6, 2)}
 """Width, number of blocks and stride of the first block of each stage."""
 EXPANSION = 4
 NOT_USED = ("layer4.", "fc.")
+Look = Callable[[UInt8Array], UInt8Array]
 
 
 class ImageNetFeatures:
@@ -50,21 +53,23 @@ class ImageNetFeatures:
     Args:
         seed: not used; every describer takes one.
         resnet50_weights: file of ResNet-50's weights, if there is one.
+        look: the part of the crops that it sees, (N, 32, 32, 7) → (N, 32, 32, 3) uint8.
 
     Attributes:
         network: the network.
     """
 
-    def __init__(self, seed: int, resnet50_weights: Path | None = None) -> None:
+    def __init__(self, seed: int, resnet50_weights: Path | None = None, look: Look = pictures) -> None:
         self.network = load_network(resnet50_weights)
+        self._look = look
         self._describe = _crop_descriptor(resnet50_weights)
 
     def fit(self, crops: UInt8Array) -> None:
         """Do nothing: the features are fixed."""
 
     def features(self, crops: UInt8Array) -> Float32Array:
-        """Return the features, (N, 32, 32, 3) uint8 → (N, D) float32, read-only; D is 1280, or 1024 with ResNet-50."""
-        return self._describe(crops)
+        """Return the features, (N, 32, 32, 7) uint8 → (N, D) float32, read-only; D is 1280, or 1024 with ResNet-50."""
+        return self._describe(self._look(crops))
 
     def tile_features(self, pixels: UInt8Array) -> Float32Array:
         """Return the features of a whole tile, of which the middle is cut out and scaled as in §IV-E.
@@ -92,10 +97,17 @@ class ImageNetKMeans(KMeansOn):
         n_clusters: K.
         seed: seed of k-means.
         resnet50_weights: file of ResNet-50's weights, if there is one.
+        look: as of `ImageNetFeatures`.
     """
 
-    def __init__(self, n_clusters: int, seed: int, resnet50_weights: Path | None = None) -> None:
-        super().__init__(ImageNetFeatures(seed, resnet50_weights), n_clusters, seed)
+    def __init__(self, n_clusters: int, seed: int, resnet50_weights: Path | None = None, look: Look = pictures) -> None:
+        super().__init__(ImageNetFeatures(seed, resnet50_weights, look), n_clusters, seed)
+
+
+SurroundingsFeatures = partial(ImageNetFeatures, look=surroundings)
+"""The same network, but it sees each nucleus with what lies round it: to compare with an encoder that sees as much."""
+SurroundingsKMeans = partial(ImageNetKMeans, look=surroundings)
+"""k-means on these features."""
 
 
 @dataclass(frozen=True)

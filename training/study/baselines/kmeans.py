@@ -32,12 +32,12 @@ class KMeansOn:
         self._model = make_pipeline(StandardScaler(), self._kmeans)
 
     def fit(self, crops: UInt8Array) -> None:
-        """Find the centres of at least K cells, (N, 32, 32, 3) uint8."""
+        """Find the centres of at least K cells, (N, 32, 32, C) uint8."""
         self._describer.fit(crops)
         self._model.fit(self._describer.features(crops))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Return the nearest centre of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
+        """Return the nearest centre of each crop, (N, 32, 32, C) uint8 → (N,) int64 in 0 … K − 1."""
         return np.asarray(self._model.predict(self._describer.features(crops)), np.int64)
 
     def notes(self) -> dict[str, float]:

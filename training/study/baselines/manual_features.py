@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from skimage.feature import local_binary_pattern
 
-from app.pipeline.crops import CROP_PX, WHITE
+from app.pipeline.crops import CROP_PX, WHITE, pictures
 from app.pipeline.types import BoolArray, Float32Array, UInt8Array
 from training.study.baselines.descriptor_cache import cached_descriptor
 from training.study.baselines.kmeans import KMeansOn
@@ -45,12 +45,12 @@ class ManualFeatures:
         """Return SIFT of unit length, shares of patterns and shares of colours, read-only.
 
         Args:
-            crops: (N, 32, 32, 3) uint8.
+            crops: (N, 32, 32, C) uint8, of which the nucleus alone counts.
 
         Returns:
             (N, 188) float32.
         """
-        return _describe_all(crops)
+        return _describe_all(pictures(crops))
 
 
 class ManualFeaturesKMeans(KMeansOn):

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from app.pipeline.crops import to_network
+from app.pipeline.crops import seen, to_network
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.config import TrainConfig
 from training.errors import DivergedError
@@ -171,7 +171,7 @@ def evaluate_agreement(
     `provenance`.
 
     Args:
-        sets: (N, 32, 32, 3) uint8 crops by the name of the set.
+        sets: (N, 32, 32, 7) uint8 crops by the name of the set.
         system: its name and its factory.
         n_clusters: K.
         seeds: at least two.
@@ -234,11 +234,12 @@ def purity_while_training(
     run.mkdir(parents=True, exist_ok=True)
     path = run / PURITY
     path.touch()
-    real = torch.from_numpy(to_network(cells.unlabelled.crops)).to(device)
+    crops = seen(cells.unlabelled.crops, config.crops)
+    real = torch.from_numpy(to_network(crops)).to(device)
     for pause in track(range(every, config.generator_iterations + 1, every)):
         if any(row["iteration"] == pause for row in MetricsLog.read(path)):
             continue
-        trainer = training_loop(config, cells.unlabelled.crops, run, device, stop_after=pause)
+        trainer = training_loop(config, crops, run, device, stop_after=pause)
         scores = score_clusters(cells.types, assign_clusters(trainer.nets.ema_q, real))
         MetricsLog(path, resume_at=pause).write({"iteration": trainer.iteration, **scores})
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.crops import CROP_PX, WHITE
+from app.pipeline.crops import CROP_PX, WHITE, pictures, surroundings
 from app.pipeline.networks.encode import encode
 from app.pipeline.run import Analysis, Stages
 from app.pipeline.types import BoolArray, UInt8Array
@@ -68,29 +68,55 @@ def not_cells(stages: list[Stages]) -> Iterator[tuple[str, UInt8Array]]:
         stages: analysed tiles of marrow.
 
     Yields:
-        The name of a kind, and (N, 32, 32, 3) uint8 crops of it.
+        The name of a kind, and (N, 32, 32, C) uint8 crops of it, with as many channels as those of the tiles have. In
+        the surroundings of a real cell, they take the place of its nucleus.
     """
     random = np.random.default_rng(SEED)
     real = np.concatenate([of_tile.crops for of_tile in stages])
     chosen = real[random.choice(len(real), CROPS_PER_KIND, replace=len(real) < CROPS_PER_KIND)]
-    outlines = chosen.min(axis=3) < INK
+    cells = pictures(chosen)
+    outlines = cells.min(axis=3) < INK
 
     def filled(mean: tuple[float, float, float], spread: float) -> UInt8Array:
         return _inside(outlines, random.normal(mean, spread, (*outlines.shape, 3)))
 
-    yield "tissue without a nucleus", _between_nuclei(stages, outlines, random)
-    yield "noise in a nucleus's outline", _inside(outlines, random.integers(0, 256, (*outlines.shape, 3)))
-    yield "noise", random.integers(0, 256, chosen.shape, dtype=np.uint8)
-    yield "pigment (brown)", filled((90, 60, 20), 25)
-    yield "dirt (black)", filled((20, 20, 25), 12)
-    yield "erythrocyte (plain pink)", filled((225, 110, 140), 8)
-    yield "fat (nearly white)", filled((243, 238, 243), 4)
-    yield "blurred cell, σ 2.5 px", np.stack([cv2.GaussianBlur(crop, (0, 0), 2.5) for crop in chosen])
+    made: dict[str, UInt8Array] = {
+        "tissue without a nucleus": _between_nuclei(stages, outlines, random),
+        "noise in a nucleus's outline": _inside(outlines, random.integers(0, 256, (*outlines.shape, 3))),
+        "noise": random.integers(0, 256, cells.shape, dtype=np.uint8),
+        "pigment (brown)": filled((90, 60, 20), 25),
+        "dirt (black)": filled((20, 20, 25), 12),
+        "erythrocyte (plain pink)": filled((225, 110, 140), 8),
+        "fat (nearly white)": filled((243, 238, 243), 4),
+        "blurred cell, σ 2.5 px": np.stack(
+            [np.asarray(cv2.GaussianBlur(np.ascontiguousarray(cell), (0, 0), 2.5), np.uint8) for cell in cells]
+        ),
+    }
+    for name, alone in made.items():
+        yield name, _in_place(alone, chosen[: len(alone)])
 
 
 def _inside(outlines: BoolArray, values: np.ndarray) -> UInt8Array:
     inked = np.clip(np.rint(values), 0, WHITE - 1)
     return np.asarray(np.where(outlines[..., None], inked, WHITE), np.uint8)
+
+
+def _in_place(made: UInt8Array, real: UInt8Array) -> UInt8Array:
+    """Give (N, 32, 32, 3) crops the surroundings of (N, 32, 32, C) real ones, if these have any."""
+    if real.shape[-1] == made.shape[-1]:
+        return made
+    field = np.where(real[..., 6:] > 0, np.uint8(WHITE), surroundings(real))
+    mask = np.zeros_like(real[..., 6])
+    # The field has half the scale of a crop, which therefore fills its middle.
+    middle = slice(CROP_PX // 4, CROP_PX - CROP_PX // 4)
+    for i, crop in enumerate(made):
+        half, ink = (
+            cv2.resize(picture, (CROP_PX // 2, CROP_PX // 2), interpolation=cv2.INTER_AREA)
+            for picture in (crop, (crop.min(axis=2) < INK).astype(np.uint8) * np.uint8(255))
+        )
+        field[i, middle, middle] = np.where(ink[..., None] > 0, half, field[i, middle, middle])
+        mask[i, middle, middle] = ink
+    return np.concatenate([made, field, mask[..., None]], axis=3)
 
 
 def _between_nuclei(stages: list[Stages], outlines: BoolArray, random: np.random.Generator) -> UInt8Array:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.crops import from_network, pictures, to_network
+from app.pipeline.crops import from_network, pictures, seen, to_network
 from app.pipeline.networks.encode import encode
 from app.pipeline.prototypes import draw_noise, join_latent
-from app.pipeline.types import CHANNELS, Float32Array, Int64Array, UInt8Array
+from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.errors import DataError
 from training.gan.checks import PROTOTYPES, diversity
 from training.metrics.prototypes import kid, nearest_real, told_apart
@@ -36,7 +36,7 @@ def evaluate_prototypes(
     """Compare generated with real cells, cluster by cluster.
 
     Args:
-        crops: (N, 32, 32, C) uint8 real cells, of the kind that the bundle's Q sees.
+        crops: (N, 32, 32, 7) uint8 real cells.
         bundle: bundle that generates cells, and that says which cluster the real ones belong to.
         describe: (N, 32, 32, 3) uint8 → (N, D) float32, features of a network that neither G nor Q has seen.
         track: wraps the clusters, to show progress.
@@ -51,11 +51,9 @@ def evaluate_prototypes(
         A cluster with too few real cells has no more than the first two.
 
     Raises:
-        DataError: the cells are of another kind than those that the bundle sees, or no cluster has enough of them.
+        DataError: no cluster has enough of them.
     """
-    wanted = CHANNELS[bundle.manifest.architecture.crops]
-    if crops.shape[-1] != wanted:
-        raise DataError(f"The cells have {crops.shape[-1]} channels, but the bundle sees {wanted}; cut them for it.")
+    crops = seen(crops, bundle.manifest.architecture.crops)
     n_clusters = bundle.manifest.n_clusters
     clusters = _clusters(crops, bundle)
     generated = [_generate(bundle, cluster) for cluster in range(n_clusters)]

@@ -10,6 +10,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.pipeline.crops import seen
 from app.pipeline.types import UInt8Array
 from training.config import TrainConfig, load_config
 from training.console import write_text
@@ -56,7 +57,7 @@ def measure_training_speed(
 
     Args:
         size: configuration whose size is trained; the recipe is the paper's.
-        crops: (N, 32, 32, 3) uint8, real cells.
+        crops: (N, 32, 32, 7) uint8, real cells.
         device: device to train on.
         iterations: iterations of each loop in a round.
         track: wraps the rounds, to show progress.
@@ -72,7 +73,11 @@ def measure_training_speed(
     from training.study.baselines.eager_loop import EagerLoop
 
     config = at_paper_recipe(size)
-    loops: dict[str, Loop] = {OURS: Trainer(config, crops, device), PLAIN: EagerLoop(config, crops, device)}
+    learned_from = seen(crops, config.crops)
+    loops: dict[str, Loop] = {
+        OURS: Trainer(config, learned_from, device),
+        PLAIN: EagerLoop(config, learned_from, device),
+    }
     precision = {OURS: config.precision, PLAIN: "float32"}
     for loop in loops.values():
         time_round(loop, WARM_UP, device)

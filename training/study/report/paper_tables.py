@@ -45,7 +45,8 @@ Commands: `python -m training labelled ../shared/data/crchisto runs/crchisto` (a
 `python -m training evaluate clustering runs/crchisto runs/consep docs/results`
 
 Every system learns {k} clusters from all cells of a set, without their types. The clusters of the same cells are then
-scored, as in the paper. Purity and F are those of the paper's §IV-D: each cluster stands for its commonest type.
+scored, as in the paper. The rivals see the nucleus alone, but for the one whose name says that it sees the surroundings
+as well. Purity and F are those of the paper's §IV-D: each cluster stands for its commonest type.
 Entropy is that of the types within a cluster, weighted by the clusters' sizes, because the paper's figures are of this
 kind; eq. 14 as printed is the entropy of the sizes alone, does not depend on the types, and has no better end. More
 clusters alone do not improve NMI and ARI. Seconds are those of a fit and its assignment; fixed features are computed

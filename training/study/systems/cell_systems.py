@@ -60,6 +60,7 @@ _RESNET50 = "RESNET50_WEIGHTS"
 CLUSTERERS = {
     "mf-kmeans": LazySystem("MF + k-means", "training.study.baselines.manual_features", "ManualFeaturesKMeans"),
     "cnn-kmeans": LazySystem("EfficientNet-Lite0 + k-means", _CNN, "ImageNetKMeans"),
+    "cnn-surroundings-kmeans": LazySystem("EfficientNet-Lite0, surroundings + k-means", _CNN, "SurroundingsKMeans"),
     "resnet50-kmeans": LazySystem("ResNet-50 + k-means", _CNN, "ImageNetKMeans", weights=_RESNET50),
     "hog-dec": LazySystem("HOG + DEC", "training.study.baselines.hog_dec", "HogDec"),
     "catgan": LazySystem("CatGAN", "training.study.baselines.catgan", "CatGan"),
@@ -72,6 +73,7 @@ CLUSTERERS = {
 DESCRIBERS = {
     "mf": LazySystem("MF", "training.study.baselines.manual_features", "ManualFeatures"),
     "cnn": LazySystem("EfficientNet-Lite0", _CNN, "ImageNetFeatures"),
+    "cnn-surroundings": LazySystem("EfficientNet-Lite0, surroundings", _CNN, "SurroundingsFeatures"),
     "resnet50": LazySystem("ResNet-50", _CNN, "ImageNetFeatures", weights=_RESNET50),
     "ours": LazySystem("ours", "training.study.systems.marrowscope_system", "MarrowscopeSystem", (N_CLUSTERS,)),
 }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.pipeline.crops import to_network
+from app.pipeline.crops import seen, to_network
 from app.pipeline.networks.architecture import Trunk
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.config import TrainConfig, load_config
@@ -53,35 +53,36 @@ class MarrowscopeSystem:
             DivergedError: a loss became infinite or NaN.
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        learned_from = seen(crops, self.config.crops)
         if self.config.anchor_steps:
-            self._trainer = new_trainer(self.config, crops, device)
+            self._trainer = new_trainer(self.config, learned_from, device)
             anchors = self._trainer.sample_real.anchors.cpu().numpy()
             agreement = float((self.clusters(crops) == anchors).mean())
             self._notes = {"anchor_steps": self.config.anchor_steps, "agrees_with_anchors": agreement}
         else:
             with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
-                self._trainer = training_loop(self.config, crops, Path(scratch), device)
-            checks = self._trainer.check(crops)
+                self._trainer = training_loop(self.config, learned_from, Path(scratch), device)
+            checks = self._trainer.check(learned_from)
             self._notes = {"generator_iterations": self._trainer.iteration, "loss_q": checks["loss_q"]}
         self._notes["channels"] = self.config.channels
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
-        """Return the probabilities of the clusters, (N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
+        """Return the probabilities of the clusters, (N, 32, 32, 7) uint8 → (N, K) float32, rows sum to 1."""
         q = self._fitted().nets.ema_q
-        return self._in_chunks(crops, lambda x: functional.softmax(q.logits(x), dim=1))
+        return self._in_chunks(seen(crops, self.config.crops), lambda x: functional.softmax(q.logits(x), dim=1))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Return the most probable cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64."""
+        """Return the most probable cluster of each crop, (N, 32, 32, 7) uint8 → (N,) int64."""
         return self.probabilities(crops).argmax(axis=1).astype(np.int64)
 
     def features(self, crops: UInt8Array) -> Float32Array:
-        """Return the maps of the four residual blocks, max-pooled to 4×4, (N, 32, 32, 3) uint8 → (N, 64 · channels).
+        """Return the maps of the four residual blocks, max-pooled to 4×4, (N, 32, 32, 7) uint8 → (N, 64 · channels).
 
         The paper has 8,192 values a cell (§IV-C). Unlike in the paper, cells are turned to a common orientation first,
         because a linear classifier depends on where in a crop a value is.
         """
         trunk = self._fitted().nets.ema_q.trunk
-        return self._in_chunks(upright(crops), partial(block_features, trunk))
+        return self._in_chunks(upright(seen(crops, self.config.crops)), partial(block_features, trunk))
 
     def notes(self) -> dict[str, float]:
         """Return the size of the training, and how far it got."""

@@ -18,11 +18,11 @@ def kinds() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def three_kinds() -> UInt8Array:
-    """Crops of grainy round nuclei of three sizes and colours."""
+    """Crops of grainy round nuclei of three sizes and colours, which their surroundings of mere noise do not show."""
     random = np.random.default_rng(0)
     crops = np.full((len(KINDS) * N_EACH, 32, 32, 3), 255, np.uint8)
     drawn = [kind for kind in KINDS.values() for _ in range(N_EACH)]
     for crop, (radius, colour) in zip(crops, drawn, strict=True):
         inside = disc((32, 32), (15.5, 15.5), radius + random.uniform(-0.5, 0.5))
         crop[inside] = np.clip(random.normal(colour, 10, (inside.sum(), 3)), 0, 254)
-    return crops
+    return np.concatenate([crops, random.integers(0, 256, (len(crops), 32, 32, 4), np.uint8)], axis=3)

@@ -3,13 +3,14 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
+from app.pipeline.crops import pictures
 from training.errors import DivergedError
 from training.study.baselines import hog_dec
 from training.study.baselines.hog_dec import Dec, HogDec, fit_dec, hog_features, target_distribution
 
 
 def test_a_cell_has_2048_gradient_values(three_kinds):
-    features = hog_features(three_kinds[:3])
+    features = hog_features(pictures(three_kinds[:3]))
     assert features.shape == (3, 2048)
     assert features.dtype == np.float32
     assert 0 <= features.min() < features.max() <= 1

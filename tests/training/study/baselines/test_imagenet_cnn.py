@@ -5,6 +5,7 @@ import torch
 from skimage.data import chelsea
 from sklearn.metrics import adjusted_rand_score
 
+from app.pipeline.crops import surroundings
 from training.errors import DataError
 from training.study.baselines.imagenet_cnn import (
     ImageNetFeatures,
@@ -13,6 +14,7 @@ from training.study.baselines.imagenet_cnn import (
     load_resnet50_trunk,
     resnet50_trunk,
 )
+from training.study.systems.cell_systems import clusterer, describer
 
 IMAGENET_CATS = {281, 282, 283, 284, 285}
 
@@ -49,6 +51,23 @@ def test_a_tile_is_cut_from_the_middle(lite0, cat):
     framed[50:850, 100:900] = cv2.resize(cat, (800, 800))
     assert lite0.tile_features(framed) == pytest.approx(lite0.tile_features(framed[50:850, 100:900]), abs=1e-3)
     assert lite0.tile_features(cat[:, :200]).shape == (1280,)
+
+
+def test_one_sees_the_nucleus_and_the_other_what_lies_round_it(lite0, three_kinds):
+    seen = three_kinds[:4]
+    other_surroundings, other_nucleus = seen.copy(), seen.copy()
+    other_surroundings[..., 3:], other_nucleus[..., :3] = 0, 0
+    looking_round = describer("cnn-surroundings")(0)
+    assert np.array_equal(lite0.features(other_surroundings), lite0.features(seen))
+    assert np.array_equal(looking_round.features(other_nucleus), looking_round.features(seen))
+    assert np.array_equal(looking_round.features(seen), lite0.features(surroundings(seen)))
+
+
+def test_clusters_of_surroundings_are_those_of_what_is_seen_there(three_kinds, kinds):
+    turned = np.concatenate([three_kinds[..., 3:6], three_kinds[..., :3], three_kinds[..., 6:]], axis=3)
+    system = clusterer("cnn-surroundings-kmeans")(3, 0)
+    system.fit(turned)
+    assert adjusted_rand_score(kinds, system.clusters(turned)) > 0.9
 
 
 def test_kinds_become_clusters(three_kinds, kinds):

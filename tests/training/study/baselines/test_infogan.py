@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.pipeline.crops import to_network
+from app.pipeline.crops import pictures, to_network
 from training.study.baselines.infogan import InfoGan, InfoGanModel, discriminator_loss, generator_loss
 
 
@@ -27,7 +27,7 @@ def test_one_step_moves_every_network(three_kinds):
     model = InfoGanModel(2)
     nets = (model.generator, model.trunk, model.score, model.code_logits)
     before = [[weight.clone() for weight in net.parameters()] for net in nets]
-    values = model.step(torch.from_numpy(to_network(three_kinds[:8])))
+    values = model.step(torch.from_numpy(to_network(pictures(three_kinds[:8]))))
     for net, old in zip(nets, before, strict=True):
         assert any(not torch.equal(*pair) for pair in zip(net.parameters(), old, strict=True))
     assert all(torch.isfinite(value) for value in values.values())

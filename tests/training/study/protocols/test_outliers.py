@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app.pipeline.bundle.load import load_bundle
+from app.pipeline.crops import pictures, surroundings
 from app.pipeline.run import analyse_stages
 from training.cells.tile_files import tile_paths
 from training.study.protocols.outliers import CROPS_PER_KIND, evaluate_outliers, not_cells
@@ -29,6 +30,19 @@ def test_what_is_no_cell_has_the_outline_of_one(shipped_bundle):
         assert 0 < len(crops) <= CROPS_PER_KIND
         if name != "noise":
             assert (crops[:, :2, :2] == 255).all(axis=(1, 2, 3)).mean() > 0.8
+
+
+def test_what_is_no_cell_lies_in_the_surroundings_of_one(seeing_bundle, sample):
+    _, stages = analyse_stages(sample, seeing_bundle, max_pixels=10**6)
+    for name, crops in not_cells([stages]):
+        assert (crops.shape[1:], crops.dtype) == ((32, 32, 7), np.uint8)
+        alone, field, mask = pictures(crops), surroundings(crops), crops[..., 6]
+        if name == "dirt (black)":
+            assert (alone.min(axis=3) < 100).sum() == pytest.approx(4 * (mask / 255).sum(), rel=0.02)
+            assert (field[mask == 255] < 100).all()
+        elif name == "noise":
+            assert (mask[:, 8:24, 8:24] == 255).mean() > 0.999
+            assert mask.sum() == mask[:, 8:24, 8:24].sum()
 
 
 def test_rates_are_counted_for_the_sets_that_are_there(shipped_bundle, sample_data):

@@ -88,9 +88,18 @@ def test_generated_cells_that_look_otherwise_are_told_apart(drawing_bundle, real
     assert new["kid"] > 100 * abs(new["kid_real"])
 
 
-def test_cells_that_the_bundle_cannot_see_or_too_few_are_refused(drawing_bundle, seeing_bundle, real):
-    with pytest.raises(DataError, match="3 channels, but the bundle sees 7"):
-        evaluate_prototypes(real, seeing_bundle, features)
+def test_a_bundle_is_shown_what_it_sees_of_the_cells(drawing_bundle, seeing_bundle, real):
+    """Both sort by the nucleus; the one that sees surroundings draws them as well."""
+    kept = np.concatenate([real, real, real[..., :1]], axis=3)
+    alone = evaluate_prototypes(kept, drawing_bundle, features)
+    assert [row["real"] for row in alone[0]] == [500, 500, FEWEST_REAL - 1, 0, 0]
+    assert alone[1][0][1].shape == (SHOWN, 32, 32, 3)
+    seeing = evaluate_prototypes(kept, seeing_bundle, features)
+    assert [row["real"] for row in seeing[0]] == [500, 500, FEWEST_REAL - 1, 0, 0]
+    assert seeing[1][0][1].shape == (SHOWN, 32, 32, 7)
+
+
+def test_too_few_cells_are_refused(drawing_bundle, real):
     with pytest.raises(DataError, match=f"No cluster has {FEWEST_REAL} of the 9 cells"):
         evaluate_prototypes(real[:9], drawing_bundle, features)
 

@@ -95,8 +95,8 @@ def test_report_says_what_is_extrapolated():
     assert "`python -m training evaluate training-speed" in text
 
 
-def test_command_writes_what_the_report_reads(cells, tmp_path, monkeypatch, capsys):
-    cells.save(tmp_path / "cells")
+def test_command_writes_what_the_report_reads(kept_cells, tmp_path, monkeypatch, capsys):
+    kept_cells.save(tmp_path / "cells")
     arguments = ["evaluate", "training-speed", tmp_path / "cells", tmp_path, "--config", "smoke", "--iterations", 1]
     monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:

@@ -43,6 +43,13 @@ def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, dr
     assert fitted.features(crops).shape == (7, 64 * 8)
 
 
+def test_q_does_not_look_beyond_what_its_configuration_says(fitted, drawn):
+    crops = drawn[0][:20]
+    elsewhere = crops.copy()
+    elsewhere[..., 3:] = 0
+    assert np.array_equal(fitted.probabilities(elsewhere), fitted.probabilities(crops))
+
+
 def test_same_seed_same_clusters(fitted, drawn):
     again = MarrowscopeSystem(2, 0, **TINY)
     again.fit(drawn[0])
