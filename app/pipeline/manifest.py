@@ -229,7 +229,9 @@ class Outliers(ManifestModel):
     """When a cell is unlike the training cells, and when a tile is, because too many or all of its cells are."""
 
     components: int = Field(
-        ge=1, description="Surprise is measured on this many principal components of Q's feature maps."
+        ge=1,
+        description="Surprise is measured on this many principal components of Q's feature maps or, if Q has an "
+        "encoder, of each picture in a crop: of its means, and of its spreads at several sizes.",
     )
     threshold: float = Field(
         description="A cell with a higher surprise is an outlier; surprise is in nats, up to a constant."

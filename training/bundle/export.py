@@ -241,7 +241,7 @@ def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent
         generator: G, in PyTorch.
         latent: (N, K + Z) float32 inputs of G.
     """
-    components = q.surprise.projection.shape[1]
+    components = q.surprise.components
     with torch.inference_mode():
         cells = generator(torch.from_numpy(latent)).numpy()
         expected = Described(*(output.numpy() for output in q(torch.from_numpy(cells))))

@@ -14,7 +14,18 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from app.pipeline.crops import to_network
 from app.pipeline.manifest import Outliers, TileSurprise
-from app.pipeline.networks.architecture import AnyQ, ClusterNet, Surprise, map_statistics, pooled
+from app.pipeline.networks.architecture import (
+    AnyQ,
+    AnySurprise,
+    ClusterNet,
+    Encoder,
+    PictureSurprise,
+    Surprise,
+    map_statistics,
+    picture_statistics,
+    pictures_in,
+    pooled,
+)
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.gan.checks import in_chunks
 
@@ -45,7 +56,7 @@ class FittedOutliers:
         outlier: (N,) bool, which training cells are outliers by the fit that leaves their tile out.
     """
 
-    surprise: Surprise
+    surprise: AnySurprise
     limits: Outliers
     outlier: BoolArray
 
@@ -58,31 +69,58 @@ def fit_outliers(q: AnyQ | ClusterNet, crops: UInt8Array, tile_index: Int64Array
         crops: (N, 32, 32, C) uint8, what Q sees of at least two training cells.
         tile_index: (N,) the tile of each cell.
     """
-    n_clusters = q.code_logits.out_features
-    maps = in_chunks(lambda x: _statistics_and_logits(q, x), torch.from_numpy(to_network(crops)))
-    statistics = maps[:, :-n_clusters].double().numpy()
-    clusters = maps[:, -n_clusters:].argmax(1).numpy()
-    folds = _folds(tile_index)
+    inputs = torch.from_numpy(to_network(crops))
+    clusters = in_chunks(lambda x: q.code_logits(pooled(q.trunk.maps(x))), inputs).argmax(1).numpy()
     # No more components than cells, also where leaving out a tile leaves few.
-    fewest = min(len(rest) for rest, _ in folds)
-    components = min(COMPONENTS, statistics.shape[1], len(crops) // 2, fewest)
-
-    left_out = np.zeros(len(crops))
-    for rest, fold in folds:
-        fitted = fit_surprise(statistics[rest], clusters[rest], n_clusters, components)
-        left_out[fold] = _apply(fitted, statistics[fold])
+    components = min(COMPONENTS, len(crops) // 2, *(len(rest) for rest, _ in _folds(tile_index)))
+    surprise: AnySurprise
+    if isinstance(q.trunk, Encoder):
+        surprise, left_out = _fit_pictures(inputs, clusters, q.code_logits.out_features, components, tile_index)
+    else:
+        statistics = in_chunks(lambda x: map_statistics(q.trunk.maps(x)), inputs).double().numpy()
+        surprise, left_out = _fit(statistics, clusters, q.code_logits.out_features, components, tile_index)
     threshold = float(np.quantile(left_out, 1 - TRAINING_SHARE))
     outlier = left_out > threshold
     largest_share = max(_certain_share(outlier[tile_index == tile]) for tile in np.unique(tile_index))
     tiles = [left_out[tile_index == tile] for tile in np.unique(tile_index)]
     limits = Outliers(
-        components=components,
+        components=surprise.components,
         threshold=threshold,
         training_share=float(outlier.mean()),
         max_share=min(1.0, max(MIN_MAX_SHARE, MARGIN * largest_share)),
         tile_surprise=tile_surprise(tiles) if len(tiles) > 1 else None,
     )
-    return FittedOutliers(fit_surprise(statistics, clusters, n_clusters, components), limits, outlier)
+    return FittedOutliers(surprise, limits, outlier)
+
+
+def _fit_pictures(
+    inputs: torch.Tensor, clusters: Int64Array, n_clusters: int, components: int, tile_index: Int64Array
+) -> tuple[PictureSurprise, Float64Array]:
+    """Fit a surprise to each picture in (N, C, 32, 32) crops; the rest is as in `_fit`."""
+    fitted, left_out = [], []
+    for i in range(len(pictures_in(inputs))):
+        statistics = in_chunks(lambda x, i=i: picture_statistics(pictures_in(x)[i]), inputs).double().numpy()
+        one, scores = _fit(statistics, clusters, n_clusters, components, tile_index)
+        # Each picture is as often the most surprising one: a score of 0 is as rare in all of them.
+        rare = float(np.quantile(scores, 1 - TRAINING_SHARE))
+        one.log_weights += rare
+        fitted.append(one)
+        left_out.append(scores - rare)
+    surprise = PictureSurprise(len(fitted), fitted[0].components, n_clusters)
+    surprise.of = torch.nn.ModuleList(fitted)
+    return surprise, np.max(left_out, axis=0)
+
+
+def _fit(
+    statistics: Float64Array, clusters: Int64Array, n_clusters: int, components: int, tile_index: Int64Array
+) -> tuple[Surprise, Float64Array]:
+    """Return the surprise fitted to all cells, and that of each cell when its tile is left out of the fit, (N,)."""
+    components = min(components, statistics.shape[1])
+    left_out = np.zeros(len(statistics))
+    for rest, fold in _folds(tile_index):
+        fitted = fit_surprise(statistics[rest], clusters[rest], n_clusters, components)
+        left_out[fold] = _apply(fitted, statistics[fold])
+    return fit_surprise(statistics, clusters, n_clusters, components), left_out
 
 
 def tile_surprise(tiles: Sequence[Float64Array]) -> TileSurprise:
@@ -141,12 +179,6 @@ def fit_surprise(statistics: Float64Array, clusters: Int64Array, n_clusters: int
         surprise.whitening[cluster] = torch.from_numpy(np.linalg.cholesky(precision))
         surprise.log_weights[cluster] = float(np.log(len(members) / len(scores)) + np.linalg.slogdet(precision)[1] / 2)
     return surprise
-
-
-def _statistics_and_logits(q: AnyQ | ClusterNet, crops: torch.Tensor) -> torch.Tensor:
-    """Return the map statistics and Q's logits of (B, C, 32, 32) crops, side by side, (B, D + K)."""
-    maps = q.trunk.maps(crops)
-    return torch.cat([map_statistics(maps), q.code_logits(pooled(maps))], dim=1)
 
 
 def _folds(tile_index: Int64Array) -> list[tuple[Int64Array, Int64Array]]:

@@ -52,7 +52,8 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
     after = _rounded(full, "crops", batches, op_types_to_quantize=["Conv", "Relu"])
     before = onnx.load(full)
     _refit(Head.code_logits(before), Head.code_logits(after), crops)
-    _refit(Head.surprise(before), Head.surprise(after), crops)
+    if _initializers(before, Head.PROJECTION):  # else the surprise asks the crops, and no convolution
+        _refit(Head.surprise(before), Head.surprise(after), crops)
     write_whole(after.SerializeToString(), fast)
 
 
@@ -103,10 +104,12 @@ class Head:
         of_inputs: whether the map is (inputs − offset) @ weights, and not inputs @ weights.T + offset.
     """
 
+    PROJECTION = "surprise.projection"
+
     def __init__(self, model: onnx.ModelProto, weights: str, offset: str, *, of_inputs: bool) -> None:
         self.model = model
         self.of_inputs = of_inputs
-        self._weights, self._offset = (_initializer(model, name) for name in (weights, offset))
+        (self._weights,), (self._offset,) = (_initializers(model, name) for name in (weights, offset))
         # The node that takes the inputs is the subtraction, if the offset is one of the inputs.
         first = self._offset if of_inputs else self._weights
         self._inputs = next(node.input[0] for node in model.graph.node if first.name in node.input)
@@ -119,7 +122,7 @@ class Head:
     @classmethod
     def surprise(cls, model: onnx.ModelProto) -> Head:
         """Return the head that maps map statistics (N, D) to principal scores (N, P)."""
-        return cls(model, "surprise.projection", "surprise.mean", of_inputs=True)
+        return cls(model, cls.PROJECTION, "surprise.mean", of_inputs=True)
 
     def inputs(self, crops: Float32Array) -> Float64Array:
         """Return what reaches this head when the network is given (N, C, 32, 32) crops, (N, D)."""
@@ -170,8 +173,9 @@ def _refit(full: Head, fast: Head, crops: Float32Array) -> None:
     fast.fit(fast.inputs(crops), full.apply(full.inputs(crops)))
 
 
-def _initializer(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
-    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+def _initializers(model: onnx.ModelProto, name: str) -> list[onnx.TensorProto]:
+    """Return the tensors of a name: one, or none."""
+    return [tensor for tensor in model.graph.initializer if tensor.name == name]
 
 
 class _Batches(CalibrationDataReader):

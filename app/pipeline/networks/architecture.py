@@ -285,6 +285,11 @@ class Surprise(nn.Module):
         self.register_buffer("whitening", torch.zeros(n_clusters, components, components))
         self.register_buffer("log_weights", torch.zeros(n_clusters))
 
+    @property
+    def components(self) -> int:
+        """P."""
+        return self.projection.shape[1]
+
     def forward(self, statistics: Tensor) -> Tensor:
         """(B, D) → (B,), in nats up to a constant; the higher, the more unlike."""
         scores = (statistics - self.mean) @ self.projection
@@ -297,10 +302,72 @@ class Surprise(nn.Module):
         return -(highest + (logs - highest).exp().sum(dim=0).log())
 
 
+SCALES = 4
+"""Number of sizes at which a picture's spread is measured; each is half of the one before."""
+
+
+def pictures_in(crops: Tensor) -> list[Tensor]:
+    """Return the pictures that (B, I, 32, 32) crops show, (B, 3, 32, 32) each: nucleus, surroundings."""
+    return [crops[:, first : first + 3] for first in range(0, crops.shape[1] // 3 * 3, 3)]
+
+
+def picture_statistics(picture: Tensor) -> Tensor:
+    """Return what colour and texture a picture has, (B, 3, 32, 32) → (B, 15).
+
+    It is the mean of every channel, and its standard deviation at each of the `SCALES`.
+    """
+    mean = picture.mean(dim=(2, 3), keepdim=True)
+    found, h = [mean.flatten(1)], picture - mean
+    for _ in range(SCALES):
+        found.append(h.square().mean(dim=(2, 3)).sqrt())
+        h = functional.avg_pool2d(h, 2)
+    return torch.cat(found, dim=1)
+
+
+class PictureSurprise(nn.Module):
+    """How unlike those of the training cells the pictures in a crop are: the surprise of the most surprising one.
+
+    It does not ask what Q's encoder sees, which is learned to be the same for whatever is not worth telling apart.
+
+    Args:
+        pictures: number of `pictures_in` a crop.
+        components: see `Surprise`.
+        n_clusters: K.
+    """
+
+    def __init__(self, pictures: int, components: int, n_clusters: int) -> None:
+        super().__init__()
+        self.components = components
+        self.of = nn.ModuleList(Surprise(3 * (1 + SCALES), components, n_clusters) for _ in range(pictures))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, I, 32, 32) → (B,), in nats up to a constant; the higher, the more unlike."""
+        pictures = zip(self.of, pictures_in(crops), strict=True)
+        return torch.stack([surprise(picture_statistics(picture)) for surprise, picture in pictures]).amax(dim=0)
+
+
+AnySurprise = Surprise | PictureSurprise
+"""What is asked how unlike the training cells a cell is: the maps of the paper's trunk, or with an encoder the crop."""
+
+
+def new_surprise(q: AnyQ, n_channels: int, components: int) -> AnySurprise:
+    """Return the surprise that belongs to a Q, still without its numbers.
+
+    Args:
+        q: the network whose head is Q.
+        n_channels: I, channels of a crop.
+        components: P.
+    """
+    n_clusters = q.code_logits.out_features
+    if isinstance(q, EncoderQ):
+        return PictureSurprise(n_channels // 3, components, n_clusters)
+    return Surprise(2 * sum(q.trunk.widths), components, n_clusters)
+
+
 class ClusterNet(nn.Module):
     """Q as it is served: it gives the cluster probabilities of crops, the surprise and perhaps the features of each."""
 
-    def __init__(self, q: AnyQ, surprise: Surprise) -> None:
+    def __init__(self, q: AnyQ, surprise: AnySurprise) -> None:
         super().__init__()
         self.outputs = ["cluster_probs", "surprise", *(["features"] if isinstance(q, EncoderQ) else [])]
         self.trunk = q.trunk
@@ -311,7 +378,8 @@ class ClusterNet(nn.Module):
         """(B, I, 32, 32) → the `outputs`: (B, K), rows sum to 1; (B,); and with an encoder (B, F), its features."""
         maps = self.trunk.maps(crops)
         features = pooled(maps)
-        found = functional.softmax(self.code_logits(features), dim=1), self.surprise(map_statistics(maps))
+        seen = crops if isinstance(self.surprise, PictureSurprise) else map_statistics(maps)
+        found = functional.softmax(self.code_logits(features), dim=1), self.surprise(seen)
         return (*found, features) if "features" in self.outputs else found
 
 

@@ -19,7 +19,7 @@ from app.pipeline.networks.architecture import (
     EncoderQ,
     Generator,
     Segmenter,
-    Surprise,
+    new_surprise,
 )
 from app.pipeline.networks.backend import BackendName, Described, Device, Precision
 from app.pipeline.types import CHANNELS, Float32Array
@@ -55,7 +55,7 @@ class TorchBackend:
             q = CriticQ(architecture.channels, n_clusters, n_channels)
         else:
             q = EncoderQ(Encoder(n_channels, architecture.encoder_width), n_clusters)
-        self.q = ClusterNet(q, Surprise(2 * sum(q.trunk.widths), manifest.outliers.components, n_clusters))
+        self.q = ClusterNet(q, new_surprise(q, n_channels, manifest.outliers.components))
         nets = nn.ModuleDict({"generator": self.generator, "q": self.q})
         try:
             nets.load_state_dict(load_file(directory / WEIGHTS))

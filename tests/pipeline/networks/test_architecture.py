@@ -9,6 +9,8 @@ from app.pipeline.networks.architecture import (
     Generator,
     Surprise,
     map_statistics,
+    picture_statistics,
+    pictures_in,
     pooled,
 )
 
@@ -61,3 +63,20 @@ def test_encoder_is_served_as_the_trunk_is():
     torch.testing.assert_close(features, q.features(crops))
     torch.testing.assert_close(probs, q(crops).softmax(dim=1))
     assert surprise.shape == (6,)
+
+
+def test_pictures_in_crops_are_the_nucleus_and_its_surroundings():
+    crops = torch.randn(2, 7, 32, 32)
+    nucleus, surroundings = pictures_in(crops)
+    assert torch.equal(nucleus, crops[:, :3])
+    assert torch.equal(surroundings, crops[:, 3:6])
+    assert len(pictures_in(crops[:, :3])) == 1
+
+
+def test_statistics_of_a_picture_are_its_colour_and_the_sizes_of_its_texture():
+    """A chequerboard of 2 × 2 px squares on one channel: it is gone where 4 × 4 px are one."""
+    board = torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8), torch.ones(2, 2))
+    picture = torch.stack([0.5 * board + 0.25, torch.full((32, 32), -1.0), torch.zeros(32, 32)])[None]
+    mean, *spreads = picture_statistics(picture)[0].split(3)
+    assert mean.tolist() == [0.25, -1, 0]
+    assert [spread.tolist() for spread in spreads] == [[0.5, 0, 0], [0.5, 0, 0], [0, 0, 0], [0, 0, 0]]

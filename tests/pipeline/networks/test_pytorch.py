@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
-from app.pipeline.networks.architecture import ClusterNet, Encoder, EncoderQ, Generator, Surprise
+from app.pipeline.networks.architecture import ClusterNet, Encoder, EncoderQ, Generator, PictureSurprise
 from app.pipeline.networks.pytorch import TorchBackend
 
 
@@ -19,7 +19,7 @@ def encoder_manifest(manifest_values):
 def saved(encoder_manifest, tmp_path):
     """The weights of networks that see surroundings, with Q on an encoder; returns Q."""
     torch.manual_seed(0)
-    q = ClusterNet(EncoderQ(Encoder(7, 4), 5), Surprise(2 * (4 + 8 + 16 + 32), 4, 5)).eval()
+    q = ClusterNet(EncoderQ(Encoder(7, 4), 5), PictureSurprise(2, 4, 5)).eval()
     nets = torch.nn.ModuleDict({"generator": Generator(4, 5, 8, 5.0, outputs=7), "q": q})
     save_file(nets.state_dict(), tmp_path / WEIGHTS)
     return q

@@ -21,33 +21,16 @@ from training.bundle import fast_network
 from training.bundle.export import FinishedRun, export_bundle
 from training.bundle.outliers import fit_outliers
 from training.bundle.refit import refit_bundle
-from training.config import EncoderConfig
 from training.gan.checks import assign_clusters, check_model
 from training.label.image_level import fit_image_level
 
 pytestmark = pytest.mark.slow
 K, WIDTH = 5, 4
-ENCODER = EncoderConfig(
-    width=WIDTH,
-    epochs=1,
-    batch_size=8,
-    tiles_per_batch=0,
-    learning_rate=1e-3,
-    weight_decay=0.0,
-    temperature=0.2,
-    max_turn_degrees=45,
-    scale_jitter=0.1,
-    shift=0.05,
-    density_jitter=0.3,
-    grey_share=0.2,
-    blur_share=0.2,
-    near_share=0.2,
-)
 
 
 @pytest.fixture(scope="module")
-def config(smoke):
-    train = replace(smoke.train, crops="surroundings", encoder=ENCODER, anchor_steps=0)
+def config(smoke, encoder_config):
+    train = replace(smoke.train, crops="surroundings", encoder=replace(encoder_config, width=WIDTH), anchor_steps=0)
     return replace(smoke, train=train)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from app.pipeline.networks.architecture import ClusterNet, CriticQ, Encoder, EncoderQ, Surprise
+from app.pipeline.networks.architecture import ClusterNet, CriticQ, Encoder, EncoderQ, PictureSurprise, Surprise
 from training.bundle.onnx_export import fold_pooling, pooled_conv, write_onnx
 
 
@@ -53,7 +53,7 @@ def test_encoder_is_written_without_batch_norm_and_says_the_same(tmp_path):
     q = EncoderQ(Encoder(7, 4), 3)
     for _ in range(5):
         q(torch.randn(8, 7, 32, 32) * 3 + 1)  # moves the statistics of every batch norm
-    net = ClusterNet(q, Surprise(2 * sum(q.trunk.widths), 4, 3)).eval()
+    net = ClusterNet(q, PictureSurprise(2, 4, 3)).eval()
     x = torch.rand(7, 7, 32, 32) * 2 - 1
     write_onnx(fold_pooling(net), torch.zeros(2, 7, 32, 32), tmp_path / "q.onnx", "crops", net.outputs)
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node}

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.architecture import map_statistics
+from app.pipeline.networks.architecture import Encoder, EncoderQ, map_statistics
 from training.bundle.outliers import fit_outliers, fit_surprise, tile_surprise
 from training.gan.trainer import Trainer
 
@@ -104,3 +104,18 @@ def test_a_single_tile_does_not_say_how_tiles_differ(critic, cells):
     assert found.tiles == 3
     assert found.tile_margin >= 0
     assert found.cell_margin > 0
+
+
+@pytest.mark.parametrize("changed", [slice(0, 3), slice(3, 6)], ids=["nucleus", "surroundings"])
+def test_cell_whose_nucleus_or_surroundings_have_another_texture_is_an_outlier(changed):
+    """All cells are noise of the same kind; on some, one of the two pictures is twice as coarse."""
+    random = np.random.default_rng(0)
+    crops = random.integers(100, 156, (300, 32, 32, 7), dtype=np.uint8)
+    q = EncoderQ(Encoder(7, 4), 2).eval()
+    found = fit_outliers(q, crops, np.arange(300) % 5)
+    assert found.outlier.mean() == pytest.approx(0.01, abs=0.005)
+    coarse = crops[:20].copy()
+    coarse[..., changed] = coarse[:, ::2, ::2, changed].repeat(2, axis=1).repeat(2, axis=2)
+    with torch.no_grad():
+        surprise = found.surprise(torch.from_numpy(to_network(coarse)))
+    assert surprise.min() > found.limits.threshold
