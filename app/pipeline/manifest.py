@@ -463,6 +463,11 @@ class FastAgreement(ManifestModel):
     worst_tile_proportion_change: Fraction = Field(
         description="The proportion of a cluster in any one tile differs by at most this."
     )
+    features: float | None = Field(
+        default=None,
+        le=1,
+        description="The fast features explain this share of the variance of the full ones; null if there are none.",
+    )
 
 
 class FastNetwork(ManifestModel):

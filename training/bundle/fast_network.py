@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from app.files import write_whole
 from app.pipeline.bundle.load import Expected, read_golden
@@ -24,6 +25,7 @@ HELD_OUT = 3
 MIN_AGREEMENT = 0.99
 MAX_PROPORTION_CHANGE = 0.005
 MIN_OUTLIER_AGREEMENT = 0.995
+MIN_FEATURES_EXPLAINED = 0.98
 GOLDEN_TOLERANCE = 0.05
 """Largest difference from the golden pair.
 
@@ -105,6 +107,9 @@ def agreement(full: Encoded, fast: Encoded, tile_index: Int64Array, threshold: f
         outliers=float((outlier == fast_outlier).mean()),
         proportion_change=change(np.ones(len(tile_index), bool)),
         worst_tile_proportion_change=max(change(tile_index == tile) for tile in tiles),
+        features=None
+        if full.features is None or fast.features is None
+        else float(r2_score(full.features, fast.features, multioutput="variance_weighted")),
     )
 
 
@@ -120,6 +125,9 @@ def failures(measured: FastAgreement) -> list[str]:
             measured.outliers >= MIN_OUTLIER_AGREEMENT
         ),
     }
+    if measured.features is not None:
+        demand = f"explained variance of the features: {measured.features:.4f}, wanted ≥ {MIN_FEATURES_EXPLAINED}"
+        checks[demand] = measured.features >= MIN_FEATURES_EXPLAINED
     return [demand for demand, met in checks.items() if not met]
 
 

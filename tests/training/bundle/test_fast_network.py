@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -63,6 +65,18 @@ def test_agreement_counts_cells_outliers_and_proportions():
 def test_tile_without_a_cell_that_counts_has_no_proportions():
     outliers = outputs([0, 1], [9, 9])
     assert agreement(outliers, outliers, np.array([0, 0]), 5.0).worst_tile_proportion_change == 0
+
+
+def test_features_are_judged_by_the_variance_that_they_explain():
+    """The fast features are off by 1 where the full ones are ±2 and ±1: 1 − 2 · 1 / (2 · 4 + 2 · 1) = .8."""
+    same = outputs([0, 1], [0, 0])
+    full = replace(same, features=np.array([[2, 1], [-2, -1]], np.float32))
+    fast = replace(same, features=np.array([[3, 1], [-2, -2]], np.float32))
+    assert agreement(same, same, np.array([0, 1]), 5.0).features is None
+    found = agreement(full, fast, np.array([0, 1]), 5.0)
+    assert found.features == pytest.approx(0.8)
+    (failure,) = failures(found)
+    assert "features: 0.8000" in failure
 
 
 @pytest.mark.parametrize(
