@@ -40,6 +40,11 @@ def test_data_and_runs_are_not_committed(tracked):
         assert path.parts[0] not in {"data", "runs"}
 
 
+def test_no_conflict_is_left_unresolved(tracked):
+    for path, text in tracked.items():
+        assert not re.search(r"(?m)^(?:<{7}|>{7})(?: |$)", text), path
+
+
 def test_no_line_is_left_to_be_done(tracked):
     for path, text in tracked.items():
         if path.suffix == ".py" and path.name != "test_repository.py":
