@@ -144,14 +144,12 @@ def train(
 
     import torch
 
-    from app.pipeline.crops import seen
     from training.gan.loop import training_loop
 
     if threads is not None:
         torch.set_num_threads(threads)
     device = _device()
-    crops = seen(found.crops, settings.train.crops)
-    trainer = training_loop(settings.train, crops, run, device, stop_after=stop_after, track=bar("iterations"))
+    trainer = training_loop(settings.train, found.unlabelled, run, device, stop_after=stop_after, track=bar("steps"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
 
 

@@ -89,7 +89,7 @@ class TrainConfig:
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     penalty_weight: Weight
-    """λ₁ of eq. 10."""
+    """λ₁ of eq. 10, or the weight of the penalty of the logistic loss."""
     code_weight: Weight
     """λ₂ of eq. 12."""
     critic_code_weight: Weight
@@ -113,6 +113,18 @@ class TrainConfig:
     seed: Seed
     crops: CropKind = "nucleus"
     """What Q sees of a cell, and what G draws."""
+    adversarial: Literal["wasserstein", "logistic"] = "wasserstein"
+    """The paper's losses of D and G (eq. 10, 11), or those of Goodfellow et al. 2014 with a penalty on D's gradient at
+    real cells (Mescheder et al. 2018)."""
+    critic_shift_px: Annotated[int, Field(ge=0, lt=16)] = 0
+    """Largest shift of the cells that D is shown, real and generated ones alike, so that it cannot learn the few real
+    ones by heart (Zhao et al. 2020)."""
+    critic_density_jitter: Weight = 0.0
+    """Standard deviation of the logarithm of a random factor on the optical density of those cells."""
+    q_learning_rate: Weight = 0.0
+    """Of a Q on an encoder, while the GAN trains."""
+    real_weight: Weight = 0.0
+    """In Q's step, the weight of what its clusters of real cells tell, see `representation.company`."""
     encoder: EncoderConfig | None = None
     """What Q stands on; without it, Q has a trunk like the critic's, as in the paper."""
 

@@ -8,28 +8,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pipeline.types import CHANNELS, CropKind, Float32Array, Int32Array, Nuclei, UInt8Array
+from app.pipeline.types import CHANNELS, CropKind, Float32Array, Nuclei, UInt8Array
 
 CROP_PX = 32
 """Edge of a crop, px."""
 FIELD_PX = 2 * CROP_PX
 """Edge of the field round a nucleus, px; it is shown at half size."""
-RING_PX = 12
-"""What lies farther than this from a nucleus does not belong to its surroundings, px: 3 µm at 0.25 µm per px."""
 WHITE = 255
 
 
-def crop_cells(normalised: UInt8Array, nuclei: Nuclei, every: Int32Array, kind: CropKind) -> UInt8Array:
+def crop_cells(normalised: UInt8Array, nuclei: Nuclei, kind: CropKind) -> UInt8Array:
     """Cut what Q sees of every cell out of the normalised tile.
 
     Channels 0 to 2 are what `crop_nuclei` gives. The kind "surroundings" has four more, of a field of 64 × 64 px with
-    the nucleus in its middle, at half size. In channels 3 to 5, other nuclei are white, and so is what lies farther
-    than `RING_PX` from the nucleus or beyond the tile. Channel 6 is the nucleus itself: 255 inside, 0 outside.
+    the nucleus in its middle, at half size: channels 3 to 5 are all that lies there, mirrored beyond the border of the
+    tile, and channel 6 is the nucleus itself: 255 inside, 0 outside.
 
     Args:
         normalised: (H, W, 3) uint8, the Reinhard-normalised tile.
         nuclei: nuclei of the cells.
-        every: (H, W) int32, label image of all nuclei of the tile: those of the cells, and those that the border cuts.
         kind: what to cut.
 
     Returns:
@@ -41,7 +38,7 @@ def crop_cells(normalised: UInt8Array, nuclei: Nuclei, every: Int32Array, kind: 
     if len(nuclei) == 0:
         return np.zeros((0, CROP_PX, CROP_PX, CHANNELS[kind]), np.uint8)
     # One tall picture of all cells: OpenCV joins channels five times as fast as NumPy.
-    seen, own = _fields(normalised, nuclei, every)
+    seen, own = _fields(normalised, nuclei)
     tall = [part.reshape(-1, CROP_PX, part.size // own.size) for part in (alone, seen, own)]
     return np.asarray(cv2.merge(tall), np.uint8).reshape(-1, CROP_PX, CROP_PX, CHANNELS[kind])
 
@@ -94,33 +91,25 @@ def _fit(cell: UInt8Array) -> UInt8Array:
     return np.asarray(cv2.resize(cell, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _fields(normalised: UInt8Array, nuclei: Nuclei, every: Int32Array) -> tuple[UInt8Array, UInt8Array]:
+def _fields(normalised: UInt8Array, nuclei: Nuclei) -> tuple[UInt8Array, UInt8Array]:
     """Return channels 3 to 5 and channel 6 of `crop_cells`, (N, 32, 32, 3) and (N, 32, 32) uint8."""
-    inverse = np.zeros((len(nuclei), CROP_PX, CROP_PX, 3), np.uint8)
+    seen = np.zeros((len(nuclei), CROP_PX, CROP_PX, 3), np.uint8)
     masks = np.zeros((len(nuclei), CROP_PX, CROP_PX), np.uint8)
-    inverted = ~_halved(_with_margin(normalised, WHITE))  # white is 0, which OpenCV puts where nothing is copied
-    covered = _halved(_with_margin((every > 0).view(np.uint8) * np.uint8(255), 0))
-    labels = _with_margin(nuclei.label_image, 0)
-    ring = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (RING_PX + 1, RING_PX + 1))  # at half size
+    halved = _halved(_with_margin(normalised, cv2.BORDER_REFLECT))
+    labels = _with_margin(nuclei.label_image, cv2.BORDER_CONSTANT)
     # A pixel's index is its centre, so the pixel at x ends half a px later. The margin moves a field by half its edge.
     corners = np.rint((nuclei.centroids + 0.5) / 2).astype(int).tolist()
     for i, (x, y) in enumerate(corners):
-        here = slice(y, y + CROP_PX), slice(x, x + CROP_PX)
-        field = labels[2 * y : 2 * y + FIELD_PX, 2 * x : 2 * x + FIELD_PX]
-        own = _halved(cv2.inRange(field, i + 1, i + 1))
-        # Where all nuclei cover more of a pixel than this one does, another one covers some of it.
-        is_alone = cv2.compare(covered[here], own, cv2.CMP_LE)
-        inverse[i] = cv2.copyTo(inverted[here], cv2.bitwise_and(cv2.dilate(own, ring), is_alone))
-        masks[i] = own
-    return ~inverse, masks
+        seen[i] = halved[y : y + CROP_PX, x : x + CROP_PX]
+        masks[i] = _halved(cv2.inRange(labels[2 * y : 2 * y + FIELD_PX, 2 * x : 2 * x + FIELD_PX], i + 1, i + 1))
+    return seen, masks
 
 
-def _with_margin(picture: NDArray[Any], value: int) -> NDArray[Any]:
-    """Surround a picture by half a field of `value`, and make both edges even."""
+def _with_margin(picture: NDArray[Any], border: int) -> NDArray[Any]:
+    """Surround a picture by half a field, mirrored or of zeros, and make both edges even."""
     margin = FIELD_PX // 2
     height, width = picture.shape[:2]
-    sides = margin, margin + height % 2, margin, margin + width % 2
-    return cv2.copyMakeBorder(picture, *sides, cv2.BORDER_CONSTANT, value=(value,) * 3)
+    return cv2.copyMakeBorder(picture, margin, margin + height % 2, margin, margin + width % 2, border)
 
 
 def _halved(picture: NDArray[Any]) -> UInt8Array:

@@ -172,7 +172,7 @@ def analyse_stages(
         analysed_mpp = _analysed_mpp(tile, pixels, manifest)
         measuring = _begin(timing, "measure", lambda: _measure(pixels, stains, found, kept, is_kept, analysed_mpp))
         with _timed(timing, "encode"):
-            crops = crop_cells(stains.normalised, kept, found.label_image, manifest.architecture.crops)
+            crops = crop_cells(stains.normalised, kept, manifest.architecture.crops)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)

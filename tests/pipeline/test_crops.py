@@ -118,53 +118,42 @@ def test_network_values_beyond_the_range_are_clipped():
     assert (from_network(-values) == 0).all()
 
 
-NUCLEUS, NEIGHBOUR, CUT, CYTOPLASM = 10, 20, 30, 200
+NUCLEUS, NEIGHBOUR, CYTOPLASM = 10, 20, 200
 
 
 def drawn_cells(shape=(120, 120)):
-    """A nucleus of 20 × 20 px at (50, 50), one to its right, and one that the border cuts, on even cytoplasm.
-
-    Returns the pixels, the nuclei without the one that is cut, and the label image with it. The two images number the
-    nuclei differently, as they do where the cut ones are left out.
-    """
-    every = np.zeros(shape, np.int32)
-    every[0:45, 54:58] = 1
-    every[50:70, 50:70] = 2
-    every[50:70, 76:90] = 3
+    """A nucleus of 20 × 20 px at (50, 50) and one to its right, on even cytoplasm; the pixels and the nuclei."""
+    labels = np.zeros(shape, np.int32)
+    labels[50:70, 50:70] = 1
+    labels[50:70, 76:90] = 2
     pixels = np.full((*shape, 3), CYTOPLASM, np.uint8)
-    for number, grey in ((1, CUT), (2, NUCLEUS), (3, NEIGHBOUR)):
-        pixels[every == number] = grey
-    return pixels, measure(np.maximum(every - 1, 0)), every
+    for number, grey in ((1, NUCLEUS), (2, NEIGHBOUR)):
+        pixels[labels == number] = grey
+    return pixels, measure(labels)
 
 
 def test_crop_of_surroundings_begins_with_the_nucleus_alone():
-    pixels, nuclei, every = drawn_cells()
-    crops = crop_cells(pixels, nuclei, every, "surroundings")
+    pixels, nuclei = drawn_cells()
+    crops = crop_cells(pixels, nuclei, "surroundings")
     assert (crops.shape, crops.dtype) == ((2, 32, 32, CHANNELS["surroundings"]), np.uint8)
     np.testing.assert_array_equal(pictures(crops), crop_nuclei(pixels, nuclei))
-    np.testing.assert_array_equal(crop_cells(pixels, nuclei, every, "nucleus"), crop_nuclei(pixels, nuclei))
+    np.testing.assert_array_equal(crop_cells(pixels, nuclei, "nucleus"), crop_nuclei(pixels, nuclei))
     for kind in CHANNELS:
-        np.testing.assert_array_equal(seen(crops, kind), crop_cells(pixels, nuclei, every, kind))
+        np.testing.assert_array_equal(seen(crops, kind), crop_cells(pixels, nuclei, kind))
 
 
-def test_surroundings_show_the_ring_and_neither_neighbours_nor_cut_nuclei():
+def test_surroundings_show_all_that_lies_in_the_field():
     """The field is x, y = 28 to 91 and 50 px of it are half of 64, so pixel 50 of the tile is pixel 11 of the crop."""
     crop = crop_cells(*drawn_cells(), "surroundings")[0]
-    seen = surroundings(crop[None])[0, ..., 0]
-    assert (seen[11:21, 11:21] == NUCLEUS).all()
-    assert set(np.unique(seen)) == {NUCLEUS, CYTOPLASM, 255}  # none of the two others, nor a mixture with them
-    assert (seen[11:21, 21:24] == CYTOPLASM).all()
-    assert (seen[11:21, 24:] == 255).all()  # the neighbour, and beyond it the ring has ended
-    assert seen[16].tolist() == [255] * 5 + [CYTOPLASM] * 6 + [NUCLEUS] * 10 + [CYTOPLASM] * 3 + [255] * 8
-    assert seen[:, 20].tolist() == [255] * 5 + [CYTOPLASM] * 6 + [NUCLEUS] * 10 + [CYTOPLASM] * 6 + [255] * 5
-    assert (seen[5:8, 13:15] == 255).all()  # the nucleus that the border cuts
-    assert (seen[5, 5], seen[27 - 1, 5]) == (255, 255)  # the ring has round corners
+    shown = surroundings(crop[None])[0, ..., 0]
+    assert shown[16].tolist() == [CYTOPLASM] * 11 + [NUCLEUS] * 10 + [CYTOPLASM] * 3 + [NEIGHBOUR] * 7 + [CYTOPLASM]
+    assert shown[:, 20].tolist() == [CYTOPLASM] * 11 + [NUCLEUS] * 10 + [CYTOPLASM] * 11
 
 
 def test_mask_is_the_share_of_each_pixel_that_the_nucleus_covers():
-    every = np.zeros((120, 120), np.int32)
-    every[50:69, 50:70] = 1  # its last row fills half of the pixels of a crop
-    crop = crop_cells(np.zeros((120, 120, 3), np.uint8), measure(every), every, "surroundings")[0]
+    labels = np.zeros((120, 120), np.int32)
+    labels[50:69, 50:70] = 1  # its last row fills half of the pixels of a crop
+    crop = crop_cells(np.zeros((120, 120, 3), np.uint8), measure(labels), "surroundings")[0]
     expected = np.zeros((32, 32), np.uint8)
     top = 16 - 5  # the middle is row 59, which lies in row 29.75 at half size: 30 is in the middle of the crop
     expected[top : top + 9, 11:21] = 255
@@ -173,45 +162,34 @@ def test_mask_is_the_share_of_each_pixel_that_the_nucleus_covers():
 
 
 @pytest.mark.parametrize("shape", [(100, 90), (101, 91)])
-def test_surroundings_beyond_the_tile_are_white(shape):
+def test_beyond_the_border_surroundings_are_mirrored_and_the_mask_ends(shape):
     """A nucleus in each corner of the tile: half of the field lies beyond."""
     height, width = shape
-    every = np.zeros(shape, np.int32)
+    labels = np.zeros(shape, np.int32)
     for i, (y, x) in enumerate([(0, 0), (0, width - 10), (height - 10, 0), (height - 10, width - 10)]):
-        every[y : y + 10, x : x + 10] = i + 1
-    crops = crop_cells(np.zeros((*shape, 3), np.uint8), measure(every), every, "surroundings")
-    is_seen = surroundings(crops)[..., 0] < 255
+        labels[y : y + 10, x : x + 10] = i + 1
+    pixels = np.where(labels[..., None] > 0, NUCLEUS, CYTOPLASM).astype(np.uint8).repeat(3, axis=2)
+    crops = crop_cells(pixels, measure(labels), "surroundings")
+    is_nucleus = surroundings(crops)[..., 0] == NUCLEUS
     for i, (rows, columns) in enumerate([(1, 1), (1, -1), (-1, 1), (-1, -1)]):
-        corner = is_seen[i, ::rows, ::columns]
+        corner, mask = is_nucleus[i, ::rows, ::columns], crops[i, ::rows, ::columns, 6]
         beyond = 16 - 5 // 2 - 2  # 5 px of the tile at half size lie between the nucleus' middle and the border
-        assert not corner[:beyond].any()
-        assert not corner[:, :beyond].any()
-        assert corner[16, 16:22].all()
+        assert not mask[:beyond].any()
+        assert not mask[:, :beyond].any()
         assert crops[i, 16, 16, 6] == 255
+        assert corner[beyond, 16]  # its mirror image
 
 
 def test_nucleus_larger_than_the_field_fills_it():
-    every = np.zeros((160, 160), np.int32)
-    every[20:140, 20:140] = 1
-    crop = crop_cells(np.full((160, 160, 3), NUCLEUS, np.uint8), measure(every), every, "surroundings")[0]
+    labels = np.zeros((160, 160), np.int32)
+    labels[20:140, 20:140] = 1
+    crop = crop_cells(np.full((160, 160, 3), NUCLEUS, np.uint8), measure(labels), "surroundings")[0]
     assert (crop[..., 3:6] == NUCLEUS).all()
     assert (crop[..., 6] == 255).all()
 
 
-def test_nuclei_that_touch_share_no_pixel():
-    every = np.zeros((80, 80), np.int32)
-    every[30:50, 20:41] = 1
-    every[30:50, 41:60] = 2
-    pixels = np.where(every == 1, NUCLEUS, np.where(every == 2, NEIGHBOUR, CYTOPLASM)).astype(np.uint8)
-    first, second = surroundings(
-        crop_cells(np.repeat(pixels[..., None], 3, axis=2), measure(every), every, "surroundings")
-    )
-    assert set(np.unique(first)) == {NUCLEUS, CYTOPLASM, 255}
-    assert set(np.unique(second)) == {NEIGHBOUR, CYTOPLASM, 255}
-
-
 def test_no_nuclei_give_no_surroundings():
     labels = np.zeros((10, 10), np.int32)
-    crops = crop_cells(np.zeros((10, 10, 3), np.uint8), measure(labels), labels, "surroundings")
+    crops = crop_cells(np.zeros((10, 10, 3), np.uint8), measure(labels), "surroundings")
     assert crops.shape == (0, 32, 32, 7)
     assert from_network(to_network(crops)).shape == (0, 32, 32, 7)

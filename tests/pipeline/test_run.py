@@ -8,7 +8,6 @@ import pytest
 import app.pipeline.run
 from app.pipeline.crops import crop_cells, pictures
 from app.pipeline.errors import InvalidParameter, TileTooLarge, UnreadableTile
-from app.pipeline.nuclei.segment import segment
 from app.pipeline.quality.assess import assess
 from app.pipeline.run import analyse, analyse_stages
 from tests.descriptors import with_area
@@ -80,19 +79,14 @@ def test_drawn_tile_gives_its_cells_proportions_and_label(fake_bundle):
 
 
 def test_networks_get_the_crops_that_the_manifest_says(fake_bundle, seeing_bundle):
-    """The last nucleus is cut by the border: it is no cell, but it is white in the surroundings of others."""
     data = encoded(draw_tile([(60, 60), (60, 168), (60, 202)], radius=14))
     alone, stages_alone = analyse_stages(data, fake_bundle, max_pixels=LIMIT)
     seeing, stages = analyse_stages(data, seeing_bundle, max_pixels=LIMIT)
-    assert seeing.n_cut > 0
     assert (stages_alone.crops.shape[3], stages.crops.shape[3]) == (3, 7)
     np.testing.assert_array_equal(pictures(stages.crops), stages_alone.crops)
     np.testing.assert_array_equal(seeing.cells.cluster_probs, alone.cells.cluster_probs)
-    every = segment(stages.stains, seeing_bundle.manifest.segmentation).label_image
-    expected = crop_cells(stages.stains.normalised, stages.nuclei, every, "surroundings")
+    expected = crop_cells(stages.stains.normalised, stages.nuclei, "surroundings")
     np.testing.assert_array_equal(stages.crops, expected)
-    with_it = crop_cells(stages.stains.normalised, stages.nuclei, stages.nuclei.label_image, "surroundings")
-    assert not np.array_equal(stages.crops, with_it)
 
 
 def test_tile_of_outliers_has_cells_and_no_proportions(fake_bundle):

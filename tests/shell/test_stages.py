@@ -179,6 +179,6 @@ def test_text_is_drawn_in_characters_that_the_font_has():
 
 def test_figure_shows_the_nucleus_alone_of_crops_with_surroundings():
     pixels, stains, nuclei, crops = drawn_nuclei((100, 100))
-    seen = crop_cells(stains.normalised, nuclei, nuclei.label_image, "surroundings")
+    seen = crop_cells(stains.normalised, nuclei, "surroundings")
     expected = draw_stages(pixels, stains, nuclei, crops, CAPTIONS)
     np.testing.assert_array_equal(draw_stages(pixels, stains, nuclei, seen, CAPTIONS), expected)

@@ -260,7 +260,7 @@ def test_run_without_a_checkpoint_ends_with_one_line(fail, tmp_path, smoke, kept
 def test_export_before_fit_says_what_to_do(fail, tmp_path, smoke, cells, kept_cells):
     write_config(smoke, tmp_path)
     kept_cells.save(tmp_path)
-    training_loop(smoke.train, cells.crops, tmp_path, torch.device("cpu"), stop_after=1)
+    training_loop(smoke.train, cells.unlabelled, tmp_path, torch.device("cpu"), stop_after=1)
     assert "training fit" in fail("export", tmp_path, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -272,7 +272,7 @@ def test_export_to_a_wrong_directory_is_refused_before_anything_is_measured(
     run_directory = tmp_path / "run"
     write_config(smoke, run_directory)
     kept_cells.save(run_directory)
-    training_loop(smoke.train, cells.crops, run_directory, torch.device("cpu"), stop_after=1)
+    training_loop(smoke.train, cells.unlabelled, run_directory, torch.device("cpu"), stop_after=1)
     (tmp_path / "taken").mkdir()
     assert message in fail("export", run_directory, tmp_path / name)
 

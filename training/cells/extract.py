@@ -26,6 +26,7 @@ from app.pipeline.types import CHANNELS, BoolArray, CropKind, Float64Array, Int6
 from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_files import read_tile
 from training.cells.tile_labels import TileLabels, check_enough
+from training.cells.unlabelled import UnlabelledCells
 from training.errors import DataError
 
 CELLS = "cells.npz"
@@ -69,6 +70,11 @@ class Cells:
     def __len__(self) -> int:
         """Return the number of cells."""
         return len(self.crops)
+
+    @property
+    def unlabelled(self) -> UnlabelledCells:
+        """The cells without all that an unsupervised training may not learn from."""
+        return UnlabelledCells(self.crops, self.tile_index, self.centroids)
 
     def only(self, chosen: BoolArray) -> Cells:
         """Return the cells for which the (N,) bool `chosen` is true; all tiles stay."""
@@ -210,7 +216,7 @@ def extract_cells(
         is_kept = ~cut_by_more_than_half(found)
         nuclei = select_nuclei(found, is_kept)
         measured.append(measure_cells(stains, found, mpp).values[is_kept])
-        crops.append(crop_cells(stains.normalised, nuclei, found.label_image, CUT))
+        crops.append(crop_cells(stains.normalised, nuclei, CUT))
         index.append(np.full(len(nuclei), i))
         centroids.append(nuclei.centroids)
         areas.append(nuclei.areas_px)

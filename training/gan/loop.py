@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from app.pipeline.crops import seen
 from app.pipeline.types import UInt8Array
 from training import checkpoint
+from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
 from training.errors import DataError
-from training.gan.train_q import learn_anchors
+from training.gan.train_q import learn_anchors, learn_clusters
 from training.gan.trainer import Trainer
 from training.representation.anchors import anchor_cells
+from training.representation.pretrain import pretrain
 from training.tracking import MetricsLog, finite_losses, save_grid
 
 
 def training_loop(
     config: TrainConfig,
-    crops: UInt8Array,
+    cells: UnlabelledCells,
     directory: Path,
     device: torch.device,
     *,
@@ -30,8 +34,9 @@ def training_loop(
 
     Args:
         config: the configuration of the run.
-        crops: (N, 32, 32, 3) uint8 real cells.
+        cells: real cells; the crops may have more channels than the networks of the configuration see.
         directory: receives checkpoint.pt, metrics.jsonl and samples/; if it holds a checkpoint, the run goes on there.
+            If Q has an encoder, the directory's own is taken, and one is trained first if there is none.
         device: where to train.
         stop_after: pause after this iteration, with a checkpoint.
         track: wraps the iterations still to do, to show progress.
@@ -44,10 +49,11 @@ def training_loop(
         CheckpointError: the checkpoint is damaged or of an earlier version.
     """
     (directory / "samples").mkdir(parents=True, exist_ok=True)
+    cells = replace(cells, crops=seen(cells.crops, config.crops))
     if (state := checkpoint.load(directory, device)) is None:
-        trainer = new_trainer(config, crops, device, track)
+        trainer = new_trainer(config, cells, directory, device, track)
     else:
-        trainer = Trainer(config, crops, device)
+        trainer = Trainer(config, cells.crops, device, company=cells)
         trainer.restore(state)
     log = MetricsLog(directory / "metrics.jsonl", resume_at=trainer.iteration)
 
@@ -58,7 +64,7 @@ def training_loop(
         if checkpoint_due or trainer.iteration % config.log_every == 0:
             log.write({"iteration": trainer.iteration, **finite_losses(losses, trainer.iteration)})
         if checkpoint_due:
-            log.write({"iteration": trainer.iteration, "checks": trainer.check(crops)})
+            log.write({"iteration": trainer.iteration, "checks": trainer.check(cells.crops)})
             save_grid(directory / "samples" / f"{trainer.iteration:06d}.png", trainer.sample_grid(), config.n_clusters)
             checkpoint.save(directory, trainer.state())
     return trainer
@@ -66,21 +72,31 @@ def training_loop(
 
 def new_trainer(
     config: TrainConfig,
-    crops: UInt8Array,
+    cells: UnlabelledCells,
+    directory: Path,
     device: torch.device,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Trainer:
-    """Return the trainer of a new run, before the first iteration; if the configuration has anchors, Q knows them.
+    """Return the trainer of a new run, before the first iteration; a Q of its own knows its clusters already.
 
     Args:
         config: the configuration of the run.
-        crops: (N, 32, 32, 3) uint8 real cells.
+        cells: real cells, with the channels that the networks see.
+        directory: of the run; it holds or receives the encoder.
         device: where to train.
         track: wraps the steps of Q, to show progress.
     """
+    if config.encoder:
+        encoder = pretrain(config, cells.crops, cells.tile_index, directory, device, track=track)
+        trainer = Trainer(config, cells.crops, device, company=cells)
+        learned = learn_clusters(config, cells, encoder).state_dict()
+        for q in (trainer.nets.q, trainer.nets.ema_q):
+            q.load_state_dict(learned)
+        trainer.recluster()
+        return trainer
     if not config.anchor_steps:
-        return Trainer(config, crops, device)
-    trainer = Trainer(config, crops, device, anchor_cells(crops, config.n_clusters, config.seed))
+        return Trainer(config, cells.crops, device)
+    trainer = Trainer(config, cells.crops, device, anchor_cells(cells.crops, config.n_clusters, config.seed))
     learn_anchors(trainer.nets, trainer.sample_real, config, track)
     return trainer
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from app.pipeline.networks.architecture import CriticQ, Generator
+from app.pipeline.networks.architecture import AnyQ, CriticQ, Encoder, EncoderQ, Generator
 from training.config import TrainConfig
 
 
@@ -23,25 +23,31 @@ class Networks:
 
     Attributes:
         generator: G.
-        critic: D; without anchors, its other head is Q (paper §III-A).
-        q: the network whose head is Q: the critic itself without anchors, else a network of its own.
+        critic: D; its other head is Q (paper §III-A), or, if Q is a network of its own, what tells D the cluster.
+        q: the network whose head is Q: one on an encoder, one that learns anchors, or else the critic itself.
         ema_generator: exponential moving average of G, which is exported.
         ema_q: exponential moving average of `q`, which is exported.
     """
 
     generator: Generator
     critic: CriticQ
-    q: CriticQ
+    q: AnyQ
     ema_generator: Generator
-    ema_q: CriticQ
+    ema_q: AnyQ
 
     @classmethod
     def create(cls, config: TrainConfig, device: torch.device) -> Networks:
         """Return networks that are freshly initialised from the configuration's seed."""
         torch.manual_seed(config.seed)
-        generator = Generator(config.channels, config.n_clusters, config.latent_size, config.code_scale).to(device)
-        critic = CriticQ(config.channels, config.n_clusters).to(device)
-        q = CriticQ(config.channels, config.n_clusters).to(device) if config.anchor_steps else critic
+        k, n_channels = config.n_clusters, config.n_channels
+        generator = Generator(config.channels, k, config.latent_size, config.code_scale, n_channels).to(device)
+        critic = CriticQ(config.channels, k, n_channels).to(device)
+        q: AnyQ = critic
+        if config.encoder:
+            # In evaluation mode for good: generated cells must not move the statistics of its batch norms.
+            q = EncoderQ(Encoder(n_channels, config.encoder.width), k).to(device).eval()
+        elif config.anchor_steps:
+            q = CriticQ(config.channels, k, n_channels).to(device)
         for net in (generator, critic, q):
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(generator, critic, q, copy.deepcopy(generator).eval(), copy.deepcopy(q).eval())
@@ -63,7 +69,17 @@ class Networks:
                     target.copy_(source)
 
 
-def q_parameters(q: CriticQ) -> list[nn.Parameter]:
+def conditional_scores(critic: CriticQ, crops: Tensor, codes: Tensor) -> Tensor:
+    """Return D's scores of cells of known clusters, (B, I, 32, 32) and (B,) int64 → (B,).
+
+    What the critic's second head gives for the cluster is added to the score (Miyato and Koyama 2018), so that D asks
+    whether a cell looks like the real cells of its own cluster.
+    """
+    scores, of_clusters = critic(crops)
+    return scores + of_clusters.gather(1, codes[:, None]).squeeze(1)
+
+
+def q_parameters(q: AnyQ) -> list[nn.Parameter]:
     """Return the parameters that Q's logits depend on: the trunk and Q's head, but not D's."""
     return [*q.trunk.parameters(), *q.code_logits.parameters()]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from app.pipeline.crops import to_network
 from app.pipeline.types import Int64Array, UInt8Array
@@ -45,6 +46,11 @@ class CropSampler:
         posed = mirror(rotate(self.crops[chosen], self.random), self.random)
         return tint(posed, stain_jitter, self.random), self.anchors[chosen]
 
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Return a batch as it was cut, (B, C, 32, 32) float32 in [-1, 1], and the indices of its cells, (B,) int64."""
+        chosen = self._draw(self.batch_size)
+        return self.crops[chosen], chosen
+
     def _draw(self, batch_size: int) -> Tensor:
         return move(torch.randint(len(self.crops), (batch_size,), generator=self.random), self.crops.device)
 
@@ -62,19 +68,38 @@ def mirror(batch: Tensor, random: torch.Generator) -> Tensor:
     return torch.where(chosen[:, None, None, None], batch.flip(3), batch)
 
 
+def shift(batch: Tensor, largest_px: int, random: torch.Generator) -> Tensor:
+    """Shift each crop of (B, C, S, S) by whole pixels, at random up to the largest each way; its edges are repeated.
+
+    Differentiable. Shifts by parts of a pixel would blur what D is to see.
+    """
+    if not largest_px:
+        return batch
+    size = batch.shape[-1]
+    padded = functional.pad(batch, (largest_px,) * 4, mode="replicate")
+    drawn = torch.randint(2 * largest_px + 1, (2, len(batch), 1), generator=random)
+    rows, columns = move(drawn + torch.arange(size), batch.device)
+    cells = torch.arange(len(batch), device=batch.device)[:, None, None]
+    # Channels last while indexing: (B, S, S, C).
+    return padded.permute(0, 2, 3, 1)[cells, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
 def tint(batch: Tensor, sd: float, random: torch.Generator) -> Tensor:
     """Make the stains of each crop stronger or weaker: scale each channel's optical density by a random factor.
 
     White stays white. A factor is log-normal: one part that all channels of a crop share, times one part per channel.
+    The factors of the nucleus are those of its surroundings, and the mask is no picture: it stays.
 
     Args:
-        batch: (B, 3, S, S) in [-1, 1].
+        batch: (B, C, S, S) in [-1, 1]; C is 3, or 7 with the channels of `app.pipeline.crops.crop_cells`.
         sd: standard deviation of the logarithm of each of the two parts.
         random: CPU generator.
     """
     shape = (len(batch), 1, 1, 1)
     shared = torch.randn(shape, generator=random)
-    channel = torch.randn((len(batch), batch.shape[1], 1, 1), generator=random)
+    channel = torch.randn((len(batch), 3, 1, 1), generator=random)
     factor = move(torch.exp(sd * (shared + channel)), batch.device)
-    transmission = ((batch + 1) / 2).clamp_min(DARKEST)
-    return transmission**factor * 2 - 1
+    pictures, mask = batch[:, :6], batch[:, 6:]
+    transmission = ((pictures + 1) / 2).clamp_min(DARKEST)
+    tinted = transmission ** factor.repeat(1, pictures.shape[1] // 3, 1, 1) * 2 - 1
+    return torch.cat([tinted, mask], dim=1)

@@ -1,27 +1,93 @@
 """How Q is trained: on the anchors of real cells, before the GAN begins, and on the codes of generated cells (eq. 12).
 
-With anchors, Q learns them and then never changes: eq. 12 moves the generator alone, towards cells that Q puts into
-their cluster. Without anchors, as in the paper, eq. 12 trains Q and the generator together.
+With an encoder, Q first learns what clusters tell of each other (`representation.company`), and goes on learning that
+from real cells while eq. 12 trains it and the generator together. With anchors, Q learns them and then never changes:
+eq. 12 moves the generator alone. With neither, as in the paper, eq. 12 trains Q and the generator together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from app.pipeline.networks.architecture import AnyQ
+from app.pipeline.crops import to_network
+from app.pipeline.networks.architecture import AnyQ, Encoder, EncoderQ
+from app.pipeline.types import Float32Array
+from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
+from training.gan.checks import in_chunks
 from training.gan.losses import code_loss
 from training.gan.networks import Networks, q_parameters
 from training.gan.sampler import CropSampler, rotate
 from training.precision import forward_precision
+from training.representation.company import gain_of, learn_head, neighbours_of, tiles_of
+from training.representation.encoder import move, views
+from training.representation.pretrain import encoder_config
 
+VIEWS = 4
+"""Number of views of each cell that the head of a Q on an encoder learns from."""
 ANCHOR_BATCH = 128
 """Number of real cells in one step."""
 ANCHOR_RATE = 1e-3
 """Adam's learning rate in the first step; it falls to 0 along a half cosine."""
+
+
+def learn_clusters(config: TrainConfig, cells: UnlabelledCells, encoder: Encoder) -> EncoderQ:
+    """Return a Q on an encoder, whose head has learned the clusters of real cells from their company.
+
+    Args:
+        config: K, the views, the seed.
+        cells: N real cells; their crops are what Q sees.
+        encoder: in evaluation mode; it does not change.
+    """
+    q = EncoderQ(encoder, config.n_clusters).eval()
+    device = next(encoder.parameters()).device
+    random = torch.Generator().manual_seed(config.seed)
+    crops = torch.from_numpy(to_network(cells.crops)).to(device)
+    views = np.stack([_features(q, crops, config, random) for _ in range(VIEWS)])
+    neighbours = neighbours_of(cells.centroids, cells.tile_index)
+    q.code_logits = learn_head(views, cells.tile_index, neighbours, config.n_clusters, config.seed).to(device)
+    return q
+
+
+def _features(q: EncoderQ, crops: Tensor, config: TrainConfig, random: torch.Generator) -> Float32Array:
+    """Return the features of a view of each cell, (N, F) float32."""
+    with forward_precision(config, crops.device):
+        found = in_chunks(lambda x: q.features(views(x, encoder_config(config), random)), crops)
+    return np.asarray(found.float().cpu().numpy())
+
+
+class Company:
+    """Real cells beside each other, which Q goes on learning from while the GAN trains.
+
+    Args:
+        cells: N real cells; their crops are what Q sees.
+        config: size of a batch, the views.
+        crops: (N, C, 32, 32) float32 in [-1, 1], the same crops as the networks take them.
+        random: CPU generator that every draw comes from.
+    """
+
+    def __init__(self, cells: UnlabelledCells, config: TrainConfig, crops: Tensor, random: torch.Generator) -> None:
+        self.views = encoder_config(config)
+        self.size = config.batch_size
+        self.crops = crops
+        self.random = random
+        self.neighbours = torch.from_numpy(neighbours_of(cells.centroids, cells.tile_index))
+        self.tiles = [torch.from_numpy(members) for members in tiles_of(cells.tile_index)]
+        self.sizes = torch.tensor([float(len(members)) for members in self.tiles])
+
+    def gain(self, q: AnyQ) -> Tensor:
+        """Return what Q's clusters of some cells of one tile tell, see `company.gain_of`."""
+        tile = self.tiles[int(torch.multinomial(self.sizes, 1, generator=self.random))]
+        members = tile[torch.randint(len(tile), (self.size,), generator=self.random)]
+        column = torch.randint(self.neighbours.shape[1], (self.size,), generator=self.random)
+        index = torch.cat([members, self.neighbours[members, column], members])
+        shown = views(self.crops[move(index, self.crops.device)], self.views, self.random)
+        return gain_of(*functional.softmax(q.logits(shown).float(), dim=1).chunk(3))
 
 
 def learn_anchors(

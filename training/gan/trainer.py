@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,24 +12,33 @@ from torch.nn import functional
 
 from app.pipeline.crops import from_network, pictures
 from app.pipeline.types import Int64Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
 from training.errors import CheckpointError
-from training.gan.checks import check_model
+from training.gan.checks import assign_clusters, check_model
 from training.gan.losses import (
     PiecewiseLinear,
     code_loss,
     critic_loss,
     generator_loss,
     gradient_penalty,
+    logistic_critic_loss,
+    logistic_generator_loss,
     mode_seeking_loss,
+    real_gradient_penalty,
 )
-from training.gan.networks import Networks, frozen, q_parameters
-from training.gan.sampler import CropSampler
-from training.gan.train_q import generated_code_loss
+from training.gan.networks import Networks, conditional_scores, frozen, q_parameters
+from training.gan.sampler import CropSampler, mirror, rotate, shift, tint
+from training.gan.train_q import Company, generated_code_loss
 from training.precision import forward_precision
 from training.representation.encoder import move
 
 GRID_ROWS = 8
+LAZY = 4
+"""With an encoder, the penalty of the logistic loss and the company of real cells are taken into account in one of this
+many iterations, the penalty with as much more weight: both cost as much as all else (Karras et al. 2020)."""
+RECLUSTER_EVERY = 200
+"""Iterations after which the real cells are put into clusters anew, if Q is on an encoder."""
 
 
 class Trainer:
@@ -39,18 +49,24 @@ class Trainer:
         crops: (N, 32, 32, 3) uint8 real cells.
         device: the networks and the crops live there. Every random draw is made on the CPU, so that the draws are the
             same on every device.
-        anchors: (N,) int64, see `training.representation.anchors`. None if no anchors are used, or if a restored state
-            will bring them.
+        anchors: (N,) int64, see `training.representation.anchors`, or the clusters by a Q on an encoder. None if there
+            are neither, or if a restored state will bring them.
+        company: where a Q on an encoder goes on learning from; None if the trainer is not to go on.
 
     Attributes:
         iteration: the number of iterations done.
         nets: the networks.
-        prior: (K,) on the CPU, the probability that each code is drawn with: the share of its anchor among the real
-            cells, or 1/K without anchors.
+        prior: (K,) on the CPU, the probability that each code is drawn with: the share of its anchor or cluster among
+            the real cells, or 1/K without.
     """
 
     def __init__(
-        self, config: TrainConfig, crops: UInt8Array, device: torch.device, anchors: Int64Array | None = None
+        self,
+        config: TrainConfig,
+        crops: UInt8Array,
+        device: torch.device,
+        anchors: Int64Array | None = None,
+        company: UnlabelledCells | None = None,
     ) -> None:
         if device.type == "cuda":
             # Multiply float32 matrices as TF32 in the whole process; PyTorch does so for convolutions anyway.
@@ -64,17 +80,24 @@ class Trainer:
             anchors = np.zeros(len(crops), np.int64)
         self.sample_real = CropSampler(crops, anchors, config.batch_size, self.random, device)
         self.set_anchors(torch.from_numpy(anchors))
+        self.company = None
+        if config.encoder and company is not None:
+            self.company = Company(company, config, self.sample_real.crops, self.random)
         betas = (config.beta1, config.beta2)
         # As in the public code, Q's step moves the generator, the trunk and Q's head; but once Q has learned anchors,
         # the generator alone.
         with_q = [] if config.anchor_steps else q_parameters(self.nets.q)
         generator = [*self.nets.generator.parameters()]
+        of_code: list[dict[str, Any]] = [{"params": generator}]
+        if with_q:
+            rate_of_q = config.q_learning_rate if config.encoder else config.learning_rate
+            of_code.append({"params": with_q, "lr": rate_of_q})
         self.optimisers = {
             name: torch.optim.Adam(parameters, config.learning_rate, betas, fused=True)
             for name, parameters in {
-                "critic": [*self.nets.critic.parameters()],
-                "generator": generator,
-                "code": [*generator, *with_q],
+                "critic": [{"params": self.nets.critic.parameters()}],
+                "generator": [{"params": generator}],
+                "code": of_code,
             }.items()
         }
 
@@ -82,7 +105,7 @@ class Trainer:
         """Take over the anchors of the real cells, (N,) int64; they are kept on the device, their shares on the CPU."""
         k = self.config.n_clusters
         self.sample_real.anchors = anchors.to(self.device)
-        if self.config.anchor_steps:
+        if self.config.anchor_steps or self.config.encoder:
             # Counted once: a copy of the anchors to the CPU at each draw would wait for the device each time.
             counts = torch.bincount(anchors.cpu(), minlength=k)
             self.prior = counts / counts.sum()
@@ -113,6 +136,8 @@ class Trainer:
             The losses of the last steps by name, scalars on the device.
         """
         values: dict[str, Tensor] = {}
+        if self.config.encoder and self.iteration % RECLUSTER_EVERY == 0:
+            self.recluster()
         for _ in range(self.config.critic_steps):
             values |= self.critic_step()
         values |= self.generator_step() | self.code_step()
@@ -121,8 +146,44 @@ class Trainer:
         self.nets.update_averages(min(self.config.ema_decay, self.iteration / (self.iteration + 10)))
         return values
 
+    def conditional_critic_step(self) -> dict[str, Tensor]:
+        """Let D part real from generated cells of the same clusters, both varied alike."""
+        config = self.config
+        real, chosen = self.sample_real.draw()
+        codes = self.sample_real.anchors[chosen]
+        mix = move(torch.rand(config.batch_size, generator=self.random), self.device)
+        with forward_precision(config, self.device):
+            with torch.no_grad():
+                fake = self.nets.generator(self.latent_of(codes)).float()
+            real, fake = self._varied(real), self._varied(fake)
+            scores = conditional_scores(self.nets.critic, torch.cat([real, fake]), codes.repeat(2))
+            real_scores, fake_scores = scores.chunk(2)
+            score = partial(self._score, codes=codes)
+            if config.adversarial == "wasserstein":
+                loss = critic_loss(real_scores, fake_scores)
+                penalty = gradient_penalty(score, real, fake, mix)
+            else:
+                loss, penalty = logistic_critic_loss(real_scores, fake_scores), None
+                if self.iteration % LAZY == 0:
+                    penalty = LAZY * real_gradient_penalty(score, real)
+        self._descend("critic", loss if penalty is None else loss + config.penalty_weight * penalty)
+        return {"loss_d": loss.detach(), **({} if penalty is None else {"penalty": penalty.detach()})}
+
+    def latent_of(self, codes: Tensor) -> Tensor:
+        """Draw the input of G for some codes, (B,) int64 → (B, K + Z) rows [one-hot c, z]."""
+        z = move(torch.randn(len(codes), self.config.latent_size, generator=self.random), self.device)
+        return torch.cat([functional.one_hot(codes, self.config.n_clusters).float(), z], dim=1)
+
+    def _varied(self, cells: Tensor) -> Tensor:
+        """Return what D is shown of cells: mirrored, turned and shifted, with stronger or weaker stains."""
+        config, random = self.config, self.random
+        posed = shift(mirror(rotate(cells, random), random), config.critic_shift_px, random)
+        return tint(posed, config.critic_density_jitter, random) if config.critic_density_jitter else posed
+
     def critic_step(self) -> dict[str, Tensor]:
         """Minimise eq. 10 (and, by `critic_code_weight`, eq. 12 on the same generated cells)."""
+        if self.config.encoder:
+            return self.conditional_critic_step()
         config, critic = self.config, self.nets.critic
         real, _ = self.sample_real()
         latent, codes = self.draw_latent()
@@ -140,18 +201,24 @@ class Trainer:
         self._descend("critic", loss)
         return {"wasserstein": -wasserstein.detach(), "penalty": penalty.detach()}
 
-    def _score(self, cells: Tensor) -> Tensor:
+    def _score(self, cells: Tensor, codes: Tensor | None = None) -> Tensor:
         """Return D's scores (B,), for the penalty on their gradient."""
         with PiecewiseLinear():
+            if codes is not None:
+                return conditional_scores(self.nets.critic, cells, codes)
             return self.nets.critic(cells)[0]
 
     def generator_step(self) -> dict[str, Tensor]:
         """Minimise eq. 11 (and, by `mode_seeking_weight`, the mode-seeking loss)."""
         config = self.config
-        latent, _ = self.draw_latent(paired=config.mode_seeking_weight > 0)
+        latent, codes = self.draw_latent(paired=config.mode_seeking_weight > 0)
         with forward_precision(config, self.device), frozen(self.nets.critic):
             cells = self.nets.generator(latent)
-            loss = generator_loss(self.nets.critic(cells)[0])
+            if config.encoder:
+                scores = conditional_scores(self.nets.critic, self._varied(cells.float()), codes)
+            else:
+                scores = self.nets.critic(cells)[0]
+            loss = logistic_generator_loss(scores) if config.adversarial == "logistic" else generator_loss(scores)
             if config.mode_seeking_weight:
                 z = latent[:, config.n_clusters :]
                 loss = loss + config.mode_seeking_weight * mode_seeking_loss(cells, z)
@@ -159,12 +226,21 @@ class Trainer:
         return {"loss_g": loss.detach()}
 
     def code_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 12."""
+        """Minimise eq. 12; a Q on an encoder learns from the company of real cells as well."""
         latent, codes = self.draw_latent()
         with forward_precision(self.config, self.device):
             loss = generated_code_loss(self.nets.generator, self.nets.q, latent, codes, self.random)
-        self._descend("code", self.config.code_weight * loss)
-        return {"loss_q": loss.detach()}
+            gain = self.company.gain(self.nets.q) if self.company and self.iteration % LAZY == 0 else None
+        if gain is None:
+            self._descend("code", self.config.code_weight * loss)
+            return {"loss_q": loss.detach()}
+        self._descend("code", self.config.code_weight * loss - self.config.real_weight * gain)
+        return {"loss_q": loss.detach(), "gain": gain.detach()}
+
+    def recluster(self) -> None:
+        """Let the clusters of the real cells, which D and the prior know, be those of Q as it is now."""
+        clusters = assign_clusters(self.nets.ema_q, self.sample_real.crops)
+        self.set_anchors(torch.from_numpy(clusters))
 
     def _descend(self, name: str, loss: Tensor) -> None:
         """Take a step of one optimiser; only its weights may have a part in the loss."""

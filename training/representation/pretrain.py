@@ -81,7 +81,7 @@ def load_encoder(config: TrainConfig, directory: Path, device: torch.device) -> 
         DataError: the run has no encoder, or it has not learned to the end.
         CheckpointError: the checkpoint is damaged.
     """
-    epochs = _encoder_config(config).epochs
+    epochs = encoder_config(config).epochs
     state = checkpoint.load(directory, device, NAME)
     if state is None or state["epoch"] < epochs:
         raise DataError(f"{directory} holds no finished encoder; make one with `python -m training pretrain`.")
@@ -93,7 +93,7 @@ def load_encoder(config: TrainConfig, directory: Path, device: torch.device) -> 
 def new_encoder(config: TrainConfig, device: torch.device) -> Encoder:
     """Return an encoder that is freshly initialised from the configuration's seed."""
     torch.manual_seed(config.seed)
-    encoder = Encoder(config.n_channels, _encoder_config(config).width)
+    encoder = Encoder(config.n_channels, encoder_config(config).width)
     return encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -116,7 +116,7 @@ class EncoderTrainer:
 
     def __init__(self, config: TrainConfig, crops: UInt8Array, tile_index: Int64Array, device: torch.device) -> None:
         self.run_config = config
-        self.config = _encoder_config(config)
+        self.config = encoder_config(config)
         if len(crops) < 2:
             raise DataError(f"An encoder learns to tell cells apart; there must be at least two, found {len(crops)}.")
         self.device = device
@@ -212,7 +212,12 @@ class EncoderTrainer:
         self.schedule.load_state_dict(state["schedule"])
 
 
-def _encoder_config(config: TrainConfig) -> EncoderConfig:
+def encoder_config(config: TrainConfig) -> EncoderConfig:
+    """Return the section of the encoder.
+
+    Raises:
+        ConfigError: the configuration has none.
+    """
     if config.encoder is None:
         raise ConfigError("The configuration has no encoder; describe one in its section [train.encoder].")
     return config.encoder

@@ -92,7 +92,7 @@ def cut_labelled_tiles(directory: Path, track: Track = iter) -> LabelledTiles:
         stains = unmix(read_enlarged(path), DEFAULT.stain)
         found = segment(stains, DEFAULT)
         nuclei = drop_cut_nuclei(found)
-        crops.append(crop_cells(stains.normalised, nuclei, found.label_image, CUT))
+        crops.append(crop_cells(stains.normalised, nuclei, CUT))
         centroids.append(nuclei.centroids)
         index.append(np.full(len(nuclei), i))
     if not sum(map(len, crops)):

@@ -215,8 +215,7 @@ def _by_masks(path: Path, rows: list[dict[str, str]]) -> Found:
     new = np.zeros(int(labels.max()) + 1, np.int32)
     new[kept] = np.arange(1, len(kept) + 1)
     nuclei = measure(new[labels])
-    # Outlined nuclei without a type are neighbours all the same.
-    crops = crop_cells(unmix(pixels, DEFAULT.stain).normalised, nuclei, labels, CUT)
+    crops = crop_cells(unmix(pixels, DEFAULT.stain).normalised, nuclei, CUT)
     return Found(crops, nuclei.centroids, [type_of[int(label)] for label in kept])
 
 
@@ -226,5 +225,5 @@ def _by_centres(path: Path, rows: list[dict[str, str]]) -> Found:
     nuclei = segment(stains, DEFAULT)
     centres = np.array([(float(row["x"]), float(row["y"])) for row in rows]).reshape(-1, 2) * UPSAMPLING
     found, typed = matched_pairs(nuclei.centroids, centres, MATCH_RADIUS_PX)
-    crops = crop_cells(stains.normalised, nuclei, nuclei.label_image, CUT)
+    crops = crop_cells(stains.normalised, nuclei, CUT)
     return Found(crops[found], nuclei.centroids[found], [rows[i]["type"] for i in typed])

@@ -91,8 +91,7 @@ def analyse_tile(
             inside = np.asarray(members.any(axis=0))
             nuclei, outlines, members = select_nuclei(nuclei, inside), outlines[inside], members[:, inside]
             rows = rows[inside]
-        every = found.nuclei.label_image
-        crops = crop_cells(seen.stains.normalised, nuclei, every, manifest.architecture.crops)
+        crops = crop_cells(seen.stains.normalised, nuclei, manifest.architecture.crops)
         encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
     centroids = to_slide.points(nuclei.centroids).round(DECIMALS)
     others = to_slide.points(found.nuclei.centroids).round(DECIMALS)[found.is_other(rows)]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+HEAD = 64
+"""Width of the hidden layer of `CodeHead`."""
 SEED_PX = 4
 """Edge of the generator's first feature map, px; three doublings give the 32-px crop."""
 
@@ -225,6 +227,23 @@ class Encoder(nn.Module):
         return pooled(self.maps(crops))
 
 
+class CodeHead(nn.Linear):
+    """The head of Q on an encoder: one hidden layer, because its clusters are no linear function of the features.
+
+    Args:
+        features: F, length of an encoder's features.
+        n_clusters: K.
+    """
+
+    def __init__(self, features: int, n_clusters: int) -> None:
+        super().__init__(HEAD, n_clusters)
+        self.hidden = nn.Linear(features, HEAD)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) → logits, (B, K)."""
+        return super().forward(functional.relu(self.hidden(features)))
+
+
 class EncoderQ(nn.Module):
     """Q on an encoder of its own, which it shares with no critic.
 
@@ -236,7 +255,7 @@ class EncoderQ(nn.Module):
     def __init__(self, encoder: Encoder, n_clusters: int) -> None:
         super().__init__()
         self.trunk = encoder
-        self.code_logits = nn.Linear(encoder.widths[-1], n_clusters)
+        self.code_logits = CodeHead(encoder.widths[-1], n_clusters)
 
     def maps(self, crops: Tensor) -> list[Tensor]:
         """See `Encoder.maps`."""

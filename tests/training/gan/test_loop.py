@@ -35,10 +35,10 @@ def crops(cells):
 
 
 @pytest.fixture(scope="module")
-def whole(train_config, crops, tmp_path_factory):
+def whole(train_config, cells, tmp_path_factory):
     """A run from beginning to end."""
     directory = tmp_path_factory.mktemp("whole")
-    training_loop(train_config, crops, directory, CPU)
+    training_loop(train_config, cells.unlabelled, directory, CPU)
     return directory
 
 
@@ -78,9 +78,9 @@ def test_run_leaves_its_checkpoint_figures_and_samples(whole, train_config):
 
 
 @pytest.mark.parametrize("stop_after", [3, 4])
-def test_paused_run_equals_the_uninterrupted_one(whole, train_config, crops, tmp_path, stop_after):
-    assert training_loop(train_config, crops, tmp_path, CPU, stop_after=stop_after).iteration == stop_after
-    assert training_loop(train_config, crops, tmp_path, CPU).iteration == 6
+def test_paused_run_equals_the_uninterrupted_one(whole, train_config, cells, tmp_path, stop_after):
+    assert training_loop(train_config, cells.unlabelled, tmp_path, CPU, stop_after=stop_after).iteration == stop_after
+    assert training_loop(train_config, cells.unlabelled, tmp_path, CPU).iteration == 6
     assert same(checkpoint.load(tmp_path, CPU), checkpoint.load(whole, CPU))
     # A pause between two checkpoints adds one, and its row of figures.
     rows = [row for row in MetricsLog.read(tmp_path / "metrics.jsonl") if row["iteration"] % 2 == 0 or len(row) > 2]
@@ -88,23 +88,23 @@ def test_paused_run_equals_the_uninterrupted_one(whole, train_config, crops, tmp
 
 
 @pytest.mark.parametrize("iterations", [1, 3, 5])
-def test_run_that_was_cut_off_equals_the_uninterrupted_one(whole, train_config, crops, tmp_path, iterations):
+def test_run_that_was_cut_off_equals_the_uninterrupted_one(whole, train_config, cells, tmp_path, iterations):
     with pytest.raises(KeyboardInterrupt):
-        training_loop(train_config, crops, tmp_path, CPU, track=crash_after(iterations))
-    training_loop(train_config, crops, tmp_path, CPU)
+        training_loop(train_config, cells.unlabelled, tmp_path, CPU, track=crash_after(iterations))
+    training_loop(train_config, cells.unlabelled, tmp_path, CPU)
     assert same(checkpoint.load(tmp_path, CPU), checkpoint.load(whole, CPU))
     for name in files(whole) - {"checkpoint.pt"}:
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_finished_run_is_left_as_it_is(whole, train_config, crops):
+def test_finished_run_is_left_as_it_is(whole, train_config, cells):
     before = {name: (whole / name).read_bytes() for name in files(whole)}
-    assert training_loop(train_config, crops, whole, CPU).iteration == 6
+    assert training_loop(train_config, cells.unlabelled, whole, CPU).iteration == 6
     assert {name: (whole / name).read_bytes() for name in files(whole)} == before
 
 
-def test_another_seed_is_another_run(whole, train_config, crops, tmp_path):
-    training_loop(replace(train_config, seed=1), crops, tmp_path, CPU, stop_after=1)
+def test_another_seed_is_another_run(whole, train_config, cells, tmp_path):
+    training_loop(replace(train_config, seed=1), cells.unlabelled, tmp_path, CPU, stop_after=1)
     assert MetricsLog.read(tmp_path / "metrics.jsonl")[0] != MetricsLog.read(whole / "metrics.jsonl")[0]
 
 
@@ -120,17 +120,17 @@ def test_run_without_a_checkpoint_cannot_be_restored(train_config, crops, tmp_pa
         restore_trainer(train_config, crops, tmp_path, CPU)
 
 
-def test_checkpoint_of_an_earlier_version_is_refused(train_config, crops, tmp_path):
-    training_loop(train_config, crops, tmp_path, CPU, stop_after=1)
+def test_checkpoint_of_an_earlier_version_is_refused(train_config, cells, tmp_path):
+    training_loop(train_config, cells.unlabelled, tmp_path, CPU, stop_after=1)
     state = checkpoint.load(tmp_path, CPU)
     state["nets"]["mean_critic"] = state["nets"].pop("ema_q")
     checkpoint.save(tmp_path, state)
     with pytest.raises(CheckpointError, match="earlier version"):
-        training_loop(train_config, crops, tmp_path, CPU)
+        training_loop(train_config, cells.unlabelled, tmp_path, CPU)
 
 
-def test_diverged_run_stops_and_keeps_its_last_checkpoint(train_config, crops, tmp_path):
-    training_loop(train_config, crops, tmp_path, CPU, stop_after=2)
+def test_diverged_run_stops_and_keeps_its_last_checkpoint(train_config, cells, tmp_path):
+    training_loop(train_config, cells.unlabelled, tmp_path, CPU, stop_after=2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     state = checkpoint.load(tmp_path, CPU)
     state["nets"]["critic"]["score.weight"].fill_(float("nan"))
@@ -138,7 +138,7 @@ def test_diverged_run_stops_and_keeps_its_last_checkpoint(train_config, crops, t
     poisoned = (tmp_path / "checkpoint.pt").read_bytes()
     assert poisoned != before
     with pytest.raises(DivergedError, match="iteration 3"):
-        training_loop(train_config, crops, tmp_path, CPU)
+        training_loop(train_config, cells.unlabelled, tmp_path, CPU)
     assert (tmp_path / "checkpoint.pt").read_bytes() == poisoned
     json.loads((tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
 

@@ -20,8 +20,8 @@ def equal(one, other):
 
 
 @pytest.fixture
-def trainer(train_config, cells):
-    return new_trainer(train_config, cells.crops, CPU)
+def trainer(train_config, cells, tmp_path):
+    return new_trainer(train_config, cells.unlabelled, tmp_path, CPU)
 
 
 def test_q_stays_as_it_is_while_the_gan_learns(trainer):
@@ -51,8 +51,8 @@ def test_without_anchors_q_is_the_critics_and_learns_with_it(train_config, cells
     assert not equal(head, weights(trainer.nets.critic.code_logits))
 
 
-def test_same_seed_same_q(train_config, cells):
-    first, again = (new_trainer(train_config, cells.crops, CPU) for _ in range(2))
+def test_same_seed_same_q(train_config, cells, tmp_path):
+    first, again = (new_trainer(train_config, cells.unlabelled, tmp_path, CPU) for _ in range(2))
     assert equal(weights(first.nets.q), weights(again.nets.q))
-    other = new_trainer(replace(train_config, seed=1), cells.crops, CPU)
+    other = new_trainer(replace(train_config, seed=1), cells.unlabelled, tmp_path, CPU)
     assert not equal(weights(first.nets.q), weights(other.nets.q))

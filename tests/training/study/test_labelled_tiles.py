@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.pipeline.crops import crop_cells, pictures
-from app.pipeline.nuclei.measure import select_nuclei
-from app.pipeline.nuclei.segment import segment
-from app.pipeline.presets import DEFAULT
-from app.pipeline.stain.unmix import unmix
+from app.pipeline.crops import pictures
 from tests.drawing import draw_tile, grid_of_centres
 from training.errors import DataError
-from training.study import labelled_tiles as module
 from training.study.labelled_tiles import LabelledTiles, cut_labelled_tiles, split_into_blocks
-from training.study.typed_cells import read_enlarged
 
 HEADER = "tile,index,label\n"
 
@@ -48,22 +42,6 @@ def test_tiles_are_cut_at_twice_their_scale_and_kept(directory):
     np.testing.assert_array_equal(again.unlabelled.crops, tiles.unlabelled.crops)
     np.testing.assert_array_equal(again.blocks, tiles.blocks)
     assert again.tiles == tiles.tiles
-
-
-def test_nuclei_that_are_no_cells_are_neighbours_of_others(directory, monkeypatch):
-    """The second of two neighbours is taken to be cut by the border."""
-    for path in (directory / "tiles").iterdir():
-        Image.fromarray(draw_tile([(50, 40), (50, 58)], shape=(80, 80), radius=7)).save(path)
-    monkeypatch.setattr(module, "drop_cut_nuclei", lambda nuclei: select_nuclei(nuclei, np.array([True, False])))
-    found = cut_labelled_tiles(directory).unlabelled
-    assert len(found) == 4
-    stains = unmix(read_enlarged(path), DEFAULT.stain)
-    every = segment(stains, DEFAULT)
-    first = select_nuclei(every, np.array([True, False]))
-    expected = crop_cells(stains.normalised, first, every.label_image, "surroundings")
-    assert not np.array_equal(expected, crop_cells(stains.normalised, first, first.label_image, "surroundings"))
-    shown = found.crops[found.tile_index == sorted((directory / "tiles").iterdir()).index(path)]
-    np.testing.assert_array_equal(shown, expected)
 
 
 def test_cells_of_another_version_are_refused(directory):

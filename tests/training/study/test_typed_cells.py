@@ -6,11 +6,10 @@ from PIL import Image
 
 from app.pipeline.crops import crop_cells, pictures
 from app.pipeline.nuclei.border import drop_cut_nuclei
-from app.pipeline.nuclei.measure import measure, select_nuclei
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
-from tests.drawing import disc, draw_tile
+from tests.drawing import draw_tile
 from tests.training.study.drawn_cells import labelled
 from training.errors import DataError
 from training.study.typed_cells import TypedCells, cut_typed_cells, load_crops, read_enlarged
@@ -25,24 +24,6 @@ def test_cells_of_either_kind_are_read_without_types(tmp_path, kept_cells):
         load_crops(tmp_path)
 
 
-def test_outlined_nuclei_without_a_type_are_neighbours(tmp_path):
-    centres = [(40, 40), (40, 60), (90, 90)]
-    tile = draw_tile(centres, shape=(128, 128), radius=8)
-    labels = np.zeros((128, 128), np.int32)
-    for number, centre in enumerate(centres, start=1):
-        labels[disc(labels.shape, centre, 8)] = number
-    for folder, picture in (("tiles", tile), ("labels", labels.astype(np.uint16))):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(picture).save(tmp_path / folder / "one.png")
-    (tmp_path / "nuclei.csv").write_text("tile,label,type\none,1,a\none,3,b\n", encoding="utf-8")
-    found = cut_typed_cells(tmp_path)
-    assert found.types.tolist() == [0, 1]
-    normalised, typed = unmix(tile, DEFAULT.stain).normalised, select_nuclei(measure(labels), np.array([1, 0, 1], bool))
-    expected = crop_cells(normalised, typed, labels, "surroundings")
-    assert not np.array_equal(expected, crop_cells(normalised, typed, typed.label_image, "surroundings"))
-    np.testing.assert_array_equal(found.unlabelled.crops, expected)
-
-
 def test_typed_centres_get_what_the_service_would_cut_there(tmp_path):
     """A typed nucleus beside one that the border cuts, at half the scale of the crops."""
     (tmp_path / "tiles").mkdir()
@@ -52,9 +33,8 @@ def test_typed_centres_get_what_the_service_would_cut_there(tmp_path):
     (tmp_path / "cells.csv").write_text("tile,x,y,type\none,50,58,a\n", encoding="utf-8")
     found = cut_typed_cells(tmp_path).unlabelled
     stains = unmix(read_enlarged(tmp_path / "tiles" / "one.png"), DEFAULT.stain)
-    every = segment(stains, DEFAULT)
-    kept = drop_cut_nuclei(every)
-    expected = crop_cells(stains.normalised, kept, every.label_image, "surroundings")
+    kept = drop_cut_nuclei(segment(stains, DEFAULT))
+    expected = crop_cells(stains.normalised, kept, "surroundings")
     mine = np.flatnonzero((kept.centroids == found.centroids[0]).all(axis=1))
     np.testing.assert_array_equal(found.crops, expected[mine])
 

@@ -239,7 +239,7 @@ def purity_while_training(
     for pause in track(range(every, config.generator_iterations + 1, every)):
         if any(row["iteration"] == pause for row in MetricsLog.read(path)):
             continue
-        trainer = training_loop(config, crops, run, device, stop_after=pause)
+        trainer = training_loop(config, cells.unlabelled, run, device, stop_after=pause)
         scores = score_clusters(cells.types, assign_clusters(trainer.nets.ema_q, real))
         MetricsLog(path, resume_at=pause).write({"iteration": trainer.iteration, **scores})
 

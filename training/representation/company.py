@@ -1,0 +1,198 @@
+"""Clusters by company: how the head of Q learns from where cells lie, without labels.
+
+Cells of one kind lie together. So the head learns clusters that make the cluster of a cell tell most about the cluster
+of a cell beside it, and much about its own cluster in another view. What a cluster tells is measured within each tile:
+the stain of a slide, which all cells of a tile share, then tells nothing.
+
+The measure, and why it needs no further term for balanced clusters, are due to Ji et al. 2019 (invariant information
+clustering); that pairs are neighbours, and the measure is taken within tiles, is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from torch.nn import functional
+
+from app.pipeline.networks.architecture import CodeHead
+from app.pipeline.types import Float32Array, Float64Array, Int64Array
+
+NEIGHBOURS = 8
+"""A cell's company: this many nearest cells of its tile."""
+VIEW_WEIGHT = 0.1
+"""Weight of what a cluster tells about the same cell in another view, beside what it tells about a neighbour."""
+SMALLEST_TILE = 40
+"""Tiles with fewer cells teach nothing: what clusters tell of each other cannot be measured on so few."""
+STARTS = 10
+"""Number of starts of the k-means that the head begins with; the best is kept, so that the seed hardly matters."""
+FIRST_STEPS, FIRST_BATCH, FIRST_RATE = 150, 1024, 3e-3
+"""Steps, cells in a step and learning rate, in which the head learns the clusters of k-means."""
+STEPS, TILES_PER_STEP, RATE = 300, 8, 1e-3
+"""Steps, tiles in a step and learning rate, in which it then learns from company."""
+WEIGHT_DECAY = 1e-3
+SMALLEST = 1e-7
+"""Added to no probability, but none counts as less, so that its logarithm is finite."""
+
+
+def neighbours_of(centroids: Float64Array, tile_index: Int64Array, n: int = NEIGHBOURS) -> Int64Array:
+    """Return the nearest other cells of the same tile.
+
+    Args:
+        centroids: (N, 2) float64, x and y in px of the tile.
+        tile_index: (N,) int64, the tile of each cell.
+        n: how many.
+
+    Returns:
+        (N, n) int64, indices of cells. If a tile holds fewer other cells, they are repeated; a cell that is alone in
+        its tile is its own neighbour.
+    """
+    found = np.repeat(np.arange(len(tile_index))[:, None], n, axis=1)
+    for tile in np.unique(tile_index):
+        members = np.flatnonzero(tile_index == tile)
+        if len(members) == 1:
+            continue
+        places = centroids[members]
+        _, nearest = cKDTree(places).query(places, min(n, len(members) - 1) + 1)
+        # If two cells have the same place, either may come first, so the cell itself may be in any column.
+        without_self = np.array([row[row != own][: nearest.shape[1] - 1] for own, row in enumerate(nearest)])
+        found[members] = members[np.resize(without_self.T, (n, len(members))).T]
+    return found
+
+
+def tiles_of(tile_index: Int64Array) -> list[Int64Array]:
+    """Return the indices of the cells of each tile that is large enough to teach; of all cells if there is none."""
+    tiles = [np.flatnonzero(tile_index == tile) for tile in np.unique(tile_index)]
+    return [members for members in tiles if len(members) >= SMALLEST_TILE] or [np.arange(len(tile_index))]
+
+
+def told(one: Tensor, other: Tensor) -> Tensor:
+    """Return how much the clusters of cells tell about those of their partners: the mutual information, in nats.
+
+    Args:
+        one: (B, K) probabilities of the clusters, rows sum to 1.
+        other: (B, K), those of the partner of each cell.
+
+    Returns:
+        A scalar from 0 to log K.
+    """
+    joint = one.T @ other / len(one)
+    joint = ((joint + joint.T) / 2).clamp_min(SMALLEST)
+    joint = joint / joint.sum()
+    each = joint.sum(dim=1).log()
+    gain: Tensor = (joint * (joint.log() - each[:, None] - each[None])).sum()
+    return gain
+
+
+def gain_of(one: Tensor, beside: Tensor, again: Tensor) -> Tensor:
+    """Return what is to be made large: how much clusters tell about neighbours, and about the cell in another view.
+
+    Args:
+        one: (B, K) probabilities of the clusters of cells of one tile, rows sum to 1.
+        beside: (B, K), of a neighbour of each.
+        again: (B, K), of the same cells in another view.
+    """
+    return told(one, beside) + VIEW_WEIGHT * told(one, again)
+
+
+def learn_head(
+    views: Float32Array, tile_index: Int64Array, neighbours: Int64Array, n_clusters: int, seed: int
+) -> CodeHead:
+    """Learn the head of Q on an encoder that does not change.
+
+    It begins with k-means of the features, because what company tells has many maxima: from a random beginning, the
+    clusters differ from seed to seed.
+
+    Args:
+        views: (V, N, F) float32, the features of each cell in V ≥ 2 views.
+        tile_index: (N,) int64, the tile of each cell.
+        neighbours: (N, M) int64, as `neighbours_of` returns it.
+        n_clusters: K.
+        seed: seed of everything random.
+
+    Returns:
+        The head, in evaluation mode. Cluster 0 has most cells, and so on.
+    """
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    features = torch.from_numpy(views)
+    head = _standardised(CodeHead(views.shape[2], n_clusters), views[0])
+    first = KMeans(n_clusters, n_init=STARTS, random_state=seed).fit_predict(views.mean(axis=0))
+    optimiser = torch.optim.AdamW(head.parameters(), FIRST_RATE, weight_decay=WEIGHT_DECAY)
+    for _ in range(FIRST_STEPS):
+        cells, view = random.integers(len(first), size=FIRST_BATCH), random.integers(len(views), size=FIRST_BATCH)
+        _descend(
+            optimiser, functional.cross_entropy(head(features[view, cells]), torch.from_numpy(first[cells]).long())
+        )
+    clusters = _drawn_clusters(head, features, neighbours, random)
+    tiles = tiles_of(tile_index)
+    optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=WEIGHT_DECAY)
+    for _ in range(STEPS):
+        drawn = [tiles[i] for i in random.permutation(len(tiles))[:TILES_PER_STEP]]
+        _descend(optimiser, -company_gain(clusters, drawn))
+    return _by_size(head.eval(), features[0])
+
+
+def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+Clusters = Callable[[Int64Array], tuple[Tensor, Tensor, Tensor]]
+"""Indices of B cells → (B, K) probabilities of each cell in a view, of a neighbour, and of the cell in another view."""
+
+
+def company_gain(clusters: Clusters, tiles: list[Int64Array]) -> Tensor:
+    """Return what is to be made large: how much clusters tell about neighbours and about other views, within tiles.
+
+    Args:
+        clusters: gives the probabilities of the cells of all tiles at once.
+        tiles: the indices of the cells of each tile.
+    """
+    sizes = [len(members) for members in tiles]
+    parts = [some.split(sizes) for some in clusters(np.concatenate(tiles))]
+    gains = [gain_of(*of_tile) for of_tile in zip(*parts, strict=True)]
+    weights = [size / sum(sizes) for size in sizes]
+    return torch.stack([weight * gain for weight, gain in zip(weights, gains, strict=True)]).sum()
+
+
+def _drawn_clusters(head: nn.Module, features: Tensor, neighbours: Int64Array, random: np.random.Generator) -> Clusters:
+    """Return what gives the probabilities of cells, each in a view that is drawn at random."""
+
+    def clusters(index: Int64Array) -> tuple[Tensor, Tensor, Tensor]:
+        n_views, size = len(features), len(index)
+        beside = neighbours[index, random.integers(neighbours.shape[1], size=size)]
+        view = random.integers(n_views, size=size)
+        other = (view + random.integers(1, n_views, size=size)) % n_views
+        seen = torch.cat(
+            [features[view, index], features[random.integers(n_views, size=size), beside], features[other, index]]
+        )
+        one, two, three = functional.softmax(head(seen), dim=1).chunk(3)
+        return one, two, three
+
+    return clusters
+
+
+def _standardised(head: CodeHead, features: Float32Array) -> CodeHead:
+    """Change the first layer of a new head so that it sees each feature with mean 0 and standard deviation 1."""
+    first = head.hidden
+    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
+    with torch.no_grad():
+        first.weight /= torch.from_numpy(deviation)
+        first.bias -= first.weight @ torch.from_numpy(mean)
+    return head
+
+
+def _by_size(head: CodeHead, features: Tensor) -> CodeHead:
+    """Number the clusters by their numbers of cells, the largest first."""
+    with torch.no_grad():
+        counts = torch.bincount(head(features).argmax(dim=1), minlength=head.out_features)
+        order = torch.argsort(counts, descending=True, stable=True)
+        head.weight.copy_(head.weight[order])
+        head.bias.copy_(head.bias[order])
+    return head
