@@ -209,7 +209,7 @@ def fit(run: RunDir) -> None:
     is_counted = ~fit_outliers(q, crops, found.tile_index).outlier
     clusters = assign_clusters(q, torch.from_numpy(to_network(crops[is_counted])))
     result = fit_image_level(found.only(is_counted), clusters, config.train.n_clusters, config.fit)
-    result["q_calibration"] = measure_calibration(found, config.train, _device(), bar("folds"))
+    result["q_calibration"] = measure_calibration(found, config.train, q, torch.device("cpu"), bar("folds"))
     write_image_level(result, run)
     typer.echo(json.dumps(result["metrics"] | {"q_calibration": result["q_calibration"]}, indent=2))
 

@@ -82,7 +82,7 @@ def refit_bundle(
         "descriptions": describe(cells.measurements[counted], clusters[counted], manifest.n_clusters),
         "image_level": label["model"],
         "reference_ranges": label["reference_ranges"],
-        "q_calibration": kept or measure_calibration(cells, config.train, device, track),
+        "q_calibration": kept or measure_calibration(cells, config.train, q, device, track),
         "metrics": manifest.metrics.model_dump()
         | {"image_level": label["metrics"], "explained": explained_traits(crops, clusters)},
     }

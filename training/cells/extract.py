@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from app.files import whole_file, write_whole
-from app.pipeline.crops import CROP_PX, crop_cells
+from app.pipeline.crops import crop_cells
 from app.pipeline.manifest import segmenter_files
 from app.pipeline.measure.cells import measure_cells
 from app.pipeline.nuclei.border import cut_by_more_than_half
@@ -22,16 +22,14 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import LEARNED, SegmentationParams
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.compose import compose
-from app.pipeline.types import CHANNELS, BoolArray, CropKind, Float64Array, Int64Array, UInt8Array
+from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
 from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_files import read_tile
 from training.cells.tile_labels import TileLabels, check_enough
-from training.cells.unlabelled import UnlabelledCells
+from training.cells.unlabelled import CUT, UnlabelledCells, check_channels
 from training.errors import DataError
 
 CELLS = "cells.npz"
-CUT: CropKind = "surroundings"
-"""What is cut of each cell, here and for the study; networks and figures take parts of it, see `app.pipeline.crops`."""
 
 
 @dataclass(frozen=True)
@@ -157,16 +155,6 @@ class Cells:
             raise DataError(f"{path} is damaged; {again}") from error
         check_channels(cells.crops, path, again)
         return cells
-
-
-def check_channels(crops: UInt8Array, path: Path, again: str) -> None:
-    """Check that crops which were read from a file have the channels of `CUT`.
-
-    Raises:
-        DataError: another version cut them; the message says what to do, which is `again`.
-    """
-    if crops.shape[1:] != (CROP_PX, CROP_PX, CHANNELS[CUT]):
-        raise DataError(f"{path} is of another version; {again}")
 
 
 def copy_segmenter(source: Path, directory: Path) -> None:

@@ -1,31 +1,33 @@
 """How right the probabilities of Q are: measured on cells that Q has not learned from, and corrected by a temperature.
 
-The Q of a bundle has learned the anchors of all training cells, so none of them can show how right it is on others.
-Therefore the tiles are dealt into folds, and for each fold a Q of the same configuration learns from the other folds
-alone. What it says of the cells left out is compared with their anchors. These are the anchors of all cells, because
-they define the clusters of the bundle.
+The Q of a bundle has learned from all training cells, so none of them can show how right it is on others. Therefore the
+tiles are dealt into folds, and for each fold a Q, or its head, learns from the other folds alone. What it says of the
+cells left out is compared with the clusters of the bundle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import linear_sum_assignment, minimize_scalar
 from scipy.special import log_softmax
 from sklearn.model_selection import GroupKFold
 
 from app.pipeline.crops import seen, to_network
+from app.pipeline.networks.architecture import AnyQ, ClusterNet, pooled
 from app.pipeline.types import Float64Array, Int64Array, UInt8Array
 from training.cells.extract import Cells
 from training.config import TrainConfig
 from training.gan.checks import in_chunks
 from training.gan.networks import Networks
 from training.gan.sampler import CropSampler
-from training.gan.train_q import learn_anchors
+from training.gan.train_q import learn_anchors, views_of
 from training.representation.anchors import anchor_cells
+from training.representation.company import learn_head, neighbours_of
 
 FOLDS = 4
 BINS = 15
@@ -37,34 +39,35 @@ TEMPERATURES = (0.1, 10.0)
 def measure_calibration(
     cells: Cells,
     config: TrainConfig,
+    q: AnyQ | ClusterNet,
     device: torch.device,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any] | None:
-    """Train a Q without each fold of tiles in turn, and compare its probabilities with the anchors of that fold.
+    """Train a Q without each fold of tiles in turn, and compare its probabilities with the clusters of that fold.
 
     The tiles of a patient are in the same fold, if patients are known.
 
     Args:
         cells: N real cells.
         config: how Q is trained.
+        q: Q as it is shipped. If it is on an encoder, its own clusters are those that count.
         device: where to train.
         track: wraps the folds, to show progress.
 
     Returns:
-        `app.pipeline.manifest.QCalibration`; None if Q learns no anchors, which alone say where a cell belongs, or if
-        all cells are of one tile or patient.
+        `app.pipeline.manifest.QCalibration`; None if nothing but the GAN says where a cell belongs, or if all cells are
+        of one tile or patient.
     """
     groups = groups_of(cells)
     n_folds = min(FOLDS, len(np.unique(groups)))
-    if not config.anchor_steps or n_folds < 2:
+    if not (config.anchor_steps or config.encoder) or n_folds < 2:
         return None
-    crops = seen(cells.crops, config.crops)
-    anchors = anchor_cells(crops, config.n_clusters, config.seed)
     folds = list(GroupKFold(n_folds).split(groups, groups=groups))
+    of_fold, anchors = (_by_heads if config.encoder else _by_anchors)(cells, config, q, device)
     logits = np.zeros((len(cells), config.n_clusters))
     for fold in track(range(n_folds)):
         rest, held_out = folds[fold]
-        logits[held_out] = _logits(crops[rest], anchors[rest], crops[held_out], config, device)
+        logits[held_out] = of_fold(rest, held_out)
     return {
         "temperature": fit_temperature(logits, anchors),
         "cells": len(cells),
@@ -75,6 +78,46 @@ def measure_calibration(
         "error_before": calibration_error(logits, anchors),
         "error_after": calibration_error(_tempered(logits, anchors, folds), anchors),
     }
+
+
+OfFold = Callable[[Int64Array, Int64Array], Float64Array]
+"""Indices of the cells that a Q learns from, and of M cells that it does not → its logits of the latter, (M, K)."""
+
+
+def _by_anchors(
+    cells: Cells, config: TrainConfig, _q: AnyQ | ClusterNet, device: torch.device
+) -> tuple[OfFold, Int64Array]:
+    """Return what trains a Q on anchors, and the anchors of all cells, (N,)."""
+    crops = seen(cells.crops, config.crops)
+    anchors = anchor_cells(crops, config.n_clusters, config.seed)
+    return lambda rest, out: _logits(crops[rest], anchors[rest], crops[out], config, device), anchors
+
+
+def _by_heads(
+    cells: Cells, config: TrainConfig, q: AnyQ | ClusterNet, device: torch.device
+) -> tuple[OfFold, Int64Array]:
+    """Return what trains a head of Q on the shipped encoder, and the clusters by the shipped head, (N,).
+
+    The encoder has seen the cells of all folds, without their clusters: to train one for each fold would take hours. A
+    head numbers its clusters as it likes, so they take the numbers with which they agree best where it has learned.
+    """
+    known = replace(cells.unlabelled, crops=seen(cells.crops, config.crops))
+    crops = torch.from_numpy(to_network(known.crops)).to(device)
+    features = in_chunks(lambda x: pooled(q.trunk.maps(x)), crops)
+    clusters = q.code_logits(features).argmax(dim=1).cpu().numpy()
+    seen_in = views_of(config, q.trunk, crops)
+
+    def of_fold(rest: Int64Array, out: Int64Array) -> Float64Array:
+        some = known[rest]
+        neighbours = neighbours_of(some.centroids, some.tile_index)
+        head = learn_head(seen_in[:, rest], some.tile_index, neighbours, config.n_clusters, config.seed)
+        with torch.no_grad():
+            logits = head(features.cpu()).double().numpy()
+        agreement = np.zeros((config.n_clusters, config.n_clusters))
+        np.add.at(agreement, (clusters[rest], logits[rest].argmax(axis=1)), 1)
+        return np.asarray(logits[out][:, linear_sum_assignment(agreement, maximize=True)[1]])
+
+    return of_fold, clusters
 
 
 def groups_of(cells: Cells) -> Int64Array:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from app.pipeline.crops import to_network
-from app.pipeline.networks.architecture import AnyQ, Encoder, EncoderQ
+from app.pipeline.networks.architecture import AnyQ, Encoder, EncoderQ, Trunk, pooled
 from app.pipeline.types import Float32Array
 from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
@@ -25,7 +25,8 @@ from training.gan.networks import Networks, q_parameters
 from training.gan.sampler import CropSampler, rotate
 from training.precision import forward_precision
 from training.representation.company import gain_of, learn_head, neighbours_of, tiles_of
-from training.representation.encoder import move, views
+from training.representation.encoder import move
+from training.representation.encoder import views as random_views
 from training.representation.pretrain import encoder_config
 
 VIEWS = 4
@@ -46,19 +47,30 @@ def learn_clusters(config: TrainConfig, cells: UnlabelledCells, encoder: Encoder
     """
     q = EncoderQ(encoder, config.n_clusters).eval()
     device = next(encoder.parameters()).device
-    random = torch.Generator().manual_seed(config.seed)
-    crops = torch.from_numpy(to_network(cells.crops)).to(device)
-    views = np.stack([_features(q, crops, config, random) for _ in range(VIEWS)])
+    views = views_of(config, encoder, torch.from_numpy(to_network(cells.crops)).to(device))
     neighbours = neighbours_of(cells.centroids, cells.tile_index)
     q.code_logits = learn_head(views, cells.tile_index, neighbours, config.n_clusters, config.seed).to(device)
     return q
 
 
-def _features(q: EncoderQ, crops: Tensor, config: TrainConfig, random: torch.Generator) -> Float32Array:
-    """Return the features of a view of each cell, (N, F) float32."""
-    with forward_precision(config, crops.device):
-        found = in_chunks(lambda x: q.features(views(x, encoder_config(config), random)), crops)
-    return np.asarray(found.float().cpu().numpy())
+def views_of(config: TrainConfig, trunk: Trunk | Encoder, crops: Tensor) -> Float32Array:
+    """Return the features of random views of cells.
+
+    Args:
+        config: the views, the seed, the precision.
+        trunk: the encoder, in evaluation mode.
+        crops: (N, C, 32, 32) in [-1, 1].
+
+    Returns:
+        (VIEWS, N, F) float32.
+    """
+    random = torch.Generator().manual_seed(config.seed)
+
+    def features(shown: Tensor) -> Tensor:
+        with forward_precision(config, crops.device):
+            return pooled(trunk.maps(random_views(shown, encoder_config(config), random)))
+
+    return np.stack([in_chunks(features, crops).float().cpu().numpy() for _ in range(VIEWS)])
 
 
 class Company:
@@ -86,7 +98,7 @@ class Company:
         members = tile[torch.randint(len(tile), (self.size,), generator=self.random)]
         column = torch.randint(self.neighbours.shape[1], (self.size,), generator=self.random)
         index = torch.cat([members, self.neighbours[members, column], members])
-        shown = views(self.crops[move(index, self.crops.device)], self.views, self.random)
+        shown = random_views(self.crops[move(index, self.crops.device)], self.views, self.random)
         return gain_of(*functional.softmax(q.logits(shown).float(), dim=1).chunk(3))
 
 
@@ -118,20 +130,16 @@ def learn_anchors(
     nets.q.requires_grad_(False)
 
 
-def generated_code_loss(
-    generator: nn.Module, q: AnyQ, latent: Tensor, codes: Tensor, random: torch.Generator
-) -> Tensor:
+def generated_code_loss(cells: Tensor, q: AnyQ, codes: Tensor, random: torch.Generator) -> Tensor:
     """Return eq. 12 of generated cells that are rotated as the real ones are.
 
     Without rotations, G settles on one orientation per code and Q learns it: the cluster of a real cell would then
     depend on how the slide lay under the camera.
 
     Args:
-        generator: G.
+        cells: (B, I, 32, 32), generated.
         q: the network whose head is Q.
-        latent: (B, K + Z) rows [one-hot c, z].
         codes: (B,) int64 index of each c.
         random: draws the rotations.
     """
-    cells = rotate(generator(latent), random)
-    return code_loss(q.logits(cells), codes)
+    return code_loss(q.logits(rotate(cells, random)), codes)

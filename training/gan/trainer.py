@@ -35,8 +35,12 @@ from training.representation.encoder import move
 
 GRID_ROWS = 8
 LAZY = 4
-"""With an encoder, the penalty of the logistic loss and the company of real cells are taken into account in one of this
-many iterations, the penalty with as much more weight: both cost as much as all else (Karras et al. 2020)."""
+"""The penalty of the logistic loss is taken into account in one of this many iterations, with as much more weight: it
+costs as much as all else in D's step (Karras et al. 2020)."""
+Q_BETAS = 0.9, 0.999
+"""Of the optimiser of a Q on an encoder: it is to move little, and not with every batch."""
+Q_RESTS = 0.25
+"""Share of the iterations before a Q on an encoder moves: learning what the first, poor cells of G are undoes it."""
 RECLUSTER_EVERY = 200
 """Iterations after which the real cells are put into clusters anew, if Q is on an encoder."""
 
@@ -83,22 +87,26 @@ class Trainer:
         self.company = None
         if config.encoder and company is not None:
             self.company = Company(company, config, self.sample_real.crops, self.random)
+        self.optimisers = self._optimisers()
+
+    def _optimisers(self) -> dict[str, torch.optim.Adam]:
+        """Return the optimisers of the three steps."""
+        config, nets = self.config, self.nets
         betas = (config.beta1, config.beta2)
+        generator = {"params": [*nets.generator.parameters()]}
         # As in the public code, Q's step moves the generator, the trunk and Q's head; but once Q has learned anchors,
         # the generator alone.
-        with_q = [] if config.anchor_steps else q_parameters(self.nets.q)
-        generator = [*self.nets.generator.parameters()]
-        of_code: list[dict[str, Any]] = [{"params": generator}]
-        if with_q:
-            rate_of_q = config.q_learning_rate if config.encoder else config.learning_rate
-            of_code.append({"params": with_q, "lr": rate_of_q})
-        self.optimisers = {
-            name: torch.optim.Adam(parameters, config.learning_rate, betas, fused=True)
-            for name, parameters in {
-                "critic": [{"params": self.nets.critic.parameters()}],
-                "generator": [{"params": generator}],
-                "code": of_code,
-            }.items()
+        of_q: list[dict[str, Any]] = [] if config.anchor_steps else [{"params": q_parameters(nets.q)}]
+        if config.encoder:
+            of_q[0] |= {"lr": config.q_learning_rate, "betas": Q_BETAS}
+        moved: dict[str, list[dict[str, Any]]] = {
+            "critic": [{"params": [*nets.critic.parameters()]}],
+            "generator": [generator],
+            "code": of_q if config.encoder else [generator, *of_q],
+        }
+        return {
+            name: torch.optim.Adam([*map(dict, groups)], config.learning_rate, betas, fused=True)
+            for name, groups in moved.items()
         }
 
     def set_anchors(self, anchors: Tensor) -> None:
@@ -140,7 +148,8 @@ class Trainer:
             self.recluster()
         for _ in range(self.config.critic_steps):
             values |= self.critic_step()
-        values |= self.generator_step() | self.code_step()
+        values |= self.generator_step()
+        values |= self.encoder_code_step() if self.config.encoder else self.code_step()
         self.iteration += 1
         # With the full decay from the beginning, the random start would weigh in for thousands of steps.
         self.nets.update_averages(min(self.config.ema_decay, self.iteration / (self.iteration + 10)))
@@ -219,6 +228,10 @@ class Trainer:
             else:
                 scores = self.nets.critic(cells)[0]
             loss = logistic_generator_loss(scores) if config.adversarial == "logistic" else generator_loss(scores)
+            if config.encoder:
+                with frozen(self.nets.q):
+                    of_code = generated_code_loss(cells, self.nets.q, codes, self.random)
+                loss = loss + config.code_weight * of_code
             if config.mode_seeking_weight:
                 z = latent[:, config.n_clusters :]
                 loss = loss + config.mode_seeking_weight * mode_seeking_loss(cells, z)
@@ -226,15 +239,25 @@ class Trainer:
         return {"loss_g": loss.detach()}
 
     def code_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 12; a Q on an encoder learns from the company of real cells as well."""
+        """Minimise eq. 12 in Q and the generator together, as the paper does."""
         latent, codes = self.draw_latent()
         with forward_precision(self.config, self.device):
-            loss = generated_code_loss(self.nets.generator, self.nets.q, latent, codes, self.random)
-            gain = self.company.gain(self.nets.q) if self.company and self.iteration % LAZY == 0 else None
-        if gain is None:
-            self._descend("code", self.config.code_weight * loss)
-            return {"loss_q": loss.detach()}
-        self._descend("code", self.config.code_weight * loss - self.config.real_weight * gain)
+            loss = generated_code_loss(self.nets.generator(latent), self.nets.q, codes, self.random)
+        self._descend("code", self.config.code_weight * loss)
+        return {"loss_q": loss.detach()}
+
+    def encoder_code_step(self) -> dict[str, Tensor]:
+        """Minimise eq. 12 in a Q on an encoder alone, and let it learn from the company of real cells."""
+        config = self.config
+        if self.iteration < Q_RESTS * config.generator_iterations:
+            return {}
+        latent, codes = self.draw_latent()
+        with forward_precision(config, self.device):
+            with torch.no_grad():
+                cells = self.nets.generator(latent)
+            loss = generated_code_loss(cells, self.nets.q, codes, self.random)
+            gain = self.company.gain(self.nets.q) if self.company and config.real_weight else torch.zeros(())
+        self._descend("code", config.code_weight * loss - config.real_weight * gain)
         return {"loss_q": loss.detach(), "gain": gain.detach()}
 
     def recluster(self) -> None:

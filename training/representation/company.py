@@ -183,8 +183,8 @@ def _standardised(head: CodeHead, features: Float32Array) -> CodeHead:
     first = head.hidden
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
     with torch.no_grad():
-        first.weight /= torch.from_numpy(deviation)
-        first.bias -= first.weight @ torch.from_numpy(mean)
+        first.weight.div_(torch.from_numpy(deviation))
+        first.bias.sub_(first.weight @ torch.from_numpy(mean))
     return head
 
 

@@ -16,10 +16,10 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Int64Array
-from training.cells.extract import CUT
 from training.cells.tile_files import tile_paths
+from training.cells.unlabelled import CUT, UnlabelledCells
 from training.errors import DataError
-from training.study.typed_cells import UnlabelledCells, read_enlarged
+from training.study.typed_cells import read_enlarged
 
 TILE_CELLS = "tile_cells.npz"
 POSITIVE = "follicular_lymphoma"

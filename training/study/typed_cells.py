@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from PIL import Image
 
 from app.files import whole_file
@@ -23,8 +22,9 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import DEFAULT
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Float64Array, Int32Array, Int64Array, UInt8Array
-from training.cells.extract import CELLS, CUT, Cells, check_channels
+from training.cells.extract import CELLS, Cells
 from training.cells.tile_files import read_tile, tile_paths
+from training.cells.unlabelled import CUT, UnlabelledCells
 from training.errors import DataError
 from training.metrics.nuclei import matched_pairs
 
@@ -50,45 +50,6 @@ class Found:
     crops: UInt8Array
     centroids: Float64Array
     types: list[str]
-
-
-@dataclass(frozen=True)
-class UnlabelledCells:
-    """Cells without types: all that a clustering may learn from.
-
-    Attributes:
-        crops: (N, 32, 32, 7) uint8, each nucleus alone and with its surroundings.
-        tile_index: (N,) int64, the index of each cell's tile.
-        centroids: (N, 2) float64, x and y in px of that tile, at the scale of the crops.
-    """
-
-    crops: UInt8Array
-    tile_index: Int64Array
-    centroids: Float64Array
-
-    @classmethod
-    def read(cls, stored: NpzFile, path: Path, again: str) -> UnlabelledCells:
-        """Read the cells from an open file.
-
-        Args:
-            stored: arrays with the names of the attributes.
-            path: of the file, for the message.
-            again: how to make it anew, for the message.
-
-        Raises:
-            DataError: another version wrote the file.
-        """
-        crops = stored["crops"]
-        check_channels(crops, path, again)
-        return cls(crops, stored["tile_index"], stored["centroids"])
-
-    def __len__(self) -> int:
-        """Return the number of cells."""
-        return len(self.crops)
-
-    def __getitem__(self, chosen: np.ndarray) -> UnlabelledCells:
-        """Return some of the cells, by a (N,) bool mask or by indices."""
-        return UnlabelledCells(self.crops[chosen], self.tile_index[chosen], self.centroids[chosen])
 
 
 @dataclass(frozen=True)

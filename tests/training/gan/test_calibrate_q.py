@@ -8,11 +8,14 @@ import torch
 from scipy.special import softmax
 
 from app.pipeline.manifest import QCalibration
+from app.pipeline.networks.architecture import CriticQ
 from training.cells.tile_labels import TileLabels
 from training.gan import calibrate_q
 from training.gan.calibrate_q import calibration_error, fit_temperature, measure_calibration
 
 CPU = torch.device("cpu")
+Q = CriticQ(8, 5)
+"""Where there are anchors, it does not matter."""
 
 
 def drawn(n=5000):
@@ -38,7 +41,7 @@ def test_error_is_the_difference_of_confidence_and_share_of_right_cells():
 
 
 def test_calibration_is_measured_and_says_on_what(train_config, cells):
-    found = QCalibration.model_validate(measure_calibration(cells, train_config, CPU))
+    found = QCalibration.model_validate(measure_calibration(cells, train_config, Q, CPU))
     assert (found.cells, found.tiles, found.folds, found.held_out) == (120, 3, 3, "tiles")
 
 
@@ -60,12 +63,12 @@ def test_no_cell_is_judged_by_a_q_that_learned_from_its_tile_or_patient(train_co
         return np.zeros((len(held_out), 5))
 
     monkeypatch.setattr(calibrate_q, "_logits", spy)
-    found = measure_calibration(cells, train_config, CPU)
+    found = measure_calibration(cells, train_config, Q, CPU)
     assert sorted(judged) == list(range(n))
     assert found["held_out"] == ("tiles" if patients is None else "patients")
 
 
 def test_without_anchors_or_a_second_tile_there_is_no_calibration(cells, other_than):
-    assert measure_calibration(cells, other_than(anchor_steps=0), CPU) is None
+    assert measure_calibration(cells, other_than(anchor_steps=0), Q, CPU) is None
     single = replace(cells, tile_index=np.zeros(len(cells), np.int64))
-    assert measure_calibration(single, other_than(), CPU) is None
+    assert measure_calibration(single, other_than(), Q, CPU) is None

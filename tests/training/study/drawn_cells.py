@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from app.pipeline.crops import pictures
-from training.study.typed_cells import TypedCells, UnlabelledCells
+from training.cells.unlabelled import UnlabelledCells
+from training.study.typed_cells import TypedCells
 
 N_TILES = 10
 CELLS_PER_TILE = 12

@@ -19,6 +19,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from app.pipeline.crops import seen, to_network
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
 from training.errors import DivergedError
 from training.metrics.clusters import nmi_tile, score_clusters, within_tiles
@@ -27,7 +28,7 @@ from training.study.interfaces import Clusterer, ClustererFactory, Probable
 from training.study.protocols.fits import Report, record_fits
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import clusterer
-from training.study.typed_cells import TypedCells, UnlabelledCells
+from training.study.typed_cells import TypedCells
 
 if TYPE_CHECKING:
     import torch

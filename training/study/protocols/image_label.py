@@ -15,6 +15,7 @@ from app.pipeline.measure.table import INDEX
 from app.pipeline.run import analyse
 from app.pipeline.types import Float64Array, Int64Array
 from training.cells.tile_files import MAX_TILE_PIXELS, png_bytes, read_tile, tile_paths
+from training.cells.unlabelled import UnlabelledCells
 from training.errors import DataError
 from training.label.descriptor import NAMES as DESCRIPTOR
 from training.study.interfaces import Clusterer, ClustererFactory, Probable
@@ -22,7 +23,7 @@ from training.study.labelled_tiles import N_BLOCKS, LabelledTiles
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import BUNDLE, DESCRIBERS, WHOLE_TILES, MissingSystemError, clusterer
 from training.study.systems.tile_heads import TileFold, by_kmeans, by_logistic_regression, by_svm
-from training.study.typed_cells import UnlabelledCells, read_enlarged
+from training.study.typed_cells import read_enlarged
 
 KMEANS = "k-means on proportions"
 SVM = "SVM on proportions"

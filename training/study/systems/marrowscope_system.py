@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.pipeline.crops import seen, to_network
-from app.pipeline.networks.architecture import Trunk
+from app.pipeline.crops import pictures, seen, to_network
+from app.pipeline.networks.architecture import AnyQ, Encoder, Trunk, pooled
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig, load_config
 from training.gan.checks import CHUNK
 from training.gan.loop import new_trainer, training_loop
-from training.gan.trainer import Trainer
+from training.gan.train_q import learn_clusters
 from training.representation.anchors import upright
+from training.representation.pretrain import new_encoder, pretrain
 from training.study.interfaces import ClustererFactory
 
 FEATURE_GRID = 4
@@ -31,80 +34,117 @@ GAN_ITERATIONS = 200
 
 
 class MarrowscopeSystem:
-    """Q of a shipped configuration. If Q learns anchors, the GAN is not trained, because it would not change Q.
+    """Q of a shipped configuration.
+
+    If Q has an encoder or learns anchors, the GAN is not trained: it would take hours for each fit, and moves few cells
+    to other clusters.
 
     Args:
         n_clusters: K.
         seed: seed of everything random.
         config: name of the configuration.
-        changes: fields of its [train] to change.
+        changes: fields of its [train] to change; those of `encoder`, a dict, change the fields of [train.encoder].
     """
 
     def __init__(self, n_clusters: int, seed: int, config: str = "cpu", **changes: Any) -> None:
         train = load_config(Path(config), seed).train
+        if train.encoder and isinstance(changed := changes.get("encoder"), dict):
+            changes = {**changes, "encoder": replace(train.encoder, **changed)}
         self.config: TrainConfig = replace(train, n_clusters=n_clusters, **changes)
-        self._trainer: Trainer | None = None
+        self._q: AnyQ | None = None
         self._notes: dict[str, float] = {}
 
-    def fit(self, crops: UInt8Array) -> None:
-        """Find the anchors of the cells and teach them to Q; in a configuration without anchors, train the GAN.
+    def fit(self, cells: UnlabelledCells) -> None:
+        """Train the encoder and learn the clusters, or teach Q its anchors, or train the GAN.
 
         Raises:
             DivergedError: a loss became infinite or NaN.
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        learned_from = seen(crops, self.config.crops)
-        if self.config.anchor_steps:
-            self._trainer = new_trainer(self.config, learned_from, device)
-            anchors = self._trainer.sample_real.anchors.cpu().numpy()
-            agreement = float((self.clusters(crops) == anchors).mean())
-            self._notes = {"anchor_steps": self.config.anchor_steps, "agrees_with_anchors": agreement}
-        else:
-            with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
-                self._trainer = training_loop(self.config, learned_from, Path(scratch), device)
-            checks = self._trainer.check(learned_from)
-            self._notes = {"generator_iterations": self._trainer.iteration, "loss_q": checks["loss_q"]}
+        shown = replace(cells, crops=seen(cells.crops, self.config.crops))
+        with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
+            if self.config.encoder:
+                self._q = learn_clusters(self.config, shown, trained_encoder(self.config, shown, device))
+                self._notes = {"epochs": self.config.encoder.epochs, "channels": self.config.encoder.width}
+                return
+            if self.config.anchor_steps:
+                trainer = new_trainer(self.config, shown, Path(scratch), device)
+                self._notes = {"anchor_steps": self.config.anchor_steps}
+            else:
+                trainer = training_loop(self.config, shown, Path(scratch), device)
+                checks = trainer.check(shown.crops)
+                self._notes = {"generator_iterations": trainer.iteration, "loss_q": checks["loss_q"]}
+        self._q = trainer.nets.ema_q
         self._notes["channels"] = self.config.channels
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
-        """Return the probabilities of the clusters, (N, 32, 32, 7) uint8 → (N, K) float32, rows sum to 1."""
-        q = self._fitted().nets.ema_q
-        return self._in_chunks(seen(crops, self.config.crops), lambda x: functional.softmax(q.logits(x), dim=1))
+        """Return the probabilities of the clusters, (N, 32, 32, C) uint8 → (N, K) float32, rows sum to 1."""
+        return self._in_chunks(crops, lambda q, x: functional.softmax(q.logits(x), dim=1))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Return the most probable cluster of each crop, (N, 32, 32, 7) uint8 → (N,) int64."""
+        """Return the most probable cluster of each crop, (N, 32, 32, C) uint8 → (N,) int64."""
         return self.probabilities(crops).argmax(axis=1).astype(np.int64)
 
     def features(self, crops: UInt8Array) -> Float32Array:
-        """Return the maps of the four residual blocks, max-pooled to 4×4, (N, 32, 32, 7) uint8 → (N, 64 · channels).
+        """Return what a classifier learns types from.
 
-        The paper has 8,192 values a cell (§IV-C). Unlike in the paper, cells are turned to a common orientation first,
-        because a linear classifier depends on where in a crop a value is.
+        With an encoder, these are its features, on average over the four turns of a cell. Otherwise they are those of
+        the paper (§IV-C): the maps of the four residual blocks, max-pooled to 4×4. Unlike in the paper, cells are then
+        turned to a common orientation first, because a linear classifier depends on where in a crop a value is.
+
+        Args:
+            crops: (N, 32, 32, C) uint8.
+
+        Returns:
+            (N, 8 · width) or (N, 64 · channels) float32.
         """
-        trunk = self._fitted().nets.ema_q.trunk
-        return self._in_chunks(upright(seen(crops, self.config.crops)), partial(block_features, trunk))
+        if self.config.encoder:
+            return self._in_chunks(crops, lambda q, x: turned_features(q.trunk, x))
+        return self._in_chunks(upright(pictures(crops)), lambda q, x: block_features(q.trunk, x))
 
     def notes(self) -> dict[str, float]:
         """Return the size of the training, and how far it got."""
         return self._notes
 
-    def _fitted(self) -> Trainer:
-        if self._trainer is None:
+    def _in_chunks(self, crops: UInt8Array, net: Callable[[AnyQ, Tensor], Tensor]) -> Float32Array:
+        if (q := self._q) is None:
             raise RuntimeError("fit() comes first.")
-        return self._trainer
-
-    def _in_chunks(self, crops: UInt8Array, net: Callable[[Tensor], Tensor]) -> Float32Array:
-        device = self._fitted().device
+        device = next(q.parameters()).device
+        shown = torch.from_numpy(to_network(seen(crops, self.config.crops)))
         with torch.inference_mode():
-            found = [net(x.to(device)).cpu() for x in torch.from_numpy(to_network(crops)).split(CHUNK)]
+            found = [net(q, x.to(device)).cpu() for x in shown.split(CHUNK)]
         return np.asarray(torch.cat(found).numpy(), np.float32)
+
+
+_ENCODERS: dict[str, dict[str, Tensor]] = {}
+"""Weights of the encoders trained in this process, by what they were trained on: each K needs the same one."""
+
+
+def trained_encoder(config: TrainConfig, cells: UnlabelledCells, device: torch.device) -> Encoder:
+    """Train an encoder on cells, or take the one that was trained on them before, in evaluation mode."""
+    # Of the configuration, K is what an encoder knows nothing of.
+    known = repr(replace(config, n_clusters=2)).encode() + cells.crops.tobytes() + cells.tile_index.tobytes()
+    key = sha256(known).hexdigest()
+    encoder = new_encoder(config, device)
+    if key not in _ENCODERS:
+        with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
+            trained = pretrain(config, cells.crops, cells.tile_index, Path(scratch), device)
+        _ENCODERS[key] = trained.state_dict()
+    encoder.load_state_dict(_ENCODERS[key])
+    return encoder.eval()
+
+
+def turned_features(trunk: Trunk | Encoder, crops: Tensor) -> Tensor:
+    """Return the pooled features of cells, on average over their four turns, (B, C, 32, 32) → (B, F)."""
+    turns = [torch.rot90(crops, quarter, dims=(2, 3)) for quarter in range(4)]
+    return torch.stack([pooled(trunk.maps(turned)) for turned in turns]).mean(dim=0)
 
 
 PaperRecipe = partial(MarrowscopeSystem, config="paper-cpu")
 """The recipe that the paper states (§IV-B), as wide and as long as a CPU allows."""
 
 
-def block_features(trunk: Trunk, crops: Tensor) -> Tensor:
+def block_features(trunk: Trunk | Encoder, crops: Tensor) -> Tensor:
     """Return the features of paper §IV-C, (B, 3, 32, 32) → (B, 4 · channels · 16)."""
     return torch.cat([functional.adaptive_max_pool2d(h, FEATURE_GRID).flatten(1) for h in trunk.maps(crops)], dim=1)
 

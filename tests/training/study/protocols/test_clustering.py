@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
+from training.cells.unlabelled import UnlabelledCells
 from training.errors import DivergedError
 from training.study.protocols.clustering import (
     NEIGHBOURS,
@@ -15,7 +16,7 @@ from training.study.protocols.clustering import (
 )
 from training.study.records import Records
 from training.study.systems.cell_systems import MissingSystemError
-from training.study.typed_cells import TypedCells, UnlabelledCells
+from training.study.typed_cells import TypedCells
 
 
 class Diverges(ByGrey):

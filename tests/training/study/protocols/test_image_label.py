@@ -3,6 +3,7 @@ import pytest
 
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.training.study.drawn_cells import CELLS_PER_TILE, ByGrey, unlabelled
+from training.cells.unlabelled import UnlabelledCells
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.protocols.image_label import (
     KMEANS,
@@ -21,7 +22,6 @@ from training.study.protocols.image_label import (
 )
 from training.study.records import Records
 from training.study.systems.tile_heads import TileFold, by_kmeans, by_logistic_regression, by_svm, score
-from training.study.typed_cells import UnlabelledCells
 
 N_TILES = 32
 POSITIVE = np.repeat([1, 0], N_TILES // 2)

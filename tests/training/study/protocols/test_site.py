@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from tests.training.study.drawn_cells import CELLS_PER_TILE, ByGrey, labelled
+from training.cells.unlabelled import UnlabelledCells
 from training.errors import DataError
 from training.study.protocols.site import SiteTask, evaluate_site, first_half
 from training.study.records import Records
-from training.study.typed_cells import TypedCells, UnlabelledCells
+from training.study.typed_cells import TypedCells
 
 TILES, PER_TILE = 4, 60
 
