@@ -134,9 +134,9 @@ def agreement(
     """Compare the clusters that a system finds with different seeds."""
     from training.study.protocols.clustering import evaluate_agreement
     from training.study.records import Records
-    from training.study.typed_cells import load_crops
+    from training.study.typed_cells import load_unlabelled
 
-    sets = {directory.name: load_crops(directory) for directory in cells}
+    sets = {directory.name: load_unlabelled(directory) for directory in cells}
     named = (system, clusterer(system))
     evaluate_agreement(sets, named, N_CLUSTERS, range(seeds), Records(out / "agreement.json"), typer.echo)
 

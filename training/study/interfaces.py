@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 
 
 class Clusterer(Protocol):
     """A system that learns clusters of cells without any label (Tables II to IV)."""
 
-    def fit(self, crops: UInt8Array) -> None:
-        """Learn from (N, 32, 32, 7) uint8 crops; the same crops, number of clusters and seed give the same clusters."""
+    def fit(self, cells: UnlabelledCells) -> None:
+        """Learn from cells with crops of 7 channels; the same cells, K and seed give the same clusters."""
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Return the cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
@@ -32,8 +33,8 @@ class Probable(Protocol):
 class Describer(Protocol):
     """A system that computes features of cells for a classifier that learns types (Table I)."""
 
-    def fit(self, crops: UInt8Array) -> None:
-        """Learn from (N, 32, 32, 7) uint8 crops, without labels; a fixed descriptor does nothing."""
+    def fit(self, cells: UnlabelledCells) -> None:
+        """Learn from cells with crops of 7 channels, without labels; a fixed descriptor does nothing."""
 
     def features(self, crops: UInt8Array) -> Float32Array:
         """Return the features, (N, 32, 32, 3) uint8 → (N, D) float32."""

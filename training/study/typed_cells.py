@@ -136,15 +136,15 @@ def cut_typed_cells(directory: Path, track: Track = iter) -> TypedCells:
     )
 
 
-def load_crops(directory: Path) -> UInt8Array:
-    """Return the crops that `cells` or `labelled` wrote into a directory, (N, 32, 32, 7) uint8.
+def load_unlabelled(directory: Path) -> UnlabelledCells:
+    """Return the cells that `cells` or `labelled` wrote into a directory, without their types.
 
     Raises:
         DataError: neither of them did, or another version did.
     """
     if (directory / CELLS).is_file():
-        return Cells.load(directory).crops
-    return TypedCells.load(directory).unlabelled.crops
+        return Cells.load(directory).unlabelled
+    return TypedCells.load(directory).unlabelled
 
 
 def read_enlarged(path: Path) -> UInt8Array:

@@ -22,6 +22,13 @@ def unlabelled(n_tiles=N_TILES, dark_share=None, seed=0):
     return UnlabelledCells(grey.astype(np.uint8), index, random.uniform(0, 200, (len(index), 2))), dark
 
 
+def placed(crops, n_tiles=2):
+    """Crops as cells of tiles in which they lie in a row."""
+    order = np.arange(len(crops))
+    centroids = np.stack([20.0 * order, np.zeros(len(crops))], axis=1)
+    return UnlabelledCells(crops, order * n_tiles // len(crops), centroids)
+
+
 def labelled(seed=0):
     cells, dark = unlabelled(seed=seed)
     return TypedCells(cells, dark.astype(np.int64), ("pale", "dark"), tuple(map(str, range(N_TILES))))
@@ -34,8 +41,8 @@ class ByGrey:
         self.arguments = arguments
         self.seen = None
 
-    def fit(self, crops):
-        self.seen = crops
+    def fit(self, cells):
+        self.seen = cells.crops
 
     def clusters(self, crops):
         return (self.features(crops)[:, 0] < 120).astype(np.int64)

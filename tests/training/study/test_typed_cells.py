@@ -12,16 +12,16 @@ from app.pipeline.stain.unmix import unmix
 from tests.drawing import draw_tile
 from tests.training.study.drawn_cells import labelled
 from training.errors import DataError
-from training.study.typed_cells import TypedCells, cut_typed_cells, load_crops, read_enlarged
+from training.study.typed_cells import TypedCells, cut_typed_cells, load_unlabelled, read_enlarged
 
 
 def test_cells_of_either_kind_are_read_without_types(tmp_path, kept_cells):
     labelled().save(tmp_path / "typed")
     kept_cells.save(tmp_path / "plain")
-    assert len(load_crops(tmp_path / "typed")) == 120
-    assert np.array_equal(load_crops(tmp_path / "plain"), kept_cells.crops)
+    assert len(load_unlabelled(tmp_path / "typed")) == 120
+    assert np.array_equal(load_unlabelled(tmp_path / "plain").crops, kept_cells.crops)
     with pytest.raises(DataError, match="does not exist"):
-        load_crops(tmp_path)
+        load_unlabelled(tmp_path)
 
 
 def test_typed_centres_get_what_the_service_would_cut_there(tmp_path):

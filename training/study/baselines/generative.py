@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from app.pipeline.crops import pictures, to_network
 from app.pipeline.types import Int64Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.errors import DivergedError
 from training.gan.sampler import rotate
 
@@ -59,9 +60,9 @@ class GenerativeClusterer:
         self._seed = seed
         self._iterations = iterations
 
-    def fit(self, crops: UInt8Array) -> None:
-        """Train on the nuclei of (N, 32, 32, C) uint8 crops, N ≥ 2."""
-        x = torch.from_numpy(to_network(pictures(crops)))
+    def fit(self, cells: UnlabelledCells) -> None:
+        """Train on the nuclei of N ≥ 2 cells."""
+        x = torch.from_numpy(to_network(pictures(cells.crops)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             model = self._create(self._n_clusters)

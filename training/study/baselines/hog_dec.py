@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from app.pipeline.crops import WHITE, pictures
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.errors import DivergedError
 from training.study.baselines.descriptor_cache import cached_descriptor
 
@@ -61,16 +62,16 @@ class HogDec:
         self._n_clusters = n_clusters
         self._seed = seed
 
-    def fit(self, crops: UInt8Array) -> None:
+    def fit(self, cells: UnlabelledCells) -> None:
         """Learn the embedding and its clusters from at least K cells.
 
         Raises:
             DivergedError: a loss became infinite or NaN.
         """
-        features = hog_features(pictures(crops))
+        features = hog_features(pictures(cells.crops))
         self._scale = 1 / float(np.sqrt(np.square(features).mean()))
         self._dec: Dec = fit_dec(features * np.float32(self._scale), self._n_clusters, self._seed)
-        self._sizes = np.bincount(self.clusters(crops), minlength=self._n_clusters)
+        self._sizes = np.bincount(self.clusters(cells.crops), minlength=self._n_clusters)
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Return the most similar centre of each crop, (N, 32, 32, C) uint8 → (N,) int64 in 0 … K − 1."""

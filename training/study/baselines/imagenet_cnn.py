@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from app.pipeline.crops import pictures, surroundings
 from app.pipeline.types import Float32Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.errors import DataError
 from training.study.baselines.descriptor_cache import Describe, cached_descriptor
 from training.study.baselines.kmeans import KMeansOn
@@ -64,7 +65,7 @@ class ImageNetFeatures:
         self._look = look
         self._describe = _crop_descriptor(resnet50_weights)
 
-    def fit(self, crops: UInt8Array) -> None:
+    def fit(self, cells: UnlabelledCells) -> None:
         """Do nothing: the features are fixed."""
 
     def features(self, crops: UInt8Array) -> Float32Array:

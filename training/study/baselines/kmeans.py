@@ -8,6 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from app.pipeline.types import Int64Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.study.interfaces import Describer
 
 STARTS = 10
@@ -31,10 +32,10 @@ class KMeansOn:
         self._kmeans = KMeans(n_clusters, init="k-means++", n_init=STARTS, random_state=seed)
         self._model = make_pipeline(StandardScaler(), self._kmeans)
 
-    def fit(self, crops: UInt8Array) -> None:
-        """Find the centres of at least K cells, (N, 32, 32, C) uint8."""
-        self._describer.fit(crops)
-        self._model.fit(self._describer.features(crops))
+    def fit(self, cells: UnlabelledCells) -> None:
+        """Find the centres of at least K cells."""
+        self._describer.fit(cells)
+        self._model.fit(self._describer.features(cells.crops))
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
         """Return the nearest centre of each crop, (N, 32, 32, C) uint8 → (N,) int64 in 0 … K − 1."""

@@ -13,6 +13,7 @@ from skimage.feature import local_binary_pattern
 
 from app.pipeline.crops import CROP_PX, WHITE, pictures
 from app.pipeline.types import BoolArray, Float32Array, UInt8Array
+from training.cells.unlabelled import UnlabelledCells
 from training.study.baselines.descriptor_cache import cached_descriptor
 from training.study.baselines.kmeans import KMeansOn
 
@@ -38,7 +39,7 @@ class ManualFeatures:
     def __init__(self, seed: int) -> None:
         pass
 
-    def fit(self, crops: UInt8Array) -> None:
+    def fit(self, cells: UnlabelledCells) -> None:
         """Do nothing: the features are fixed."""
 
     def features(self, crops: UInt8Array) -> Float32Array:

@@ -127,9 +127,11 @@ def describe_split(system: DescriberFactory, cells: TypedCells, split: int, seed
     """Learn features from the cells of a split's training tiles, without types, and describe all cells."""
     training, test = split_by_tile(cells, split)
     described = system(seed)
-    learned_from = cells.unlabelled.crops[training]
+    learned_from = cells.unlabelled[training]
     described.fit(learned_from)
-    return Described(training, test, described.features(learned_from), described.features(cells.unlabelled.crops[test]))
+    return Described(
+        training, test, described.features(learned_from.crops), described.features(cells.unlabelled.crops[test])
+    )
 
 
 def score_describer(system: DescriberFactory, cells: TypedCells, split: int, seed: int) -> tuple[Record, Predicted]:

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from app.pipeline.crops import seen, to_network
-from app.pipeline.types import Float32Array, Int64Array, UInt8Array
+from app.pipeline.types import Float32Array, Int64Array
 from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
 from training.errors import DivergedError
@@ -106,7 +106,7 @@ def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed
     start = perf_counter()
     fitted = system(n_clusters, seed)
     try:
-        fitted.fit(cells.unlabelled.crops)
+        fitted.fit(cells.unlabelled)
         figures = _scores(fitted, cells, n_clusters)
     except DivergedError as error:
         outcome: Record = {"failed": str(error)}
@@ -158,7 +158,7 @@ def assign_with_neighbours(probabilities: Float32Array, neighbour_index: Int64Ar
 
 
 def evaluate_agreement(
-    sets: dict[str, UInt8Array],
+    sets: dict[str, UnlabelledCells],
     system: tuple[str, ClustererFactory],
     n_clusters: int,
     seeds: Iterable[int],
@@ -172,7 +172,7 @@ def evaluate_agreement(
     `provenance`.
 
     Args:
-        sets: (N, 32, 32, 7) uint8 crops by the name of the set.
+        sets: cells by the name of the set.
         system: its name and its factory.
         n_clusters: K.
         seeds: at least two.
@@ -183,12 +183,12 @@ def evaluate_agreement(
         DivergedError: a loss became infinite or NaN.
     """
     name, create = system
-    for set_name, crops in sets.items():
+    for set_name, cells in sets.items():
         clusters = {}
         for seed in seeds:
             fitted = create(n_clusters, seed)
-            fitted.fit(crops)
-            clusters[seed] = fitted.clusters(crops)
+            fitted.fit(cells)
+            clusters[seed] = fitted.clusters(cells.crops)
         for (seed, one), (other_seed, other) in combinations(clusters.items(), 2):
             record: Record = {
                 "set": set_name,
@@ -196,7 +196,7 @@ def evaluate_agreement(
                 "n_clusters": n_clusters,
                 "seed": seed,
                 "other_seed": other_seed,
-                "cells": len(crops),
+                "cells": len(cells),
                 "ari": float(adjusted_rand_score(one, other)),
                 "nmi": float(normalized_mutual_info_score(one, other)),
                 **provenance(),

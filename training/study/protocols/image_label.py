@@ -120,7 +120,7 @@ def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_
     if len(of_training) > max_cells:
         of_training = np.sort(np.random.default_rng(fit["seed"]).choice(of_training, max_cells, replace=False))
     fitted = system(fit["n_clusters"], fit["seed"])
-    fitted.fit(tiles.unlabelled.crops[of_training])
+    fitted.fit(tiles.unlabelled[of_training])
     features = describe_tiles(fitted, tiles.unlabelled, len(tiles.tiles), fit["n_clusters"])
     seconds = round(perf_counter() - start, 1)
     folds = {

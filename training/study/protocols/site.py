@@ -92,7 +92,7 @@ def score_site(system: DescriberFactory, cells: TypedCells, seed: int) -> Record
         )
     chosen = np.flatnonzero(sizes[tile_of] >= FEWEST_CELLS)
     described = system(seed)
-    described.fit(cells.unlabelled.crops)
+    described.fit(cells.unlabelled)
     features = described.features(cells.unlabelled.crops[chosen])
     targets = {"tile": tile_of[chosen], "type": cells.types[chosen]}
     halves = [first_half(targets["tile"], draw) for draw in range(DRAWS)]

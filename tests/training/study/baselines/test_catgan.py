@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.study.drawn_cells import placed
 from training.study.baselines.catgan import CatGan, CatGanModel, conditional_entropy, discriminator_loss, generator_loss
 from training.study.baselines.catgan import marginal_entropy as marginal
 
@@ -44,7 +45,7 @@ def test_d_answers_alike_however_a_cell_lies():
 
 def test_losses_start_at_a_guess_and_move(three_kinds):
     system = CatGan(5, 0, iterations=20)
-    system.fit(three_kinds)
+    system.fit(placed(three_kinds))
     notes = system.notes()
     assert notes["iterations"] == 20
     assert notes["real_entropy"] < notes["fake_entropy"] <= math.log(5) + 1e-3
@@ -54,7 +55,7 @@ def test_losses_start_at_a_guess_and_move(three_kinds):
 def test_same_seed_same_clusters(three_kinds):
     fitted = [CatGan(3, seed, iterations=4) for seed in (1, 1, 2)]
     for system in fitted:
-        system.fit(three_kinds)
+        system.fit(placed(three_kinds))
     first, again, other = (system.notes() for system in fitted)
     assert first == again != other
     clusters = [system.clusters(three_kinds) for system in fitted[:2]]

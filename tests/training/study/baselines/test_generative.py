@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.training.study.drawn_cells import placed
 from training.errors import DivergedError
 from training.study.baselines.generative import GenerativeClusterer, descend, entropy, measure_norms, usage
 
@@ -54,7 +55,7 @@ def test_norms_are_those_of_the_cells(n):
 @pytest.mark.parametrize("finite", [0, 3])
 def test_training_that_diverges_is_noted_and_still_gives_clusters(three_kinds, finite):
     system = GenerativeClusterer(lambda k: Fragile(k, finite), n_clusters=4, seed=0, iterations=10)
-    system.fit(three_kinds)
+    system.fit(placed(three_kinds))
     notes = system.notes()
     assert (notes["iterations"], notes["diverged"]) == (finite, 1)
     assert np.isfinite([*notes.values()]).all()

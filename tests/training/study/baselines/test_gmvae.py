@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.study.drawn_cells import placed
 from training.study.baselines.gmvae import (
     Gaussian,
     Gmvae,
@@ -66,7 +67,7 @@ def test_reconstruction_loss_of_a_guess_is_a_bit_for_each_value():
 def test_the_bound_rises(three_kinds):
     early, late = (Gmvae(3, 0, iterations=iterations) for iterations in (5, 60))
     for system in (early, late):
-        system.fit(three_kinds)
+        system.fit(placed(three_kinds))
     notes = late.notes()
     parts = ("reconstruction", "divergence_x", "divergence_w", "divergence_c")
     assert notes["negative_bound"] == pytest.approx(sum(notes[part] for part in parts))
@@ -77,7 +78,7 @@ def test_the_bound_rises(three_kinds):
 def test_same_seed_same_clusters(three_kinds):
     fitted = [Gmvae(3, seed, iterations=4) for seed in (1, 1, 2)]
     for system in fitted:
-        system.fit(three_kinds)
+        system.fit(placed(three_kinds))
     first, again, other = (system.notes() for system in fitted)
     assert first == again != other
     clusters = [system.clusters(three_kinds) for system in fitted[:2]]

@@ -4,6 +4,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from app.pipeline.crops import pictures
+from tests.training.study.drawn_cells import placed
 from training.errors import DivergedError
 from training.study.baselines import hog_dec
 from training.study.baselines.hog_dec import Dec, HogDec, fit_dec, hog_features, target_distribution
@@ -35,7 +36,7 @@ def test_kinds_become_clusters(three_kinds, kinds, monkeypatch):
     monkeypatch.setattr(hog_dec, "HIDDEN", (64, 32, 64))
     monkeypatch.setattr(hog_dec, "PRETRAINING_ITERATIONS", 60)
     system = HogDec(3, 0)
-    system.fit(three_kinds)
+    system.fit(placed(three_kinds))
     assert adjusted_rand_score(kinds, system.clusters(three_kinds)) > 0.9
     notes = system.notes()
     assert notes["largest_share"] == pytest.approx(1 / 3, abs=0.05)

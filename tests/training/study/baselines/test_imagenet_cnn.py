@@ -6,6 +6,7 @@ from skimage.data import chelsea
 from sklearn.metrics import adjusted_rand_score
 
 from app.pipeline.crops import surroundings
+from tests.training.study.drawn_cells import placed
 from training.errors import DataError
 from training.study.baselines.imagenet_cnn import (
     ImageNetFeatures,
@@ -66,13 +67,13 @@ def test_one_sees_the_nucleus_and_the_other_what_lies_round_it(lite0, three_kind
 def test_clusters_of_surroundings_are_those_of_what_is_seen_there(three_kinds, kinds):
     turned = np.concatenate([three_kinds[..., 3:6], three_kinds[..., :3], three_kinds[..., 6:]], axis=3)
     system = clusterer("cnn-surroundings-kmeans")(3, 0)
-    system.fit(turned)
+    system.fit(placed(turned))
     assert adjusted_rand_score(kinds, system.clusters(turned)) > 0.9
 
 
 def test_kinds_become_clusters(three_kinds, kinds):
     system = ImageNetKMeans(3, 0)
-    system.fit(three_kinds)
+    system.fit(placed(three_kinds))
     assert adjusted_rand_score(kinds, system.clusters(three_kinds)) > 0.9
 
 

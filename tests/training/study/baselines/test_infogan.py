@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from app.pipeline.crops import pictures, to_network
+from tests.training.study.drawn_cells import placed
 from training.study.baselines.infogan import InfoGan, InfoGanModel, discriminator_loss, generator_loss
 
 
@@ -40,7 +41,7 @@ def test_same_seed_same_clusters_and_other_randomness_is_left_alone(three_kinds)
     torch.manual_seed(3)
     fitted = [InfoGan(3, seed, iterations=4) for seed in (1, 1, 2)]
     for system in fitted:
-        system.fit(three_kinds)
+        system.fit(placed(three_kinds))
     assert torch.rand(1) == expected
     first, again, other = (system.notes() for system in fitted)
     assert first == again != other

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from tests.training.study.drawn_cells import placed
 from training.study.baselines.kmeans import KMeansOn
 
 
@@ -19,7 +20,7 @@ class Looks:
 @pytest.fixture
 def fitted(three_kinds):
     system = KMeansOn(Looks(), 3, seed=0)
-    system.fit(three_kinds)
+    system.fit(placed(three_kinds))
     return system
 
 
@@ -46,7 +47,7 @@ def test_the_unit_of_a_feature_does_not_matter():
             return np.stack([crops[:, 0, 0, 0] * 100.0, (crops == 255).mean((1, 2, 3))], 1).astype(np.float32)
 
     system = KMeansOn(NoiseAndSize(), 2, seed=0)
-    system.fit(crops)
+    system.fit(placed(crops))
     assert adjusted_rand_score(np.arange(60) < 30, system.clusters(crops)) == 1
 
 

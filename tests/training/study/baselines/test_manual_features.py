@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from tests.training.study.drawn_cells import placed
 from training.study.baselines.manual_features import LBP_PATTERNS, ManualFeatures, ManualFeaturesKMeans
 
 SIFT, LBP, LAB = slice(0, 128), slice(128, 164), slice(164, 188)
@@ -64,5 +65,5 @@ def test_the_descriptor_sees_the_crop_up_to_its_edge(describe):
 
 def test_kinds_become_clusters(three_kinds, kinds):
     system = ManualFeaturesKMeans(3, 0)
-    system.fit(three_kinds)
+    system.fit(placed(three_kinds))
     assert adjusted_rand_score(kinds, system.clusters(three_kinds)) > 0.9

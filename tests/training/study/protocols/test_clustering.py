@@ -170,7 +170,7 @@ class Fickle(ByGrey):
 def test_every_pair_of_seeds_is_compared(tmp_path):
     records = Records(tmp_path / "agreement.json")
     lines = []
-    evaluate_agreement({"drawn": unlabelled()[0].crops}, ("fickle", Fickle), 2, range(3), records, lines.append)
+    evaluate_agreement({"drawn": unlabelled()[0]}, ("fickle", Fickle), 2, range(3), records, lines.append)
     found = {(record["seed"], record["other_seed"]): record for record in records.read()}
     assert set(found) == {(0, 1), (0, 2), (1, 2)}
     assert found[0, 2]["ari"] == found[0, 2]["nmi"] == 1

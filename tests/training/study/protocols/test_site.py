@@ -27,8 +27,8 @@ def knows(*places):
     """Return a describer whose features tell what the pixels of these places hold, and noise."""
 
     class Knows:
-        def fit(self, crops):
-            assert len(crops) == TILES * PER_TILE + 5
+        def fit(self, cells):
+            assert len(cells) == TILES * PER_TILE + 5
 
         def features(self, crops):
             noise = np.random.default_rng(0).normal(0, 0.1, (len(crops), 8))
