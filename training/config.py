@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from app.files import write_whole
@@ -75,6 +75,18 @@ class EncoderConfig:
     """Share of the views in which the surroundings end at a random distance from the nucleus."""
 
 
+WITHOUT_ENCODER = {"anchor_steps": 0, "critic_code_weight": 0.0}
+"""Keys of [train] that have no effect if Q stands on an encoder, with the value that says so."""
+WITH_ENCODER = {
+    "adversarial": "wasserstein",
+    "critic_shift_px": 0,
+    "critic_density_jitter": 0.0,
+    "q_learning_rate": 0.0,
+    "real_weight": 0.0,
+}
+"""Keys of [train] that have an effect only if Q stands on an encoder, with their default."""
+
+
 @dataclass(frozen=True, config=_STRICT)
 class TrainConfig:
     """Architecture, losses and schedule of the GAN (paper §IV-B)."""
@@ -127,6 +139,15 @@ class TrainConfig:
     """In Q's step, the weight of what its clusters of real cells tell, see `representation.company`."""
     encoder: EncoderConfig | None = None
     """What Q stands on; without it, Q has a trunk like the critic's, as in the paper."""
+
+    @model_validator(mode="after")
+    def _refuse_what_has_no_effect(self) -> TrainConfig:
+        """Refuse keys that are for the other kind of Q: a run would pass over them, or take half of them."""
+        of_other_kind, here = (WITHOUT_ENCODER, "with") if self.encoder else (WITH_ENCODER, "without")
+        for name, neutral in of_other_kind.items():
+            if getattr(self, name) != neutral:
+                raise ValueError(f"{name} has no effect {here} [train.encoder]; say {name} = {neutral!r}")
+        return self
 
     @property
     def n_channels(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 
 from app.answer.formats import FORMATS
 from app.answer.schemas import AnalysisOut, LabelOut
@@ -9,6 +10,7 @@ from app.observe.metrics import Metrics
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.docs.pages import quoted, table
+from training.config import WITH_ENCODER, EncoderConfig
 
 
 def test_folders_of_the_code():
@@ -22,6 +24,15 @@ def test_folders_of_the_code():
 def test_settings():
     listed = [setting for row in table("docs/settings.md", "Settings") for setting in quoted(row[0])]
     assert sorted(listed) == sorted(f"MARROWSCOPE_{field}".upper() for field in Settings.model_fields)
+
+
+def test_keys_of_an_encoder():
+    of_train, of_encoder = (
+        {key for row in table("docs/train.md", heading) for key in quoted(row[0])}
+        for heading in ("A Q on an encoder", "The section of the encoder")
+    )
+    assert of_train == {"crops", *WITH_ENCODER}
+    assert of_encoder == {field.name for field in fields(EncoderConfig)}
 
 
 def test_metrics():

@@ -11,6 +11,7 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.presets import PRESETS
 from tests.conftest import REPOSITORY
 from training.config import (
+    WITH_ENCODER,
     Config,
     as_dict,
     load_config,
@@ -53,7 +54,12 @@ def test_shipped_configuration_says_every_value(name):
     assert asdict(load_segmenter_config(Path(name)).segmenter) == {
         key: tuple(value) if isinstance(value, list) else value for key, value in written.pop("segmenter").items()
     }
-    assert as_dict(config) == written
+    stated = as_dict(config)
+    # What Q on an encoder needs is left out: without one, it has no value but its default.
+    stated["train"] = {
+        key: value for key, value in stated["train"].items() if key not in {"crops", "encoder", *WITH_ENCODER}
+    }
+    assert stated == written
 
 
 def test_full_configuration_has_the_numbers_of_the_paper():
@@ -278,3 +284,47 @@ def test_damaged_configuration_of_a_run_is_named(tmp_path, content):
 def test_directory_without_a_run_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"config\.json"):
         read_config(tmp_path)
+
+
+ENCODER = """
+base = "smoke"
+[train]
+{changes}
+[train.encoder]
+width = 4
+epochs = 1
+batch_size = 16
+tiles_per_batch = 2
+learning_rate = 3e-3
+weight_decay = 1e-4
+temperature = 0.2
+max_turn_degrees = 45
+scale_jitter = 0.15
+shift = 0.06
+density_jitter = 0.3
+grey_share = 0.2
+blur_share = 0.3
+near_share = 0.5
+"""
+
+
+def test_an_encoder_is_described_by_its_own_section(load):
+    train = load(ENCODER.format(changes='anchor_steps = 0\nadversarial = "logistic"\nreal_weight = 3.0')).train
+    assert train.encoder.near_share == 0.5
+    assert (train.adversarial, train.real_weight) == ("logistic", 3.0)
+
+
+def test_a_q_on_an_encoder_learns_no_anchors(load):
+    """The shipped configurations have anchors: a run on one of them would pass over a key in silence."""
+    with pytest.raises(ConfigError, match=r"anchor_steps has no effect with \[train.encoder\]; say anchor_steps = 0"):
+        load(ENCODER.format(changes=""))
+    with pytest.raises(ConfigError, match="critic_code_weight"):
+        load(ENCODER.format(changes="anchor_steps = 0\ncritic_code_weight = 1.0"))
+
+
+@pytest.mark.parametrize("key", WITH_ENCODER)
+def test_what_only_a_q_on_an_encoder_has_is_refused_without_one(load, key):
+    """With the logistic loss in the generator's step alone, D and G would play different games."""
+    value = "'logistic'" if key == "adversarial" else 1
+    with pytest.raises(ConfigError, match=f"{key} has no effect without"):
+        load(f'base = "smoke"\n[train]\n{key} = {value}\n')

@@ -47,6 +47,7 @@ def training_loop(
     Raises:
         DivergedError: a loss became infinite or NaN; the last checkpoint stays.
         CheckpointError: the checkpoint is damaged or of an earlier version.
+        DataError: a new run cannot begin with these cells, see `new_trainer`.
     """
     (directory / "samples").mkdir(parents=True, exist_ok=True)
     cells = replace(cells, crops=seen(cells.crops, config.crops))
@@ -85,7 +86,20 @@ def new_trainer(
         directory: of the run; it holds or receives the encoder.
         device: where to train.
         track: wraps the steps of Q, to show progress.
+
+    Raises:
+        DataError: the cells are fewer than the clusters, or lack channels that the networks see.
     """
+    n_cells, n_channels = len(cells), cells.crops.shape[-1]
+    if n_cells < config.n_clusters:
+        raise DataError(
+            f"There are {n_cells} cells for {config.n_clusters} clusters; give more tiles, or a smaller n_clusters."
+        )
+    if n_channels != config.n_channels:
+        raise DataError(
+            f"The crops have {n_channels} channels, but crops = '{config.crops}' needs {config.n_channels}; cut the "
+            "cells anew with `python -m training cells`."
+        )
     if config.encoder:
         encoder = pretrain(config, cells.crops, cells.tile_index, directory, device, track=track)
         trainer = Trainer(config, cells.crops, device, company=cells)

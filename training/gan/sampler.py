@@ -15,7 +15,7 @@ class CropSampler:
     """Random batches of crops, each rotated by a random multiple of 90° (paper §IV-B).
 
     Args:
-        crops: (N, 32, 32, 3) uint8.
+        crops: (N, 32, 32, C) uint8.
         anchors: (N,) int64 in 0 … K − 1.
         batch_size: B.
         random: CPU generator that every draw comes from.
@@ -31,7 +31,7 @@ class CropSampler:
         self.random = random
 
     def __call__(self) -> tuple[Tensor, Tensor]:
-        """Return the next batch, (B, 3, 32, 32) float32 in [-1, 1], and its anchors, (B,) int64."""
+        """Return the next batch, (B, C, 32, 32) float32 in [-1, 1], and its anchors, (B,) int64."""
         chosen = self._draw(self.batch_size)
         return rotate(self.crops[chosen], self.random), self.anchors[chosen]
 
@@ -56,14 +56,14 @@ class CropSampler:
 
 
 def rotate(batch: Tensor, random: torch.Generator) -> Tensor:
-    """Rotate every crop of (B, 3, S, S) by a random multiple of 90° of its own; differentiable."""
+    """Rotate every crop of (B, C, S, S) by a random multiple of 90° of its own; differentiable."""
     turns = move(torch.randint(4, (len(batch),), generator=random), batch.device)
     every = torch.stack([torch.rot90(batch, quarter, dims=(2, 3)) for quarter in range(4)])
     return every[turns, torch.arange(len(batch), device=batch.device)]
 
 
 def mirror(batch: Tensor, random: torch.Generator) -> Tensor:
-    """Mirror each crop of (B, 3, S, S) with probability 1/2; with `rotate`, all eight symmetries of the square."""
+    """Mirror each crop of (B, C, S, S) with probability 1/2; with `rotate`, all eight symmetries of the square."""
     chosen = move(torch.rand(len(batch), generator=random) < 0.5, batch.device)
     return torch.where(chosen[:, None, None, None], batch.flip(3), batch)
 

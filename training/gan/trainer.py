@@ -35,8 +35,8 @@ from training.representation.encoder import move
 
 GRID_ROWS = 8
 LAZY = 4
-"""The penalty of the logistic loss is taken into account in one of this many iterations, with as much more weight: it
-costs as much as all else in D's step (Karras et al. 2020)."""
+"""The penalty of the logistic loss is taken into account in the last of this many iterations, with as much more weight:
+it costs as much as all else in D's step (Karras et al. 2020)."""
 Q_BETAS = 0.9, 0.999
 """Of the optimiser of a Q on an encoder: it is to move little, and not with every batch."""
 Q_RESTS = 0.25
@@ -50,12 +50,13 @@ class Trainer:
 
     Args:
         config: the configuration of the run.
-        crops: (N, 32, 32, 3) uint8 real cells.
+        crops: (N, 32, 32, C) uint8 real cells, with the channels that the networks see.
         device: the networks and the crops live there. Every random draw is made on the CPU, so that the draws are the
             same on every device.
         anchors: (N,) int64, see `training.representation.anchors`, or the clusters by a Q on an encoder. None if there
             are neither, or if a restored state will bring them.
-        company: where a Q on an encoder goes on learning from; None if the trainer is not to go on.
+        company: what a Q on an encoder goes on learning from, if `real_weight` is not 0; None if the trainer is not to
+            go on.
 
     Attributes:
         iteration: the number of iterations done.
@@ -85,7 +86,7 @@ class Trainer:
         self.sample_real = CropSampler(crops, anchors, config.batch_size, self.random, device)
         self.set_anchors(torch.from_numpy(anchors))
         self.company = None
-        if config.encoder and company is not None:
+        if config.real_weight and company is not None:
             self.company = Company(company, config, self.sample_real.crops, self.random)
         self.optimisers = self._optimisers()
 
@@ -170,13 +171,22 @@ class Trainer:
             score = partial(self._score, codes=codes)
             if config.adversarial == "wasserstein":
                 loss = critic_loss(real_scores, fake_scores)
-                penalty = gradient_penalty(score, real, fake, mix)
+                penalty: Tensor | None = gradient_penalty(score, real, fake, mix)
             else:
-                loss, penalty = logistic_critic_loss(real_scores, fake_scores), None
-                if self.iteration % LAZY == 0:
-                    penalty = LAZY * real_gradient_penalty(score, real)
-        self._descend("critic", loss if penalty is None else loss + config.penalty_weight * penalty)
-        return {"loss_d": loss.detach(), **({} if penalty is None else {"penalty": penalty.detach()})}
+                loss = logistic_critic_loss(real_scores, fake_scores)
+                penalty = real_gradient_penalty(score, real) if self._is_lazy else None
+        values = {"loss_d": loss.detach()}
+        if penalty is not None:
+            values["penalty"] = penalty.detach()
+            times = 1 if config.adversarial == "wasserstein" else LAZY
+            loss = loss + times * config.penalty_weight * penalty
+        self._descend("critic", loss)
+        return values
+
+    @property
+    def _is_lazy(self) -> bool:
+        """Whether this iteration is the last of `LAZY`: the losses of round numbers of iterations are logged."""
+        return (self.iteration + 1) % LAZY == 0
 
     def latent_of(self, codes: Tensor) -> Tensor:
         """Draw the input of G for some codes, (B,) int64 → (B, K + Z) rows [one-hot c, z]."""
@@ -256,7 +266,7 @@ class Trainer:
             with torch.no_grad():
                 cells = self.nets.generator(latent)
             loss = generated_code_loss(cells, self.nets.q, codes, self.random)
-            gain = self.company.gain(self.nets.q) if self.company and config.real_weight else torch.zeros(())
+            gain = self.company.gain(self.nets.q) if self.company else torch.zeros(())
         self._descend("code", config.code_weight * loss - config.real_weight * gain)
         return {"loss_q": loss.detach(), "gain": gain.detach()}
 

@@ -35,6 +35,8 @@ FIRST_STEPS, FIRST_BATCH, FIRST_RATE = 150, 1024, 3e-3
 STEPS, TILES_PER_STEP, RATE = 300, 8, 1e-3
 """Steps, tiles in a step and learning rate, in which it then learns from company."""
 WEIGHT_DECAY = 1e-3
+SMALLEST_DEVIATION = 1e-6
+"""A feature with a smaller standard deviation counts as the same in all cells."""
 SMALLEST = 1e-7
 """Added to no probability, but none counts as less, so that its logarithm is finite."""
 
@@ -65,8 +67,11 @@ def neighbours_of(centroids: Float64Array, tile_index: Int64Array, n: int = NEIG
 
 
 def tiles_of(tile_index: Int64Array) -> list[Int64Array]:
-    """Return the indices of the cells of each tile that is large enough to teach; of all cells if there is none."""
-    tiles = [np.flatnonzero(tile_index == tile) for tile in np.unique(tile_index)]
+    """Return the indices of the cells of each tile that is large enough to teach; of all cells if there is none.
+
+    The tiles come in the order of their first cells, so that nothing depends on how they are numbered.
+    """
+    tiles = [np.flatnonzero(tile_index == tile) for tile in dict.fromkeys(tile_index.tolist())]
     return [members for members in tiles if len(members) >= SMALLEST_TILE] or [np.arange(len(tile_index))]
 
 
@@ -111,7 +116,7 @@ def learn_head(
         views: (V, N, F) float32, the features of each cell in V ≥ 2 views.
         tile_index: (N,) int64, the tile of each cell.
         neighbours: (N, M) int64, as `neighbours_of` returns it.
-        n_clusters: K.
+        n_clusters: K, at most N.
         seed: seed of everything random.
 
     Returns:
@@ -179,9 +184,14 @@ def _drawn_clusters(head: nn.Module, features: Tensor, neighbours: Int64Array, r
 
 
 def _standardised(head: CodeHead, features: Float32Array) -> CodeHead:
-    """Change the first layer of a new head so that it sees each feature with mean 0 and standard deviation 1."""
+    """Change the first layer of a new head so that it sees each feature with mean 0 and standard deviation 1.
+
+    A feature that is the same in all cells is only centred: in another view it may not be the same, and would then
+    outweigh all others.
+    """
     first = head.hidden
-    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation[deviation < SMALLEST_DEVIATION] = 1
     with torch.no_grad():
         first.weight.div_(torch.from_numpy(deviation))
         first.bias.sub_(first.weight @ torch.from_numpy(mean))

@@ -2,7 +2,8 @@ import numpy as np
 import torch
 
 from app.pipeline.crops import to_network
-from training.gan.sampler import CropSampler, mirror, rotate, tint
+from training.gan.sampler import CropSampler, mirror, rotate, shift, tint
+from training.representation.encoder import DARKEST
 
 
 def rotations(crop):
@@ -78,3 +79,65 @@ def test_tint_leaves_white_white_and_black_finite():
     assert torch.equal(tinted[..., 1], batch[..., 1])
     assert tinted.isfinite().all()
     assert torch.equal(tint(batch, 0.0, torch.Generator())[..., 1], batch[..., 1])
+
+
+def shifted(crop, down, right):
+    """The crop as it looks from a place so many pixels further down and right; its edges are repeated."""
+    size = crop.shape[-1]
+    rows, columns = ((np.arange(size) + by).clip(0, size - 1) for by in (down, right))
+    return crop[:, rows][:, :, columns]
+
+
+def test_each_crop_is_shifted_by_whole_pixels_of_its_own():
+    batch = torch.rand(300, 7, 5, 5)
+    moved = shift(batch, 2, torch.Generator().manual_seed(0))
+    steps = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
+    found = [
+        [torch.equal(after, shifted(before, *step)) for step in steps].index(True)
+        for before, after in zip(batch, moved, strict=True)
+    ]
+    assert min(np.bincount(found, minlength=25)) > 0
+
+
+def test_no_shift_is_no_change_and_draws_nothing():
+    batch, random = torch.rand(4, 3, 5, 5), torch.Generator().manual_seed(0)
+    before = random.get_state()
+    assert shift(batch, 0, random) is batch
+    assert torch.equal(random.get_state(), before)
+
+
+def test_gradients_find_their_way_back_through_a_shift():
+    """Every pixel that is shown, that of a repeated edge too, sends its gradient to where it comes from."""
+    batch = torch.rand(6, 2, 5, 5, requires_grad=True)
+    weight = torch.rand(6, 2, 5, 5)
+    moved = shift(batch, 2, torch.Generator().manual_seed(3))
+    (moved * weight).sum().backward()
+    # What is linear is the sum of its gradients times its inputs.
+    assert torch.allclose((batch.grad * batch).sum(), (moved * weight).sum())
+    assert torch.allclose(batch.grad.sum(dim=(2, 3)), weight.sum(dim=(2, 3)))
+
+
+def test_tint_of_three_channels_is_that_of_the_density_alone():
+    """To the last bit what it was before crops could have more channels."""
+    batch = torch.rand(5, 3, 8, 8) * 2 - 1
+    random = torch.Generator().manual_seed(1)
+    shared, channel = torch.randn((5, 1, 1, 1), generator=random), torch.randn((5, 3, 1, 1), generator=random)
+    plain = ((batch + 1) / 2).clamp_min(DARKEST) ** torch.exp(0.3 * (shared + channel)) * 2 - 1
+    assert torch.equal(tint(batch, 0.3, torch.Generator().manual_seed(1)), plain)
+
+
+def test_tint_treats_nucleus_and_surroundings_alike_and_leaves_the_mask():
+    picture, mask = torch.rand(5, 3, 8, 8) * 2 - 1, torch.rand(5, 1, 8, 8) * 2 - 1
+    crops = torch.cat([picture, picture.flip(2), mask], dim=1)
+    tinted = tint(crops, 0.3, torch.Generator().manual_seed(1))
+    assert torch.equal(tinted[:, :3], tint(picture, 0.3, torch.Generator().manual_seed(1)))
+    assert torch.equal(tinted[:, 3:6], tinted[:, :3].flip(2))
+    assert torch.equal(tinted[:, 6:], mask)
+
+
+def test_drawn_cells_are_as_they_were_cut_and_known_by_their_indices():
+    crops = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 7), dtype=np.uint8)
+    sample = CropSampler(crops, np.zeros(7, int), 40, torch.Generator().manual_seed(0), torch.device("cpu"))
+    batch, chosen = sample.draw()
+    assert set(chosen.tolist()) == {*range(7)}
+    assert torch.equal(batch, torch.from_numpy(to_network(crops))[chosen])
