@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
-from training.cells.unlabelled import UnlabelledCells
+
+if TYPE_CHECKING:
+    from training.cells.unlabelled import UnlabelledCells
 
 
 class Clusterer(Protocol):
