@@ -35,6 +35,14 @@ def test_neighbours_are_the_nearest_cells_of_the_same_tile():
     assert found.tolist() == [[1, 2], [0, 2], [1, 0], [2, 1], [5, 6], [4, 6], [5, 4], [6, 5]]
 
 
+def test_neighbours_of_many_cells_are_those_at_the_smallest_distances():
+    centroids, tiles = np.random.default_rng(0).uniform(0, 500, (60, 2)), np.arange(60) % 2
+    distances = np.linalg.norm(centroids[:, None] - centroids[None], axis=2)
+    distances[tiles[:, None] != tiles[None]] = np.inf
+    np.fill_diagonal(distances, np.inf)
+    assert neighbours_of(centroids, tiles, n=16).tolist() == np.argsort(distances, axis=1)[:, :16].tolist()
+
+
 def test_few_neighbours_are_repeated_in_turn_and_a_lone_cell_is_its_own():
     found = neighbours_of(in_a_row(0, 1, 3, 0), np.array([0, 0, 0, 1]), n=5)
     assert found.tolist() == [[1, 2, 1, 2, 1], [0, 2, 0, 2, 0], [1, 0, 1, 0, 1], [3, 3, 3, 3, 3]]

@@ -14,7 +14,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from app.pipeline.crops import seen, to_network
@@ -122,33 +121,13 @@ def score_fit(system: ClustererFactory, cells: TypedCells, n_clusters: int, seed
     }
 
 
-def neighbours(cells: UnlabelledCells) -> Int64Array:
-    """Return the nearest other cells of the same tile.
-
-    Returns:
-        (N, 16) int64, indices of cells. If a tile holds fewer other cells, they are repeated; a cell that is alone in
-        its tile is its own neighbour.
-    """
-    found = np.repeat(np.arange(len(cells))[:, None], NEIGHBOURS, axis=1)
-    for tile in np.unique(cells.tile_index):
-        members = np.flatnonzero(cells.tile_index == tile)
-        if len(members) == 1:
-            continue
-        places = cells.centroids[members]
-        _, nearest = cKDTree(places).query(places, min(NEIGHBOURS, len(members) - 1) + 1)
-        # If two cells have the same place, either may come first, so the cell itself may be in any column.
-        without_self = np.array([row[row != own][: nearest.shape[1] - 1] for own, row in enumerate(nearest)])
-        found[members] = members[np.resize(without_self.T, (NEIGHBOURS, len(members))).T]
-    return found
-
-
 def assign_with_neighbours(probabilities: Float32Array, neighbour_index: Int64Array) -> Int64Array:
     """Assign each cell by its own probabilities plus twice the mean probabilities of its neighbours.
 
     Args:
         probabilities: (N, K), probabilities of the cells by themselves; for a system without probabilities, 1 for the
             cell's cluster and 0 for all others.
-        neighbour_index: (N, 16) int64, as `neighbours` returns it.
+        neighbour_index: (N, 16) int64, as `neighbours_of` returns it.
 
     Returns:
         (N,) int64 in 0 … K − 1.
@@ -246,6 +225,8 @@ def purity_while_training(
 
 
 def _scores(fitted: Clusterer, cells: TypedCells, n_clusters: int) -> Record:
+    from training.representation.company import neighbours_of
+
     crops = cells.unlabelled.crops
     if isinstance(fitted, Probable):
         probabilities = fitted.probabilities(crops)
@@ -253,7 +234,8 @@ def _scores(fitted: Clusterer, cells: TypedCells, n_clusters: int) -> Record:
     else:
         clusters = fitted.clusters(crops)
         probabilities = np.eye(n_clusters, dtype=np.float32)[clusters]
-    voted = assign_with_neighbours(probabilities, neighbours(cells.unlabelled))
+    found = neighbours_of(cells.unlabelled.centroids, cells.unlabelled.tile_index, NEIGHBOURS)
+    voted = assign_with_neighbours(probabilities, found)
     explained = {f"explained_{trait}": share for trait, share in explained_traits(crops, clusters).items()}
     return {**_agreement(cells, clusters), **explained, "in_company": _agreement(cells, voted)}
 

@@ -7,12 +7,10 @@ from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
 from training.cells.unlabelled import UnlabelledCells
 from training.errors import DivergedError
 from training.study.protocols.clustering import (
-    NEIGHBOURS,
     ClusteringTask,
     assign_with_neighbours,
     evaluate_agreement,
     evaluate_clustering,
-    neighbours,
 )
 from training.study.records import Records
 from training.study.systems.cell_systems import MissingSystemError
@@ -125,29 +123,6 @@ def test_clusters_with_neighbours_are_scored_beside_those_of_the_cell_alone(reco
 def cells_at(places, tiles):
     places = np.array(places, np.float64).reshape(-1, 2)
     return UnlabelledCells(np.zeros((len(places), 32, 32, 3), np.uint8), np.array(tiles, np.int64), places)
-
-
-def test_neighbours_are_the_nearest_cells_of_the_same_tile():
-    random = np.random.default_rng(0)
-    cells = cells_at(random.uniform(0, 500, (60, 2)), np.repeat([0, 1], 30))
-    neighbour_index = neighbours(cells)
-    assert neighbour_index.shape == (60, NEIGHBOURS)
-    for cell, found in enumerate(neighbour_index):
-        distances = np.linalg.norm(cells.centroids - cells.centroids[cell], axis=1)
-        distances[cells.tile_index != cells.tile_index[cell]] = np.inf
-        distances[cell] = np.inf
-        assert set(found) == set(np.argsort(distances)[:NEIGHBOURS])
-
-
-def test_cell_is_never_its_own_neighbour_even_if_cells_share_a_place():
-    neighbour_index = neighbours(cells_at([[5, 5]] * 40, [0] * 40))
-    assert not (neighbour_index == np.arange(40)[:, None]).any()
-
-
-def test_few_neighbours_are_repeated_and_a_lone_cell_is_its_own():
-    neighbour_index = neighbours(cells_at([[0, 0], [1, 0], [9, 0], [0, 0]], [0, 0, 0, 1]))
-    assert set(neighbour_index[0]) == {1, 2}
-    assert set(neighbour_index[3]) == {3}
 
 
 @pytest.mark.parametrize(("own", "expected"), [(0.9, 1), (0.99, 0)])
