@@ -320,7 +320,7 @@ def test_encoder_learns_in_two_sittings_in_the_run_that_train_takes(
 ):
     directory, run_directory, config = tmp_path / "cells", tmp_path / "run", tmp_path / "mine.toml"
     values = "".join(f"{name} = {value}\n" for name, value in asdict(encoder_config).items())
-    config.write_text(f'base = "smoke"\n[train.encoder]\n{values}', encoding="utf-8")
+    config.write_text(f'base = "smoke"\n[train]\nanchor_steps = 0\n[train.encoder]\n{values}', encoding="utf-8")
     cut = replace(kept_cells, segmentation=PRESETS[smoke.preset])
     cut.save(directory)
     arguments = (directory, run_directory, "--config", config)
