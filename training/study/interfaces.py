@@ -18,7 +18,7 @@ class Clusterer(Protocol):
         """Learn from cells with crops of 7 channels; the same cells, K and seed give the same clusters."""
 
     def clusters(self, crops: UInt8Array) -> Int64Array:
-        """Return the cluster of each crop, (N, 32, 32, 3) uint8 → (N,) int64 in 0 … K − 1."""
+        """Return the cluster of each crop, (N, 32, 32, 7) uint8 → (N,) int64 in 0 … K − 1."""
 
     def notes(self) -> dict[str, float]:
         """Return finite figures about the fit for the report, such as its last loss or the largest cluster's share."""
@@ -29,7 +29,7 @@ class Probable(Protocol):
     """A clusterer with probabilities."""
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
-        """Return the probabilities of the clusters, (N, 32, 32, 3) uint8 → (N, K) float32, rows sum to 1."""
+        """Return the probabilities of the clusters, (N, 32, 32, 7) uint8 → (N, K) float32, rows sum to 1."""
 
 
 class Describer(Protocol):
@@ -39,7 +39,7 @@ class Describer(Protocol):
         """Learn from cells with crops of 7 channels, without labels; a fixed descriptor does nothing."""
 
     def features(self, crops: UInt8Array) -> Float32Array:
-        """Return the features, (N, 32, 32, 3) uint8 → (N, D) float32."""
+        """Return the features, (N, 32, 32, 7) uint8 → (N, D) float32."""
 
 
 ClustererFactory = Callable[[int, int], Clusterer]
