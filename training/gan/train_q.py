@@ -1,8 +1,9 @@
 """How Q is trained: on the anchors of real cells, before the GAN begins, and on the codes of generated cells (eq. 12).
 
 With an encoder, Q first learns what clusters tell of each other (`representation.company`), and goes on learning that
-from real cells while eq. 12 trains it and the generator together. With anchors, Q learns them and then never changes:
-eq. 12 moves the generator alone. With neither, as in the paper, eq. 12 trains Q and the generator together.
+from real cells, while eq. 12 is a part of the loss of the generator and of its own. With anchors, Q learns them and
+then never changes: eq. 12 moves the generator alone. With neither, as in the paper, eq. 12 trains Q and the generator
+together.
 """
 
 from __future__ import annotations

@@ -132,11 +132,10 @@ class Trainer:
         """
         size = self.config.batch_size
         codes = torch.multinomial(self.prior, size, replacement=True, generator=self.random)
-        z = torch.randn(size, self.config.latent_size, generator=self.random)
         if paired:
             codes = codes[: size // 2].repeat(2)
-        one_hot = functional.one_hot(codes, self.config.n_clusters).float()
-        return move(torch.cat([one_hot, z], dim=1), self.device), move(codes, self.device)
+        codes = move(codes, self.device)
+        return self.latent_of(codes), codes
 
     def step(self) -> dict[str, Tensor]:
         """Do one iteration: `critic_steps` steps of the critic, one of the generator, one of Q, and the averages.

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from app.pipeline.networks.architecture import CriticQ, EncoderQ
+from tests.training.interrupted import same
 from training import checkpoint
 from training.cells.unlabelled import UnlabelledCells
 from training.errors import DataError, DivergedError
@@ -61,15 +62,6 @@ def whole(config, real, tmp_path_factory):
     directory = tmp_path_factory.mktemp("whole")
     training_loop(config, real, directory, CPU)
     return directory
-
-
-def same(one, other):
-    """Whether two nested states are equal to the last bit."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
 def weights(net):

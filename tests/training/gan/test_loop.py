@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.training.interrupted import crash_after, same
 from training import checkpoint
 from training.config import load_config
 from training.errors import CheckpointError, DataError, DivergedError
@@ -40,27 +41,6 @@ def whole(train_config, cells, tmp_path_factory):
     directory = tmp_path_factory.mktemp("whole")
     training_loop(train_config, cells.unlabelled, directory, CPU)
     return directory
-
-
-def same(one, other):
-    """Whether two nested states are equal to the last bit."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
-
-
-def crash_after(iterations):
-    """A progress bar during which the power fails."""
-
-    def track(planned):
-        for done, i in enumerate(planned):
-            if done == iterations:
-                raise KeyboardInterrupt
-            yield i
-
-    return track
 
 
 def files(directory):

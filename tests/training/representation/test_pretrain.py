@@ -7,6 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from app.pipeline.crops import to_network
 from tests.drawing import disc
+from tests.training.interrupted import crash_after
 from training import checkpoint
 from training.errors import CheckpointError, ConfigError, DataError, DivergedError
 from training.representation.pretrain import LOG, NAME, EncoderTrainer, load_encoder, new_encoder, pretrain
@@ -36,18 +37,6 @@ def weights(encoder):
 
 def same(one, other):
     return all(map(torch.equal, one, other))
-
-
-def crash_after(epochs):
-    """A progress bar during which the power fails."""
-
-    def track(planned):
-        for done, i in enumerate(planned):
-            if done == epochs:
-                raise KeyboardInterrupt
-            yield i
-
-    return track
 
 
 def test_encoder_learns_and_leaves_its_weights_and_losses(config, crops, tile_index, tmp_path):
