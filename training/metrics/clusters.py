@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, f1_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
@@ -71,6 +72,20 @@ def nmi_tile(clusters: Int64Array, tile_index: Int64Array) -> float:
     Clusters that know the tile seem to know the types, because a tile holds mostly one type.
     """
     return float(normalized_mutual_info_score(tile_index, clusters))
+
+
+def matched_share(one: Int64Array, other: Int64Array) -> float:
+    """Return the share of the cells that two clusterings put into matched clusters.
+
+    Each cluster of one is matched with at most one of the other, so that as many cells as possible agree. Chance alone
+    gives much of it, the more the larger the largest cluster is.
+
+    Args:
+        one: (N,) int64, cluster of each cell, N ≥ 1.
+        other: (N,) int64, the cluster of the same cell in the other clustering.
+    """
+    table = contingency_matrix(one, other)
+    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
 
 
 def purity(table: np.ndarray) -> float:

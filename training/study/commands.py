@@ -142,6 +142,28 @@ def agreement(
 
 
 @evaluate.command()
+def stability(
+    cells: Annotated[list[Path], typer.Argument(metavar="CELLS…", help="directories that `cells` or `labelled` wrote")],
+    out: Out,
+    config: Annotated[Path, typer.Option(help="a shipped configuration, or a TOML file")] = Path("encoder"),
+    clusters: Annotated[list[int] | None, typer.Option(min=2, help="K; repeat for more  [default: 3 to 8]")] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="number of seeds: 0, 1, …")] = 3,
+    again: Again = False,
+) -> None:
+    """Compare the clusters of different seeds for each number of clusters, to choose it by; needs no types."""
+    load_config(config)
+    from training.study.protocols.stability import StabilityTask, evaluate_stability
+    from training.study.records import Records
+    from training.study.systems.marrowscope_system import MarrowscopeSystem
+    from training.study.typed_cells import load_unlabelled
+
+    sets = {directory.name: load_unlabelled(directory) for directory in cells}
+    task = StabilityTask(config.stem, tuple(range(seeds)), tuple(clusters or range(3, 9)), again)
+    create = partial(MarrowscopeSystem, config=str(config))
+    evaluate_stability(sets, task, create, Records(out / "stability.json"), typer.echo)
+
+
+@evaluate.command()
 def classification(
     cells: Cells,
     out: Out,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
 from training.study import commands
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
-from training.study.systems import cell_systems
+from training.study.systems import cell_systems, marrowscope_system
 
 GREY = cell_systems.LazySystem("by grey", "tests.training.study.drawn_cells", "ByGrey")
 POSITIVE = np.repeat([1, 0], 16)
@@ -72,6 +72,28 @@ def test_few_named_cells_and_the_tile_are_measured_and_reported(results, run, tm
     text = document.read_text(encoding="utf-8")
     assert "| by grey | 1.000 ± 0.000 | 1.000 ± 0.000 |" in text
     assert "120 cells of 5 tiles and 2 types: chance is 0.200 and 0.500." in text
+
+
+def test_number_of_clusters_is_chosen_by_how_stable_they_are(
+    results, run, tmp_path, shipped_bundle, encoder_config, monkeypatch
+):
+    keys = "\n".join(f"{name} = {value}" for name, value in asdict(encoder_config).items())
+    head = 'base = "smoke"\n[train]\ncrops = "surroundings"\nanchor_steps = 0\n[train.encoder]\n'
+    (tmp_path / "tiny.toml").write_text(head + keys)
+    trained = []
+    pretrain = marrowscope_system.pretrain
+    monkeypatch.setattr(marrowscope_system, "pretrain", lambda *given: trained.append(given) or pretrain(*given))
+    of_three = ("--config", tmp_path / "tiny.toml", "--clusters", 2, "--clusters", 3, "--seeds", 2)
+    assert run("evaluate", "stability", tmp_path / "drawn", results, *of_three) == 0
+    assert [config.seed for config, *_ in trained] == [0, 1]
+    records = json.loads((results / "stability.json").read_text())
+    ari = {record["n_clusters"]: record["ari"] for record in records if "ari" in record}
+    assert sorted(ari) == [2, 3]
+    document = tmp_path / "results.md"
+    assert run("report", results, document, "--bundle", shipped_bundle) == 0
+    text = document.read_text(encoding="utf-8")
+    assert "### `drawn`, 120 cells, configuration `tiny`" in text
+    assert f"| {ari[3]:.3f} |" in next(line for line in text.splitlines() if line.startswith("| 3 |"))
 
 
 @pytest.mark.parametrize("command", ["clustering", "classification", "few-labels", "site"])

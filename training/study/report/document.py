@@ -9,7 +9,7 @@ from app.pipeline.manifest import Manifest
 from training.study.report.bundle import bundle
 from training.study.report.features import classification, few_labels, site
 from training.study.report.figures import figures
-from training.study.report.paper_tables import ablation, agreement, clustering, image_label
+from training.study.report.paper_tables import ablation, agreement, clustering, image_label, stability
 from training.study.report.prototypes import prototypes
 from training.study.report.segmentation import detection, missed, segmentation, sizes
 from training.study.report.speed import slides, speed, training_speed
@@ -24,6 +24,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "clustering": clustering,
     "ablation": ablation,
     "agreement": agreement,
+    "stability": stability,
     "classification": classification,
     "few_labels": few_labels,
     "site": site,

@@ -1,4 +1,4 @@
-"""Sections on the paper's Tables II to IV, on the parts of the method, and on the agreement between seeds."""
+"""Sections on the paper's Tables II to IV, on the parts of the method, on the agreement between seeds and the number of clusters."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ AGREEMENT_COLUMNS = [
     Column("ari", "ARI", best="highest"),
     Column("lowest", "lowest ARI"),
     Column("nmi", "NMI", best="highest"),
+]
+STABILITY_COLUMNS = [
+    Column("ari", "ARI", best="highest"),
+    Column("lowest", "lowest ARI"),
+    Column("matched", "in matched clusters", best="highest"),
+    Column("rotation_agreement", "same cluster when turned", best="highest"),
+    Column("smallest_share", "smallest cluster"),
+    Column("explained_area", "η² of area"),
+    Column("explained_density", "η² of density"),
+    Column("explained_contrast", "η² of contrast"),
 ]
 LABEL_FIGURES = {"precision": "precision", "recall": "recall", "f1": "F", "auc": "AUC"}
 LABEL_COLUMNS = [Column(name, title, best="highest") for name, title in LABEL_FIGURES.items()]
@@ -104,6 +114,20 @@ Command: `python -m training evaluate agreement runs/bm_graz runs/crchisto runs/
 another system; `python -m training cells ../shared/data/bm_graz/tiles runs/bm_graz` makes `runs/bm_graz`)
 
 """
+STABILITY = """## How many clusters?
+
+Clusters that another seed does not find again are no property of the cells. For each number of clusters, K, everything
+that is random is drawn anew for each seed: the encoder, if the configuration has one, and the head. The same cells are
+then assigned by each. Command: `python -m training evaluate stability runs/bm_graz docs/results --config encoder`
+
+Over all pairs of seeds: the adjusted Rand index (1 for the same clusters, 0 for chance), with that of the worst pair,
+and the share of the cells that are in matched clusters. Each cluster is matched with one of the other seed, so that
+most cells agree; this share also grows by chance alone, when clusters are few or one is large. Over all seeds: the share
+of pairs of a cell and its turn by 90°, 180° or 270° that are in one cluster, the share of the cells in the smallest
+cluster, and η², the share of the spread of a measurement of the nucleus that lies between the clusters.
+[How to choose K](train.md#choose-the-number-of-clusters).
+
+"""
 IMAGE_LABEL = """## Label of tiles (Table IV)
 
 Data: `{set}`, follicular lymphoma (positive) and reactive lymph node. The tiles of each label form four blocks of
@@ -156,6 +180,20 @@ def agreement(records: list[Record]) -> str:
     of_fits = [{**records[0], "seed": seed} for seed in seeds]
     table = spread_table(("set", "cells", "system"), rows, AGREEMENT_COLUMNS)
     return AGREEMENT + describe_fits(of_fits) + "\n" + table + "\n"
+
+
+def stability(records: list[Record]) -> str:
+    """Return the section on what `evaluate_stability` recorded, with a table for each set and configuration."""
+    text = STABILITY + describe_fits(records)
+    for name, of_set in group_by(records, "set").items():
+        for config, fits in group_by(of_set, "system").items():
+            rows = {}
+            for k, of_k in sorted(group_by(fits, "n_clusters").items()):
+                lowest = min((record["ari"] for record in of_k if "ari" in record), default=None)
+                rows[(str(k),)] = of_k if lowest is None else [*of_k, {"lowest": lowest}]
+            text += f"\n### `{name}`, {fits[0]['cells']} cells, configuration `{config}`\n\n"
+            text += spread_table(("K",), rows, STABILITY_COLUMNS)
+    return text + "\n"
 
 
 def image_label(records: list[Record]) -> str:

@@ -180,3 +180,24 @@ def test_label_that_rests_on_the_users_tiles_is_not_called_a_simulation(shipped_
     assert "On 8 labelled tiles: precision 0.900, recall 0.800, F1 0.850, AUC 0.950." in text
     assert ("Of the normal ones 7 are called normal and 1 are called abnormal." in text) == bool(called)
     assert "simulated bags can be" not in text
+
+
+def test_each_number_of_clusters_has_its_agreement_between_seeds():
+    about = {**ABOUT, "set": "marrow", "system": "encoder"}
+    records = [
+        *(
+            {**about, "n_clusters": k, "seed": seed, "smallest_share": 0.1 * seed}
+            for k in (10, 4)
+            for seed in (0, 1, 2)
+        ),
+        *(
+            {**about, "n_clusters": k, "seed": 0, "other_seed": other, "ari": ari + other / 10, "matched": 0.9}
+            for k, ari in ((10, 0.2), (4, 0.6))
+            for other in (1, 2)
+        ),
+    ]
+    text = SECTIONS["stability"](records)
+    assert "### `marrow`, 120 cells, configuration `encoder`" in text
+    four, ten = (line for line in text.splitlines() if line.startswith(("| 4 |", "| 10 |")))
+    assert four.startswith("| 4 | **0.750** ± 0.071 | 0.700 | **0.900** ± 0.000 | – | 0.100 ± 0.100 |")
+    assert ten.startswith("| 10 | 0.350 ± 0.071 | 0.300 |")
