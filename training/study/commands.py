@@ -230,7 +230,9 @@ def image_label(
     system: Clusterers = None,
     seeds: Seeds = 3,
     clusters: Annotated[list[int] | None, typer.Option(help="K; repeat for more")] = None,
-    max_cells: Annotated[int, typer.Option(min=1, help="largest number of cells that a system learns from")] = 20_000,
+    max_cells: Annotated[
+        int, typer.Option(min=1, help="largest number of cells that a system learns from, in whole tiles")
+    ] = 20_000,
     tiles: Annotated[
         Path | None, typer.Option(help="the data set fl_reactive, to score an ImageNet CNN on whole tiles as well")
     ] = None,

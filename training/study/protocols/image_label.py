@@ -109,16 +109,18 @@ def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_
         system: factory of the clusterer.
         tiles: all tiles.
         fit: n_clusters, seed and fold.
-        max_cells: largest number of cells that the clusterer learns from; if there are more, a random sample is drawn.
+        max_cells: largest number of cells that the clusterer learns from, see `draw_tiles`.
 
     Returns:
-        For each head, the figures of `tile_heads`, training_cells, test_tiles, the seconds of the clusterer, and the
-        `provenance`.
+        For each head, the figures of `tile_heads`, training_cells and training_tiles, which the clusters are learned
+        from, test_tiles, the seconds of the clusterer, and the `provenance`.
+
+    Raises:
+        DataError: the first tile that is drawn has more cells than `max_cells`.
     """
     start = perf_counter()
-    of_training = np.flatnonzero(tiles.blocks[tiles.unlabelled.tile_index] != fit["fold"])
-    if len(of_training) > max_cells:
-        of_training = np.sort(np.random.default_rng(fit["seed"]).choice(of_training, max_cells, replace=False))
+    chosen = draw_tiles(tiles, np.flatnonzero(tiles.blocks != fit["fold"]), max_cells, fit["seed"])
+    of_training = np.flatnonzero(np.isin(tiles.unlabelled.tile_index, chosen))
     fitted = system(fit["n_clusters"], fit["seed"])
     fitted.fit(tiles.unlabelled[of_training])
     features = describe_tiles(fitted, tiles.unlabelled, len(tiles.tiles), fit["n_clusters"])
@@ -128,8 +130,41 @@ def score_fold(system: ClustererFactory, tiles: LabelledTiles, fit: Record, max_
         for head, values in features.items()
     }
     scores = {KMEANS: by_kmeans(folds[SVM]), **{head: by_svm(fold) for head, fold in folds.items()}}
-    about = {"training_cells": len(of_training), "test_tiles": int(folds[SVM].test.sum()), "seconds": seconds}
+    about = {
+        "training_cells": len(of_training),
+        "training_tiles": len(chosen),
+        "test_tiles": int(folds[SVM].test.sum()),
+        "seconds": seconds,
+    }
     return {head: {**figures, **about, **provenance()} for head, figures in scores.items()}
+
+
+def draw_tiles(tiles: LabelledTiles, candidates: Int64Array, max_cells: int, seed: int) -> Int64Array:
+    """Draw tiles whose cells a clusterer learns from: all, or in random order as many as have `max_cells` in all.
+
+    Tiles are drawn whole, because a system may learn from which cells lie beside each other.
+
+    Args:
+        tiles: all tiles.
+        candidates: indices of the tiles to draw from.
+        max_cells: largest number of cells; the first tile that would exceed it ends the draw.
+        seed: of the order.
+
+    Returns:
+        Indices of the tiles, at least one.
+
+    Raises:
+        DataError: the first tile alone has more cells.
+    """
+    sizes = np.bincount(tiles.unlabelled.tile_index, minlength=len(tiles.tiles))
+    order = np.random.default_rng(seed).permutation(candidates)
+    drawn = order[np.cumsum(sizes[order]) <= max_cells]
+    if not len(drawn):
+        raise DataError(
+            f"Tile {tiles.tiles[order[0]]} has {sizes[order[0]]} cells, but a system may learn from {max_cells} at "
+            "most. Tiles are learned from whole; give a larger --max-cells."
+        )
+    return drawn
 
 
 def describe_tiles(

@@ -1,4 +1,4 @@
-"""Sections on the paper's Tables II to IV, on the parts of the method, on the agreement between seeds and the number of clusters."""
+"""Sections on the paper's Tables II to IV, on the parts of the method, and on what seeds change."""
 
 from __future__ import annotations
 
@@ -122,9 +122,9 @@ then assigned by each. Command: `python -m training evaluate stability runs/bm_g
 
 Over all pairs of seeds: the adjusted Rand index (1 for the same clusters, 0 for chance), with that of the worst pair,
 and the share of the cells that are in matched clusters. Each cluster is matched with one of the other seed, so that
-most cells agree; this share also grows by chance alone, when clusters are few or one is large. Over all seeds: the share
-of pairs of a cell and its turn by 90°, 180° or 270° that are in one cluster, the share of the cells in the smallest
-cluster, and η², the share of the spread of a measurement of the nucleus that lies between the clusters.
+most cells agree; this share also grows by chance alone, when clusters are few or one is large. Over all seeds: the
+share of pairs of a cell and its turn by 90°, 180° or 270° that are in one cluster, the share of the cells in the
+smallest cluster, and η², the share of the spread of a measurement of the nucleus that lies between the clusters.
 [How to choose K](train.md#choose-the-number-of-clusters).
 
 """
@@ -137,8 +137,8 @@ Commands: `python -m training evaluate tile-cells ../shared/data/fl_reactive run
 `python -m training evaluate image-label runs/fl_reactive docs/results --tiles ../shared/data/fl_reactive`, and
 `python -m training evaluate bundle-label ../shared/data/fl_reactive docs/results`
 
-Clusters are learned from cells of the training tiles alone (at most {cells} of them), without labels. k-means finds two
-centres of the training tiles' proportions, and the labels then name the centres by majority. The SVM has an L2 penalty,
+Clusters are learned from cells of the training tiles alone (at most {cells} of them, {drawn}), without
+labels. k-means finds two centres of the training tiles' proportions, and the labels then name the centres by majority. The SVM has an L2 penalty,
 and its C is chosen by leaving out a training block. Figures are means over the four folds.
 
 The rows of the shipped bundle compare what a label may rest on. Its nuclei and clusters are those of marrow: nothing
@@ -199,7 +199,10 @@ def stability(records: list[Record]) -> str:
 def image_label(records: list[Record]) -> str:
     """Return the section on what `evaluate_image_label`, `evaluate_whole_tiles` and `evaluate_bundle` recorded."""
     cells = max((record["training_cells"] for record in records if "training_cells" in record), default=0)
-    text = IMAGE_LABEL.format(set=records[0]["set"], cells=cells) + describe_fits(records) + "\n"
+    learned = [record for record in records if "training_cells" in record]
+    ways = {True: "in whole tiles drawn at random", False: "drawn one by one"}
+    drawn = " or ".join(ways[whole] for whole in sorted({"training_tiles" in record for record in learned}))
+    text = IMAGE_LABEL.format(set=records[0]["set"], cells=cells, drawn=drawn) + describe_fits(records) + "\n"
     rows = {}
     for system, of_system in sorted(group_by(records, "system").items(), key=lambda item: item[0] != WHOLE_TILES):
         title = LABEL_SYSTEMS.get(system) or _title(system)

@@ -4,6 +4,7 @@ import pytest
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.training.study.drawn_cells import CELLS_PER_TILE, ByGrey, unlabelled
 from training.cells.unlabelled import UnlabelledCells
+from training.errors import DataError
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.protocols.image_label import (
     KMEANS,
@@ -51,7 +52,8 @@ def test_proportions_that_separate_the_tiles_score_best(tiles, tmp_path):
     )
     for record in found:
         assert record["f1"] == record["auc"] == 1
-        assert record["training_cells"] == 200
+        # Of 24 training tiles of 12 cells, 17 would have 204.
+        assert (record["training_tiles"], record["training_cells"]) == (16, 192)
         assert record["test_tiles"] == N_TILES / 4
 
 
@@ -67,6 +69,29 @@ def test_nothing_is_learned_from_the_cells_of_a_test_tile(tiles, tmp_path):
         of_fold = tiles.unlabelled.crops[tiles.blocks[tiles.unlabelled.tile_index] == fold]
         assert not {crop.tobytes() for crop in system.seen} & {crop.tobytes() for crop in of_fold}
         assert len(system.seen) == CELLS_PER_TILE * N_TILES * 3 / 4
+
+
+def test_cells_are_learned_from_with_all_others_of_their_tile(tiles, tmp_path):
+    """A system that learns from which cells lie side by side would else see neighbours that are none."""
+    learned = []
+
+    class Company(ByGrey):
+        def fit(self, cells):
+            super().fit(cells)
+            learned.append(cells.tile_index)
+
+    task = ImageLabelTask(("grey",), (0, 1), (2,), 100)
+    evaluate_image_label("drawn", tiles, task, Records(tmp_path / "image_label.json"), print, lambda _: Company)
+    assert len(learned) == 8
+    for index in learned:
+        assert np.bincount(index, minlength=N_TILES).tolist().count(CELLS_PER_TILE) == 8 == len(set(index))
+    assert set(learned[0]) != set(learned[4])
+
+
+def test_limit_that_no_tile_fits_into_is_refused(tiles, tmp_path):
+    task = ImageLabelTask(("grey",), (0,), (2,), CELLS_PER_TILE - 1)
+    with pytest.raises(DataError, match="has 12 cells, but a system may learn from 11 at most"):
+        evaluate_image_label("drawn", tiles, task, Records(tmp_path / "i.json"), print, lambda _: ByGrey)
 
 
 def test_whole_tiles_are_recorded_beside_them(tiles, tmp_path):
