@@ -121,12 +121,7 @@ class EncoderTrainer:
             raise DataError(f"An encoder learns to tell cells apart; there must be at least two, found {len(crops)}.")
         self.device = device
         self.encoder = new_encoder(config, device).train()
-        self.head = nn.Sequential(
-            nn.Linear(self.encoder.widths[-1], HIDDEN),
-            nn.BatchNorm1d(HIDDEN),
-            nn.ReLU(),
-            nn.Linear(HIDDEN, PROJECTED),
-        ).to(device)
+        self.head = self.new_head().to(device)
         self.crops = torch.from_numpy(crops).to(device)
         self.tile_index = torch.unique(torch.from_numpy(tile_index), return_inverse=True)[1]
         self.random = torch.Generator().manual_seed(config.seed)
@@ -138,6 +133,15 @@ class EncoderTrainer:
         n_steps = max(self.config.epochs * self.steps_per_epoch, round(1 / RISING_SHARE) + 1)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, self.config.learning_rate, n_steps, pct_start=RISING_SHARE
+        )
+
+    def new_head(self) -> nn.Module:
+        """Return the head whose output the loss is of."""
+        return nn.Sequential(
+            nn.Linear(self.encoder.widths[-1], HIDDEN),
+            nn.BatchNorm1d(HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, PROJECTED),
         )
 
     @property
@@ -180,16 +184,29 @@ class EncoderTrainer:
             The loss, a scalar on the device.
         """
         cells = self.crops[move(batch, self.device)].permute(0, 3, 1, 2).contiguous() / 127.5 - 1
-        seen = torch.cat([views(cells, self.config, self.random) for _ in range(2)])
-        with forward_precision(self.run_config, self.device):
-            projections = self.head(self.encoder(seen.contiguous(memory_format=torch.channels_last)))
-        one, two = projections.chunk(2)
-        loss = contrastive_loss(one, two, self.config.temperature)
+        loss = self.loss(cells, batch)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         self.schedule.step()
         return loss.detach()
+
+    def loss(self, cells: Tensor, batch: Tensor) -> Tensor:
+        """Return the loss of one batch.
+
+        Args:
+            cells: (B, C, 32, 32) in [-1, 1].
+            batch: (B,) int64, indices of these cells.
+        """
+        seen = torch.cat([views(cells, self.config, self.random) for _ in range(2)])
+        one, two = self.see(seen).chunk(2)
+        return contrastive_loss(one, two, self.config.temperature)
+
+    def see(self, views_of_cells: Tensor) -> Tensor:
+        """Return what the head makes of (B, C, 32, 32) views."""
+        with forward_precision(self.run_config, self.device):
+            seen: Tensor = self.head(self.encoder(views_of_cells.contiguous(memory_format=torch.channels_last)))
+        return seen
 
     def state(self) -> dict[str, Any]:
         """Return all that decides the rest of the training, as tensors and plain values."""

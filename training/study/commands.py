@@ -20,6 +20,7 @@ from training.console import bar, keep_scores
 from training.errors import ConfigError
 from training.study.systems.cell_systems import (
     BY_KMEANS,
+    CEILINGS,
     CLUSTERERS,
     DESCRIBERS,
     N_CLUSTERS,
@@ -167,7 +168,10 @@ def stability(
 def classification(
     cells: Cells,
     out: Out,
-    system: Describers = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option("--system", help=f"one of {', '.join(DESCRIBERS | CEILINGS)}; repeat for more"),
+    ] = None,
     splits: Splits = 10,
     seeds: SeedsOfASplit = 1,
     again: Again = False,
@@ -177,7 +181,8 @@ def classification(
     from training.study.records import Records
 
     sets = _load(cells)
-    task = ClassificationTask(_chosen(system, tuple(DESCRIBERS), DESCRIBERS), range(splits), range(seeds), again)
+    known = DESCRIBERS | CEILINGS
+    task = ClassificationTask(_chosen(system, tuple(known), known), range(splits), range(seeds), again)
     records = Records(out / "classification.json")
     evaluate_classification(sets, task, records, typer.echo, partial(_draw_predicted, out, sets))
 

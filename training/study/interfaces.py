@@ -42,6 +42,17 @@ class Describer(Protocol):
         """Return the features, (N, 32, 32, 7) uint8 → (N, D) float32."""
 
 
+@runtime_checkable
+class TypeLearner(Protocol):
+    """A describer that is told the types of the cells it learns from: no rival, but the ceiling of Table I."""
+
+    def fit_types(self, cells: UnlabelledCells, types: Int64Array) -> None:
+        """Learn from cells with crops of 7 channels and the (N,) int64 type of each."""
+
+    def features(self, crops: UInt8Array) -> Float32Array:
+        """Return the features, (N, 32, 32, 7) uint8 → (N, D) float32."""
+
+
 ClustererFactory = Callable[[int, int], Clusterer]
 """(n_clusters, seed) → a clusterer that is not fitted yet."""
 DescriberFactory = Callable[[int], Describer]

@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from app.pipeline.types import Float32Array, Int64Array
 from training.metrics.classification import score_types
-from training.study.interfaces import DescriberFactory
+from training.study.interfaces import DescriberFactory, TypeLearner
 from training.study.protocols.fits import Report, record_fits
 from training.study.records import Record, Records, provenance
 from training.study.systems.cell_systems import describer
@@ -124,11 +124,17 @@ class Described:
 
 
 def describe_split(system: DescriberFactory, cells: TypedCells, split: int, seed: int) -> Described:
-    """Learn features from the cells of a split's training tiles, without types, and describe all cells."""
+    """Learn features from the cells of a split's training tiles and describe all cells.
+
+    No types are learned from, but by a `TypeLearner`.
+    """
     training, test = split_by_tile(cells, split)
     described = system(seed)
     learned_from = cells.unlabelled[training]
-    described.fit(learned_from)
+    if isinstance(described, TypeLearner):
+        described.fit_types(learned_from, cells.types[training])
+    else:
+        described.fit(learned_from)
     return Described(
         training, test, described.features(learned_from.crops), described.features(cells.unlabelled.crops[test])
     )

@@ -137,9 +137,10 @@ Commands: `python -m training evaluate tile-cells ../shared/data/fl_reactive run
 `python -m training evaluate image-label runs/fl_reactive docs/results --tiles ../shared/data/fl_reactive`, and
 `python -m training evaluate bundle-label ../shared/data/fl_reactive docs/results`
 
-Clusters are learned from cells of the training tiles alone (at most {cells} of them, {drawn}), without
-labels. k-means finds two centres of the training tiles' proportions, and the labels then name the centres by majority. The SVM has an L2 penalty,
-and its C is chosen by leaving out a training block. Figures are means over the four folds.
+Clusters are learned from cells of the training tiles alone (at most {cells} of them, {drawn}), without labels.
+k-means finds two centres of the training tiles' proportions, and the labels then name the centres by majority.
+The SVM has an L2 penalty, and its C is chosen by leaving out a training block. Figures are means over the four
+folds.
 
 The rows of the shipped bundle compare what a label may rest on. Its nuclei and clusters are those of marrow: nothing
 was learned from this set but the last step. All of its cells count, outliers too. The measurements are the four medians

@@ -78,6 +78,14 @@ DESCRIBERS = {
     "ours": LazySystem("ours", "training.study.systems.marrowscope_system", "MarrowscopeSystem", (N_CLUSTERS,)),
 }
 """Systems of Table I, in its order."""
+CEILINGS = {
+    "with-types": LazySystem(
+        "trained with types (the ceiling of this network)",
+        "training.study.systems.trained_with_types",
+        "EncoderWithTypes",
+    ),
+}
+"""Systems of Table I that are told the types of the training cells, and so are no rivals of the others."""
 WHOLE_TILES = "cnn"
 """Name in Table IV of the system that sees whole tiles instead of cells."""
 BUNDLE = "bundle"
@@ -104,8 +112,9 @@ def describer(name: str) -> DescriberFactory:
     Raises:
         DataError: there is no system of this name; a `MissingSystemError` if it cannot be run here.
     """
-    check_known(DESCRIBERS, name)
-    return DESCRIBERS[name].load()
+    known = DESCRIBERS | CEILINGS
+    check_known(known, name)
+    return known[name].load()
 
 
 def check_known(systems: dict[str, LazySystem], name: str) -> None:

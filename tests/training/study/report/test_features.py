@@ -41,6 +41,17 @@ def test_each_system_is_compared_with_the_best_other_one_split_by_split():
     assert "| MF | -0.270 ± 0.075 (ours) | -0.200 ± 0.000 (EfficientNet-Lite0) |" in text
 
 
+def test_ceiling_stands_below_the_others_and_is_compared_with_none():
+    records = [*splits("with-types", 0.9, 0.9), *splits("mf", 0.4, 0.4), *splits("ours", 0.5, 0.5)]
+    text = SECTIONS["classification"](records)
+    ceiling = "| trained with types (the ceiling of this network) | 0.900 ± 0.000 |"
+    assert (
+        text.index("| ours | **0.500** ± 0.000 |") < text.index(ceiling) < text.index("was trained, in the same views")
+    )
+    assert "| ours | +0.100 ± 0.000 (MF) |" in text
+    assert text.count("trained with types") == 1
+
+
 def test_several_seeds_of_a_split_count_as_one_figure_of_that_split():
     records = [*splits("mf", 0.2, 0.3), *splits("mf", 0.4, 0.5, seed=1), *splits("cnn", 0.2)]
     text = SECTIONS["classification"](records)
