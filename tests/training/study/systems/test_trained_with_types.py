@@ -2,12 +2,13 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from tests.training.study.drawn_cells import unlabelled
 from training.study.protocols.classification import ClassificationTask, evaluate_classification
 from training.study.records import Records
 from training.study.systems.cell_systems import CEILINGS, CLUSTERERS, DESCRIBERS
-from training.study.systems.trained_with_types import EncoderWithTypes
+from training.study.systems.trained_with_types import EncoderWithTypes, TypeTrainer
 from training.study.typed_cells import TypedCells
 
 
@@ -48,6 +49,15 @@ def test_types_are_told_from_the_features_of_cells_that_were_not_learned_from(en
     make = partial(EncoderWithTypes, encoder=replace(encoder_config, epochs=20, near_share=0.0))
     evaluate_classification({"drawn": with_a_faint_spot()}, task, records, print, lambda *_: None, lambda _: make)
     assert records.read()[0]["f1"] > 0.85
+
+
+def test_types_that_can_be_seen_are_learned(encoder_config):
+    """Two types that nothing tells apart keep a loss of log 2, .69."""
+    cells = with_a_faint_spot()
+    config = replace(EncoderWithTypes(0).config, encoder=replace(encoder_config, epochs=20, near_share=0.0))
+    trainer = TypeTrainer(config, cells.unlabelled, cells.types, torch.device("cpu"))
+    losses = [float(trainer.train_epoch()) for _ in range(20)]
+    assert losses[-1] < 0.5
 
 
 def test_features_depend_on_the_types_and_on_the_seed_alone(encoder_config):
