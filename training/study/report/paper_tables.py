@@ -199,8 +199,8 @@ def stability(records: list[Record]) -> str:
 
 def image_label(records: list[Record]) -> str:
     """Return the section on what `evaluate_image_label`, `evaluate_whole_tiles` and `evaluate_bundle` recorded."""
-    cells = max((record["training_cells"] for record in records if "training_cells" in record), default=0)
     learned = [record for record in records if "training_cells" in record]
+    cells = max((record["training_cells"] for record in learned), default=0)
     ways = {True: "in whole tiles drawn at random", False: "drawn one by one"}
     drawn = " or ".join(ways[whole] for whole in sorted({"training_tiles" in record for record in learned}))
     text = IMAGE_LABEL.format(set=records[0]["set"], cells=cells, drawn=drawn) + describe_fits(records) + "\n"
