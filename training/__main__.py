@@ -119,9 +119,7 @@ def pretrain(
     if threads is not None:
         torch.set_num_threads(threads)
     device = _device()
-    train_encoder(
-        settings.train, found.crops, found.tile_index, run, device, stop_after=stop_after, track=bar("epochs")
-    )
+    train_encoder(settings.train, found.unlabelled, run, device, stop_after=stop_after, track=bar("epochs"))
     row = MetricsLog.read(run / LOG)[-1]
     typer.echo(f"{row['epoch']} of {settings.train.encoder.epochs} epochs on {device.type}; loss {row['loss']:.3f}")
 

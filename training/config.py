@@ -73,6 +73,8 @@ class EncoderConfig:
     """Share of the views that are blurred."""
     near_share: Annotated[float, Field(ge=0, le=1)]
     """Share of the views in which the surroundings end at a random distance from the nucleus."""
+    neighbour_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the pairs of views of which the second is of one of the nearest cells of the same tile."""
 
 
 WITHOUT_ENCODER = {"anchor_steps": 0, "critic_code_weight": 0.0}

@@ -101,7 +101,7 @@ def new_trainer(
             "cells anew with `python -m training cells`."
         )
     if config.encoder:
-        encoder = pretrain(config, cells.crops, cells.tile_index, directory, device, track=track)
+        encoder = pretrain(config, cells, directory, device, track=track)
         trainer = Trainer(config, cells.crops, device, company=cells)
         learned = learn_clusters(config, cells, encoder).state_dict()
         for q in (trainer.nets.q, trainer.nets.ema_q):

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from app.pipeline.crops import seen
 from app.pipeline.networks.architecture import Encoder
-from app.pipeline.types import Int64Array, UInt8Array
 from training import checkpoint
+from training.cells.unlabelled import UnlabelledCells
 from training.config import EncoderConfig, TrainConfig
 from training.errors import ConfigError, DataError
 from training.precision import forward_precision
+from training.representation.company import neighbours_of
 from training.representation.encoder import contrastive_loss, move, views
 from training.tracking import MetricsLog, finite_losses
 
@@ -29,8 +31,7 @@ RISING_SHARE = 0.1
 
 def pretrain(
     config: TrainConfig,
-    crops: UInt8Array,
-    tile_index: Int64Array,
+    cells: UnlabelledCells,
     directory: Path,
     device: torch.device,
     *,
@@ -41,8 +42,7 @@ def pretrain(
 
     Args:
         config: the configuration of the run.
-        crops: (N, 32, 32, C) uint8 real cells; C may be larger than what the configuration lets Q see.
-        tile_index: (N,) int64, which tile each cell is of.
+        cells: real cells; their crops may have more channels than the configuration lets Q see.
         directory: receives encoder.pt after each epoch, and encoder.jsonl.
         device: where to train.
         stop_after: pause after this epoch.
@@ -57,7 +57,7 @@ def pretrain(
         DivergedError: a loss became infinite or NaN; the last checkpoint stays.
         CheckpointError: the checkpoint is damaged.
     """
-    trainer = EncoderTrainer(config, crops[..., : config.n_channels], tile_index, device)
+    trainer = EncoderTrainer(config, cells, device)
     if (state := checkpoint.load(directory, device, NAME)) is not None:
         trainer.restore(state)
     last = min(trainer.config.epochs, stop_after or trainer.config.epochs)
@@ -102,8 +102,7 @@ class EncoderTrainer:
 
     Args:
         config: the configuration of the run.
-        crops: (N, 32, 32, C) uint8 real cells, with the channels that Q sees.
-        tile_index: (N,) int64, which tile each cell is of.
+        cells: N real cells; their crops may have more channels than the configuration lets Q see.
         device: the encoder and the crops live there. Every random draw is made on the CPU.
 
     Attributes:
@@ -114,21 +113,22 @@ class EncoderTrainer:
         iteration: the number of steps done in all of them.
     """
 
-    def __init__(self, config: TrainConfig, crops: UInt8Array, tile_index: Int64Array, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, cells: UnlabelledCells, device: torch.device) -> None:
         self.run_config = config
         self.config = encoder_config(config)
-        if len(crops) < 2:
-            raise DataError(f"An encoder learns to tell cells apart; there must be at least two, found {len(crops)}.")
+        if len(cells) < 2:
+            raise DataError(f"An encoder learns to tell cells apart; there must be at least two, found {len(cells)}.")
         self.device = device
         self.encoder = new_encoder(config, device).train()
         self.head = self.new_head().to(device)
-        self.crops = torch.from_numpy(crops).to(device)
-        self.tile_index = torch.unique(torch.from_numpy(tile_index), return_inverse=True)[1]
+        self.crops = torch.from_numpy(seen(cells.crops, config.crops)).to(device)
+        self.tile_index = torch.unique(torch.from_numpy(cells.tile_index), return_inverse=True)[1]
+        self.neighbours = torch.from_numpy(neighbours_of(cells.centroids, cells.tile_index))
         self.random = torch.Generator().manual_seed(config.seed)
         self.epoch = 0
         parameters = [*self.encoder.parameters(), *self.head.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, weight_decay=self.config.weight_decay, fused=True)
-        self.steps_per_epoch = max(1, len(crops) // self.config.batch_size)
+        self.steps_per_epoch = max(1, len(cells) // self.config.batch_size)
         # With a tenth of ten steps, PyTorch would divide by zero.
         n_steps = max(self.config.epochs * self.steps_per_epoch, round(1 / RISING_SHARE) + 1)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -183,30 +183,34 @@ class EncoderTrainer:
         Returns:
             The loss, a scalar on the device.
         """
-        cells = self.crops[move(batch, self.device)].permute(0, 3, 1, 2).contiguous() / 127.5 - 1
-        loss = self.loss(cells, batch)
+        loss = self.loss(batch)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         self.schedule.step()
         return loss.detach()
 
-    def loss(self, cells: Tensor, batch: Tensor) -> Tensor:
-        """Return the loss of one batch.
+    def loss(self, batch: Tensor) -> Tensor:
+        """Return the loss of a batch, (B,) int64 indices of its cells: how badly two views of each are known as its own.
 
-        Args:
-            cells: (B, C, 32, 32) in [-1, 1].
-            batch: (B,) int64, indices of these cells.
+        In some pairs, the second view is of a neighbour.
         """
-        seen = torch.cat([views(cells, self.config, self.random) for _ in range(2)])
-        one, two = self.see(seen).chunk(2)
+        one, two = self.see(torch.cat([batch, self.partners(batch)])).chunk(2)
         return contrastive_loss(one, two, self.config.temperature)
 
-    def see(self, views_of_cells: Tensor) -> Tensor:
-        """Return what the head makes of (B, C, 32, 32) views."""
+    def partners(self, batch: Tensor) -> Tensor:
+        """Return which cell the second view of each cell is of, (B,) int64: itself, or a random neighbour."""
+        column = torch.randint(self.neighbours.shape[1], batch.shape, generator=self.random)
+        is_neighbour = torch.rand(batch.shape, generator=self.random) < self.config.neighbour_share
+        return torch.where(is_neighbour, self.neighbours[batch, column], batch)
+
+    def see(self, chosen: Tensor) -> Tensor:
+        """Return what the head makes of a random view of each of some cells, (B,) int64 indices → (B, …)."""
+        cells = self.crops[move(chosen, self.device)].permute(0, 3, 1, 2).contiguous() / 127.5 - 1
+        shown = views(cells, self.config, self.random).contiguous(memory_format=torch.channels_last)
         with forward_precision(self.run_config, self.device):
-            seen: Tensor = self.head(self.encoder(views_of_cells.contiguous(memory_format=torch.channels_last)))
-        return seen
+            made: Tensor = self.head(self.encoder(shown))
+        return made
 
     def state(self) -> dict[str, Any]:
         """Return all that decides the rest of the training, as tensors and plain values."""

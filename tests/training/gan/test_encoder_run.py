@@ -263,7 +263,7 @@ def test_run_leaves_its_encoder_and_begins_with_the_clusters_of_its_company(whol
     rows = [row for row in MetricsLog.read(whole / "metrics.jsonl") if "checks" not in row]
     assert [row["iteration"] for row in rows if "gain" in row] == [3, 4, 5, 6]
     assert [row["iteration"] for row in rows if "penalty" in row] == [4]
-    encoder = pretrain(config, real.crops, real.tile_index, whole, CPU)
+    encoder = pretrain(config, real, whole, CPU)
     (tmp_path / NAME).write_bytes((whole / NAME).read_bytes())
     trainer = new_trainer(config, real, tmp_path, CPU)
     assert same(trainer.nets.q.trunk.state_dict(), encoder.state_dict())

@@ -123,12 +123,12 @@ _ENCODERS: dict[str, dict[str, Tensor]] = {}
 def trained_encoder(config: TrainConfig, cells: UnlabelledCells, device: torch.device) -> Encoder:
     """Train an encoder on cells, or take the one that was trained on them before, in evaluation mode."""
     # Of the configuration, K is what an encoder knows nothing of.
-    known = repr(replace(config, n_clusters=2)).encode() + cells.crops.tobytes() + cells.tile_index.tobytes()
-    key = sha256(known).hexdigest()
+    known = [repr(replace(config, n_clusters=2)).encode(), cells.crops, cells.tile_index, cells.centroids]
+    key = sha256(b"".join(map(bytes, known))).hexdigest()
     encoder = new_encoder(config, device)
     if key not in _ENCODERS:
         with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
-            trained = pretrain(config, cells.crops, cells.tile_index, Path(scratch), device)
+            trained = pretrain(config, cells, Path(scratch), device)
         _ENCODERS[key] = trained.state_dict()
     encoder.load_state_dict(_ENCODERS[key])
     return encoder.eval()

@@ -16,7 +16,7 @@ from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.cells.unlabelled import UnlabelledCells
 from training.config import EncoderConfig, TrainConfig, load_config
 from training.gan.checks import in_chunks
-from training.representation.encoder import move, views
+from training.representation.encoder import move
 from training.representation.pretrain import EncoderTrainer, encoder_config
 from training.study.systems.marrowscope_system import turned_features
 from training.tracking import finite_losses
@@ -74,13 +74,12 @@ class TypeTrainer(EncoderTrainer):
 
     def __init__(self, config: TrainConfig, cells: UnlabelledCells, types: Int64Array, device: torch.device) -> None:
         self.types = torch.from_numpy(types)
-        super().__init__(config, seen(cells.crops, config.crops), cells.tile_index, device)
+        super().__init__(config, cells, device)
 
     def new_head(self) -> nn.Module:
         """Return a head with a logit for each type."""
         return nn.Linear(self.encoder.widths[-1], int(self.types.max()) + 1)
 
-    def loss(self, cells: Tensor, batch: Tensor) -> Tensor:
+    def loss(self, batch: Tensor) -> Tensor:
         """Return the cross-entropy of the types, each cell in one view."""
-        logits = self.see(views(cells, self.config, self.random))
-        return functional.cross_entropy(logits, move(self.types[batch], self.device))
+        return functional.cross_entropy(self.see(batch), move(self.types[batch], self.device))
