@@ -75,6 +75,9 @@ class EncoderConfig:
     """Share of the views in which the surroundings end at a random distance from the nucleus."""
     neighbour_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the pairs of views of which the second is of one of the nearest cells of the same tile."""
+    view_weight: Weight = 0.1
+    """While clusters are learned, the weight of what the cluster of a cell tells about its own in another view, beside
+    what it tells about that of a neighbour."""
 
 
 WITHOUT_ENCODER = {"anchor_steps": 0, "critic_code_weight": 0.0}

@@ -28,11 +28,12 @@ from training.gan.sampler import CropSampler
 from training.gan.train_q import learn_anchors, views_of
 from training.representation.anchors import anchor_cells
 from training.representation.company import learn_head, neighbours_of
+from training.representation.pretrain import encoder_config
 
 FOLDS = 4
 BINS = 15
 """Number of equal ranges of the largest probability that the calibration error is summed over."""
-TEMPERATURES = (0.1, 10.0)
+TEMPERATURES = (0.1, 100.0)
 """Lowest and highest temperature that is tried."""
 
 
@@ -110,7 +111,14 @@ def _by_heads(
     def of_fold(rest: Int64Array, out: Int64Array) -> Float64Array:
         some = known[rest]
         neighbours = neighbours_of(some.centroids, some.tile_index)
-        head = learn_head(seen_in[:, rest], some.tile_index, neighbours, config.n_clusters, config.seed)
+        head = learn_head(
+            seen_in[:, rest],
+            some.tile_index,
+            neighbours,
+            config.n_clusters,
+            config.seed,
+            encoder_config(config).view_weight,
+        )
         with torch.no_grad():
             logits = head(features.cpu()).double().numpy()
         agreement = np.zeros((config.n_clusters, config.n_clusters))

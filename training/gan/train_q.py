@@ -50,7 +50,9 @@ def learn_clusters(config: TrainConfig, cells: UnlabelledCells, encoder: Encoder
     device = next(encoder.parameters()).device
     views = views_of(config, encoder, torch.from_numpy(to_network(cells.crops)).to(device))
     neighbours = neighbours_of(cells.centroids, cells.tile_index)
-    q.code_logits = learn_head(views, cells.tile_index, neighbours, config.n_clusters, config.seed).to(device)
+    q.code_logits = learn_head(
+        views, cells.tile_index, neighbours, config.n_clusters, config.seed, encoder_config(config).view_weight
+    ).to(device)
     return q
 
 
@@ -100,7 +102,8 @@ class Company:
         column = torch.randint(self.neighbours.shape[1], (self.size,), generator=self.random)
         index = torch.cat([members, self.neighbours[members, column], members])
         shown = random_views(self.crops[move(index, self.crops.device)], self.views, self.random)
-        return gain_of(*functional.softmax(q.logits(shown).float(), dim=1).chunk(3))
+        one, beside, again = functional.softmax(q.logits(shown).float(), dim=1).chunk(3)
+        return gain_of(one, beside, again, self.views.view_weight)
 
 
 def learn_anchors(

@@ -24,15 +24,13 @@ from app.pipeline.types import Float32Array, Float64Array, Int64Array
 
 NEIGHBOURS = 8
 """A cell's company: this many nearest cells of its tile."""
-VIEW_WEIGHT = 0.1
-"""Weight of what a cluster tells about the same cell in another view, beside what it tells about a neighbour."""
 SMALLEST_TILE = 40
 """Tiles with fewer cells teach nothing: what clusters tell of each other cannot be measured on so few."""
 STARTS = 10
 """Number of starts of the k-means that the head begins with; the best is kept, so that the seed hardly matters."""
 FIRST_STEPS, FIRST_BATCH, FIRST_RATE = 150, 1024, 3e-3
 """Steps, cells in a step and learning rate, in which the head learns the clusters of k-means."""
-STEPS, TILES_PER_STEP, RATE = 300, 8, 1e-3
+STEPS, TILES_PER_STEP, RATE = 1000, 8, 3e-3
 """Steps, tiles in a step and learning rate, in which it then learns from company."""
 WEIGHT_DECAY = 1e-3
 SMALLEST_DEVIATION = 1e-6
@@ -93,19 +91,20 @@ def told(one: Tensor, other: Tensor) -> Tensor:
     return gain
 
 
-def gain_of(one: Tensor, beside: Tensor, again: Tensor) -> Tensor:
+def gain_of(one: Tensor, beside: Tensor, again: Tensor, view_weight: float) -> Tensor:
     """Return what is to be made large: how much clusters tell about neighbours, and about the cell in another view.
 
     Args:
         one: (B, K) probabilities of the clusters of cells of one tile, rows sum to 1.
         beside: (B, K), of a neighbour of each.
         again: (B, K), of the same cells in another view.
+        view_weight: weight of what they tell about the other view.
     """
-    return told(one, beside) + VIEW_WEIGHT * told(one, again)
+    return told(one, beside) + view_weight * told(one, again)
 
 
 def learn_head(
-    views: Float32Array, tile_index: Int64Array, neighbours: Int64Array, n_clusters: int, seed: int
+    views: Float32Array, tile_index: Int64Array, neighbours: Int64Array, n_clusters: int, seed: int, view_weight: float
 ) -> CodeHead:
     """Learn the head of Q on an encoder that does not change.
 
@@ -118,6 +117,7 @@ def learn_head(
         neighbours: (N, M) int64, as `neighbours_of` returns it.
         n_clusters: K, at most N.
         seed: seed of everything random.
+        view_weight: see `gain_of`.
 
     Returns:
         The head, in evaluation mode. Cluster 0 has most cells, and so on.
@@ -138,7 +138,7 @@ def learn_head(
     optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(STEPS):
         drawn = [tiles[i] for i in random.permutation(len(tiles))[:TILES_PER_STEP]]
-        _descend(optimiser, -company_gain(clusters, drawn))
+        _descend(optimiser, -company_gain(clusters, drawn, view_weight))
     return _by_size(head.eval(), features[0])
 
 
@@ -152,16 +152,17 @@ Clusters = Callable[[Int64Array], tuple[Tensor, Tensor, Tensor]]
 """Indices of B cells → (B, K) probabilities of each cell in a view, of a neighbour, and of the cell in another view."""
 
 
-def company_gain(clusters: Clusters, tiles: list[Int64Array]) -> Tensor:
+def company_gain(clusters: Clusters, tiles: list[Int64Array], view_weight: float) -> Tensor:
     """Return what is to be made large: how much clusters tell about neighbours and about other views, within tiles.
 
     Args:
         clusters: gives the probabilities of the cells of all tiles at once.
         tiles: the indices of the cells of each tile.
+        view_weight: see `gain_of`.
     """
     sizes = [len(members) for members in tiles]
     parts = [some.split(sizes) for some in clusters(np.concatenate(tiles))]
-    gains = [gain_of(*of_tile) for of_tile in zip(*parts, strict=True)]
+    gains = [gain_of(*of_tile, view_weight) for of_tile in zip(*parts, strict=True)]
     weights = [size / sum(sizes) for size in sizes]
     return torch.stack([weight * gain for weight, gain in zip(weights, gains, strict=True)]).sum()
 

@@ -191,9 +191,10 @@ class EncoderTrainer:
         return loss.detach()
 
     def loss(self, batch: Tensor) -> Tensor:
-        """Return the loss of a batch, (B,) int64 indices of its cells: how badly two views of each are known as its own.
+        """Return how badly two views of each cell are known as its own; of some, the second is of a neighbour.
 
-        In some pairs, the second view is of a neighbour.
+        Args:
+            batch: (B,) int64, indices of the cells.
         """
         one, two = self.see(torch.cat([batch, self.partners(batch)])).chunk(2)
         return contrastive_loss(one, two, self.config.temperature)

@@ -10,7 +10,6 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from training.representation.company import (
     SMALLEST_TILE,
-    VIEW_WEIGHT,
     company_gain,
     gain_of,
     learn_head,
@@ -102,8 +101,8 @@ def test_it_does_not_matter_which_of_two_cells_comes_first():
 def test_another_view_weighs_a_tenth_of_a_neighbour():
     sure = one_hot([0, 1] * 4, 2)
     chance = one_hot([0, 0, 1, 1] * 2, 2)
-    assert gain_of(sure, sure, chance).item() == pytest.approx(math.log(2), abs=1e-4)
-    assert gain_of(sure, chance, sure).item() == pytest.approx(VIEW_WEIGHT * math.log(2), abs=1e-4)
+    assert gain_of(sure, sure, chance, 0.1).item() == pytest.approx(math.log(2), abs=1e-4)
+    assert gain_of(sure, chance, sure, 0.1).item() == pytest.approx(0.1 * math.log(2), abs=1e-4)
 
 
 def test_what_all_cells_of_a_tile_share_tells_nothing():
@@ -111,15 +110,15 @@ def test_what_all_cells_of_a_tile_share_tells_nothing():
     by_tile = one_hot([0] * 10 + [1] * 30, 2)
     cells = [np.arange(10), np.arange(10, 40)]
     assert told(by_tile, by_tile) > 0.5
-    gain = company_gain(lambda index: (by_tile[index],) * 3, cells)
+    gain = company_gain(lambda index: (by_tile[index],) * 3, cells, 0.1)
     assert gain.item() == pytest.approx(0, abs=1e-4)
 
 
 def test_tiles_count_by_their_cells():
     """On the small tile clusters tell log 2 of neighbours and views, on the one three times as large nothing."""
     clusters = one_hot([0, 1] * 5 + [0] * 30, 2)
-    gain = company_gain(lambda index: (clusters[index],) * 3, [np.arange(10), np.arange(10, 40)])
-    assert gain.item() == pytest.approx((1 + VIEW_WEIGHT) * math.log(2) / 4, abs=1e-4)
+    gain = company_gain(lambda index: (clusters[index],) * 3, [np.arange(10), np.arange(10, 40)], 0.1)
+    assert gain.item() == pytest.approx(1.1 * math.log(2) / 4, abs=1e-4)
 
 
 def drawn(other="own", seed=0, tiles=TILES, rows=ROWS):
@@ -154,7 +153,7 @@ def clusters_of(head, features):
 def learned(request):
     other, k = request.param
     views, tiles, neighbours, kinds = drawn(other)
-    return learn_head(views, tiles, neighbours, k, seed=0), views, kinds, k
+    return learn_head(views, tiles, neighbours, k, seed=0, view_weight=0.1), views, kinds, k
 
 
 def test_head_finds_the_kinds_that_keep_company_beside_a_stronger_feature(learned):
@@ -187,16 +186,16 @@ def same(one, other):
 
 def test_same_seed_gives_the_same_head_however_tiles_are_numbered(few):
     views, tiles, neighbours = few
-    head = learn_head(views, tiles, neighbours, 3, seed=1)
-    assert same(head, learn_head(views, tiles, neighbours, 3, seed=1))
-    assert same(head, learn_head(views, np.array([70, 4, 22, 5])[tiles], neighbours, 3, seed=1))
-    assert not same(head, learn_head(views, tiles, neighbours, 3, seed=2))
+    head = learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1)
+    assert same(head, learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1))
+    assert same(head, learn_head(views, np.array([70, 4, 22, 5])[tiles], neighbours, 3, seed=1, view_weight=0.1))
+    assert not same(head, learn_head(views, tiles, neighbours, 3, seed=2, view_weight=0.1))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_clusters_are_numbered_from_the_largest_to_the_smallest(few, seed):
     views, tiles, neighbours = few
-    counts = np.bincount(clusters_of(learn_head(views, tiles, neighbours, 3, seed), views[0]), minlength=3)
+    counts = np.bincount(clusters_of(learn_head(views, tiles, neighbours, 3, seed, 0.1), views[0]), minlength=3)
     assert counts.tolist() == sorted(counts.tolist(), reverse=True)
 
 
@@ -204,5 +203,5 @@ def test_cells_on_small_tiles_alone_are_learned_from():
     views, tiles, neighbours, kinds = drawn(tiles=6, rows=1)
     assert np.bincount(tiles).max() < SMALLEST_TILE
     views[..., 1] /= 10
-    head = learn_head(views, tiles, neighbours, 2, seed=0)
+    head = learn_head(views, tiles, neighbours, 2, seed=0, view_weight=0.1)
     assert normalized_mutual_info_score(clusters_of(head, views[0]), kinds) > 0.9
