@@ -36,9 +36,8 @@ standard error. Splits share tiles, so the true uncertainty is larger than this 
 
 """
 CEILING = """
-The last row is no rival: the encoder of the configuration `encoder` was trained, in the same views, with the types of
-the training cells, and the SVM learns from its features. It says what this network can tell if it is told what to
-look for.
+The last row is no rival: the encoder of the configuration `cpu` was trained, in the same views, with the types of the
+training cells, and the SVM learns from its features. It says what this network can tell if it is told what to look for.
 """
 PUBLISHED_CLASSIFICATION = """
 Published, and not measured here: the paper's Table I on its set A, whose types are not public: F .811 (MF), .827 (DNN,

@@ -118,7 +118,7 @@ STABILITY = """## How many clusters?
 
 Clusters that another seed does not find again are no property of the cells. For each number of clusters, K, everything
 that is random is drawn anew for each seed: the encoder, if the configuration has one, and the head. The same cells are
-then assigned by each. Command: `python -m training evaluate stability runs/bm_graz docs/results --config encoder`
+then assigned by each. Command: `python -m training evaluate stability runs/bm_graz docs/results`
 
 Over all pairs of seeds: the adjusted Rand index (1 for the same clusters, 0 for chance), with that of the worst pair,
 and the share of the cells that are in matched clusters. Each cluster is matched with one of the other seed, so that

@@ -26,7 +26,6 @@ TITLES = {
     "coverage": "Q is right",
     "coverage_too_sure": "too sure",
     "coverage_too_unsure": "too unsure",
-    "coverage_by_anchors": "by anchors",
     "coverage_of_counts": "counts alone",
     "flagged": "share of tiles with many_outliers",
     "unlike": "with unlike_training_tiles",
