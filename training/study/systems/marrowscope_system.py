@@ -24,8 +24,8 @@ from training.config import TrainConfig, load_config
 from training.gan.checks import CHUNK
 from training.gan.loop import training_loop
 from training.gan.train_q import learn_clusters
-from training.representation.look import upright
 from training.representation.company import STARTS
+from training.representation.look import upright
 from training.representation.pretrain import encoder_config, new_encoder, pretrain
 from training.study.interfaces import ClustererFactory
 
@@ -64,7 +64,6 @@ class MarrowscopeSystem:
         """Train the encoder and learn the clusters or, without an encoder, train the GAN.
 
         Raises:
-            DataError: the cells are fewer than the clusters.
             DivergedError: a loss became infinite or NaN.
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
