@@ -146,7 +146,7 @@ def agreement(
 def stability(
     cells: Annotated[list[Path], typer.Argument(metavar="CELLS…", help="directories that `cells` or `labelled` wrote")],
     out: Out,
-    config: Annotated[Path, typer.Option(help="a shipped configuration, or a TOML file")] = Path("encoder"),
+    config: Annotated[Path, typer.Option(help="a shipped configuration, or a TOML file")] = Path("cpu"),
     clusters: Annotated[list[int] | None, typer.Option(min=2, help="K; repeat for more  [default: 3 to 8]")] = None,
     seeds: Annotated[int, typer.Option(min=2, help="number of seeds: 0, 1, …")] = 3,
     again: Again = False,

@@ -23,7 +23,7 @@ from training.config import TrainConfig, load_config
 from training.gan.checks import CHUNK
 from training.gan.loop import new_trainer, training_loop
 from training.gan.train_q import learn_clusters
-from training.representation.anchors import upright
+from training.representation.look import upright
 from training.representation.pretrain import new_encoder, pretrain
 from training.study.interfaces import ClustererFactory
 
