@@ -41,6 +41,7 @@ from app.pipeline.manifest import (
 )
 from app.pipeline.networks.architecture import AnyQ, ClusterNet, Generator
 from app.pipeline.networks.backend import Backend, Described
+from app.pipeline.networks.encode import tempered
 from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.networks.open import open_segmenter
 from app.pipeline.networks.pytorch import TorchBackend
@@ -143,7 +144,7 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
             copy_segmenter(run.segmenter, staged)
         _write_golden(staged, onnx, latent, run.cells.segmentation)
         write_whole(png_bytes(draw_tile(_sample_cells(run, onnx))), staged / SAMPLE)
-        difference = max_difference(onnx, q, run.generator, latent)
+        difference = max_difference(onnx, q, run.generator, latent, _temperature(run))
         if not difference <= MAX_ONNX_DIFFERENCE:
             raise ExportError(f"ONNX and PyTorch differ by {difference:.2g}, more than {MAX_ONNX_DIFFERENCE:.0e}.")
         manifest = build_manifest(staged, run, bundle_version, difference, _fast_network(staged, run))
@@ -229,10 +230,18 @@ def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
     return from_network(backend.generate(join_latent(drawn, noise, train.n_clusters)))
 
 
-def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent: Float32Array) -> float:
+def _temperature(run: FinishedRun) -> float:
+    """Return what the service will divide Q's logits by; 1 if its probabilities were not measured."""
+    calibration = run.image_level.get("q_calibration")
+    return float(calibration["temperature"]) if calibration else 1.0
+
+
+def max_difference(
+    backend: Backend, q: ClusterNet, generator: nn.Module, latent: Float32Array, temperature: float = 1.0
+) -> float:
     """Return the largest difference between a backend and PyTorch, over G's cells and Q's outputs.
 
-    Differences of cells and probabilities are absolute. The surprise is a sum over components, so its difference is
+    Differences of cells and of probabilities after the temperature are absolute. The surprise is a sum over components, so its difference is
     divided by their number or, if the surprise itself is larger, by the surprise. That of features is divided by the
     largest feature, if it is above 1.
 
@@ -241,6 +250,7 @@ def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent
         q: Q as it is served, in PyTorch.
         generator: G, in PyTorch.
         latent: (N, K + Z) float32 inputs of G.
+        temperature: what the service divides Q's logits by.
     """
     components = q.surprise.components
     with torch.inference_mode():
@@ -250,7 +260,7 @@ def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent
     scale = np.maximum(np.abs(expected.surprise), components)
     differences = [
         np.abs(backend.generate(latent) - cells),
-        np.abs(found.cluster_probs - expected.cluster_probs),
+        np.abs(tempered(found.cluster_probs, temperature) - tempered(expected.cluster_probs, temperature)),
         np.abs(found.surprise - expected.surprise) / scale,
     ]
     if expected.features is not None and found.features is not None:

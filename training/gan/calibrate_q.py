@@ -88,7 +88,9 @@ def _by_heads(
     """Return what trains a head of Q on the shipped encoder, and the clusters by the shipped head, (N,).
 
     The encoder has seen the cells of all folds, without their clusters: to train one for each fold would take hours. A
-    head numbers its clusters as it likes, so they take the numbers with which they agree best where it has learned.
+    head begins with the shipped clusters of the cells that it learns from: from a beginning of its own it may settle on
+    other clusters, and what is asked is how well these are known on other tiles. It numbers its clusters as it likes,
+    so they take the numbers with which they agree best where it has learned.
     """
     known = replace(cells.unlabelled, crops=seen(cells.crops, config.crops))
     crops = torch.from_numpy(to_network(known.crops)).to(device)
@@ -106,6 +108,7 @@ def _by_heads(
             config.n_clusters,
             config.seed,
             encoder_config(config).view_weight,
+            first=clusters[rest],
         )
         with torch.no_grad():
             logits = head(features.cpu()).double().numpy()

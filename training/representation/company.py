@@ -29,7 +29,7 @@ SMALLEST_TILE = 40
 STARTS = 10
 """Number of starts of the k-means that the head begins with; the best is kept, so that the seed hardly matters."""
 FIRST_STEPS, FIRST_BATCH, FIRST_RATE = 150, 1024, 3e-3
-"""Steps, cells in a step and learning rate, in which the head learns the clusters of k-means."""
+"""Steps, cells in a step and learning rate, in which the head learns the clusters that it begins with."""
 STEPS, TILES_PER_STEP, RATE = 1000, 8, 3e-3
 """Steps, tiles in a step and learning rate, in which it then learns from company."""
 WEIGHT_DECAY = 1e-3
@@ -104,11 +104,17 @@ def gain_of(one: Tensor, beside: Tensor, again: Tensor, view_weight: float) -> T
 
 
 def learn_head(
-    views: Float32Array, tile_index: Int64Array, neighbours: Int64Array, n_clusters: int, seed: int, view_weight: float
+    views: Float32Array,
+    tile_index: Int64Array,
+    neighbours: Int64Array,
+    n_clusters: int,
+    seed: int,
+    view_weight: float,
+    first: Int64Array | None = None,
 ) -> CodeHead:
     """Learn the head of Q on an encoder that does not change.
 
-    It begins with k-means of the features, because what company tells has many maxima: from a random beginning, the
+    It begins with clusters that are known, because what company tells has many maxima: from a random beginning, the
     clusters differ from seed to seed.
 
     Args:
@@ -118,6 +124,7 @@ def learn_head(
         n_clusters: K, at most N.
         seed: seed of everything random.
         view_weight: see `gain_of`.
+        first: (N,) int64, the clusters that it begins with; None: those of k-means of the features.
 
     Returns:
         The head, in evaluation mode. Cluster 0 has most cells, and so on.
@@ -126,7 +133,8 @@ def learn_head(
     random = np.random.default_rng(seed)
     features = torch.from_numpy(views)
     head = _standardised(CodeHead(views.shape[2], n_clusters), views[0])
-    first = KMeans(n_clusters, n_init=STARTS, random_state=seed).fit_predict(views.mean(axis=0))
+    if first is None:
+        first = KMeans(n_clusters, n_init=STARTS, random_state=seed).fit_predict(views.mean(axis=0))
     optimiser = torch.optim.AdamW(head.parameters(), FIRST_RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(FIRST_STEPS):
         cells, view = random.integers(len(first), size=FIRST_BATCH), random.integers(len(views), size=FIRST_BATCH)

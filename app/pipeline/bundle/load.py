@@ -25,7 +25,7 @@ from app.pipeline.manifest import (
     segmenter_files,
 )
 from app.pipeline.networks.backend import Backend, Precision
-from app.pipeline.networks.encode import Encoded, encode
+from app.pipeline.networks.encode import Encoded, encode, tempered
 from app.pipeline.networks.open import open_backend, open_segmenter
 from app.pipeline.nuclei.network import MapNetwork
 from app.pipeline.stain.unmix import stain_engine
@@ -52,12 +52,14 @@ class Expected(BaseModel):
         default=None, description="Features, (M, F); null if Q has no encoder of its own."
     )
 
-    def difference(self, encoded: Encoded, components: int) -> float:
+    def difference(self, encoded: Encoded, components: int, temperature: float) -> float:
         """Return the largest difference between these numbers and those that a Q gives now.
 
         Args:
-            encoded: what the Q gives for the M cells.
+            encoded: what the Q gives for the M cells, with probabilities after the temperature, as answers have them.
+                Before it, a Q that is too sure of itself turns a difference of its last digits into one of them.
             components: number of principal components; the surprise is a sum of as many squares.
+            temperature: `Manifest.temperature`; the numbers here are from before it.
 
         Returns:
             The largest of three differences: that of probabilities; that of surprise, divided by the number of
@@ -66,7 +68,8 @@ class Expected(BaseModel):
         """
         scale = np.maximum(np.abs(self.surprise), components)
         surprise = _difference(encoded.surprise / scale, np.divide(self.surprise, scale))
-        found = [_difference(encoded.cluster_probs, self.cluster_probs), surprise]
+        known = tempered(np.asarray(self.cluster_probs, np.float32), temperature)
+        found = [_difference(encoded.cluster_probs, known), surprise]
         if self.features is not None and encoded.features is not None:
             largest = np.abs(self.features).max(initial=1)
             found.append(_difference(encoded.features / largest, np.divide(self.features, largest)))
@@ -222,8 +225,10 @@ def _self_test(bundle: Bundle) -> list[str]:
             found.append(("The segmenter", _difference(maps, golden.maps), golden.maps_tolerance or golden.tolerance))
         for precision in bundle.backend.precisions:
             name, expected, tolerance = wanted[precision]
-            encoded = encode(cells, bundle.backend, manifest.n_clusters, precision)
-            difference = expected.difference(encoded, manifest.outliers.components) if expected else float("inf")
+            encoded = encode(cells, bundle.backend, manifest.n_clusters, precision, manifest.temperature)
+            difference = float("inf")
+            if expected:
+                difference = expected.difference(encoded, manifest.outliers.components, manifest.temperature)
             found.append((name, difference, tolerance))
     except Exception as error:  # each library has its own exceptions for ragged or misshapen arrays
         raise InvalidBundle(f"{bundle.directory.name}: the networks cannot compute the golden pair.") from error
