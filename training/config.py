@@ -84,6 +84,7 @@ WITH_ENCODER = {
     "critic_shift_px": 0,
     "critic_density_jitter": 0.0,
     "q_learning_rate": 0.0,
+    "q_rests": 0,
     "real_weight": 0.0,
 }
 """Keys of [train] that have an effect only if Q stands on an encoder, with their default."""
@@ -126,6 +127,8 @@ class TrainConfig:
     """Standard deviation of the logarithm of a random factor on the optical density of those cells."""
     q_learning_rate: Weight = 0.0
     """Of a Q on an encoder, while the GAN trains."""
+    q_rests: Annotated[int, Field(ge=0)] = 0
+    """Number of iterations before a Q on an encoder moves: learning what the first, poor cells of G are undoes it."""
     real_weight: Weight = 0.0
     """In Q's step, the weight of what its clusters of real cells tell, see `representation.company`."""
     encoder: EncoderConfig | None = None

@@ -241,9 +241,9 @@ def max_difference(
 ) -> float:
     """Return the largest difference between a backend and PyTorch, over G's cells and Q's outputs.
 
-    Differences of cells and of probabilities after the temperature are absolute. The surprise is a sum over components, so its difference is
-    divided by their number or, if the surprise itself is larger, by the surprise. That of features is divided by the
-    largest feature, if it is above 1.
+    Differences of cells, and of probabilities after the temperature, are absolute. The surprise is a sum over
+    components, so its difference is divided by their number or, if the surprise itself is larger, by the surprise. That
+    of features is divided by the largest feature, if it is above 1.
 
     Args:
         backend: runs the networks of the bundle.

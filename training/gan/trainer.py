@@ -31,8 +31,6 @@ from training.representation.encoder import move
 GRID_ROWS = 8
 Q_BETAS = 0.9, 0.999
 """Of the optimiser of a Q on an encoder: it is to move little, and not with every batch."""
-Q_RESTS = 0.25
-"""Share of the iterations before a Q on an encoder moves: learning what the first, poor cells of G are undoes it."""
 RECLUSTER_EVERY = 200
 """Iterations after which the real cells are put into clusters anew, if Q is on an encoder."""
 
@@ -229,7 +227,7 @@ class Trainer:
     def encoder_code_step(self) -> dict[str, Tensor]:
         """Minimise eq. 12 in a Q on an encoder alone, and let it learn from the company of real cells."""
         config = self.config
-        if self.iteration < Q_RESTS * config.generator_iterations:
+        if self.iteration < config.q_rests:
             return {}
         latent, codes = self.draw_latent()
         with forward_precision(config, self.device):

@@ -25,7 +25,7 @@ CAPTIONS = {
         "python -m training evaluate figure curves RUN",
         "`python -m training evaluate purity runs/crchisto RUN --config paper-cpu --every 20` made RUN with the "
         "paper's recipe, as far as a CPU gets. A Q on an encoder has its clusters before the GAN "
-        "begins: purity then changes little, and only after the first quarter of the iterations. Faint lines are "
+        "begins: purity then changes little, and only after the first iterations. Faint lines are "
         "iterations, bold ones their running mean. The types are those of the set and serve the score alone.",
     ),
     "proportions": (
