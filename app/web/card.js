@@ -40,11 +40,11 @@ export function showCard(card) {
 /** Return what the cell classifier was taught, and how right it was on cells that were left out. */
 function taught({ types, source, validation, threshold, measurements, neighbours }) {
   const { held_out: heldOut, groups, cells, folds, accuracy, optimistic } = validation;
-  const seen = ["its features", measurements.length ? plural(measurements.length, "measurement") : null, neighbours ? "the features of the four nearest cells" : null].filter(Boolean);
+  const seen = ["its features", measurements.length ? `${plural(measurements.length, "measurement")} of it` : null, neighbours ? "the features of the four nearest cells" : null].filter(Boolean);
   const [before, after] = [validation.calibration_error_before, validation.calibration_error_after].map((error) => number(error, 3));
   return [
     html("p", {}, `Taught on ${source.created.slice(0, 10)} with ${plural(source.cells, "named cell")} of ${plural(source.tiles, "tile")}${source.reviewers ? `, named by ${plural(source.reviewers, "person").replace("persons", "people")}` : ""}. ` +
-      `The type of a cell follows from ${seen.join(", ")}. A cell whose largest probability is below ${percent(threshold)} has no type.`),
+      `The type of a cell follows from ${seen.join(", and from ")}. A cell whose largest probability is below ${percent(threshold)} has no type.`),
     optimistic
       ? html("p", { class: "serious" }, html("strong", {}, "Optimistic: "), OPTIMISTIC)
       : html("p", {}, `Measured on ${plural(cells, "named cell")} of ${groups} ${heldOut}, in ${folds} folds; a fold has whole ${heldOut}, which the classifier had not learned from.`),

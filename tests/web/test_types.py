@@ -157,7 +157,7 @@ def test_card_says_how_right_the_types_are(shown):
     page = shown()
     card = page.text_content("#model-card")
     assert "40 named cells of 4 tiles, named by 2 people" in card
-    assert "its features, 1 measurement, the features of the four nearest cells" in card
+    assert "its features, and from 1 measurement of it, and from the features of the four nearest cells" in card
     assert "below 60% has no type" in card
     assert "Measured on 40 named cells of 4 tiles, in 4 folds" in card
     assert "right for 87.5%" in card
