@@ -93,7 +93,7 @@ def test_shares_of_the_types_are_read_off(shown, answer, shoot):
     assert f"Myeloid to erythroid cells: {answer['myeloid_erythroid_ratio']:.2f} to 1" in text
     assert f"{answer['cells_without_type']} counted cells have no type" in text
     assert "named cells that were left out" in text
-    assert "fewer than three groups" not in text
+    assert "fewer than three" not in text
     shoot(page, "types", full_page=True)
 
 
@@ -169,8 +169,8 @@ def test_card_says_how_right_the_types_are(shown):
 
 def test_page_warns_of_figures_that_are_optimistic(shown):
     page = shown(optimistic=True)
-    assert "Optimistic: The named cells are of fewer than three groups" in page.text_content("#model-card")
-    assert "the intervals are too narrow" in page.text_content("#types")
+    assert "Optimistic: The named cells are of fewer than three tiles" in page.text_content("#model-card")
+    assert "the intervals too narrow" in page.text_content("#types")
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
