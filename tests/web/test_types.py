@@ -1,6 +1,8 @@
 """What a person reads off the page about types of cells, where people have taught the bundle some."""
 
 import copy
+import csv
+import io
 
 import httpx
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from app.answer.schemas import AnalysisOut, BundleOut
 from tests.cell_classifiers import taught_values
 from tests.waiting import PATIENCE_S
-from tests.web.steps import hover, try_sample
+from tests.web.steps import download, hover, try_sample
 from tests.web.test_accessibility import violations
 
 pytestmark = pytest.mark.slow
@@ -151,6 +153,17 @@ def test_table_lists_and_sorts_the_types(shown, answer):
     page.click("#cells-table th[data-key='type'] button")
     assert page.locator("#cells-table tbody tr td:nth-child(2)").first.text_content() == "pale large"
     assert page.get_attribute("#cells-table th[data-key='type']", "aria-sort") == "descending"
+
+
+def test_table_of_tiles_has_the_shares_of_the_types(shown, answer):
+    page = shown()
+    page.click("#sample")
+    page.wait_for_selector("#summary tbody tr:nth-child(2) button")
+    data, _ = download(page, "#summary-csv")
+    for row in csv.DictReader(io.StringIO(data.decode(), newline="")):
+        for one in answer["types"]:
+            assert int(row[f"type_count_{one['type']}"]) == one["count"]
+            assert float(row[f"type_proportion_{one['type']}"]) == pytest.approx(one["proportion"])
 
 
 def test_card_says_how_right_the_types_are(shown):
