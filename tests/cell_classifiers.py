@@ -1,6 +1,12 @@
 """Cell classifiers with known numbers, for bundles that are made by hand."""
 
+from dataclasses import replace
+
+import numpy as np
+
+from app.answer.present import Result
 from app.pipeline.cell_classifier import CellClassifier
+from app.pipeline.cell_types import classify
 
 TYPES = (("dark small", "#d55e00", "erythroid"), ("pale large", "#0072b2", "myeloid"))
 
@@ -54,3 +60,15 @@ def taught_values(n_features=8, *, measurements=(), neighbours=False, weights=No
 def taught(n_features=8, **values) -> CellClassifier:
     """The same as a classifier."""
     return CellClassifier.model_validate(taught_values(n_features, **values))
+
+
+def typed(result: Result) -> Result:
+    """The result as a bundle with a classifier of two types gives it. Every fifth cell has no type."""
+    classifier = taught(threshold=0.7)
+    n = len(result.analysis.cells)
+    features = np.zeros((n, 8), np.float32)
+    features[:, 0] = np.resize([1, -1, 2, -0.5, 0.1], n)
+    types = classify(features, np.zeros((n, 0)), result.analysis.cells.centroids, classifier)
+    manifest = result.bundle.manifest.model_copy(update={"cell_classifier": classifier})
+    bundle = replace(result.bundle, manifest=manifest)
+    return replace(result, bundle=bundle, analysis=replace(result.analysis, types=types))

@@ -39,6 +39,9 @@ cli = typer.Typer(
 )
 cli.add_typer(evaluate, name="evaluate")
 RunDir = Annotated[Path, typer.Argument(help="directory of a run, as `train` made it")]
+ConfigFile = Annotated[Path, typer.Option(help=f"one of {', '.join(SHIPPED_NAMES)}, or a TOML file")]
+NewSeed = Annotated[int | None, typer.Option(help="replaces the seed of the configuration")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")]
 
 
 @cli.command()
@@ -96,28 +99,25 @@ def labelled(
 def pretrain(
     cells: Annotated[Path, typer.Argument(help="directory that `cells` wrote")],
     run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished encoder is resumed")],
-    config: Annotated[Path, typer.Option(help=f"one of {', '.join(SHIPPED_NAMES)}, or a TOML file")] = Path("cpu"),
-    seed: Annotated[int | None, typer.Option(help="replaces the seed of the configuration")] = None,
+    config: ConfigFile = Path("cpu"),
+    seed: NewSeed = None,
     stop_after: Annotated[int | None, typer.Option(min=1, help="pause after this epoch; run again to go on")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
+    threads: Threads = None,
 ) -> None:
     """Train the encoder that Q stands on, without any label: encoder.pt and encoder.jsonl in the run, for `train`.
 
-    It needs a configuration with a section [train.encoder], and learns to know each cell again in random views of it.
+    It learns to know each cell again in random views of it; [train.encoder] of the configuration says which.
     """
     settings = load_config(config, seed)
     if settings.train.encoder is None:
         raise ConfigError(f"{config} has no encoder; describe one in its section [train.encoder].")
     found = _begin_run(settings, config, cells, run)
 
-    import torch
-
     from training.representation.pretrain import LOG
     from training.representation.pretrain import pretrain as train_encoder
     from training.tracking import MetricsLog
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    _set_threads(threads)
     device = _device()
     train_encoder(settings.train, found.unlabelled, run, device, stop_after=stop_after, track=bar("epochs"))
     row = MetricsLog.read(run / LOG)[-1]
@@ -128,10 +128,10 @@ def pretrain(
 def train(
     cells: Annotated[Path, typer.Argument(help="directory that `cells` wrote")],
     run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished run is resumed")],
-    config: Annotated[Path, typer.Option(help=f"one of {', '.join(SHIPPED_NAMES)}, or a TOML file")] = Path("cpu"),
-    seed: Annotated[int | None, typer.Option(help="replaces the seed of the configuration")] = None,
+    config: ConfigFile = Path("cpu"),
+    seed: NewSeed = None,
     stop_after: Annotated[int | None, typer.Option(min=1, help="pause at this iteration; run again to go on")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
+    threads: Threads = None,
 ) -> None:
     """Train the GAN, on CUDA if there is a GPU, else on the CPU: checkpoint.pt, metrics.jsonl and samples/ in the run.
 
@@ -140,12 +140,9 @@ def train(
     settings = load_config(config, seed)
     found = _begin_run(settings, config, cells, run)
 
-    import torch
-
     from training.gan.loop import training_loop
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    _set_threads(threads)
     device = _device()
     trainer = training_loop(settings.train, found.unlabelled, run, device, stop_after=stop_after, track=bar("steps"))
     typer.echo(f"{trainer.iteration} iterations on {device.type}; samples in {run / 'samples'}")
@@ -155,12 +152,12 @@ def train(
 def segmenter(
     tiles: Annotated[list[Path], typer.Argument(metavar="TILES…", help="directories of PNG, JPEG or TIFF tiles")],
     run: Annotated[Path, typer.Argument(help="directory of the run; an unfinished run is resumed")],
-    config: Annotated[Path, typer.Option(help=f"one of {', '.join(SHIPPED_NAMES)}, or a TOML file")] = Path("cpu"),
-    seed: Annotated[int | None, typer.Option(help="replaces the seed of the configuration")] = None,
+    config: ConfigFile = Path("cpu"),
+    seed: NewSeed = None,
     stop_after: Annotated[
         int | None, typer.Option(min=1, help="pause after this many steps; run again to go on")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: one per core")] = None,
+    threads: Threads = None,
 ) -> None:
     """Train the network that finds nuclei, on tiles without any annotation: it begins with what `default` finds.
 
@@ -172,14 +169,11 @@ def segmenter(
     folders = [tile_paths(folder) for folder in tiles]
     write_config(settings, run)
 
-    import torch
-
     from training.bundle.segmenter_export import MIN_AGREEMENT, export_segmenter
     from training.segmenter.lessons import load_tiles
     from training.segmenter.loop import segmenter_loop
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    _set_threads(threads)
     device = _device()
     trainer = segmenter_loop(settings.segmenter, folders, run, device, stop_after=stop_after, track=bar)
     if trainer.is_finished:
@@ -191,9 +185,9 @@ def segmenter(
 
 
 @cli.command()
-def fit(run: RunDir) -> None:
+def fit(run: RunDir, threads: Threads = None) -> None:
     """Fit the label to the run's cells: to their tiles' labels, or without labels to simulated bags. Calibrate Q."""
-    config, found, trainer = _open_run(run)
+    config, found, trainer = _open_run(run, threads)
     import torch
 
     from app.pipeline.crops import seen, to_network
@@ -218,9 +212,10 @@ def export(
     out: Annotated[Path, typer.Argument(help="models/<name>; replaced if it exists")],
     bundle_version: Annotated[str, typer.Option(help="version of the bundle")] = "1",
     unfit: Annotated[bool, typer.Option("--unfit", help="write it even if it has not learned enough")] = False,
+    threads: Threads = None,
 ) -> None:
     """Write the run as a bundle that the service loads; one that fails its self-test or its gates is not written."""
-    config, found, trainer = _open_run(run)
+    config, found, trainer = _open_run(run, threads)
     from app.pipeline.crops import seen
     from training.bundle.export import FinishedRun, check_target, export_bundle
     from training.bundle.outliers import fit_outliers
@@ -330,8 +325,8 @@ def _begin_run(settings: Config, config: Path, cells: Path, run: Path) -> Cells:
     return found
 
 
-def _open_run(run: Path) -> tuple[Config, Cells, Trainer]:
-    """Return the configuration and the cells of a run, and its networks on the CPU."""
+def _open_run(run: Path, threads: int | None) -> tuple[Config, Cells, Trainer]:
+    """Return the configuration and the cells of a run, and its networks on the CPU, for so many threads."""
     config = read_config(run)
     from training.cells.extract import Cells
 
@@ -341,6 +336,7 @@ def _open_run(run: Path) -> tuple[Config, Cells, Trainer]:
     from app.pipeline.crops import seen
     from training.gan.loop import restore_trainer
 
+    _set_threads(threads)
     crops = seen(found.crops, config.train.crops)
     return config, found, restore_trainer(config.train, crops, run, torch.device("cpu"))
 
@@ -350,6 +346,14 @@ def _device() -> torch.device:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _set_threads(threads: int | None) -> None:
+    """Let PyTorch compute on so many CPU threads; with None it decides itself."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _find_labels(given: Path | None, tiles: Path, paths: list[Path]) -> TileLabels | None:

@@ -80,10 +80,7 @@ class EncoderConfig:
     what it tells about that of a neighbour."""
 
 
-WITHOUT_ENCODER = {"anchor_steps": 0, "critic_code_weight": 0.0}
-"""Keys of [train] that have no effect if Q stands on an encoder, with the value that says so."""
 WITH_ENCODER = {
-    "adversarial": "wasserstein",
     "critic_shift_px": 0,
     "critic_density_jitter": 0.0,
     "q_learning_rate": 0.0,
@@ -106,21 +103,13 @@ class TrainConfig:
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     penalty_weight: Weight
-    """λ₁ of eq. 10, or the weight of the penalty of the logistic loss."""
+    """λ₁ of eq. 10."""
     code_weight: Weight
     """λ₂ of eq. 12."""
-    critic_code_weight: Weight
-    """Weight of eq. 12 in the critic's own step; 0 as in the paper."""
     code_scale: Positive
     """Factor on the one-hot code at G's input; 1 as in the paper."""
     mode_seeking_weight: Weight
     """Weight of `losses.mode_seeking_loss` in the generator's step; 0 as in the paper."""
-    anchor_steps: Annotated[int, Field(ge=0)]
-    """Number of steps in which Q learns the anchors of real cells, before the first iteration; it does not change
-    afterwards. With 0, as in the paper, Q shares the critic's trunk and learns from generated cells alone."""
-    stain_jitter: Weight
-    """In `anchor_steps`, a real cell's optical density is multiplied by a random factor; this is the standard deviation
-    of the logarithm of each of the factor's two parts, see `sampler.tint`."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     """Decay of the exponential moving average of the weights, which is exported; 0 exports the last weights."""
     precision: Literal["float32", "bfloat16"]
@@ -130,9 +119,6 @@ class TrainConfig:
     seed: Seed
     crops: CropKind = "nucleus"
     """What Q sees of a cell, and what G draws."""
-    adversarial: Literal["wasserstein", "logistic"] = "wasserstein"
-    """The paper's losses of D and G (eq. 10, 11), or those of Goodfellow et al. 2014 with a penalty on D's gradient at
-    real cells (Mescheder et al. 2018)."""
     critic_shift_px: Annotated[int, Field(ge=0, lt=16)] = 0
     """Largest shift of the cells that D is shown, real and generated ones alike, so that it cannot learn the few real
     ones by heart (Zhao et al. 2020)."""
@@ -147,11 +133,10 @@ class TrainConfig:
 
     @model_validator(mode="after")
     def _refuse_what_has_no_effect(self) -> TrainConfig:
-        """Refuse keys that are for the other kind of Q: a run would pass over them, or take half of them."""
-        of_other_kind, here = (WITHOUT_ENCODER, "with") if self.encoder else (WITH_ENCODER, "without")
-        for name, neutral in of_other_kind.items():
-            if getattr(self, name) != neutral:
-                raise ValueError(f"{name} has no effect {here} [train.encoder]; say {name} = {neutral!r}")
+        """Refuse keys that are for a Q on an encoder alone: without one, a run would pass over them in silence."""
+        for name, neutral in WITH_ENCODER.items():
+            if self.encoder is None and getattr(self, name) != neutral:
+                raise ValueError(f"{name} has no effect without [train.encoder]; say {name} = {neutral!r}")
         return self
 
     @property
@@ -269,7 +254,7 @@ def load_config(path: Path, seed: int | None = None) -> Config:
 
     Args:
         path: a TOML file, or the name of a shipped configuration, for example "cpu". A file with `base = "cpu"` states
-            only what differs from that one: keys of [train], [fit] and [segmenter], or [data] as a whole.
+            only what differs from that one, key by key, or [data] as a whole.
         seed: replaces the seed of [train], for one of several runs.
 
     Raises:
@@ -320,8 +305,13 @@ def _read_values(file: Path) -> dict[str, Any]:
         return own
     base = _read_values(_shipped(str(own.pop("base"))))
     # [data] is taken as a whole: a licence or a source of the base may be false for the file's own tiles.
-    merged = {key for key in own if key != "data" and isinstance(own[key], dict) and key in base}
-    return {**base, **own, **{key: {**base[key], **own[key]} for key in merged}}
+    return {**_merged(base, own), **{key: own[key] for key in own if key == "data"}}
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a file over those of its base, key by key in each section that both have."""
+    both = {key for key in own if isinstance(own[key], dict) and isinstance(base.get(key), dict)}
+    return {**base, **own, **{key: _merged(base[key], own[key]) for key in both}}
 
 
 def _reasons(error: ValidationError) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from app.pipeline.manifest import Manifest
 
-CLASSIFIER = (
-    "Q is a classifier. It learned to give the crop of each training cell the cluster that k-means had given it, on "
-    "features made by hand: principal components of the crop's optical density, turned to a common pose. Q was then "
-    "frozen, and the adversarial network was trained around it, so the mutual information of the paper moved the "
-    "generator alone: it did not shape the clusters. No cell had a label, and nobody has shown that a cluster is a "
-    "type of cell."
+ON_ENCODER = (
+    "Q stands on an encoder, which learned without labels to know each training cell again in random views of it. Q's "
+    "clusters are those that tell most about the clusters of neighbouring cells. Then the adversarial network learned "
+    "to draw cells of each cluster. Nobody has shown that a cluster is a type of cell."
 )
 AUXILIARY = (
     "Q is the auxiliary network of the paper. It learned together with the generator, by the mutual information "
@@ -22,10 +20,10 @@ EXPLAINED = (
     "the chromatin (share of the variance)."
 )
 CALIBRATED = (
-    "How right its probabilities are was measured on the {cells} cells of {tiles} tiles, with networks of the same "
-    "configuration that had not learned from these {held_out}: {agreement:.0%} of the cells were put into the cluster "
-    "that k-means gave them, and the probabilities were off by {error_before:.3f} on average. Divided by a temperature "
-    "of {temperature:.2f}, which the service does, they are off by {error_after:.3f}."
+    "How right its probabilities are was measured on the {cells} cells of {tiles} tiles, with heads on the same "
+    "encoder that had not learned from these {held_out}: {agreement:.0%} of the cells were put into the cluster that Q "
+    "gives them, and the probabilities were off by {error_before:.3f} on average. Divided by a temperature of "
+    "{temperature:.2f}, which the service does, they are off by {error_after:.3f}."
 )
 DESCRIBED = "What sets each cluster apart, measured on the training cells: "
 NOT_CALIBRATED = "How right its probabilities are was not measured."
@@ -34,8 +32,10 @@ NOT_CALIBRATED = "How right its probabilities are was not measured."
 def describe_q(manifest: Manifest) -> str:
     """Return what Q is, how it was trained, how right it is, and what sets its clusters apart, in whole sentences."""
     train = manifest.training.config.get("train")
-    steps = train.get("anchor_steps") if isinstance(train, dict) else None
-    training = UNKNOWN if steps is None else CLASSIFIER if steps else AUXILIARY
+    if not isinstance(train, dict) or "encoder" not in train:
+        training = UNKNOWN
+    else:
+        training = ON_ENCODER if train["encoder"] else AUXILIARY
     if manifest.metrics.explained:
         training += EXPLAINED.format(**manifest.metrics.explained.model_dump())
     measured = manifest.q_calibration

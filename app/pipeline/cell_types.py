@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,13 +182,27 @@ def _drawn_shares(counts: Int64Array, classifier: CellClassifier) -> Float64Arra
     order = np.argsort([one.name for one in classifier.types])
     columns = [*order, len(order)]
     confusion = np.array(classifier.validation.confusion)[order][:, columns]
-    rng = np.random.default_rng(SEED)
-    weights = rng.standard_gamma(confusion.T + 1 / len(order), (N_DRAWS, len(columns), len(order)))
-    weights /= weights.sum(axis=2, keepdims=True)
-    sampled = rng.multinomial(counts.sum(), counts[columns] / counts.sum(), N_DRAWS)
+    people_say = _drawn_errors(tuple(map(tuple, confusion.tolist())))
+    sampled = np.random.default_rng(SEED).multinomial(counts.sum(), counts[columns] / counts.sum(), N_DRAWS)
     shares = np.empty((N_DRAWS, len(order)))
-    shares[:, order] = np.einsum("dj,djt->dt", sampled, weights) / counts.sum()
+    shares[:, order] = np.einsum("dj,djt->dt", sampled, people_say) / counts.sum()
     return shares
+
+
+@lru_cache(maxsize=4)
+def _drawn_errors(confusion: tuple[tuple[int, ...], ...]) -> Float64Array:
+    """Return (N_DRAWS, T + 1, T) float64: draws of what types people give cells of each given type, and of none.
+
+    They are drawn once for a classifier, because a slide with many regions needs them for each.
+
+    Args:
+        confusion: T rows of T + 1 numbers, as in `ClassifierValidation`.
+    """
+    counted = np.array(confusion, np.float64).T
+    drawn = np.random.default_rng(SEED + 1).standard_gamma(counted + 1 / len(confusion), (N_DRAWS, *counted.shape))
+    # All numbers of a row can be too small for a float where the prior is; each type is then as likely.
+    drawn += np.finfo(np.float64).tiny
+    return np.asarray(drawn / drawn.sum(axis=2, keepdims=True))
 
 
 def myeloid_erythroid(counts: Int64Array, types: Sequence[CellType]) -> float | None:

@@ -1,7 +1,7 @@
 // The model card: what the bundle is, what it was trained on, and how good it is.
 
 import { byId, headings, html, number, percent, plural, swatch } from "./dom.js";
-import { OPTIMISTIC } from "./types.js";
+import { optimism } from "./types.js";
 
 /** How the presets find nuclei. */
 const PRESETS = {
@@ -46,9 +46,9 @@ function taught({ types, source, validation, threshold, measurements, neighbours
     html("p", {}, `Taught on ${source.created.slice(0, 10)} with ${plural(source.cells, "named cell")} of ${plural(source.tiles, "tile")}${source.reviewers ? `, named by ${plural(source.reviewers, "person").replace("persons", "people")}` : ""}. ` +
       `The type of a cell follows from ${seen.join(", and from ")}. A cell whose largest probability is below ${percent(threshold)} has no type.`),
     optimistic
-      ? html("p", { class: "serious" }, html("strong", {}, "Optimistic: "), OPTIMISTIC)
+      ? html("p", { class: "serious" }, html("strong", {}, "Optimistic: "), optimism(validation))
       : html("p", {}, `Measured on ${plural(cells, "named cell")} of ${groups} ${heldOut}, in ${folds} folds; a fold has whole ${heldOut}, which the classifier had not learned from.`),
-    html("p", {}, `The most probable type was right for ${percent(accuracy, 1)} of them; its probability was off by ${after} on average, and by ${before} before it was calibrated.${gain(validation)}`),
+    html("p", {}, `The most probable type was right for ${percent(accuracy, 1)} of the cells that were left out; its probability was off by ${after} on average, and by ${before} before it was calibrated.${gain(validation)}`),
     byType(types, validation),
     html("details", {}, html("summary", {}, "What was taken for what"), confusion(types, validation)),
   ];

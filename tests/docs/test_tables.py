@@ -29,7 +29,7 @@ def test_settings():
 def test_keys_of_an_encoder():
     of_train, of_encoder = (
         {key for row in table("docs/train.md", heading) for key in quoted(row[0])}
-        for heading in ("A Q on an encoder", "The section of the encoder")
+        for heading in ("The encoder and the GAN", "The section of the encoder")
     )
     assert of_train == {"crops", *WITH_ENCODER}
     assert of_encoder == {field.name for field in fields(EncoderConfig)}

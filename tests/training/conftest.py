@@ -14,6 +14,7 @@ from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
 from training.cells.extract import Cells
 from training.cells.quality_reference import measure_views, stack_views
 from training.config import Config, EncoderConfig, SegmenterConfig, TrainConfig, load_config, load_segmenter_config
+from training.representation import company
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,24 +37,46 @@ def train_config(smoke) -> TrainConfig:
 
 
 @pytest.fixture(scope="session")
-def encoder_config() -> EncoderConfig:
-    """An encoder that trains in seconds."""
-    return EncoderConfig(
-        width=4,
-        epochs=3,
-        batch_size=16,
-        tiles_per_batch=2,
-        learning_rate=3e-3,
-        weight_decay=1e-4,
-        temperature=0.2,
-        max_turn_degrees=45,
-        scale_jitter=0.15,
-        shift=0.06,
-        density_jitter=0.3,
-        grey_share=0.2,
-        blur_share=0.3,
-        near_share=0.3,
-    )
+def encoder_config(train_config) -> EncoderConfig:
+    """An encoder that trains in seconds, and sees the same cell twice."""
+    return replace(train_config.encoder, epochs=3, neighbour_share=0.0)
+
+
+SIZES = (
+    "channels",
+    "latent_size",
+    "generator_iterations",
+    "critic_steps",
+    "batch_size",
+    "log_every",
+    "checkpoint_every",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_paper(smoke) -> Config:
+    """The paper's configuration, whose Q stands on no encoder, as small as the smoke configuration.
+
+    Unlike in the paper, the weights are averaged, so that averages differ from the weights themselves.
+    """
+    paper, sizes = load_config(Path("paper")), {name: getattr(smoke.train, name) for name in SIZES}
+    train = replace(paper.train, **sizes, precision="float32", ema_decay=0.998)
+    return replace(paper, data=smoke.data, train=train, fit=smoke.fit)
+
+
+@pytest.fixture(scope="session")
+def without_encoder(tiny_paper) -> TrainConfig:
+    return tiny_paper.train
+
+
+@pytest.fixture(scope="module")
+def quick_head():
+    """The head of a Q on an encoder learns for a few steps: how well is not the matter here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(company, "FIRST_STEPS", 5)
+        patched.setattr(company, "STEPS", 5)
+        patched.setattr(company, "STARTS", 1)
+        yield
 
 
 @pytest.fixture

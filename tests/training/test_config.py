@@ -54,28 +54,33 @@ def test_shipped_configuration_says_every_value(name):
     assert asdict(load_segmenter_config(Path(name)).segmenter) == {
         key: tuple(value) if isinstance(value, list) else value for key, value in written.pop("segmenter").items()
     }
-    stated = as_dict(config)
-    # What Q on an encoder needs is left out: without one, it has no value but its default.
-    stated["train"] = {
-        key: value for key, value in stated["train"].items() if key not in {"crops", "encoder", *WITH_ENCODER}
-    }
-    assert stated == written
+    assert as_dict(config) == written
 
 
-def test_full_configuration_has_the_numbers_of_the_paper():
-    train = asdict(load_config(Path("full")).train)
+def test_the_papers_configuration_has_its_numbers_and_no_encoder():
+    train = asdict(load_config(Path("paper")).train)
     wanted = {
         "channels": 128,
         "n_clusters": 5,
         "latent_size": 32,
         "critic_steps": 5,
         "batch_size": 64,
+        "learning_rate": 2e-4,
         "beta1": 0.5,
         "beta2": 0.9,
         "penalty_weight": 10.0,
         "code_weight": 1.0,
+        "code_scale": 1.0,
+        "mode_seeking_weight": 0.0,
+        "ema_decay": 0.0,
+        "crops": "nucleus",
     }
     assert wanted.items() <= train.items()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_q_stands_on_an_encoder_in_every_configuration_but_the_papers(name):
+    assert (load_config(Path(name)).train.encoder is None) == name.startswith("paper")
 
 
 def test_no_configuration_but_its_own_claims_public_data():
@@ -103,10 +108,11 @@ def test_own_data_over_a_shipped_base(load):
 
 def test_base_is_changed_key_by_key(load):
     base = load_config(Path("smoke"))
-    found = load('base = "smoke"\npreset = "paper"\n[train]\nbatch_size = 4\n[fit]\nmin_cells = 3\n')
-    assert found == replace(
-        base, preset="paper", train=replace(base.train, batch_size=4), fit=replace(base.fit, min_cells=3)
+    found = load(
+        'base = "smoke"\npreset = "paper"\n[train]\nbatch_size = 4\n[train.encoder]\nepochs = 9\n[fit]\nmin_cells = 3\n'
     )
+    train = replace(base.train, batch_size=4, encoder=replace(base.train.encoder, epochs=9))
+    assert found == replace(base, preset="paper", train=train, fit=replace(base.fit, min_cells=3))
 
 
 def test_data_are_described_as_a_whole(load):
@@ -286,45 +292,15 @@ def test_directory_without_a_run_is_an_error(tmp_path):
         read_config(tmp_path)
 
 
-ENCODER = """
-base = "smoke"
-[train]
-{changes}
-[train.encoder]
-width = 4
-epochs = 1
-batch_size = 16
-tiles_per_batch = 2
-learning_rate = 3e-3
-weight_decay = 1e-4
-temperature = 0.2
-max_turn_degrees = 45
-scale_jitter = 0.15
-shift = 0.06
-density_jitter = 0.3
-grey_share = 0.2
-blur_share = 0.3
-near_share = 0.5
-"""
-
-
-def test_an_encoder_is_described_by_its_own_section(load):
-    train = load(ENCODER.format(changes='anchor_steps = 0\nadversarial = "logistic"\nreal_weight = 3.0')).train
-    assert train.encoder.near_share == 0.5
-    assert (train.adversarial, train.real_weight) == ("logistic", 3.0)
-
-
-def test_a_q_on_an_encoder_learns_no_anchors(load):
-    """The shipped configurations have anchors: a run on one of them would pass over a key in silence."""
-    with pytest.raises(ConfigError, match=r"anchor_steps has no effect with \[train.encoder\]; say anchor_steps = 0"):
-        load(ENCODER.format(changes=""))
-    with pytest.raises(ConfigError, match="critic_code_weight"):
-        load(ENCODER.format(changes="anchor_steps = 0\ncritic_code_weight = 1.0"))
-
-
 @pytest.mark.parametrize("key", WITH_ENCODER)
 def test_what_only_a_q_on_an_encoder_has_is_refused_without_one(load, key):
-    """With the logistic loss in the generator's step alone, D and G would play different games."""
-    value = "'logistic'" if key == "adversarial" else 1
+    """A run would pass over it in silence."""
     with pytest.raises(ConfigError, match=f"{key} has no effect without"):
-        load(f'base = "smoke"\n[train]\n{key} = {value}\n')
+        load(f'base = "paper"\n[train]\n{key} = 1\n')
+
+
+@pytest.mark.parametrize("key", ["near_share", "epochs"])
+def test_an_encoder_is_described_by_its_own_section(load, key):
+    assert load(SMOKE.replace("near_share = 0.5", "near_share = 0.25")).train.encoder.near_share == 0.25
+    with pytest.raises(ConfigError, match=f"train.encoder.{key}"):
+        load(re.sub(rf"(?m)^{key} = .*$", f"{key} = -1", SMOKE))

@@ -1,6 +1,8 @@
 """What a person reads off the page about types of cells, where people have taught the bundle some."""
 
 import copy
+import csv
+import io
 
 import httpx
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from app.answer.schemas import AnalysisOut, BundleOut
 from tests.cell_classifiers import taught_values
 from tests.waiting import PATIENCE_S
-from tests.web.steps import hover, try_sample
+from tests.web.steps import download, hover, try_sample
 from tests.web.test_accessibility import violations
 
 pytestmark = pytest.mark.slow
@@ -93,7 +95,7 @@ def test_shares_of_the_types_are_read_off(shown, answer, shoot):
     assert f"Myeloid to erythroid cells: {answer['myeloid_erythroid_ratio']:.2f} to 1" in text
     assert f"{answer['cells_without_type']} counted cells have no type" in text
     assert "named cells that were left out" in text
-    assert "fewer than three groups" not in text
+    assert "fewer than three" not in text
     shoot(page, "types", full_page=True)
 
 
@@ -153,6 +155,17 @@ def test_table_lists_and_sorts_the_types(shown, answer):
     assert page.get_attribute("#cells-table th[data-key='type']", "aria-sort") == "descending"
 
 
+def test_table_of_tiles_has_the_shares_of_the_types(shown, answer):
+    page = shown()
+    page.click("#sample")
+    page.wait_for_selector("#summary tbody tr:nth-child(2) button")
+    data, _ = download(page, "#summary-csv")
+    for row in csv.DictReader(io.StringIO(data.decode(), newline="")):
+        for one in answer["types"]:
+            assert int(row[f"type_count_{one['type']}"]) == one["count"]
+            assert float(row[f"type_proportion_{one['type']}"]) == pytest.approx(one["proportion"])
+
+
 def test_card_says_how_right_the_types_are(shown):
     page = shown()
     card = page.text_content("#model-card")
@@ -169,8 +182,8 @@ def test_card_says_how_right_the_types_are(shown):
 
 def test_page_warns_of_figures_that_are_optimistic(shown):
     page = shown(optimistic=True)
-    assert "Optimistic: The named cells are of fewer than three groups" in page.text_content("#model-card")
-    assert "the intervals are too narrow" in page.text_content("#types")
+    assert "Optimistic: The named cells are of fewer than three tiles" in page.text_content("#model-card")
+    assert "the intervals too narrow" in page.text_content("#types")
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])

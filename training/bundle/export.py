@@ -19,7 +19,7 @@ from torch import nn
 from app import __version__
 from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, golden_picture, load_bundle, read_manifest
-from app.pipeline.crops import from_network, pictures, seen, to_network
+from app.pipeline.crops import from_network, seen, to_network
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
@@ -67,7 +67,8 @@ GOLDEN_TOLERANCE = 2e-3
 MAPS_TOLERANCE = 0.03
 """Largest difference from the golden pair: more than another processor's rounding causes, less than a wrong weight."""
 GOLDEN_PER_CLUSTER = 4
-SAMPLE_CELLS = 200
+SAMPLE_CELLS = 400
+"""More than a sample tile takes up."""
 LIBRARIES = (
     "torch",
     "onnx",
@@ -221,11 +222,11 @@ def _write_golden(directory: Path, backend: Backend, latent: Float32Array, param
 
 
 def _sample_cells(run: FinishedRun, backend: Backend) -> UInt8Array:
-    """Generate (200, 32, 32, 3) uint8 cells, in the proportions of the training cells, in random order."""
+    """Generate (400, 32, 32, C) uint8 cells, in the proportions of the training cells, in random order."""
     train, shares = run.config.train, np.array(run.checks["shares"])
     drawn = np.random.default_rng(0).choice(train.n_clusters, SAMPLE_CELLS, p=shares / shares.sum())
     noise = draw_noise(SAMPLE_CELLS, train.latent_size, seed=1)
-    return pictures(from_network(backend.generate(join_latent(drawn, noise, train.n_clusters))))
+    return from_network(backend.generate(join_latent(drawn, noise, train.n_clusters)))
 
 
 def max_difference(backend: Backend, q: ClusterNet, generator: nn.Module, latent: Float32Array) -> float:

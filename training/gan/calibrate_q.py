@@ -1,8 +1,8 @@
 """How right the probabilities of Q are: measured on cells that Q has not learned from, and corrected by a temperature.
 
 The Q of a bundle has learned from all training cells, so none of them can show how right it is on others. Therefore the
-tiles are dealt into folds, and for each fold a Q, or its head, learns from the other folds alone. What it says of the
-cells left out is compared with the clusters of the bundle.
+tiles are dealt into folds, and for each fold a head of Q learns from the other folds alone. What it says of the cells
+left out is compared with the clusters of the bundle.
 """
 
 from __future__ import annotations
@@ -19,14 +19,11 @@ from sklearn.model_selection import GroupKFold
 from app.pipeline.calibration import calibration_error, fit_temperature
 from app.pipeline.crops import seen, to_network
 from app.pipeline.networks.architecture import AnyQ, ClusterNet, pooled
-from app.pipeline.types import Float64Array, Int64Array, UInt8Array
+from app.pipeline.types import Float64Array, Int64Array
 from training.cells.extract import Cells
 from training.config import TrainConfig
 from training.gan.checks import in_chunks
-from training.gan.networks import Networks
-from training.gan.sampler import CropSampler
-from training.gan.train_q import learn_anchors, views_of
-from training.representation.anchors import anchor_cells
+from training.gan.train_q import views_of
 from training.representation.company import learn_head, neighbours_of
 from training.representation.pretrain import encoder_config
 
@@ -40,54 +37,45 @@ def measure_calibration(
     device: torch.device,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any] | None:
-    """Train a Q without each fold of tiles in turn, and compare its probabilities with the clusters of that fold.
+    """Train a head of Q without each fold of tiles in turn, and compare what it says of that fold with its clusters.
 
     The tiles of a patient are in the same fold, if patients are known.
 
     Args:
         cells: N real cells.
         config: how Q is trained.
-        q: Q as it is shipped. If it is on an encoder, its own clusters are those that count.
+        q: Q as it is shipped; its own clusters are those that count.
         device: where to train.
         track: wraps the folds, to show progress.
 
     Returns:
-        `app.pipeline.manifest.QCalibration`; None if nothing but the GAN says where a cell belongs, or if all cells are
-        of one tile or patient.
+        `app.pipeline.manifest.QCalibration`; None if Q is on no encoder, because nothing but the GAN then says where a
+        cell belongs, or if all cells are of one tile or patient.
     """
     groups = groups_of(cells)
     n_folds = min(FOLDS, len(np.unique(groups)))
-    if not (config.anchor_steps or config.encoder) or n_folds < 2:
+    if config.encoder is None or n_folds < 2:
         return None
     folds = list(GroupKFold(n_folds).split(groups, groups=groups))
-    of_fold, anchors = (_by_heads if config.encoder else _by_anchors)(cells, config, q, device)
+    of_fold, clusters = _by_heads(cells, config, q, device)
     logits = np.zeros((len(cells), config.n_clusters))
     for fold in track(range(n_folds)):
         rest, held_out = folds[fold]
         logits[held_out] = of_fold(rest, held_out)
     return {
-        "temperature": fit_temperature(logits, anchors),
+        "temperature": fit_temperature(logits, clusters),
         "cells": len(cells),
         "tiles": len(np.unique(cells.tile_index)),
         "folds": n_folds,
         "held_out": "tiles" if cells.labels is None or cells.labels.patients is None else "patients",
-        "agreement": float((logits.argmax(axis=1) == anchors).mean()),
-        "error_before": calibration_error(logits, anchors),
-        "error_after": calibration_error(_tempered(logits, anchors, folds), anchors),
+        "agreement": float((logits.argmax(axis=1) == clusters).mean()),
+        "error_before": calibration_error(logits, clusters),
+        "error_after": calibration_error(_tempered(logits, clusters, folds), clusters),
     }
 
 
 OfFold = Callable[[Int64Array, Int64Array], Float64Array]
-"""Indices of the cells that a Q learns from, and of M cells that it does not → its logits of the latter, (M, K)."""
-
-
-def _by_anchors(
-    cells: Cells, config: TrainConfig, _q: AnyQ | ClusterNet, device: torch.device
-) -> tuple[OfFold, Int64Array]:
-    """Return what trains a Q on anchors, and the anchors of all cells, (N,)."""
-    crops = seen(cells.crops, config.crops)
-    anchors = anchor_cells(crops, config.n_clusters, config.seed)
-    return lambda rest, out: _logits(crops[rest], anchors[rest], crops[out], config, device), anchors
+"""Indices of the cells that a head learns from, and of M cells that it does not → its logits of the latter, (M, K)."""
 
 
 def _by_heads(
@@ -131,20 +119,9 @@ def groups_of(cells: Cells) -> Int64Array:
     return cells.labels.patients[cells.tile_index]
 
 
-def _tempered(logits: Float64Array, anchors: Int64Array, folds: list[tuple[Int64Array, Int64Array]]) -> Float64Array:
+def _tempered(logits: Float64Array, clusters: Int64Array, folds: list[tuple[Int64Array, Int64Array]]) -> Float64Array:
     """Return the logits of each fold over the temperature of the other folds, so that none judges its own cells."""
     tempered = np.zeros_like(logits)
     for rest, held_out in folds:
-        tempered[held_out] = logits[held_out] / fit_temperature(logits[rest], anchors[rest])
+        tempered[held_out] = logits[held_out] / fit_temperature(logits[rest], clusters[rest])
     return tempered
-
-
-def _logits(
-    crops: UInt8Array, anchors: Int64Array, held_out: UInt8Array, config: TrainConfig, device: torch.device
-) -> Float64Array:
-    """Train Q on crops with their anchors, and return its logits of the crops held out, (M, K)."""
-    nets = Networks.create(config, device)
-    random = torch.Generator().manual_seed(config.seed)
-    learn_anchors(nets, CropSampler(crops, anchors, config.batch_size, random, device), config)
-    inputs = torch.from_numpy(to_network(held_out)).to(device)
-    return in_chunks(lambda x: nets.ema_q.logits(x), inputs).double().cpu().numpy()

@@ -14,9 +14,8 @@ from training import checkpoint
 from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
 from training.errors import DataError
-from training.gan.train_q import learn_anchors, learn_clusters
+from training.gan.train_q import learn_clusters
 from training.gan.trainer import Trainer
-from training.representation.anchors import anchor_cells
 from training.representation.pretrain import pretrain
 from training.tracking import MetricsLog, finite_losses, save_grid
 
@@ -78,14 +77,14 @@ def new_trainer(
     device: torch.device,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Trainer:
-    """Return the trainer of a new run, before the first iteration; a Q of its own knows its clusters already.
+    """Return the trainer of a new run, before the first iteration; a Q on an encoder knows its clusters already.
 
     Args:
         config: the configuration of the run.
         cells: real cells, with the channels that the networks see.
         directory: of the run; it holds or receives the encoder.
         device: where to train.
-        track: wraps the steps of Q, to show progress.
+        track: wraps the epochs of the encoder, to show progress.
 
     Raises:
         DataError: the cells are fewer than the clusters, or lack channels that the networks see.
@@ -100,18 +99,14 @@ def new_trainer(
             f"The crops have {n_channels} channels, but crops = '{config.crops}' needs {config.n_channels}; cut the "
             "cells anew with `python -m training cells`."
         )
-    if config.encoder:
-        encoder = pretrain(config, cells, directory, device, track=track)
-        trainer = Trainer(config, cells.crops, device, company=cells)
-        learned = learn_clusters(config, cells, encoder).state_dict()
-        for q in (trainer.nets.q, trainer.nets.ema_q):
-            q.load_state_dict(learned)
-        trainer.recluster()
-        return trainer
-    if not config.anchor_steps:
+    if not config.encoder:
         return Trainer(config, cells.crops, device)
-    trainer = Trainer(config, cells.crops, device, anchor_cells(cells.crops, config.n_clusters, config.seed))
-    learn_anchors(trainer.nets, trainer.sample_real, config, track)
+    encoder = pretrain(config, cells, directory, device, track=track)
+    trainer = Trainer(config, cells.crops, device, company=cells)
+    learned = learn_clusters(config, cells, encoder).state_dict()
+    for q in (trainer.nets.q, trainer.nets.ema_q):
+        q.load_state_dict(learned)
+    trainer.recluster()
     return trainer
 
 

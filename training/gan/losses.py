@@ -39,28 +39,6 @@ def gradient_penalty(score: Callable[[Tensor], Tensor], real: Tensor, fake: Tens
     return ((gradient.float().flatten(1).norm(2, dim=1) - 1) ** 2).mean()
 
 
-def logistic_critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Return how badly D parts real from generated cells (Goodfellow et al. 2014), of (B,) scores each."""
-    return functional.softplus(-real_scores.float()).mean() + functional.softplus(fake_scores.float()).mean()
-
-
-def logistic_generator_loss(fake_scores: Tensor) -> Tensor:
-    """Return how well D knows generated cells as such (the loss that does not saturate), of (B,) scores."""
-    return functional.softplus(-fake_scores.float()).mean()
-
-
-def real_gradient_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Return half the mean squared norm of D's gradient at real cells (R1, Mescheder et al. 2018).
-
-    Args:
-        score: D, (B, I, S, S) → (B,).
-        real: (B, I, S, S) real cells.
-    """
-    real = real.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(score(real).float().sum(), real, create_graph=True)
-    return gradient.float().flatten(1).square().sum(dim=1).mean() / 2
-
-
 class PiecewiseLinear(TorchFunctionMode):
     """Inside this context, D's score is computed so that the penalty on its gradient costs less to differentiate.
 

@@ -23,8 +23,8 @@ class Networks:
 
     Attributes:
         generator: G.
-        critic: D; its other head is Q (paper §III-A), or, if Q is a network of its own, what tells D the cluster.
-        q: the network whose head is Q: one on an encoder, one that learns anchors, or else the critic itself.
+        critic: D; its other head is Q (paper §III-A), or, if Q is on an encoder, what tells D the cluster.
+        q: the network whose head is Q: one on an encoder, or the critic itself, as in the paper.
         ema_generator: exponential moving average of G, which is exported.
         ema_q: exponential moving average of `q`, which is exported.
     """
@@ -46,8 +46,6 @@ class Networks:
         if config.encoder:
             # In evaluation mode for good: generated cells must not move the statistics of its batch norms.
             q = EncoderQ(Encoder(n_channels, config.encoder.width), k).to(device).eval()
-        elif config.anchor_steps:
-            q = CriticQ(config.channels, k, n_channels).to(device)
         for net in (generator, critic, q):
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(generator, critic, q, copy.deepcopy(generator).eval(), copy.deepcopy(q).eval())

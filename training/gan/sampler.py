@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.pipeline.crops import to_network
-from app.pipeline.types import Int64Array, UInt8Array
+from app.pipeline.types import UInt8Array
 from training.representation.encoder import DARKEST, move
 
 
@@ -16,43 +16,25 @@ class CropSampler:
 
     Args:
         crops: (N, 32, 32, C) uint8.
-        anchors: (N,) int64 in 0 … K − 1.
         batch_size: B.
         random: CPU generator that every draw comes from.
-        device: the crops and anchors are kept there, and the batches are made there.
+        device: the crops are kept there, and the batches are made there.
     """
 
-    def __init__(
-        self, crops: UInt8Array, anchors: Int64Array, batch_size: int, random: torch.Generator, device: torch.device
-    ) -> None:
+    def __init__(self, crops: UInt8Array, batch_size: int, random: torch.Generator, device: torch.device) -> None:
         self.crops = torch.from_numpy(to_network(crops)).to(device)
-        self.anchors = torch.from_numpy(anchors).to(device)
         self.batch_size = batch_size
         self.random = random
 
-    def __call__(self) -> tuple[Tensor, Tensor]:
-        """Return the next batch, (B, C, 32, 32) float32 in [-1, 1], and its anchors, (B,) int64."""
-        chosen = self._draw(self.batch_size)
-        return rotate(self.crops[chosen], self.random), self.anchors[chosen]
-
-    def tinted(self, batch_size: int, stain_jitter: float) -> tuple[Tensor, Tensor]:
-        """Return a batch of another size, with crops that are also mirrored and stained differently; and its anchors.
-
-        Args:
-            batch_size: number of crops.
-            stain_jitter: `sd` of `tint`.
-        """
-        chosen = self._draw(batch_size)
-        posed = mirror(rotate(self.crops[chosen], self.random), self.random)
-        return tint(posed, stain_jitter, self.random), self.anchors[chosen]
+    def __call__(self) -> Tensor:
+        """Return the next batch, (B, C, 32, 32) float32 in [-1, 1]."""
+        return rotate(self.draw()[0], self.random)
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Return a batch as it was cut, (B, C, 32, 32) float32 in [-1, 1], and the indices of its cells, (B,) int64."""
-        chosen = self._draw(self.batch_size)
+        drawn = torch.randint(len(self.crops), (self.batch_size,), generator=self.random)
+        chosen = move(drawn, self.crops.device)
         return self.crops[chosen], chosen
-
-    def _draw(self, batch_size: int) -> Tensor:
-        return move(torch.randint(len(self.crops), (batch_size,), generator=self.random), self.crops.device)
 
 
 def rotate(batch: Tensor, random: torch.Generator) -> Tensor:

@@ -1,14 +1,11 @@
-"""How Q is trained: on the anchors of real cells, before the GAN begins, and on the codes of generated cells (eq. 12).
+"""How Q is trained: on real cells and their company, and on the codes of generated cells (eq. 12).
 
-With an encoder, Q first learns what clusters tell of each other (`representation.company`), and goes on learning that
-from real cells, while eq. 12 is a part of the loss of the generator and of its own. With anchors, Q learns them and
-then never changes: eq. 12 moves the generator alone. With neither, as in the paper, eq. 12 trains Q and the generator
-together.
+With an encoder, Q learns what clusters tell of each other (`representation.company`) before the GAN begins. It goes on
+learning that from real cells, while eq. 12 is a part of the loss of the generator and of its own. Without an encoder,
+as in the paper, eq. 12 trains Q and the generator together.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -22,8 +19,7 @@ from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
 from training.gan.checks import in_chunks
 from training.gan.losses import code_loss
-from training.gan.networks import Networks, q_parameters
-from training.gan.sampler import CropSampler, rotate
+from training.gan.sampler import rotate
 from training.precision import forward_precision
 from training.representation.company import gain_of, learn_head, neighbours_of, tiles_of
 from training.representation.encoder import move
@@ -32,10 +28,6 @@ from training.representation.pretrain import encoder_config
 
 VIEWS = 4
 """Number of views of each cell that the head of a Q on an encoder learns from."""
-ANCHOR_BATCH = 128
-"""Number of real cells in one step."""
-ANCHOR_RATE = 1e-3
-"""Adam's learning rate in the first step; it falls to 0 along a half cosine."""
 
 
 def learn_clusters(config: TrainConfig, cells: UnlabelledCells, encoder: Encoder) -> EncoderQ:
@@ -104,34 +96,6 @@ class Company:
         shown = random_views(self.crops[move(index, self.crops.device)], self.views, self.random)
         one, beside, again = functional.softmax(q.logits(shown).float(), dim=1).chunk(3)
         return gain_of(one, beside, again, self.views.view_weight)
-
-
-def learn_anchors(
-    nets: Networks,
-    sample_real: CropSampler,
-    config: TrainConfig,
-    track: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> None:
-    """Train Q to predict the anchors of real cells; afterwards no gradient changes it any more.
-
-    Args:
-        nets: `q` is trained, and copied to `ema_q`.
-        sample_real: draws real cells with their anchors.
-        config: its `anchor_steps` are taken, with its `stain_jitter`.
-        track: wraps the steps, to show progress.
-    """
-    optimiser = torch.optim.Adam(q_parameters(nets.q), ANCHOR_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.anchor_steps)
-    for _ in track(range(config.anchor_steps)):
-        crops, anchors = sample_real.tinted(ANCHOR_BATCH, config.stain_jitter)
-        with forward_precision(config, crops.device):
-            loss = code_loss(nets.q.logits(crops), anchors)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    nets.ema_q.load_state_dict(nets.q.state_dict())
-    nets.q.requires_grad_(False)
 
 
 def generated_code_loss(cells: Tensor, q: AnyQ, codes: Tensor, random: torch.Generator) -> Tensor:

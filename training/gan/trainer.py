@@ -5,27 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from app.pipeline.crops import from_network, pictures
-from app.pipeline.types import Int64Array, UInt8Array
+from app.pipeline.types import UInt8Array
 from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig
 from training.errors import CheckpointError
 from training.gan.checks import assign_clusters, check_model
 from training.gan.losses import (
     PiecewiseLinear,
-    code_loss,
     critic_loss,
     generator_loss,
     gradient_penalty,
-    logistic_critic_loss,
-    logistic_generator_loss,
     mode_seeking_loss,
-    real_gradient_penalty,
 )
 from training.gan.networks import Networks, conditional_scores, frozen, q_parameters
 from training.gan.sampler import CropSampler, mirror, rotate, shift, tint
@@ -34,9 +29,6 @@ from training.precision import forward_precision
 from training.representation.encoder import move
 
 GRID_ROWS = 8
-LAZY = 4
-"""The penalty of the logistic loss is taken into account in the last of this many iterations, with as much more weight:
-it costs as much as all else in D's step (Karras et al. 2020)."""
 Q_BETAS = 0.9, 0.999
 """Of the optimiser of a Q on an encoder: it is to move little, and not with every batch."""
 Q_RESTS = 0.25
@@ -53,16 +45,16 @@ class Trainer:
         crops: (N, 32, 32, C) uint8 real cells, with the channels that the networks see.
         device: the networks and the crops live there. Every random draw is made on the CPU, so that the draws are the
             same on every device.
-        anchors: (N,) int64, see `training.representation.anchors`, or the clusters by a Q on an encoder. None if there
-            are neither, or if a restored state will bring them.
         company: what a Q on an encoder goes on learning from, if `real_weight` is not 0; None if the trainer is not to
             go on.
 
     Attributes:
         iteration: the number of iterations done.
         nets: the networks.
-        prior: (K,) on the CPU, the probability that each code is drawn with: the share of its anchor or cluster among
-            the real cells, or 1/K without.
+        clusters: (N,) int64 on the device, the clusters of the real cells, which D is told if Q is on an encoder. They
+            are 0 until `recluster` or `restore` brings them.
+        prior: (K,) on the CPU, the probability that each code is drawn with: the share of its cluster among the real
+            cells, if Q is on an encoder, or 1/K.
     """
 
     def __init__(
@@ -70,7 +62,6 @@ class Trainer:
         config: TrainConfig,
         crops: UInt8Array,
         device: torch.device,
-        anchors: Int64Array | None = None,
         company: UnlabelledCells | None = None,
     ) -> None:
         if device.type == "cuda":
@@ -81,10 +72,8 @@ class Trainer:
         self.iteration = 0
         self.nets = Networks.create(config, device)
         self.random = torch.Generator().manual_seed(config.seed)
-        if anchors is None:
-            anchors = np.zeros(len(crops), np.int64)
-        self.sample_real = CropSampler(crops, anchors, config.batch_size, self.random, device)
-        self.set_anchors(torch.from_numpy(anchors))
+        self.sample_real = CropSampler(crops, config.batch_size, self.random, device)
+        self.set_clusters(torch.zeros(len(crops), dtype=torch.int64))
         self.company = None
         if config.real_weight and company is not None:
             self.company = Company(company, config, self.sample_real.crops, self.random)
@@ -95,28 +84,27 @@ class Trainer:
         config, nets = self.config, self.nets
         betas = (config.beta1, config.beta2)
         generator = {"params": [*nets.generator.parameters()]}
-        # As in the public code, Q's step moves the generator, the trunk and Q's head; but once Q has learned anchors,
-        # the generator alone.
-        of_q: list[dict[str, Any]] = [] if config.anchor_steps else [{"params": q_parameters(nets.q)}]
+        of_q: dict[str, Any] = {"params": q_parameters(nets.q)}
         if config.encoder:
-            of_q[0] |= {"lr": config.q_learning_rate, "betas": Q_BETAS}
+            of_q |= {"lr": config.q_learning_rate, "betas": Q_BETAS}
         moved: dict[str, list[dict[str, Any]]] = {
             "critic": [{"params": [*nets.critic.parameters()]}],
             "generator": [generator],
-            "code": of_q if config.encoder else [generator, *of_q],
+            # As in the public code, Q's step of the paper moves the generator, the trunk and Q's head.
+            "code": [of_q] if config.encoder else [generator, of_q],
         }
         return {
             name: torch.optim.Adam([*map(dict, groups)], config.learning_rate, betas, fused=True)
             for name, groups in moved.items()
         }
 
-    def set_anchors(self, anchors: Tensor) -> None:
-        """Take over the anchors of the real cells, (N,) int64; they are kept on the device, their shares on the CPU."""
+    def set_clusters(self, clusters: Tensor) -> None:
+        """Take over the clusters of the real cells, (N,) int64, to the device, and their shares, to the CPU."""
         k = self.config.n_clusters
-        self.sample_real.anchors = anchors.to(self.device)
-        if self.config.anchor_steps or self.config.encoder:
-            # Counted once: a copy of the anchors to the CPU at each draw would wait for the device each time.
-            counts = torch.bincount(anchors.cpu(), minlength=k)
+        self.clusters = clusters.to(self.device)
+        if self.config.encoder:
+            # Counted once: a copy of the clusters to the CPU at each draw would wait for the device each time.
+            counts = torch.bincount(clusters.cpu(), minlength=k)
             self.prior = counts / counts.sum()
         else:
             self.prior = torch.full((k,), 1 / k)
@@ -159,7 +147,7 @@ class Trainer:
         """Let D part real from generated cells of the same clusters, both varied alike."""
         config = self.config
         real, chosen = self.sample_real.draw()
-        codes = self.sample_real.anchors[chosen]
+        codes = self.clusters[chosen]
         mix = move(torch.rand(config.batch_size, generator=self.random), self.device)
         with forward_precision(config, self.device):
             with torch.no_grad():
@@ -167,25 +155,11 @@ class Trainer:
             real, fake = self._varied(real), self._varied(fake)
             scores = conditional_scores(self.nets.critic, torch.cat([real, fake]), codes.repeat(2))
             real_scores, fake_scores = scores.chunk(2)
-            score = partial(self._score, codes=codes)
-            if config.adversarial == "wasserstein":
-                loss = critic_loss(real_scores, fake_scores)
-                penalty: Tensor | None = gradient_penalty(score, real, fake, mix)
-            else:
-                loss = logistic_critic_loss(real_scores, fake_scores)
-                penalty = real_gradient_penalty(score, real) if self._is_lazy else None
-        values = {"loss_d": loss.detach()}
-        if penalty is not None:
-            values["penalty"] = penalty.detach()
-            times = 1 if config.adversarial == "wasserstein" else LAZY
-            loss = loss + times * config.penalty_weight * penalty
+            wasserstein = critic_loss(real_scores, fake_scores)
+            penalty = gradient_penalty(partial(self._score, codes=codes), real, fake, mix)
+            loss = wasserstein + config.penalty_weight * penalty
         self._descend("critic", loss)
-        return values
-
-    @property
-    def _is_lazy(self) -> bool:
-        """Whether this iteration is the last of `LAZY`: the losses of round numbers of iterations are logged."""
-        return (self.iteration + 1) % LAZY == 0
+        return {"wasserstein": -wasserstein.detach(), "penalty": penalty.detach()}
 
     def latent_of(self, codes: Tensor) -> Tensor:
         """Draw the input of G for some codes, (B,) int64 → (B, K + Z) rows [one-hot c, z]."""
@@ -199,23 +173,20 @@ class Trainer:
         return tint(posed, config.critic_density_jitter, random) if config.critic_density_jitter else posed
 
     def critic_step(self) -> dict[str, Tensor]:
-        """Minimise eq. 10 (and, by `critic_code_weight`, eq. 12 on the same generated cells)."""
+        """Minimise eq. 10."""
         if self.config.encoder:
             return self.conditional_critic_step()
         config, critic = self.config, self.nets.critic
-        real, _ = self.sample_real()
-        latent, codes = self.draw_latent()
+        real = self.sample_real()
+        latent, _ = self.draw_latent()
         mix = move(torch.rand(config.batch_size, generator=self.random), self.device)
         with forward_precision(config, self.device):
             with torch.no_grad():
                 fake = self.nets.generator(latent).float()
-            scores, logits = critic(torch.cat([real, fake]))
-            real_scores, fake_scores = scores.chunk(2)
+            real_scores, fake_scores = critic(torch.cat([real, fake]))[0].chunk(2)
             wasserstein = critic_loss(real_scores, fake_scores)
             penalty = gradient_penalty(self._score, real, fake, mix)
             loss = wasserstein + config.penalty_weight * penalty
-            if config.critic_code_weight:
-                loss = loss + config.critic_code_weight * code_loss(logits[config.batch_size :], codes)
         self._descend("critic", loss)
         return {"wasserstein": -wasserstein.detach(), "penalty": penalty.detach()}
 
@@ -236,7 +207,7 @@ class Trainer:
                 scores = conditional_scores(self.nets.critic, self._varied(cells.float()), codes)
             else:
                 scores = self.nets.critic(cells)[0]
-            loss = logistic_generator_loss(scores) if config.adversarial == "logistic" else generator_loss(scores)
+            loss = generator_loss(scores)
             if config.encoder:
                 with frozen(self.nets.q):
                     of_code = generated_code_loss(cells, self.nets.q, codes, self.random)
@@ -272,7 +243,7 @@ class Trainer:
     def recluster(self) -> None:
         """Let the clusters of the real cells, which D and the prior know, be those of Q as it is now."""
         clusters = assign_clusters(self.nets.ema_q, self.sample_real.crops)
-        self.set_anchors(torch.from_numpy(clusters))
+        self.set_clusters(torch.from_numpy(clusters))
 
     def _descend(self, name: str, loss: Tensor) -> None:
         """Take a step of one optimiser; only its weights may have a part in the loss."""
@@ -286,7 +257,7 @@ class Trainer:
         return {
             "iteration": self.iteration,
             "random": self.random.get_state(),
-            "anchors": self.sample_real.anchors,
+            "clusters": self.clusters,
             "nets": {name: net.state_dict() for name, net in self.nets.by_name().items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
         }
@@ -295,23 +266,23 @@ class Trainer:
         """Take over a state that `state` returned.
 
         Raises:
-            CheckpointError: an earlier version of the training wrote it, with other names for the networks.
+            CheckpointError: an earlier version of the training wrote it, with other names for what it holds.
         """
         nets = self.nets.by_name()
-        if state["nets"].keys() != nets.keys():
+        held, needed = {*state, *state["nets"]}, {*self.state(), *nets}
+        if held != needed:
             raise CheckpointError(
-                f"The checkpoint is of an earlier version: it holds {', '.join(state['nets'])}, and this version needs "
-                f"{', '.join(nets)}. Go on with the version that began the run, or train anew in another directory."
+                f"The checkpoint is of an earlier version: it holds {', '.join(sorted(held))}, and this version needs "
+                f"{', '.join(sorted(needed))}. Go on with the version that began the run, or train anew in another "
+                "directory."
             )
         self.iteration = state["iteration"]
         self.random.set_state(state["random"].cpu())
-        self.set_anchors(state["anchors"])
+        self.set_clusters(state["clusters"])
         for name, net in nets.items():
             net.load_state_dict(state["nets"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        if self.config.anchor_steps:
-            self.nets.q.requires_grad_(False)
 
     def sample_grid(self, rows: int = GRID_ROWS) -> UInt8Array:
         """Generate the paper's grid: z fixed along a row, one column per cluster; (rows · K, 32, 32, 3) uint8."""

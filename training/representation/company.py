@@ -162,7 +162,7 @@ def company_gain(clusters: Clusters, tiles: list[Int64Array], view_weight: float
     """
     sizes = [len(members) for members in tiles]
     parts = [some.split(sizes) for some in clusters(np.concatenate(tiles))]
-    gains = [gain_of(*of_tile, view_weight) for of_tile in zip(*parts, strict=True)]
+    gains = [gain_of(one, beside, again, view_weight) for one, beside, again in zip(*parts, strict=True)]
     weights = [size / sum(sizes) for size in sizes]
     return torch.stack([weight * gain for weight, gain in zip(weights, gains, strict=True)]).sum()
 

@@ -146,7 +146,7 @@ def agreement(
 def stability(
     cells: Annotated[list[Path], typer.Argument(metavar="CELLS…", help="directories that `cells` or `labelled` wrote")],
     out: Out,
-    config: Annotated[Path, typer.Option(help="a shipped configuration, or a TOML file")] = Path("encoder"),
+    config: Annotated[Path, typer.Option(help="a shipped configuration, or a TOML file")] = Path("cpu"),
     clusters: Annotated[list[int] | None, typer.Option(min=2, help="K; repeat for more  [default: 3 to 8]")] = None,
     seeds: Annotated[int, typer.Option(min=2, help="number of seeds: 0, 1, …")] = 3,
     again: Again = False,
@@ -307,17 +307,13 @@ def intervals(
 
     from app.pipeline.bundle.load import load_bundle
     from training.cells.tile_files import analyse_file, tile_paths
-    from training.representation.anchors import anchor_cells
     from training.study.protocols.intervals import evaluate_intervals
 
     model = load_bundle(bundle)
-    analysed = [analyse_file(path, model) for path in bar("tiles")(tile_paths(bm_graz / "tiles"))]
-    crops = np.concatenate([stages.crops for _, stages in analysed])
-    probs = np.concatenate([analysis.cells.cluster_probs for analysis, _ in analysed])
-    train: Any = model.manifest.training.config["train"]
-    anchors = anchor_cells(crops, model.manifest.n_clusters, train["seed"])
-    counted = ~np.concatenate([analysis.proportions.outlier for analysis, _ in analysed])
-    _keep_scores(out, "intervals", model, {"rows": evaluate_intervals(probs[counted], anchors[counted], draws)})
+    analyses = [analyse_file(path, model)[0] for path in bar("tiles")(tile_paths(bm_graz / "tiles"))]
+    probs = np.concatenate([analysis.cells.cluster_probs for analysis in analyses])
+    counted = ~np.concatenate([analysis.proportions.outlier for analysis in analyses])
+    _keep_scores(out, "intervals", model, {"rows": evaluate_intervals(probs[counted], draws)})
 
 
 @evaluate.command()
@@ -645,11 +641,12 @@ def _draw_predicted(out: Path, sets: dict[str, TypedCells], record: Record, pred
 
 def _about_run(run: Path) -> dict[str, Any]:
     config = read_config(run)
+    encoder = config.train.encoder
     return {
         "set": config.data.name,
         "channels": config.train.channels,
+        **({"encoder_width": encoder.width} if encoder else {}),
         "n_clusters": config.train.n_clusters,
-        "anchor_steps": config.train.anchor_steps,
         "seed": config.train.seed,
     }
 

@@ -30,7 +30,7 @@ K, WIDTH = 5, 4
 
 @pytest.fixture(scope="module")
 def config(smoke, encoder_config):
-    train = replace(smoke.train, crops="surroundings", encoder=replace(encoder_config, width=WIDTH), anchor_steps=0)
+    train = replace(smoke.train, encoder=replace(encoder_config, width=WIDTH))
     return replace(smoke, train=train)
 
 

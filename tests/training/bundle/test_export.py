@@ -33,8 +33,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def nets(train_config, cells):
-    trainer = Trainer(replace(train_config, ema_decay=0.0), cells.crops, torch.device("cpu"))
+def nets(without_encoder, cells):
+    trainer = Trainer(replace(without_encoder, ema_decay=0.0), cells.crops, torch.device("cpu"))
     for _ in range(3):
         trainer.step()
     return trainer.nets
@@ -64,19 +64,19 @@ def outliers(nets, cells):
 
 
 @pytest.fixture(scope="module")
-def export(smoke, cells, nets, outliers):
+def export(tiny_paper, cells, nets, outliers):
     """Write the networks as a bundle."""
     clusters = assign_clusters(nets.ema_q, torch.from_numpy(to_network(cells.crops)))
 
     def write(target, bundle_version="7", *, unfit=True):
         finished = FinishedRun(
-            config=smoke,
+            config=tiny_paper,
             cells=cells,
             generator=nets.ema_generator,
             q=nets.ema_q,
             iterations=3,
             checks=check_model(nets.ema_generator, nets.ema_q, cells.crops, per_cluster=20),
-            image_level=fit_image_level(cells, clusters, 5, smoke.fit),
+            image_level=fit_image_level(cells, clusters, 5, tiny_paper.fit),
             outliers=outliers,
         )
         return export_bundle(target, finished, bundle_version, unfit=unfit)
@@ -112,7 +112,7 @@ def latents(n):
     return np.concatenate([code, np.random.default_rng(n).standard_normal((n, 8), dtype=np.float32)], axis=1)
 
 
-def test_exported_bundle_loads_and_says_what_it_is(exported, cells, smoke):
+def test_exported_bundle_loads_and_says_what_it_is(exported, cells, tiny_paper):
     manifest = load_bundle(exported, threads=1).manifest
     assert (manifest.name, manifest.version) == ("tiny", "7")
     assert manifest.n_clusters == 5
@@ -120,7 +120,7 @@ def test_exported_bundle_loads_and_says_what_it_is(exported, cells, smoke):
     assert manifest.training.data[0].cells == len(cells)
     assert manifest.training.data[0].tiles == 3
     assert manifest.image_level.label_basis.startswith("Simulated.")
-    assert manifest.training.config["train"]["seed"] == smoke.train.seed
+    assert manifest.training.config["train"]["seed"] == tiny_paper.train.seed
     assert manifest.segmentation == cells.segmentation
     assert manifest.schema_version == 3
     assert [sum(tile.counts) for tile in manifest.reference_ranges.tiles] == [40, 40, 40]

@@ -10,8 +10,8 @@ from training.gan.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
-def critic(train_config, cells):
-    return Trainer(train_config, cells.crops, torch.device("cpu")).nets.ema_q
+def critic(without_encoder, cells):
+    return Trainer(without_encoder, cells.crops, torch.device("cpu")).nets.ema_q
 
 
 def two_gaussians(n=4000):

@@ -22,6 +22,12 @@ CPU = torch.device("cpu")
 LOSSES = {"wasserstein", "penalty", "loss_g", "loss_q"}
 
 
+@pytest.fixture(scope="module")
+def train_config(without_encoder):
+    """The paper's, which is quick; what differs if Q stands on an encoder is in test_encoder_run.py."""
+    return without_encoder
+
+
 @pytest.fixture(scope="module", autouse=True)
 def quick_checks():
     """Figures of a few generated cells: which ones is not the matter here."""
@@ -92,7 +98,6 @@ def test_restored_trainer_has_the_weights_of_the_checkpoint(whole, train_config,
     trainer = restore_trainer(train_config, crops, whole, CPU)
     assert trainer.iteration == 6
     assert same(trainer.state(), checkpoint.load(whole, CPU))
-    assert not any(p.requires_grad for p in trainer.nets.q.parameters())
 
 
 def test_run_without_a_checkpoint_cannot_be_restored(train_config, crops, tmp_path):
@@ -100,10 +105,14 @@ def test_run_without_a_checkpoint_cannot_be_restored(train_config, crops, tmp_pa
         restore_trainer(train_config, crops, tmp_path, CPU)
 
 
-def test_checkpoint_of_an_earlier_version_is_refused(train_config, cells, tmp_path):
+@pytest.mark.parametrize("of", ["nets", "clusters"])
+def test_checkpoint_of_an_earlier_version_is_refused(train_config, cells, tmp_path, of):
     training_loop(train_config, cells.unlabelled, tmp_path, CPU, stop_after=1)
     state = checkpoint.load(tmp_path, CPU)
-    state["nets"]["mean_critic"] = state["nets"].pop("ema_q")
+    if of == "nets":
+        state["nets"]["mean_critic"] = state["nets"].pop("ema_q")
+    else:
+        state["anchors"] = state.pop("clusters")
     checkpoint.save(tmp_path, state)
     with pytest.raises(CheckpointError, match="earlier version"):
         training_loop(train_config, cells.unlabelled, tmp_path, CPU)
@@ -141,9 +150,8 @@ def moved(trainer, step):
     return {name for name, part in parts.items() if not all(map(torch.equal, before[name], [*part.parameters()]))}
 
 
-def test_each_step_moves_its_own_networks(other_than, crops):
-    trainer = Trainer(other_than(anchor_steps=0, critic_code_weight=1.0), crops, CPU)
-    assert moved(trainer, trainer.critic_step) == {"trunk", "score", "code"}
+def test_each_step_moves_its_own_networks(trainer):
+    assert moved(trainer, trainer.critic_step) == {"trunk", "score"}
     assert moved(trainer, trainer.generator_step) == {"generator"}
     assert moved(trainer, trainer.code_step) == {"generator", "trunk", "code"}
 
@@ -153,17 +161,10 @@ def test_step_of_the_generator_asks_for_no_gradients_of_the_critic(trainer):
     assert all(p.grad is None and p.requires_grad for p in trainer.nets.critic.parameters())
 
 
-def test_no_step_moves_a_q_that_knows_its_anchors(trainer):
-    before = [p.detach().clone() for p in trainer.nets.q.parameters()]
-    assert moved(trainer, trainer.critic_step) == {"trunk", "score"}
-    assert moved(trainer, trainer.generator_step) == {"generator"}
-    assert moved(trainer, trainer.code_step) == {"generator"}
-    assert all(map(torch.equal, before, trainer.nets.q.parameters()))
-
-
-def test_critic_step_of_the_paper_leaves_the_head_of_q_alone(other_than, crops):
-    trainer = Trainer(other_than(critic_code_weight=0.0), crops, CPU)
-    assert moved(trainer, trainer.critic_step) == {"trunk", "score"}
+def test_q_is_the_critics_and_every_cluster_is_as_probable(trainer):
+    assert trainer.nets.q is trainer.nets.critic
+    k = trainer.config.n_clusters
+    assert trainer.prior.tolist() == pytest.approx([1 / k] * k)
 
 
 def test_iteration_has_as_many_critic_steps_as_configured(other_than, crops, monkeypatch):
@@ -205,7 +206,7 @@ def test_paired_latent_repeats_its_codes_with_other_noise(trainer, train_config)
 
 
 def test_average_without_decay_is_the_last_iterate(other_than, crops):
-    trainer = Trainer(other_than(ema_decay=0.0, anchor_steps=0), crops, CPU)
+    trainer = Trainer(other_than(ema_decay=0.0), crops, CPU)
     trainer.step()
     assert same(trainer.nets.ema_generator.state_dict(), trainer.nets.generator.state_dict())
     assert same(trainer.nets.ema_q.state_dict(), trainer.nets.q.state_dict())
@@ -277,8 +278,8 @@ def test_grid_is_laid_out_row_by_row(tmp_path):
 
 
 @pytest.mark.slow
-def test_full_configuration_trains(crops):
-    config = replace(load_config(Path("full")).train, batch_size=4)
+def test_paper_configuration_trains_at_its_full_size(crops):
+    config = replace(load_config(Path("paper")).train, batch_size=4)
     trainer = Trainer(config, crops, CPU)
     for _ in range(2):
         values = trainer.step()

@@ -33,25 +33,22 @@ def test_batches_hold_crops_of_the_set_or_their_rotations():
     known = {
         way.numpy().tobytes(): i for i, crop in enumerate(to_network(crops)) for way in rotations(torch.tensor(crop))
     }
-    sample = CropSampler(crops, np.arange(7), 64, torch.Generator().manual_seed(0), torch.device("cpu"))
-    batches = [sample() for _ in range(4)]
-    drawn = torch.cat([batch for batch, _ in batches])
+    sample = CropSampler(crops, 64, torch.Generator().manual_seed(0), torch.device("cpu"))
+    drawn = torch.cat([sample() for _ in range(4)])
     assert drawn.shape == (256, 3, 32, 32)
     assert drawn.dtype == torch.float32
     found = [known[cell.contiguous().numpy().tobytes()] for cell in drawn]
     assert min(np.bincount(found, minlength=7)) > 15
-    assert found == torch.cat([anchors for _, anchors in batches]).tolist()
 
 
 def test_same_generator_gives_the_same_batches(cells):
     first, again, other = (
-        CropSampler(cells.crops, np.zeros(120, int), 8, torch.Generator().manual_seed(seed), torch.device("cpu"))
-        for seed in (1, 1, 2)
+        CropSampler(cells.crops, 8, torch.Generator().manual_seed(seed), torch.device("cpu")) for seed in (1, 1, 2)
     )
     for _ in range(3):
-        batch = first()[0]
-        assert torch.equal(batch, again()[0])
-        assert not torch.equal(batch, other()[0])
+        batch = first()
+        assert torch.equal(batch, again())
+        assert not torch.equal(batch, other())
 
 
 def test_half_the_crops_are_mirrored():
@@ -137,7 +134,7 @@ def test_tint_treats_nucleus_and_surroundings_alike_and_leaves_the_mask():
 
 def test_drawn_cells_are_as_they_were_cut_and_known_by_their_indices():
     crops = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 7), dtype=np.uint8)
-    sample = CropSampler(crops, np.zeros(7, int), 40, torch.Generator().manual_seed(0), torch.device("cpu"))
+    sample = CropSampler(crops, 40, torch.Generator().manual_seed(0), torch.device("cpu"))
     batch, chosen = sample.draw()
     assert set(chosen.tolist()) == {*range(7)}
     assert torch.equal(batch, torch.from_numpy(to_network(crops))[chosen])

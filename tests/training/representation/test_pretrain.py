@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def config(other_than, encoder_config):
-    return other_than(crops="surroundings", encoder=encoder_config, anchor_steps=0)
+    return other_than(encoder=encoder_config)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def test_damaged_checkpoint_is_named(config, cells, tmp_path):
         pretrain(config, cells, tmp_path, CPU)
 
 
-def test_configuration_without_an_encoder_is_refused(config, cells, tmp_path):
+def test_configuration_without_an_encoder_is_refused(without_encoder, cells, tmp_path):
     for attempt in (
-        lambda: pretrain(replace(config, encoder=None), cells, tmp_path, CPU),
-        lambda: load_encoder(replace(config, encoder=None), tmp_path, CPU),
+        lambda: pretrain(without_encoder, cells, tmp_path, CPU),
+        lambda: load_encoder(without_encoder, tmp_path, CPU),
     ):
         with pytest.raises(ConfigError, match=r"\[train\.encoder\]"):
             attempt()
@@ -175,7 +175,7 @@ def textured(n, seed):
 
 def test_learned_features_tell_chromatin_apart_whatever_its_colour(other_than, encoder_config, tmp_path):
     colourless = replace(encoder_config, density_jitter=1, grey_share=0.5, blur_share=0, scale_jitter=0.1)
-    config = other_than(encoder=replace(colourless, epochs=20, batch_size=64), anchor_steps=0)
+    config = other_than(crops="nucleus", encoder=replace(colourless, epochs=20, batch_size=64))
     crops, is_coarse = textured(256, seed=0)
     others, truth = textured(200, seed=1)
 

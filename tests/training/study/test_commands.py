@@ -78,7 +78,7 @@ def test_number_of_clusters_is_chosen_by_how_stable_they_are(
     results, run, tmp_path, shipped_bundle, encoder_config, monkeypatch
 ):
     keys = "\n".join(f"{name} = {value}" for name, value in asdict(encoder_config).items())
-    head = 'base = "smoke"\n[train]\ncrops = "surroundings"\nanchor_steps = 0\n[train.encoder]\n'
+    head = 'base = "smoke"\n[train.encoder]\n'
     (tmp_path / "tiny.toml").write_text(head + keys)
     trained = []
     pretrain = marrowscope_system.pretrain

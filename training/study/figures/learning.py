@@ -83,12 +83,13 @@ def draw_curves(run: Path) -> Figure:
 
 
 def _curve(axes: Axes, rows: list[dict[str, Any]], name: str, colour: str, title: str) -> None:
-    """Draw every logged value faintly, and their running mean."""
-    iterations, values = (np.array([row[key] for row in rows]) for key in ("iteration", name))
+    """Draw every logged value faintly, and their running mean; a Q on an encoder logs no loss while it rests."""
+    logged = [row for row in rows if name in row]
+    iterations, values = (np.array([row[key] for row in logged]) for key in ("iteration", name))
     axes.plot(iterations, values, color=colour, alpha=0.25, linewidth=0.6)
-    width = min(SMOOTHED, len(values))
-    smooth = np.convolve(values, np.full(width, 1 / width), mode="valid")
-    axes.plot(iterations[width - 1 :], smooth, color=colour)
+    if width := min(SMOOTHED, len(values)):
+        smooth = np.convolve(values, np.full(width, 1 / width), mode="valid")
+        axes.plot(iterations[width - 1 :], smooth, color=colour)
     axes.set_xlabel("generator iterations")
     axes.set_ylabel(title, color=colour)
     axes.tick_params(axis="y", colors=colour)

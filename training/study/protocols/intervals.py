@@ -8,7 +8,7 @@ import numpy as np
 
 from app.pipeline.networks.encode import tempered
 from app.pipeline.proportions import CONFIDENCE, summarise
-from app.pipeline.types import Float32Array, Float64Array, Int64Array
+from app.pipeline.types import Float32Array, Float64Array
 
 SIZES = (20, 50, 100, 200, 500, 1000)
 """Numbers of cells in a simulated tile."""
@@ -18,14 +18,11 @@ TOO_SURE, TOO_UNSURE = 0.5, 2.0
 """Temperatures of a Q whose logits are twice or half as large as they should be, and that nobody has calibrated."""
 
 
-def evaluate_intervals(
-    cluster_probs: Float32Array, anchors: Int64Array, draws: int, seed: int = 0
-) -> list[dict[str, Any]]:
+def evaluate_intervals(cluster_probs: Float32Array, draws: int, seed: int = 0) -> list[dict[str, Any]]:
     """Draw tiles from real cells, so that their proportions are known, and count how often the intervals hold them.
 
     Args:
         cluster_probs: (N, K) float32, Q's calibrated probabilities of the real cells.
-        anchors: (N,) int64, the cluster that Q was taught for each.
         draws: number of simulated tiles of each size.
         seed: seed of the draws.
 
@@ -33,9 +30,8 @@ def evaluate_intervals(
         A row for each population and size: population, cells, draws and confidence; coverage, the share of tiles whose
         intervals hold all K true proportions if a cell's true cluster is drawn by Q's probabilities;
         coverage_too_sure and coverage_too_unsure, the same if Q's probabilities are those of logits twice or half as
-        large, without a calibration; coverage_by_anchors, the first if the true cluster is the anchor;
-        coverage_of_counts, the first for intervals that take Q's most probable cluster as certain; and width, the mean
-        of the widest interval.
+        large, without a calibration; coverage_of_counts, the first for intervals that take Q's most probable cluster as
+        certain; and width, the mean of the widest interval.
     """
     random = np.random.default_rng(seed)
     given = {
@@ -47,17 +43,14 @@ def evaluate_intervals(
     rows = []
     for population, weights in _populations(cluster_probs).items():
         truth = weights @ cluster_probs
-        by_anchors = np.bincount(anchors, weights, minlength=cluster_probs.shape[1]).astype(np.float64)
         for size in SIZES:
-            held = {name: np.zeros(draws, bool) for name in (*given, "coverage_by_anchors")}
+            held = {name: np.zeros(draws, bool) for name in given}
             widths = np.zeros(draws)
             for i in range(draws):
                 drawn = random.choice(len(weights), size, p=weights)
                 for name, probabilities in given.items():
                     held[name][i] = _hold(_intervals(probabilities[drawn]), truth)
-                intervals = _intervals(cluster_probs[drawn])
-                held["coverage_by_anchors"][i] = _hold(intervals, by_anchors)
-                widths[i] = np.diff(intervals).max()
+                widths[i] = np.diff(_intervals(cluster_probs[drawn])).max()
             rows.append(
                 {
                     "population": population,

@@ -15,7 +15,7 @@ from app.pipeline.networks.encode import encode
 from app.pipeline.run import Analysis, Stages
 from app.pipeline.types import BoolArray, UInt8Array
 from training.cells.tile_files import analyse_file, tile_paths
-from training.representation.anchors import INK
+from training.representation.look import INK
 from training.study.protocols.segmentation import Track
 
 OTHER_ORGANS = {

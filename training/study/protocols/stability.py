@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from app.pipeline.types import Int64Array
 from training.cells.unlabelled import UnlabelledCells
+from training.errors import DataError
 from training.metrics.clusters import matched_share
 from training.representation.traits import explained_traits
 from training.study.interfaces import Clusterer, ClustererFactory
@@ -31,7 +31,7 @@ class StabilityTask:
 
     system: str
     seeds: tuple[int, ...]
-    n_clusters: Iterable[int]
+    n_clusters: tuple[int, ...]
     again: bool = False
 
     @property
@@ -57,8 +57,12 @@ def evaluate_stability(
         report: called with a line about each K.
 
     Raises:
+        DataError: a set has fewer cells than clusters are asked for; nothing was fitted.
         DivergedError: a loss became infinite or NaN.
     """
+    for name, cells in sets.items():
+        if len(cells) < (most := max(task.n_clusters)):
+            raise DataError(f"{name} has {len(cells)} cells for {most} clusters; give more cells, or fewer clusters.")
     for name, cells in sets.items():
         for k in task.n_clusters:
             about: Record = {"set": name, "system": task.system, "n_clusters": k}

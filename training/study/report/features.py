@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from math import sqrt
 from statistics import mean, stdev
 
-from training.study.report.tables import NOT_MEASURED, Column, Record, describe_fits, group_by, spread_table, table
+from training.study.report.tables import (
+    NOT_MEASURED,
+    Column,
+    Record,
+    describe_fits,
+    group_by,
+    remarks,
+    spread_table,
+    table,
+)
 from training.study.systems.cell_systems import CEILINGS, DESCRIBERS, LazySystem
 
 CLASSIFICATION_COLUMNS = [
@@ -36,9 +45,8 @@ standard error. Splits share tiles, so the true uncertainty is larger than this 
 
 """
 CEILING = """
-The last row is no rival: the encoder of the configuration `encoder` was trained, in the same views, with the types of
-the training cells, and the SVM learns from its features. It says what this network can tell if it is told what to
-look for.
+The last row is no rival: the encoder of the configuration `cpu` was trained, in the same views, with the types of the
+training cells, and the SVM learns from its features. It says what this network can tell if it is told what to look for.
 """
 PUBLISHED_CLASSIFICATION = """
 Published, and not measured here: the paper's Table I on its set A, whose types are not public: F .811 (MF), .827 (DNN,
@@ -80,7 +88,7 @@ def classification(records: list[Record]) -> str:
     data = ", ".join(
         f"`{name}` ({fits[0]['training_cells'] + fits[0]['test_cells']} cells)" for name, fits in sets.items()
     )
-    text = CLASSIFICATION.format(data=data) + describe_fits(records, "split")
+    text = CLASSIFICATION.format(data=data) + describe_fits(records, "split") + remarks(records, DESCRIBERS)
     for name, fits in sets.items():
         systems = _by_system(fits)
         rows = {(title,): list(splits.values()) for title, splits in systems.items()}
@@ -101,7 +109,7 @@ def classification(records: list[Record]) -> str:
 def few_labels(records: list[Record]) -> str:
     """Return the section on what `evaluate_few_labels` recorded: F by the number of named cells of each type."""
     numbers = sorted({int(name.removeprefix("f1_")) for record in records for name in record if name.startswith("f1_")})
-    text = FEW_LABELS + describe_fits(records, "split")
+    text = FEW_LABELS + describe_fits(records, "split") + remarks(records, DESCRIBERS)
     for name, fits in group_by(records, "set").items():
         rows = {(title,): list(splits.values()) for title, splits in _by_system(fits).items()}
         for figure, title in (("f1", "F"), ("macro_f1", "macro F")):
@@ -113,7 +121,7 @@ def few_labels(records: list[Record]) -> str:
 
 def site(records: list[Record]) -> str:
     """Return the section on what `evaluate_site` recorded."""
-    text = SITE + describe_fits(records)
+    text = SITE + describe_fits(records) + remarks(records, DESCRIBERS)
     for name, fits in group_by(records, "set").items():
         by_system = group_by(fits, "system")
         rows = {(DESCRIBERS[system].title,): by_system[system] for system in DESCRIBERS if system in by_system}

@@ -24,8 +24,9 @@ CAPTIONS = {
         "Losses, and purity of the clusters, while the GAN learns (Fig. 9)",
         "python -m training evaluate figure curves RUN",
         "`python -m training evaluate purity runs/crchisto RUN --config paper-cpu --every 20` made RUN with the "
-        "paper's recipe, as far as a CPU gets. If Q learns anchors, purity does not change while the GAN learns. Faint "
-        "lines are iterations, bold ones their running mean. The types are those of the set and serve the score alone.",
+        "paper's recipe, as far as a CPU gets. A Q on an encoder has its clusters before the GAN "
+        "begins: purity then changes little, and only after the first quarter of the iterations. Faint lines are "
+        "iterations, bold ones their running mean. The types are those of the set and serve the score alone.",
     ),
     "proportions": (
         "Proportions of tiles (Fig. 10)",

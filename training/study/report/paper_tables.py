@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 
 from training.study.labelled_tiles import N_BLOCKS
-from training.study.report.tables import Column, Record, describe_fits, group_by, spread_table
+from training.study.report.tables import Column, Record, describe_fits, group_by, remarks, spread_table
 from training.study.systems.cell_systems import BUNDLE, CLUSTERERS, DESCRIBERS, N_CLUSTERS, WHOLE_TILES
 
 SCORES = [
@@ -103,7 +103,17 @@ docs/results`. Published for the paper's method on its set A: .831, .863, .789 f
 """
 ABLATION = """## What each part of the method is worth
 
-Data and scores are those of the clusters of cells above. Each row leaves out, or changes, the part that it names.
+Data and scores are those of the clusters of cells above. Each row is our method with one thing left out, or changed,
+which its name says:
+
+- nucleus alone: the encoder does not see what lies round a nucleus.
+- whole field, never near: in no view do the surroundings end near the nucleus.
+- no neighbours as views: both views of a pair are of the same cell, and never of two neighbours.
+- cells of all tiles in a batch: a cell is told apart from those of all tiles, and not of two.
+- no changes of stain: no view is without colour, or has another optical density.
+- no blur: no view is blurred.
+- k-means instead of company: the clusters are those of k-means of the encoder's features, with which ours begin.
+
 Command: `python -m training evaluate ablation runs/crchisto runs/consep docs/results`
 """
 AGREEMENT = """## Agreement between seeds
@@ -118,7 +128,7 @@ STABILITY = """## How many clusters?
 
 Clusters that another seed does not find again are no property of the cells. For each number of clusters, K, everything
 that is random is drawn anew for each seed: the encoder, if the configuration has one, and the head. The same cells are
-then assigned by each. Command: `python -m training evaluate stability runs/bm_graz docs/results --config encoder`
+then assigned by each. Command: `python -m training evaluate stability runs/bm_graz docs/results`
 
 Over all pairs of seeds: the adjusted Rand index (1 for the same clusters, 0 for chance), with that of the worst pair,
 and the share of the cells that are in matched clusters. Each cluster is matched with one of the other seed, so that
@@ -158,7 +168,14 @@ def clustering(records: list[Record]) -> str:
     of_paper = [record for record in records if record["n_clusters"] == N_CLUSTERS]
     text = CLUSTERING.format(data=_describe_sets(records), k=N_CLUSTERS)
     if of_paper:
-        text += "\n" + describe_fits(of_paper) + _tables(of_paper) + WITH_NEIGHBOURS + _notes(of_paper)
+        text += (
+            "\n"
+            + describe_fits(of_paper)
+            + remarks(of_paper, CLUSTERERS)
+            + _tables(of_paper)
+            + WITH_NEIGHBOURS
+            + _notes(of_paper)
+        )
         text += PUBLISHED_CLUSTERING
     systems = {record["system"] for record in records if record["n_clusters"] != N_CLUSTERS}
     compared = [record for record in records if record["system"] in systems]

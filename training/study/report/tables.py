@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any, Literal
 
+from training.study.systems.cell_systems import LazySystem
+
 Record = dict[str, Any]
 NOT_MEASURED = "–"
 TITLES = {
@@ -26,7 +28,6 @@ TITLES = {
     "coverage": "Q is right",
     "coverage_too_sure": "too sure",
     "coverage_too_unsure": "too unsure",
-    "coverage_by_anchors": "by anchors",
     "coverage_of_counts": "counts alone",
     "flagged": "share of tiles with many_outliers",
     "unlike": "with unlike_training_tiles",
@@ -122,6 +123,12 @@ def describe_fits(records: list[Record], over: Literal["seed", "split"] = "seed"
         f"Mean ± sd over {over}s ({numbers}), each a fit of its own. Measured {when} on {devices} "
         f"({threads} CPU threads) with {', '.join(sorted(libraries))}.\n"
     )
+
+
+def remarks(records: list[Record], systems: Mapping[str, LazySystem]) -> str:
+    """Return a paragraph for each system among the records of which a reader has to know something."""
+    recorded = {record["system"] for record in records}
+    return "".join(f"\n{system.remark}\n" for name, system in systems.items() if system.remark and name in recorded)
 
 
 def _head(titles: list[str]) -> list[str]:

@@ -43,9 +43,9 @@ Tiles are simulated: their cells are drawn from the real ones with replacement, 
 the same time; {confidence:.0%} is promised if Q's probabilities are right. The true cluster of a cell is not known. For
 `Q is right` it is drawn by Q's calibrated probabilities. For `too sure` and `too unsure` it is drawn in the same way,
 but Q reports the probabilities of logits that are twice or half as large, and its calibration is unknown: then nothing
-is promised. Known and applied, the calibration leads back to `Q is right`. For `by anchors` the true cluster is the one
-that Q was taught for this cell. `Counts alone` takes the most probable cluster of each cell as certain: such intervals
-narrow around the counts, and not around the proportions. Width is the mean of the widest interval.
+is promised. Known and applied, the calibration leads back to `Q is right`. `Counts alone` takes the most probable
+cluster of each cell as certain: such intervals narrow around the counts, and not around the proportions. Width is the
+mean of the widest interval.
 
 """
 OUTLIERS = """## Outlier cells
@@ -97,7 +97,7 @@ def intervals(result: dict[str, Any]) -> str:
     rows = {(row["population"], f"{row['cells']}"): row for row in result["rows"]}
     first = result["rows"][0]
     text = INTERVALS.format(draws=first["draws"], confidence=first["confidence"], **result)
-    kinds = ("coverage", "coverage_too_sure", "coverage_too_unsure", "coverage_by_anchors", "coverage_of_counts")
+    kinds = ("coverage", "coverage_too_sure", "coverage_too_unsure", "coverage_of_counts")
     columns = {**dict.fromkeys(kinds, ".3f"), "width": ".3f"}
     return text + table(("cells are drawn from", "cells"), rows, columns) + "\n"
 

@@ -34,7 +34,7 @@ class EncoderWithTypes:
         encoder: replaces its section [train.encoder].
     """
 
-    def __init__(self, seed: int, config: str = "encoder", encoder: EncoderConfig | None = None) -> None:
+    def __init__(self, seed: int, config: str = "cpu", encoder: EncoderConfig | None = None) -> None:
         train = load_config(Path(config), seed).train
         # With types, cells of the same tile need not be told apart, so a step has cells of all tiles.
         self.config: TrainConfig = replace(train, encoder=replace(encoder or encoder_config(train), tiles_per_batch=0))

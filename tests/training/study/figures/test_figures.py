@@ -105,6 +105,18 @@ def test_curves_show_the_losses_and_the_purity_of_a_run(short_run):
     assert {axes.get_xlabel() for axes in (left, right)} == {"generator iterations"}
 
 
+@pytest.mark.parametrize("rest", [2, 4])
+def test_loss_of_q_is_drawn_from_where_q_learns(tmp_path, rest):
+    losses, scores = (MetricsLog(tmp_path / name, resume_at=0) for name in ("metrics.jsonl", PURITY))
+    for iteration in (1, 2, 3, 4):
+        of_q = {"loss_q": 0.5} if iteration > rest else {}
+        losses.write({"iteration": iteration, "wasserstein": 1.0, **of_q})
+    scores.write({"iteration": 4, "purity": 0.6, "nmi": 0.3})
+    left, _, second = draw_curves(tmp_path).axes
+    np.testing.assert_array_equal(left.lines[0].get_xdata(), [1, 2, 3, 4])
+    np.testing.assert_array_equal(second.lines[0].get_xdata(), range(rest + 1, 5))
+
+
 def test_run_that_was_not_scored_says_how_to_score_it(tmp_path):
     with pytest.raises(DataError, match="evaluate purity"):
         draw_curves(tmp_path)

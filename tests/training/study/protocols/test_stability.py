@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.training.study.drawn_cells import ByGrey, unlabelled
+from training.errors import DataError
 from training.study.protocols.stability import StabilityTask, compare, describe_fit, evaluate_stability
 from training.study.records import Records
 
@@ -53,3 +54,10 @@ def test_every_number_is_fitted_with_every_seed_and_only_once(tmp_path):
     pairs = [record for record in of_three if "other_seed" in record]
     assert [(pair["seed"], pair["other_seed"], pair["ari"]) for pair in pairs] == [(0, 1, 1), (0, 2, 1), (1, 2, 1)]
     assert [record["smallest_share"] for record in of_three if record not in pairs] == [0, 0, 0]
+
+
+def test_more_clusters_than_cells_are_refused_before_anything_is_fitted(tmp_path):
+    sets = {"drawn": unlabelled()[0], "small": unlabelled(1)[0]}
+    with pytest.raises(DataError, match=r"^small has 12 cells for 13 clusters; give more cells, or fewer clusters\.$"):
+        evaluate_stability(sets, StabilityTask("c", (0, 1), (2, 13)), None, Records(tmp_path / "none.json"), print)
+    assert not (tmp_path / "none.json").exists()

@@ -73,6 +73,16 @@ def test_clustering_is_in_the_order_of_the_papers_table_with_ours_in_bold():
     assert "`crchisto` (120 cells of 4 types)" in text
 
 
+@pytest.mark.parametrize("name", ["clustering", "classification", "few_labels", "site"])
+def test_what_ours_by_places_was_chosen_on_stands_where_it_takes_part(name):
+    sizes = {"split": 0, "training_cells": 96, "test_cells": 24, "tiles": 20, "f1": 0.5}
+    places, ours = (fits(system, 0.5, **sizes) for system in ("ours-places", "ours"))
+    text = SECTIONS[name]([*ours, *places])
+    assert "| ours, by places |" in text
+    assert text.count("its figures for `crchisto` are tuned on that set") == 1
+    assert "by places" not in SECTIONS[name](ours)
+
+
 def test_what_happened_in_a_fit_stands_under_the_table():
     text = SECTIONS["clustering"](RECORDS)
     assert "- CatGAN: largest_share 0.98" in text
@@ -201,3 +211,11 @@ def test_each_number_of_clusters_has_its_agreement_between_seeds():
     four, ten = (line for line in text.splitlines() if line.startswith(("| 4 |", "| 10 |")))
     assert four.startswith("| 4 | **0.750** ± 0.071 | 0.700 | **0.900** ± 0.000 | – | 0.100 ± 0.100 |")
     assert ten.startswith("| 10 | 0.350 ± 0.071 | 0.300 |")
+
+
+def test_recorded_coverage_of_another_truth_is_passed_over():
+    row = {"population": "all cells", "cells": 20, "draws": 10, "confidence": 0.95, "coverage": 0.96, "width": 0.4}
+    given = {"rows": [row | {"coverage_by_anchors": 0.123}], "bundle": "marrow 1", "date": "2025-01-02"}
+    text = SECTIONS["intervals"](given)
+    assert "| all cells | 20 | 0.960 | – | – | – | 0.400 |" in text
+    assert "anchors" not in text

@@ -27,9 +27,9 @@ def test_arguments_that_do_not_vary_come_first():
 
 
 def test_systems_of_the_papers_tables_are_all_there():
-    assert list(DESCRIBERS) == ["mf", "cnn", "cnn-surroundings", "resnet50", "ours"]
+    assert list(DESCRIBERS) == ["mf", "cnn", "cnn-surroundings", "resnet50", "ours", "ours-places"]
     of_the_paper = {"mf-kmeans", "cnn-kmeans", "resnet50-kmeans", "hog-dec", "catgan", "infogan", "gmvae"}
-    assert set(CLUSTERERS) == of_the_paper | {"cnn-surroundings-kmeans", "paper-recipe", "ours"}
+    assert set(CLUSTERERS) == of_the_paper | {"cnn-surroundings-kmeans", "paper-recipe", "ours", "ours-places"}
 
 
 def test_resnet50_is_run_where_its_weights_are_given_and_passed_over_elsewhere(monkeypatch, tmp_path):

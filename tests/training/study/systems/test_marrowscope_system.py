@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -8,11 +8,16 @@ from torch import nn
 
 from app.pipeline.networks.architecture import Trunk
 from tests.training.study.drawn_cells import unlabelled
+from training.errors import ConfigError
 from training.study.systems import marrowscope_system as module
-from training.study.systems.marrowscope_system import MarrowscopeSystem, PaperRecipe, block_features, variants
-
-SEEING = {"crops": "surroundings", "anchor_steps": 0, "batch_size": 8}
-TINY = {"channels": 8, "anchor_steps": 100, "batch_size": 8}
+from training.study.systems.marrowscope_system import (
+    KMeansOfEncoder,
+    MarrowscopeSystem,
+    PaperRecipe,
+    PlacesSystem,
+    block_features,
+    variants,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +27,26 @@ def drawn():
 
 
 @pytest.fixture(scope="module")
-def fitted(drawn):
-    system = MarrowscopeSystem(2, 0, **TINY)
+def small(encoder_config):
+    """The fields of an encoder that trains in a second."""
+    return asdict(replace(encoder_config, neighbour_share=0.5))
+
+
+@pytest.fixture(scope="module")
+def fitted(drawn, small):
+    system = MarrowscopeSystem(2, 0, encoder=small)
     system.fit(drawn[0])
     return system
 
 
-def test_q_separates_dark_from_pale_cells(fitted, drawn):
+def test_q_separates_dark_from_pale_cells(drawn, small):
+    """With a stain that never changes, darkness is what tells cells apart."""
     cells, dark = drawn
-    clusters = fitted.clusters(cells.crops)
+    system = MarrowscopeSystem(2, 0, encoder=small | {"density_jitter": 0.0, "view_weight": 1.0, "epochs": 20})
+    system.fit(cells)
+    clusters = system.clusters(cells.crops)
     assert max((clusters == dark).mean(), (clusters != dark).mean()) > 0.95
-    assert fitted.notes()["anchor_steps"] == 100
+    assert system.notes() == {"epochs": 20, "channels": 4}
 
 
 def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, drawn):
@@ -40,43 +54,47 @@ def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, dr
     probabilities = fitted.probabilities(crops)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert np.array_equal(probabilities.argmax(axis=1), fitted.clusters(crops))
-    assert fitted.features(crops).shape == (7, 64 * 8)
+    assert fitted.features(crops).shape == (7, 8 * 4)
 
 
-def test_q_does_not_look_beyond_what_its_configuration_says(fitted, drawn):
-    crops = drawn[0].crops[:20]
-    elsewhere = crops.copy()
-    elsewhere[..., 3:] = 0
-    assert np.array_equal(fitted.probabilities(elsewhere), fitted.probabilities(crops))
-
-
-def test_same_seed_same_clusters(fitted, drawn):
-    again = MarrowscopeSystem(2, 0, **TINY)
+def test_same_seed_same_clusters(fitted, drawn, small, monkeypatch):
+    monkeypatch.setattr(module, "_ENCODERS", {})
+    again = MarrowscopeSystem(2, 0, encoder=small)
     again.fit(drawn[0])
     assert np.array_equal(again.probabilities(drawn[0].crops), fitted.probabilities(drawn[0].crops))
 
 
-def test_q_on_an_encoder_sees_the_surroundings_and_hardly_how_a_cell_lay(encoder_config, drawn):
-    cells, _ = drawn
-    system = MarrowscopeSystem(2, 0, **SEEING, encoder=encoder_config)
-    system.fit(cells)
-    assert set(system.clusters(cells.crops)) == {0, 1}
-    features = system.features(cells.crops[:20])
-    assert features.shape == (20, 8 * encoder_config.width)
-    elsewhere = cells.crops[:20].copy()
+def test_q_on_an_encoder_sees_the_surroundings_and_hardly_how_a_cell_lay(fitted, drawn):
+    crops = drawn[0].crops[:20]
+    features = fitted.features(crops)
+    elsewhere = crops.copy()
     elsewhere[..., 3:6] = 255 - elsewhere[..., 3:6]
-    assert not np.allclose(system.features(elsewhere), features)
-    turned = np.ascontiguousarray(np.rot90(cells.crops[:20], axes=(1, 2)))
-    np.testing.assert_allclose(system.features(turned), features, atol=1e-4)
+    assert not np.allclose(fitted.features(elsewhere), features)
+    turned = np.ascontiguousarray(np.rot90(crops, axes=(1, 2)))
+    np.testing.assert_allclose(fitted.features(turned), features, atol=1e-4)
 
 
-def test_encoder_is_trained_once_for_all_numbers_of_clusters(encoder_config, drawn, monkeypatch):
+def test_q_does_not_look_beyond_what_its_configuration_says(drawn, small):
+    system = MarrowscopeSystem(2, 0, encoder=small, crops="nucleus")
+    system.fit(drawn[0])
+    crops = drawn[0].crops[:20]
+    elsewhere = crops.copy()
+    elsewhere[..., 3:] = 0
+    assert np.array_equal(system.probabilities(elsewhere), system.probabilities(crops))
+
+
+def test_encoder_is_trained_once_for_all_numbers_of_clusters(drawn, small, monkeypatch):
     trained = []
     pretrain = module.pretrain
     monkeypatch.setattr(module, "pretrain", lambda config, *rest: trained.append(config) or pretrain(config, *rest))
     for n_clusters, seed in ((2, 7), (3, 7), (2, 8)):
-        MarrowscopeSystem(n_clusters, seed, **SEEING, encoder=encoder_config).fit(drawn[0])
+        MarrowscopeSystem(n_clusters, seed, encoder=small).fit(drawn[0])
     assert [config.seed for config in trained] == [7, 8]
+
+
+def test_fields_of_an_encoder_can_only_be_changed_where_there_is_one():
+    with pytest.raises(ConfigError, match="has no encoder"):
+        PaperRecipe(2, 0, encoder={"epochs": 1})
 
 
 def test_feature_at_full_size_is_the_papers():
@@ -88,30 +106,69 @@ def test_feature_at_full_size_is_the_papers():
     assert features[0, 0] == nn.functional.max_pool2d(trunk.blocks[0](crop), 4)[0, 0, 0, 0]
 
 
-def test_paper_recipe_trains_the_gan_and_says_how_far(drawn, monkeypatch):
+@pytest.fixture
+def short_gan(monkeypatch):
+    """The GAN is small, and learns for two iterations."""
     few = partial(replace, channels=8, batch_size=4, generator_iterations=2, checkpoint_every=2)
     loop = module.training_loop
     monkeypatch.setattr(module, "training_loop", lambda config, *rest: loop(few(config), *rest))
+
+
+def test_paper_recipe_trains_the_gan_and_says_how_far(drawn, short_gan):
     system = PaperRecipe(2, 0)
-    assert system.config.anchor_steps == 0
+    assert system.config.encoder is None
     system.fit(drawn[0])
     assert set(system.clusters(drawn[0].crops)) <= {0, 1}
     assert system.notes()["generator_iterations"] == 2
 
 
-def test_variants_differ_from_ours_in_what_they_name():
-    made = {name: system(5, 1).config for name, system in variants().items()}
-    of_ours = made.pop("ours")
-    assert of_ours == MarrowscopeSystem(5, 1).config
-    assert made["without stain jitter"] == replace(of_ours, stain_jitter=0.0)
-    assert made["128 channels, as wide as the paper's"] == replace(of_ours, channels=128)
-    assert made["without anchors: Q of the GAN"].anchor_steps == 0
-    assert len(set(made.values()) | {of_ours}) == len(variants())
+def test_by_places_is_ours_with_another_recipe_of_the_encoder():
+    ours, places = (system(5, 1).config for system in (MarrowscopeSystem, PlacesSystem))
+    recipe = {"near_share": 0.0, "neighbour_share": 0.5, "epochs": 20, "view_weight": 0.0}
+    assert places == replace(ours, encoder=replace(ours.encoder, **recipe))
+    assert places != ours
 
 
-def test_features_do_not_depend_on_how_a_cell_lay(fitted):
+def test_each_variant_differs_from_ours_in_one_thing():
+    made = {name: system(5, 1) for name, system in variants().items()}
+    ours = asdict(made.pop("ours").config)
+    assert ours == asdict(MarrowscopeSystem(5, 1).config)
+    differences = {}
+    for name, system in made.items():
+        own = asdict(system.config)
+        section, base = own.pop("encoder"), ours["encoder"]
+        changed = {key: value for key, value in own.items() if value != ours[key]}
+        differences[name] = changed | {key: value for key, value in section.items() if value != base[key]}
+    assert differences == {
+        "nucleus alone": {"crops": "nucleus"},
+        "whole field, never near": {"near_share": 0.0},
+        "no neighbours as views": {"neighbour_share": 0.0},
+        "cells of all tiles in a batch": {"tiles_per_batch": 0},
+        "no changes of stain": {"grey_share": 0.0, "density_jitter": 0.0},
+        "no blur": {"blur_share": 0.0},
+        "k-means instead of company": {},
+    }
+    assert type(made["k-means instead of company"]) is KMeansOfEncoder
+
+
+def test_kmeans_of_the_encoder_puts_each_cell_to_the_nearest_centre(fitted, drawn, small):
+    cells = drawn[0]
+    system = KMeansOfEncoder(3, 0, encoder=small)
+    system.fit(cells)
+    clusters, features = system.clusters(cells.crops), system.features(cells.crops)
+    np.testing.assert_array_equal(features, fitted.features(cells.crops))
+    centres = np.stack([features[clusters == k].mean(axis=0) for k in range(3)])
+    distances = np.linalg.norm(features[:, None] - centres, axis=2)
+    np.testing.assert_array_equal(distances.argmin(axis=1), clusters)
+    assert set(np.unique(system.probabilities(cells.crops))) == {0, 1}
+
+
+def test_features_without_an_encoder_do_not_depend_on_how_a_cell_lay(drawn, short_gan):
     """A long nucleus, dark at one end."""
+    system = PaperRecipe(2, 0)
+    system.fit(drawn[0])
     crop = np.full((1, 32, 32, 3), 255, np.uint8)
     crop[0, 12:20, 6:26] = np.linspace(60, 200, 20, dtype=np.uint8)[:, None]
-    lying, standing = (fitted.features(np.ascontiguousarray(one)) for one in (crop, np.rot90(crop, axes=(1, 2))))
+    lying, standing = (system.features(np.ascontiguousarray(one)) for one in (crop, np.rot90(crop, axes=(1, 2))))
+    assert lying.shape == (1, 64 * 8)
     assert np.abs(lying - standing).mean() < 0.1 * np.abs(lying).mean()
