@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.shell import audit, batch, keys
-from app.shell.options import BundleOption, PrecisionOption, read_settings, report_errors
+from app.shell import audit, batch, classifier, keys
+from app.shell.options import BundleOption, MppOption, PrecisionOption, read_settings, report_errors
 from app.streams import write_any_text
 
 # Each command imports what it needs when it runs, so that --help and the other commands start at once.
@@ -28,6 +28,7 @@ Begin with:
   marrowscope analyze tiles --out answers   # a folder: JSON and summary.csv
   marrowscope batch slides --out results    # whole slides and cohorts
   marrowscope prototypes                    # what the clusters look like
+  marrowscope classifier --help             # teach it cell types by example
   marrowscope serve                         # over HTTP, documented at /docs
 
 Every command has examples: marrowscope analyze --help
@@ -37,6 +38,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 bundle_cli = typer.Typer(no_args_is_help=True, help="Name the clusters of a bundle.")
 cli.add_typer(bundle_cli, name="bundle")
+cli.add_typer(classifier.cli, name="classifier")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(audit.cli, name="audit")
 cli.command()(audit.replay)
@@ -99,13 +101,6 @@ Out = Annotated[
         show_default=False,
     ),
 ]
-Mpp = Annotated[
-    float | None,
-    typer.Option(
-        help="µm per pixel of the tiles, 0.05 to 4. Default: what each file says, or else the bundle's.",
-        show_default=False,
-    ),
-]
 Nuclei = Annotated[
     Path | None,
     typer.Option(
@@ -124,7 +119,7 @@ def analyze(
     format: Formats = None,
     out: Out = None,
     bundle: BundleOption = None,
-    mpp: Mpp = None,
+    mpp: MppOption = None,
     precision: PrecisionOption = "fast",
     nuclei: Nuclei = None,
 ) -> None:

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from app.answer.cell_types import TypesOut, type_columns, types_out
 from app.answer.measured import MeasuredColumns
 from app.answer.model_card import describe_q
 from app.answer.palette import cluster_color, hex_color
@@ -76,6 +77,8 @@ class CellColumns:
         clusters: the most probable cluster, 0 … K − 1.
         probabilities: K probabilities that Q gives the cell.
         outliers: whether no cluster counts the cell.
+        types: names of the cells' types, None where a cell has none; None where the bundle has no cell classifier.
+        type_probabilities: those of these types, None as there.
     """
 
     centroids: list[list[float]]
@@ -85,6 +88,8 @@ class CellColumns:
     clusters: list[int]
     probabilities: list[list[float]]
     outliers: list[bool]
+    types: list[str | None] | None = None
+    type_probabilities: list[float | None] | None = None
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -146,6 +151,7 @@ class Result:
             clusters=proportions.clusters.tolist(),
             probabilities=cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist(),
             outliers=proportions.outlier.tolist(),
+            **type_columns(self.analysis.types, self.bundle.manifest),
         )
 
     @cached_property
@@ -177,6 +183,11 @@ class Result:
         """Each cluster's share of the tile, with its prototypes where they were asked for."""
         analysis = self.analysis
         return clusters_out(analysis.proportions, analysis.label, self.bundle.manifest, self._prototypes())
+
+    @cached_property
+    def types(self) -> TypesOut:
+        """Each type's share of the tile; nothing where the bundle has no cell classifier."""
+        return types_out(self.analysis.types, ~self.analysis.proportions.outlier, self.bundle.manifest)
 
     @cached_property
     def label(self) -> LabelOut:
@@ -236,6 +247,7 @@ class Result:
             outliers=self.outliers,
             very_large_nuclei=self.very_large_nuclei,
             clusters=self.clusters,
+            **self.types,
             measurements=self.measurements,
             tissue=self.tissue,
             label=self.label,
@@ -289,6 +301,9 @@ class Result:
             }
             for i, contour in enumerate(self.contours)
         ]
+        if columns.types is not None and columns.type_probabilities is not None:
+            for cell, name, probability in zip(cells, columns.types, columns.type_probabilities, strict=True):
+                cell |= {"type": name, "type_probability": probability}
         if measured is not None:
             for cell, values in zip(cells, measured.by_name(), strict=True):
                 cell["measurements"] = values

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from app.answer.cell_types import type_names
 from app.answer.formats import FORMATS, Format
 from app.answer.present import Result, png
 from app.answer.schemas import NOTICE
@@ -206,7 +207,7 @@ def _write_answers(
     """
     report = _Report(request, Console(stderr=True))
     try:
-        with _progress(report.console) as bar:
+        with progress(report.console) as bar:
             task = bar.add_task("", total=len(tiles))
             for tile, files in zip(tiles, outputs, strict=True):
                 bar.update(task, description=tile.path.name)
@@ -260,7 +261,8 @@ class _Report:
             return
         try:
             # The summary comes first, because the program that reads stdout may have ended.
-            write(summary_table(self.rows, self.request.bundle.manifest.n_clusters), folder / SUMMARY)
+            manifest = self.request.bundle.manifest
+            write(summary_table(self.rows, manifest.n_clusters, type_names(manifest)), folder / SUMMARY)
         finally:
             for file in self.written:
                 typer.echo(os.fsencode(file))
@@ -277,7 +279,7 @@ def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _progress(console: Console) -> Progress:
+def progress(console: Console) -> Progress:
     """Return a progress bar, which is shown on a terminal only: n of m, the time left, and the name of the tile."""
     return Progress(
         BarColumn(bar_width=20),

@@ -89,14 +89,17 @@ export class Queue {
   download() {
     const k = Math.max(0, ...this.entries.map(({ answer }) => answer?.clusters.length ?? 0));
     const each = (prefix) => Array.from({ length: k }, (_, i) => `${prefix}_${i}`);
-    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion"), "cellularity"];
-    const rows = this.entries.filter(({ state }) => state === "done" || state === "failed").map((entry) => summaryRow(entry, k));
+    const types = [...new Set(this.entries.flatMap(({ answer }) => (answer?.types ?? []).map(({ type }) => type)))];
+    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion"), "cellularity", ...types.flatMap(typeColumns)];
+    const rows = this.entries.filter(({ state }) => state === "done" || state === "failed").map((entry) => summaryRow(entry, k, types));
     const csv = [header, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n");
     save(new Blob([csv + "\r\n"], { type: "text/csv" }), "summary.csv");
   }
 }
 
-function summaryRow({ name, answer, problem }, k) {
+const typeColumns = (type) => [`type_count_${type}`, `type_proportion_${type}`];
+
+function summaryRow({ name, answer, problem }, k, types) {
   if (!answer) return [name, "failed", problem.message];
   const { label } = answer;
   // Another bundle may have fewer clusters.
@@ -107,6 +110,10 @@ function summaryRow({ name, answer, problem }, k) {
     ...clusters.map((cluster) => cluster?.count),
     ...clusters.map((cluster) => cluster?.proportion),
     answer.tissue?.cellularity,
+    ...types.flatMap((type) => {
+      const found = answer.types?.find((one) => one.type === type);
+      return [found?.count, found?.proportion];
+    }),
   ];
 }
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from app.pipeline.bundle.load import load_bundle
 from tests.answer.rendering import analysed
+from tests.cell_classifiers import typed
 from tests.drawing import draw_tile, encoded
 
 
@@ -38,6 +39,12 @@ def result(sample_pixels, bundle):
     assert 0 < result.analysis.proportions.outlier.mean() < 1
     assert result.analysis.cells.touches_border.any()
     return result
+
+
+@pytest.fixture(scope="session")
+def typed_result(result):
+    """The same, but its bundle has a classifier of two types."""
+    return typed(result)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,16 @@
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.shell.outputs import failed_row, summary_table
+from app.pipeline.bundle.load import load_bundle
+from app.shell.outputs import answered_row, failed_row, summary_table
+from tests.answer.rendering import analysed
 from tests.api.answers import strict_json
+from tests.cell_classifiers import typed
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.shell.runs import analyze, summary_of
 
@@ -96,3 +100,19 @@ def test_cells_of_every_tile_add_up(here, tiles):
     analyze(tiles / "one.png", tiles / "three.png")
     for row in summary_of(here):
         assert sum(int(row[f"count_{k}"]) for k in range(5)) + int(row["outliers"]) == int(row["cells"]) > 0
+
+
+def test_types_have_columns_of_their_own_where_the_bundle_knows_some(sample, shipped_bundle):
+    plain = analysed(sample, load_bundle(shipped_bundle, threads=1))
+    result, names = typed(plain), ["dark small", "pale large"]
+    rows = [answered_row(Path("a.png"), result), failed_row(Path("b.png"), "because")]
+    row, failed = csv.DictReader(io.StringIO(summary_table(rows, 5, names).decode(), newline=""))
+    for one in result.types["types"]:
+        assert int(row[f"type_count_{one.type}"]) == one.count > 0
+        found = [float(row[f"type_{share}_{one.type}"]) for share in ("proportion", "low", "high")]
+        assert found == [one.proportion, *one.interval]
+    assert int(row["cells_without_type"]) == result.types["cells_without_type"] > 0
+    assert float(row["myeloid_erythroid_ratio"]) == result.types["myeloid_erythroid_ratio"]
+    assert failed["cells_without_type"] == failed["type_count_dark small"] == ""
+    without = summary_table([answered_row(Path("a.png"), plain)], 5).decode().splitlines()[0]
+    assert [name for name in row if "type" not in name and "ratio" not in name] == without.split(",")

@@ -18,6 +18,7 @@ from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import FILES
 from app.pipeline.networks.encode import encode
 from app.pipeline.run import analyse
+from tests.cell_classifiers import taught_values
 
 REPLACEABLE = ("q.onnx", "generator.onnx")
 NETWORKS = ("q.onnx", "q_fast.onnx", "generator.onnx", "weights.safetensors")
@@ -229,6 +230,16 @@ def test_weights_of_another_architecture_are_refused(directory):
 def test_file_that_is_not_onnx_is_refused_though_its_checksum_holds(directory, name):
     replace(directory, name, b"no network")
     with pytest.raises(InvalidBundle, match="ONNX"):
+        load_bundle(directory)
+
+
+def test_cell_classifier_by_a_measurement_that_nobody_makes_is_refused(directory):
+    def teach(values):
+        values["architecture"]["encoder_width"] = 1
+        values["cell_classifier"] = taught_values(measurements=["area", "smell"])
+
+    change_manifest(directory, teach)
+    with pytest.raises(InvalidBundle, match="the cell classifier uses an unknown measurement, 'smell'"):
         load_bundle(directory)
 
 
