@@ -34,8 +34,8 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
 
     Convolutions, and the ReLUs before them, are quantised statically (QDQ): signed weights with a scale for each
     channel, unsigned activations with a scale for each tensor. Rounding moves the statistics that `Surprise` divides by
-    their small spread. Therefore both heads are fitted again, by ridge regression, to give for the rounded inputs what
-    the full heads give for the exact ones.
+    their small spread. Therefore both heads are fitted again, layer by layer, by ridge regression, to give for the
+    rounded inputs what the full heads give for the exact ones.
 
     Args:
         full: q.onnx.
@@ -51,6 +51,8 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
     batches = [crops[chosen[i : i + BATCH]] for i in range(0, n_chosen, BATCH)]
     after = _rounded(full, "crops", batches, op_types_to_quantize=["Conv", "Relu"])
     before = onnx.load(full)
+    if _initializers(before, Head.HIDDEN):
+        _refit(Head.hidden(before), Head.hidden(after), crops)
     _refit(Head.code_logits(before), Head.code_logits(after), crops)
     if _initializers(before, Head.PROJECTION):  # else the surprise asks the crops, and no convolution
         _refit(Head.surprise(before), Head.surprise(after), crops)
@@ -105,6 +107,7 @@ class Head:
     """
 
     PROJECTION = "surprise.projection"
+    HIDDEN = "code_logits.hidden.weight"
 
     def __init__(self, model: onnx.ModelProto, weights: str, offset: str, *, of_inputs: bool) -> None:
         self.model = model
@@ -115,8 +118,13 @@ class Head:
         self._inputs = next(node.input[0] for node in model.graph.node if first.name in node.input)
 
     @classmethod
+    def hidden(cls, model: onnx.ModelProto) -> Head:
+        """Return the first layer of the head of a Q on an encoder, which maps features (N, F) to (N, H) before ReLU."""
+        return cls(model, cls.HIDDEN, "code_logits.hidden.bias", of_inputs=False)
+
+    @classmethod
     def code_logits(cls, model: onnx.ModelProto) -> Head:
-        """Return the head that maps pooled features (N, C) to logits (N, K)."""
+        """Return the layer that gives the logits (N, K), of pooled features (N, C) or of what `hidden` gives."""
         return cls(model, "code_logits.weight", "code_logits.bias", of_inputs=False)
 
     @classmethod
