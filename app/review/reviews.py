@@ -1,0 +1,229 @@
+"""The review of a service: its store, and what is computed from it and kept until the store changes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from app.pipeline.bundle.load import Bundle
+from app.pipeline.errors import PipelineError
+from app.pipeline.run import Analysis, Stages
+from app.review.candidates import Candidates, NewCells, Review, ReviewTile, review_of
+from app.review.names import Agreement, CellName, NamedType, agreements, disagreed, majority
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.review.store import Store
+
+T = TypeVar("T")
+NEEDED = ("sqlalchemy",)
+"""The packages of the extra `batch` that the review needs."""
+KEPT = 2
+"""Reviews whose cells are held in memory at once."""
+
+
+class ReviewsUnavailable(PipelineError):
+    """The settings ask for a review, and the service cannot hold one; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a review is.
+
+    Attributes:
+        review: the bundle that found the cells.
+        types: the types that people have named, in their order.
+        counts: how many cells have each type, by the majority of their names.
+        tiles: the tiles of the review.
+        named_of_tile: how many cells of each tile have a name, by its checksum.
+        reviewers: how many names each reviewer has given, by the reviewer.
+        agreements: how far each two reviewers agree.
+        n_cells: how many cells can be named.
+        n_named: how many have a name.
+        n_disagreed: how many have different names.
+        earlier_cells: how many cells other versions of the bundle have found; they are not part of the review.
+        earlier_named: how many of these have a name.
+    """
+
+    review: Review
+    types: Sequence[NamedType]
+    counts: Sequence[int]
+    tiles: Sequence[ReviewTile]
+    named_of_tile: dict[str, int]
+    reviewers: dict[str, int]
+    agreements: Sequence[Agreement]
+    n_cells: int
+    n_named: int
+    n_disagreed: int
+    earlier_cells: int
+    earlier_named: int
+
+
+class Kept(Generic[T]):
+    """Values that are made when they are first asked for, and again when what they were made from has changed.
+
+    Args:
+        n: how many values are kept at once.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._lock = Lock()
+        self._values: dict[Review, tuple[object, T]] = {}
+
+    def get(self, review: Review, state: object, make: Callable[[], T]) -> T:
+        """Return the value of a review; it is made if none of this state is kept.
+
+        Args:
+            review: whose value it is.
+            state: a value of another state is made again.
+            make: makes the value.
+        """
+        with self._lock:
+            found = self._values.pop(review, None)
+            if found is None or found[0] != state:
+                found = (state, make())
+            self._values[review] = found
+            while len(self._values) > self._n:
+                del self._values[next(iter(self._values))]
+            return found[1]
+
+
+class Reviews:
+    """The review of a service.
+
+    Args:
+        store: the database.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._candidates: Kept[Candidates] = Kept(KEPT)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+    def add_tile(
+        self, analysis: Analysis, stages: Stages, bundle: Bundle, name: str, group: str | None, by: str | None
+    ) -> tuple[ReviewTile, bool]:
+        """Put an analysed tile into the review of a bundle.
+
+        Args:
+            analysis: the tile, analysed by the bundle's full network.
+            stages: its crops.
+            bundle: the bundle, which gives features.
+            name: what people call the tile; may be empty.
+            group: what is left out together with it; None for the tile alone.
+            by: name of the key that it came with.
+
+        Returns:
+            The tile, and whether it is new; one that was there already stays as it was.
+
+        Raises:
+            InvalidParameter: the review would hold too many cells.
+            StoreUnavailable: nothing was kept.
+        """
+        review = review_of(bundle)
+        cells = NewCells.of(analysis, stages, review.sha256)
+        tile = ReviewTile(
+            sha256=analysis.tile.sha256,
+            review=review,
+            name=name,
+            group=group,
+            width=analysis.tile.width,
+            height=analysis.tile.height,
+            mpp=analysis.tile.mpp,
+            added=datetime.now(UTC),
+            by=by,
+            n_cells=len(cells),
+        )
+        if self.store.add_tile(tile, cells):
+            return tile, True
+        return self.store.tile(tile.sha256, review) or tile, False
+
+    def candidates(self, review: Review) -> Candidates:
+        """Return the cells of a review, which are read again only when tiles were put in or taken out."""
+        return self._candidates.get(review, self.store.revision().cells, lambda: self.store.candidates(review))
+
+    def progress(self, review: Review) -> Progress:
+        """Return how far a review is."""
+        tiles, types, names = self.store.tiles(), self.store.types(), self.store.names(review)
+        named = majority(names)
+        counts = Counter(named.values())
+        own = [tile for tile in tiles if tile.review.sha256 == review.sha256]
+        earlier = [tile for tile in tiles if tile.review.bundle == review.bundle and tile.review != review]
+        n_named = self.store.n_named()
+        return Progress(
+            review=review,
+            types=types,
+            counts=[counts[one.name] for one in types],
+            tiles=own,
+            named_of_tile=self._named_of_tile(review, named),
+            reviewers=dict(sorted(Counter(name.reviewer for name in names).items())),
+            agreements=agreements(names),
+            n_cells=sum(tile.n_cells for tile in own),
+            n_named=len(named),
+            n_disagreed=len(disagreed(names)),
+            earlier_cells=sum(tile.n_cells for tile in earlier),
+            earlier_named=sum(n_named.get(sha256, 0) for sha256 in {tile.review.sha256 for tile in earlier}),
+        )
+
+    def _named_of_tile(self, review: Review, named: dict[str, str]) -> dict[str, int]:
+        candidates = self.candidates(review)
+        rows = (candidates.rows.get(cell) for cell in named)
+        return dict(Counter(candidates.tiles[row] for row in rows if row is not None))
+
+
+def named_by(names: Sequence[CellName], reviewer: str) -> set[str]:
+    """Return the cells that a reviewer has named."""
+    return {name.cell for name in names if name.reviewer == reviewer}
+
+
+def open_reviews(settings: Settings) -> Reviews | None:
+    """Return the review of a service, or None if its settings ask for none.
+
+    Raises:
+        ReviewsUnavailable: a package is missing, or the folder cannot be used.
+        StoreUnavailable: the database cannot be used.
+    """
+    if settings.reviews_dir is None:
+        return None
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ReviewsUnavailable(
+            f"MARROWSCOPE_REVIEWS_DIR is set, but the review needs packages that are not installed: "
+            f"{', '.join(missing)}. Install them with `make batch` or `pip install marrowscope[batch]`."
+        )
+    # It is imported late, because a service without a review neither needs nor loads the packages of a database.
+    from app.review.store import Store
+
+    folder = _writable(settings.reviews_dir.resolve())
+    store = Store(settings.database_url or f"sqlite:///{folder / 'reviews.sqlite'}")
+    store.create()
+    return Reviews(store)
+
+
+def check_reviews(settings: Settings) -> None:
+    """Check that a service can hold the review that its settings ask for; raises what `open_reviews` raises."""
+    opened = open_reviews(settings)
+    if opened is not None:
+        opened.close()
+
+
+def _writable(folder: Path) -> Path:
+    """Make the folder of the review if it does not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReviewsUnavailable(f"MARROWSCOPE_REVIEWS_DIR: {error}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ReviewsUnavailable(f"MARROWSCOPE_REVIEWS_DIR: {folder} cannot be written.")
+    return folder
