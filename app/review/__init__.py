@@ -1,1 +1,1 @@
-"""Review: cells that people look at and name, and what is taught by their names."""
+"""Review: people name cells, and a classifier learns their types from the names."""
