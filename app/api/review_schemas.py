@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.pipeline.cell_classifier import Lineage
 from app.pipeline.errors import InvalidParameter
 from app.review.candidates import ReviewTile
 from app.review.names import (
@@ -14,7 +15,6 @@ from app.review.names import (
     MAX_TYPE,
     MAX_TYPES,
     SUGGESTIONS,
-    Lineage,
     NamedType,
     checked_text,
     checked_type,
@@ -82,8 +82,9 @@ class TypeIn(_Sent):
     """A cell type of the list."""
 
     name: TypeName = Field(
-        description="Name of the type, 1 to 60 printable characters without a colon. It must not begin with =, +, - or "
-        "@, and must not be what answers call cells without a type: Outlier, No type, Cluster 0."
+        description="Name of the type, 1 to 60 printable characters. It must not begin with =, +, - or @, nor end in "
+        "*, and must not be what answers call cells without a type: Outlier, No type, Cluster 0. A colon is taken as "
+        "QuPath does: what stands before it is the type that this one is derived from."
     )
     color: str | None = Field(
         default=None,
@@ -348,5 +349,3 @@ def _earlier(progress: Progress) -> EarlierOut | None:
         "tiles in again; GET /reviews/export gives the earlier names of a tile, and POST /reviews/import gives them to "
         "its new cells.",
     )
-
-

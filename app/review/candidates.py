@@ -9,23 +9,21 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.cell_types import neighbour_means
 from app.pipeline.crops import crop_cells
 from app.pipeline.errors import InvalidParameter
 from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.networks.encode import rounded_features
 from app.pipeline.run import Analysis, Stages
-from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array
+from app.pipeline.types import Float32Array, Float64Array, Int64Array, UInt8Array
 
 Float16Array = NDArray[np.float16]
 Outline = list[list[list[float]]]
 """Closed rings of points x, y: the outer one, then those of holes."""
 ID_LENGTH = 32
 """Hexadecimal digits of the id of a cell."""
-NEIGHBOURS = 4
-"""How many of the nearest cells give the mean that is kept beside the features of a cell."""
 DECIMALS = 3
 """Decimals of the points of an outline, px."""
 
@@ -81,7 +79,7 @@ class NewCells:
         numbers: (N,) int64, number of the cell among all cells of the tile.
         crops: (N, 32, 32, 7) uint8; see `crops.crop_cells`.
         features: (N, F) float16.
-        neighbours: (N, F) float16, mean features of the 4 nearest cells of the tile.
+        neighbours: (N, F) float16, NaN where a cell is alone in its tile; see `cell_types.neighbour_means`.
         measured: (N, M) float32, in the order of the table of measurements; NaN where one is missing.
         centroids: (N, 2) float64 x, y in px of the upload.
         outlines: N outlines in px of the upload.
@@ -117,10 +115,13 @@ class NewCells:
         """
         kept = np.flatnonzero(~analysis.proportions.outlier)
         crops = stages.crops
-        if crops.shape[-1] == 3:  # A person is shown what lies round the nucleus even if the bundle does not look at it.
+        if (
+            crops.shape[-1] == 3
+        ):  # A person is shown what lies round the nucleus even if the bundle does not look at it.
             crops = crop_cells(stages.stains.normalised, stages.nuclei, "surroundings")
         # A tile without a cell has no features at all.
         features = np.zeros((0, 0), np.float32) if analysis.features is None else analysis.features
+        near = neighbour_means(features, analysis.cells.centroids)
         probabilities = np.sort(analysis.cells.cluster_probs, axis=1)
         polygons = analysis.cells.polygons
         return cls(
@@ -128,7 +129,7 @@ class NewCells:
             numbers=kept.astype(np.int64),
             crops=crops[kept],
             features=rounded_features(features)[kept],
-            neighbours=rounded_features(neighbour_means(features, stages.nuclei.centroids))[kept],
+            neighbours=rounded_features(near.astype(np.float32))[kept],
             measured=analysis.measurements.values[kept].astype(np.float32),
             centroids=analysis.cells.centroids[kept],
             outlines=[[ring.round(DECIMALS).tolist() for ring in polygons[i]] for i in kept],
@@ -225,27 +226,6 @@ def cell_id(tile: str, bundle: str, number: int) -> str:
     return hashlib.sha256(f"{tile}/{bundle}/{number}".encode()).hexdigest()[:ID_LENGTH]
 
 
-def neighbour_means(features: Float32Array, centroids: Float64Array) -> Float32Array:
-    """Return the mean features of the cells that are nearest to each cell.
-
-    Args:
-        features: (N, F) float32.
-        centroids: (N, 2) float64 x, y.
-
-    Returns:
-        (N, F) float32, means over the 4 nearest other cells, or as many as there are; those of a cell that is alone are
-        its own features.
-    """
-    n_nearest = min(NEIGHBOURS, len(features) - 1)
-    if n_nearest < 1:
-        return features
-    # Two centroids may be the same, and a cell is then not always the first of its own neighbours.
-    _, nearest = cKDTree(centroids).query(centroids, k=n_nearest + 1)
-    others: BoolArray = nearest != np.arange(len(features))[:, None]
-    others[others.all(axis=1), -1] = False
-    return np.asarray(features[nearest[others].reshape(-1, n_nearest)].mean(axis=1), np.float32)
-
-
 def check_reviewable(bundle: Bundle) -> None:
     """Check that cells of a bundle can be reviewed.
 
@@ -260,8 +240,13 @@ def check_reviewable(bundle: Bundle) -> None:
 
 
 def review_of(bundle: Bundle) -> Review:
-    """Return the review to which the cells of a bundle belong."""
-    return Review(bundle.manifest.name, bundle.sha256)
+    """Return the review to which the cells of a bundle belong.
+
+    A bundle with a cell classifier has the networks of the bundle that it was taught on, and finds the same cells; it
+    shares the review of that bundle, so that more cells can be named for the next version.
+    """
+    classifier = bundle.manifest.cell_classifier
+    return Review(bundle.manifest.name, classifier.source.bundle_sha256 if classifier else bundle.sha256)
 
 
 MEASURED = tuple(measurement.name for measurement in MEASUREMENTS)

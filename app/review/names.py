@@ -8,21 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
-from typing import Literal
 
-from app.pipeline.errors import InvalidParameter, PipelineError
+from app.pipeline.cell_classifier import Lineage
+from app.pipeline.errors import InvalidParameter
+from app.review.named_cells import IGNORED_MARK
 
-Lineage = Literal["myeloid", "erythroid"]
 MAX_TYPE, MAX_PERSON, MAX_TITLE = 60, 80, 200
 """Characters of the name of a type, of a reviewer, and of a tile or group."""
 MAX_TYPES = 32
 RESERVED = re.compile(r"(outlier|no type|cluster \d+)", re.IGNORECASE)
 """Names that answers give to cells without a type; a type of that name could not be told from them."""
-COLOR = re.compile(r"#[0-9a-f]{6}")
-
-
-class StoreConflict(PipelineError):
-    """What is asked does not fit what the store holds now; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +108,14 @@ def checked_type(name: str) -> str:
     Raises:
         InvalidParameter: it cannot be the name of a type.
     """
-    found = checked_text(name, "The name of a cell type", MAX_TYPE)
-    # A table program takes such a cell for a formula, and QuPath takes a colon for the end of a parent's name.
-    if found[0] in "=+-@" or ":" in found:
+    # QuPath takes a colon for the end of the name of a type that this one is derived from.
+    parts = filter(None, (part.strip() for part in name.split(":")))
+    found = checked_text(": ".join(parts), "The name of a cell type", MAX_TYPE)
+    # A table program takes such a cell for a formula.
+    if found[0] in "=+-@" or found.endswith(IGNORED_MARK):
         raise InvalidParameter(
-            f"The name of a cell type must not begin with =, +, - or @, or hold a colon, found '{found}'."
+            "The name of a cell type must not begin with =, +, - or @, nor end in *, which QuPath ignores; found "
+            f"'{found}'."
         )
     if RESERVED.fullmatch(found):
         raise InvalidParameter(f"A cell type cannot be called '{found}': answers call cells without a type so.")

@@ -68,9 +68,7 @@ def choose(
     return _in_turn(order, candidates.clusters[order]) if wanted.kind in ("core", "border") else order
 
 
-def _is_open(
-    wanted: Wanted, candidates: Candidates, named: Collection[str], disagreed: Collection[str]
-) -> BoolArray:
+def _is_open(wanted: Wanted, candidates: Candidates, named: Collection[str], disagreed: Collection[str]) -> BoolArray:
     is_disagreed = wanted.kind == "disagreed"
     listed = [candidates.rows[cell] for cell in (disagreed if is_disagreed else named) if cell in candidates.rows]
     is_open = np.full(len(candidates), not is_disagreed)

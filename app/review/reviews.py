@@ -13,11 +13,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.errors import PipelineError
 from app.pipeline.run import Analysis, Stages
 from app.review.candidates import Candidates, NewCells, Review, ReviewTile, review_of
+from app.review.errors import ReviewUnavailable
 from app.review.names import Agreement, CellName, NamedType, agreements, disagreed, majority
-from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.review.store import Store
@@ -27,10 +26,6 @@ NEEDED = ("sqlalchemy",)
 """The packages of the extra `batch` that the review needs."""
 KEPT = 2
 """Reviews whose cells are held in memory at once."""
-
-
-class ReviewsUnavailable(PipelineError):
-    """The settings ask for a review, and the service cannot hold one; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ class Kept(Generic[T]):
     def __init__(self, n: int) -> None:
         self._n = n
         self._lock = Lock()
-        self._values: dict[Review, tuple[object, T]] = {}
+        self._values: dict[str, tuple[object, T]] = {}
 
     def get(self, review: Review, state: object, make: Callable[[], T]) -> T:
         """Return the value of a review; it is made if none of this state is kept.
@@ -87,10 +82,10 @@ class Kept(Generic[T]):
             make: makes the value.
         """
         with self._lock:
-            found = self._values.pop(review, None)
+            found = self._values.pop(review.sha256, None)
             if found is None or found[0] != state:
                 found = (state, make())
-            self._values[review] = found
+            self._values[review.sha256] = found
             while len(self._values) > self._n:
                 del self._values[next(iter(self._values))]
             return found[1]
@@ -129,7 +124,7 @@ class Reviews:
 
         Raises:
             InvalidParameter: the review would hold too many cells.
-            StoreUnavailable: nothing was kept.
+            ReviewUnavailable: nothing was kept.
         """
         review = review_of(bundle)
         cells = NewCells.of(analysis, stages, review.sha256)
@@ -159,7 +154,8 @@ class Reviews:
         named = majority(names)
         counts = Counter(named.values())
         own = [tile for tile in tiles if tile.review.sha256 == review.sha256]
-        earlier = [tile for tile in tiles if tile.review.bundle == review.bundle and tile.review != review]
+        others = (tile for tile in tiles if tile.review.sha256 != review.sha256)
+        earlier = [tile for tile in others if tile.review.bundle == review.bundle]
         n_named = self.store.n_named()
         return Progress(
             review=review,
@@ -187,33 +183,36 @@ def named_by(names: Sequence[CellName], reviewer: str) -> set[str]:
     return {name.cell for name in names if name.reviewer == reviewer}
 
 
-def open_reviews(settings: Settings) -> Reviews | None:
-    """Return the review of a service, or None if its settings ask for none.
+def open_reviews(directory: Path | None, database_url: str | None) -> Reviews | None:
+    """Return the review of a service, or None if there is to be none.
+
+    Args:
+        directory: the folder of the review; None for no review.
+        database_url: the address of the database; None for a file in that folder.
 
     Raises:
-        ReviewsUnavailable: a package is missing, or the folder cannot be used.
-        StoreUnavailable: the database cannot be used.
+        ReviewUnavailable: a package is missing, or the folder or the database cannot be used.
     """
-    if settings.reviews_dir is None:
+    if directory is None:
         return None
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise ReviewsUnavailable(
+        raise ReviewUnavailable(
             f"MARROWSCOPE_REVIEWS_DIR is set, but the review needs packages that are not installed: "
             f"{', '.join(missing)}. Install them with `make batch` or `pip install marrowscope[batch]`."
         )
     # It is imported late, because a service without a review neither needs nor loads the packages of a database.
     from app.review.store import Store
 
-    folder = _writable(settings.reviews_dir.resolve())
-    store = Store(settings.database_url or f"sqlite:///{folder / 'reviews.sqlite'}")
+    folder = _writable(directory.resolve())
+    store = Store(database_url or f"sqlite:///{folder / 'reviews.sqlite'}")
     store.create()
     return Reviews(store)
 
 
-def check_reviews(settings: Settings) -> None:
+def check_reviews(directory: Path | None, database_url: str | None) -> None:
     """Check that a service can hold the review that its settings ask for; raises what `open_reviews` raises."""
-    opened = open_reviews(settings)
+    opened = open_reviews(directory, database_url)
     if opened is not None:
         opened.close()
 
@@ -223,7 +222,7 @@ def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ReviewsUnavailable(f"MARROWSCOPE_REVIEWS_DIR: {error}") from error
+        raise ReviewUnavailable(f"MARROWSCOPE_REVIEWS_DIR: {error}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ReviewsUnavailable(f"MARROWSCOPE_REVIEWS_DIR: {folder} cannot be written.")
+        raise ReviewUnavailable(f"MARROWSCOPE_REVIEWS_DIR: {folder} cannot be written.")
     return folder

@@ -38,12 +38,12 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from app.jobs.batch import StoreUnavailable
-from app.jobs.store import UtcTime
+from app.pipeline.cell_classifier import Lineage
 from app.pipeline.errors import InvalidParameter
 from app.pipeline.types import UInt8Array
 from app.review.candidates import MEASURED, Candidates, NewCells, Outline, Review, ReviewTile
-from app.review.names import CellName, Lineage, NamedType, StoreConflict, check_types
+from app.review.errors import NotInReview, ReviewConflict, ReviewUnavailable
+from app.review.names import CellName, NamedType, check_types
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ BUSY_S = 10
 """How long a writer waits for another one, in seconds."""
 
 metadata = MetaData()
+# Times are text in UTC, which sorts as they do: SQLite keeps no zone, and fewer digits than PostgreSQL.
 _types = Table(
     "review_types",
     metadata,
@@ -78,7 +79,7 @@ _tiles = Table(
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("mpp", Float),
-    Column("added", UtcTime, nullable=False),
+    Column("added", String(32), nullable=False),
     Column("by", Text),
     Column("n_cells", Integer, nullable=False),
     # The names of the columns of `measured`: another version of the program may measure something else.
@@ -108,7 +109,7 @@ _names = Table(
     Column("cell", String(32), primary_key=True),
     Column("reviewer", String(80), primary_key=True),
     Column("type", Integer, nullable=False, index=True),
-    Column("when", UtcTime, nullable=False),
+    Column("when", String(32), nullable=False),
 )
 _state = Table(
     "review_state",
@@ -168,14 +169,14 @@ class PlacedCell:
 class Store:
     """Cells, their types and their names, for any number of threads, processes and machines at once.
 
-    Every method raises StoreUnavailable if the database cannot be reached or its disk is full; nothing of what it was
+    Every method raises ReviewUnavailable if the database cannot be reached or its disk is full; nothing of what it was
     to write is kept then.
 
     Args:
         url: the address of the database, as SQLAlchemy writes it.
 
     Raises:
-        StoreUnavailable: this is not the address of a database, or its driver is not installed.
+        ReviewUnavailable: this is not the address of a database, or its driver is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -187,7 +188,7 @@ class Store:
             wait: dict[str, Any] = {"timeout": BUSY_S} if is_file else {"connect_timeout": 5}
             self._engine = create_engine(address, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
         except (SQLAlchemyError, ImportError) as error:
-            raise StoreUnavailable(f"MARROWSCOPE_DATABASE_URL cannot be used: {error}") from error
+            raise ReviewUnavailable(f"MARROWSCOPE_DATABASE_URL cannot be used: {error}") from error
         if is_file:
             _make_durable(self._engine)
 
@@ -195,7 +196,7 @@ class Store:
         """Make the tables if they do not exist."""
         try:
             self._create()
-        except StoreUnavailable:
+        except ReviewUnavailable:
             # Another process may have made them at the same moment.
             self._create()
 
@@ -231,7 +232,7 @@ class Store:
 
         Raises:
             InvalidParameter: two types have the same name, or one is said to come from a type that does not exist.
-            StoreConflict: a type that names cells would be gone.
+            ReviewConflict: a type that names cells would be gone.
         """
         check_types([change.type for change in changes])
         with self._changing("names") as connection:
@@ -259,7 +260,7 @@ class Store:
         used = {name: n for name, n in counts.items() if n}
         if used and not delete_names:
             listed = ", ".join(f"'{name}' ({n})" for name, n in used.items())
-            raise StoreConflict(
+            raise ReviewConflict(
                 f"Cells have these types, which are not in the new list: {listed}. Keep them in it, or take their names "
                 "away with delete_names=true. Nothing was changed."
             )
@@ -316,12 +317,12 @@ class Store:
             How many cells and how many names were deleted.
 
         Raises:
-            StoreConflict: there is no such tile.
+            NotInReview: there is no such tile.
         """
         of_tile = _cells.c.tile_sha256 == sha256
         with self._changing("cells") as connection:
             if not connection.execute(select(_tiles.c.sha256).where(_tiles.c.sha256 == sha256)).first():
-                raise StoreConflict("There is no such tile in the review.")
+                raise NotInReview("There is no such tile in the review.")
             names = delete(_names).where(_names.c.cell.in_(select(_cells.c.id).where(of_tile)))
             n_names = connection.execute(names).rowcount
             n_cells = connection.execute(delete(_cells).where(of_tile)).rowcount
@@ -408,7 +409,7 @@ class Store:
 
         Raises:
             InvalidParameter: there is no such cell or type.
-            StoreConflict: the cells were found by another version of the bundle.
+            ReviewConflict: the cells were found by another version of the bundle.
         """
         now = datetime.now(UTC)
         return self.put_names([(cell, reviewer, kind, now) for cell, kind in given.items()], review)
@@ -433,7 +434,7 @@ class Store:
             for cell, reviewer, _, _ in (one for one in changed if one[:2] in before):
                 connection.execute(delete(_names).where(_names.c.cell == cell, _names.c.reviewer == reviewer))
             rows = [
-                {"cell": cell, "reviewer": reviewer, "type": ids[kind], "when": when}
+                {"cell": cell, "reviewer": reviewer, "type": ids[kind], "when": _time_text(when)}
                 for cell, reviewer, kind, when in changed
                 if kind is not None
             ]
@@ -448,12 +449,12 @@ class Store:
             How many they were.
 
         Raises:
-            StoreConflict: there is no such reviewer.
+            NotInReview: there is no such reviewer.
         """
         with self._changing("names") as connection:
             n_names = connection.execute(delete(_names).where(_names.c.reviewer == reviewer)).rowcount
             if not n_names:
-                raise StoreConflict("No cell has a name by a reviewer of that name.")
+                raise NotInReview("No cell has a name by a reviewer of that name.")
         return n_names
 
     # Transactions
@@ -477,8 +478,8 @@ class Store:
         except SQLAlchemyError as error:
             log.error("the database of the review cannot be used: %s", _without_values(error))
             if _is_full(error):
-                raise StoreUnavailable("The disk of the review is full; nothing was kept of this request.") from error
-            raise StoreUnavailable("The database of the review cannot be used now; try again later.") from error
+                raise ReviewUnavailable("The disk of the review is full; nothing was kept of this request.") from error
+            raise ReviewUnavailable("The database of the review cannot be used now; try again later.") from error
 
 
 def _make_durable(engine: Engine) -> None:
@@ -548,13 +549,13 @@ def _check_cells(connection: Connection, cells: Sequence[str], review: Review) -
     if unknown := [cell for cell in cells if cell not in found]:
         shown = ", ".join(f"{cell[:ID_SHOWN]!a}" for cell in unknown[:3])
         raise InvalidParameter(
-            f"{len(unknown)} of the {len(cells)} cells are not in the review, the first of them {shown}: their tile may "
-            "have been taken out. Nothing was kept."
+            f"{len(unknown)} of the {len(cells)} cells are not in the review, the first of them {shown}: their tile "
+            "may have been taken out. Nothing was kept."
         )
     if n_other := sum(sha256 != review.sha256 for sha256 in found.values()):
-        raise StoreConflict(
-            f"{n_other} of the {len(cells)} cells were found by another bundle than '{review.bundle}' as it is now: the "
-            "bundle may have changed since. Load the cells again. Nothing was kept, and earlier names are still there."
+        raise ReviewConflict(
+            f"{n_other} of the {len(cells)} cells were found by another bundle than '{review.bundle}' as it is now: "
+            "the bundle may have changed since. Load the cells again. Nothing was kept, and earlier names are still there."
         )
 
 
@@ -581,7 +582,7 @@ def _names_of(which: ColumnElement[bool]) -> Any:
 
 
 def _cell_name(row: Row[Any]) -> CellName:
-    return CellName(row.cell, row.reviewer, row.name, row.when)
+    return CellName(row.cell, row.reviewer, row.name, datetime.fromisoformat(row.when))
 
 
 def _named_type(row: Row[Any]) -> NamedType:
@@ -590,15 +591,25 @@ def _named_type(row: Row[Any]) -> NamedType:
 
 
 def _tile_row(tile: ReviewTile) -> dict[str, Any]:
-    names = ("sha256", "name", "group", "width", "height", "mpp", "added", "by", "n_cells")
-    review = {"bundle": tile.review.bundle, "bundle_sha256": tile.review.sha256}
-    return {name: getattr(tile, name) for name in names} | review | {"measured": json.dumps(MEASURED)}
+    names = ("sha256", "name", "group", "width", "height", "mpp", "by", "n_cells")
+    return {
+        **{name: getattr(tile, name) for name in names},
+        "added": _time_text(tile.added),
+        "bundle": tile.review.bundle,
+        "bundle_sha256": tile.review.sha256,
+        "measured": json.dumps(MEASURED),
+    }
+
+
+def _time_text(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _tile(row: Row[Any]) -> ReviewTile:
     columns = row._asdict()
-    review = Review(columns.pop("bundle"), columns.pop("bundle_sha256"))
-    return ReviewTile(review=review, **{name: value for name, value in columns.items() if name != "measured"})
+    review, added = Review(columns.pop("bundle"), columns.pop("bundle_sha256")), columns.pop("added")
+    del columns["measured"]
+    return ReviewTile(review=review, added=datetime.fromisoformat(added), **columns)
 
 
 def _cell_rows(tile: ReviewTile, cells: NewCells) -> list[dict[str, Any]]:
@@ -623,12 +634,14 @@ def _cell_rows(tile: ReviewTile, cells: NewCells) -> list[dict[str, Any]]:
     ]
 
 
-def _candidates(rows: Sequence[Row[Any]]) -> Candidates:
+def _candidates(rows: Sequence[Any]) -> Candidates:
     measured = np.full((len(rows), len(MEASURED)), np.nan, np.float32)
     places: dict[str, tuple[list[int], list[int]]] = {}
     for i, row in enumerate(rows):
         if row.measured_names not in places:
-            known = [(j, MEASURED.index(name)) for j, name in enumerate(json.loads(row.measured_names)) if name in MEASURED]
+            known = [
+                (j, MEASURED.index(name)) for j, name in enumerate(json.loads(row.measured_names)) if name in MEASURED
+            ]
             places[row.measured_names] = ([j for j, _ in known], [k for _, k in known])
         source, target = places[row.measured_names]
         measured[i, target] = np.frombuffer(row.measured, "<f4")[source]
