@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from app.pipeline.cell_classifier import CellClassifier, CellType
 from app.pipeline.measure.table import INDEX
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
 
+Features = Float32Array | NDArray[np.float16]
+
 NO_TYPE = -1
 N_NEIGHBOURS = 4
 """The features of this many nearest cells are averaged."""
 CONFIDENCE = 0.95
 """Confidence of the interval of each type's share, taken for itself."""
+BLOCK = 2**14
+"""So many cells are classified at a time, which bounds the memory for a slide of millions."""
 N_DRAWS, SEED = 2000, 0
 DECIMALS = 6
 """Ends of intervals are rounded to this."""
@@ -61,29 +66,26 @@ def unknown_measurements(classifier: CellClassifier) -> list[str]:
 
 
 def classify(
-    features: Float32Array, measured: Float64Array, centroids: Float64Array, classifier: CellClassifier
+    features: Features, measured: Float64Array, centroids: Float64Array, classifier: CellClassifier
 ) -> CellTypes:
     """Give every cell of a tile or slide its type.
 
     Args:
-        features: (N, F) float32, what the encoder sees of each cell.
+        features: (N, F) float32, or float16 as tables have them, what the encoder sees of each cell.
         measured: (N, M) float64, the measurements that the classifier uses, in its order and in µm. One that is
             missing (NaN) counts as the mean of the named cells.
         centroids: (N, 2) x, y in any unit; they decide which cells are neighbours.
         classifier: the bundle's.
     """
-    near = neighbour_means(features, centroids) if classifier.neighbours else features[:, :0]
-    numbers = np.hstack([features, near, measured]).astype(np.float64)
-    standardised = (numbers - np.array(classifier.mean)) / np.array(classifier.deviation)
-    standardised = np.nan_to_num(standardised, nan=0.0).clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
-    logits = (standardised @ np.array(classifier.weights).T + np.array(classifier.bias)) / classifier.temperature
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    near = _nearest(centroids) if classifier.neighbours else None
+    blocks = [slice(i, i + BLOCK) for i in range(0, len(features), BLOCK)]
+    found = [_probabilities(_numbers(features, measured, near, block), classifier) for block in blocks]
+    probabilities = np.concatenate([np.zeros((0, len(classifier.types))), *found])
     is_sure = probabilities.max(axis=1) >= classifier.threshold
     return CellTypes(probabilities, np.where(is_sure, probabilities.argmax(axis=1), NO_TYPE).astype(np.int64))
 
 
-def neighbour_means(features: Float32Array, centroids: Float64Array) -> Float64Array:
+def neighbour_means(features: Features, centroids: Float64Array) -> Float64Array:
     """Return (N, F) float64, the mean features of the N_NEIGHBOURS cells nearest to each cell, itself left out.
 
     Where there are fewer other cells, it is the mean of these; the means of a single cell are NaN, for missing.
@@ -92,15 +94,44 @@ def neighbour_means(features: Float32Array, centroids: Float64Array) -> Float64A
         features: (N, F) float32.
         centroids: (N, 2) x, y in any unit.
     """
-    n = len(features)
-    k = min(N_NEIGHBOURS + 1, n)
-    if k < 2:
-        return np.full(features.shape, np.nan)
-    near = cKDTree(centroids).query(centroids, k)[1]
+    return _means(features, _nearest(centroids))
+
+
+def _nearest(centroids: Float64Array) -> Int64Array:
+    """Return (N, k) int64, the cells nearest to each of N cells, without itself; k is N_NEIGHBOURS or else N − 1."""
+    n = len(centroids)
+    k = min(N_NEIGHBOURS, n - 1)
+    if k < 1:
+        return np.zeros((n, 0), np.int64)
+    near = cKDTree(centroids).query(centroids, k + 1)[1]
     is_self = near == np.arange(n)[:, None]
     # Where more cells than these share a place, a cell may not be among its own nearest; the last one goes instead.
     is_self[~is_self.any(axis=1), -1] = True
-    return np.asarray(features[near[~is_self].reshape(n, k - 1)].mean(axis=1, dtype=np.float64))
+    return np.asarray(near[~is_self].reshape(n, k), np.int64)
+
+
+def _means(features: Features, near: Int64Array) -> Float64Array:
+    if near.shape[1] == 0:
+        return np.full((len(near), features.shape[1]), np.nan)
+    return np.asarray(features[near].mean(axis=1, dtype=np.float64))
+
+
+def _numbers(features: Features, measured: Float64Array, near: Int64Array | None, rows: slice) -> Float64Array:
+    """Return (n, D) what is known of some of the cells; see `CellClassifier`."""
+    parts = (
+        [features[rows], measured[rows]]
+        if near is None
+        else [features[rows], _means(features, near[rows]), measured[rows]]
+    )
+    return np.hstack(parts).astype(np.float64)
+
+
+def _probabilities(numbers: Float64Array, classifier: CellClassifier) -> Float64Array:
+    standardised = (numbers - np.array(classifier.mean)) / np.array(classifier.deviation)
+    standardised = np.nan_to_num(standardised, nan=0.0).clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+    logits = (standardised @ np.array(classifier.weights).T + np.array(classifier.bias)) / classifier.temperature
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def summarise_types(

@@ -142,9 +142,7 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
     except EngineUnavailable as error:
         raise InvalidBundle(f"{directory.name}: {error}") from error
     if manifest.cell_classifier and (unknown := unknown_measurements(manifest.cell_classifier)):
-        raise InvalidBundle(
-            f"{directory.name}: the cell classifier uses the measurement '{unknown[0]}', which this version does not know."
-        )
+        raise InvalidBundle(f"{directory.name}: the cell classifier uses an unknown measurement, '{unknown[0]}'.")
     segmenter = open_segmenter(directory, threads) if segmenter_files(manifest.segmentation) else None
     bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads), segmenter)
     warnings = (*_replaced(missing, bundle.backend), *_self_test(bundle))
