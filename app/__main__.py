@@ -228,12 +228,14 @@ def serve(
     from app import server
     from app.access.binding import check_access
     from app.jobs.batches import check_batches
+    from app.review.reviews import check_reviews
 
     given = {"host": host, "port": port, "without_keys": without_keys or None}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     with report_errors():
         check_access(settings)
         check_batches(settings)
+        check_reviews(settings.reviews_dir, settings.database_url)
     server.serve(settings, processes)
 
 

@@ -26,7 +26,7 @@ from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
 from app.review.folds import FOLDS, MIN_GROUPS, folds_of_cells, folds_of_groups, some_of
 from app.review.named_cells import InvalidNamedCells, NamedCells
-from app.review.regression import PENALTIES, ROUGH, Regression, balanced_weights, learn_path
+from app.review.regression import PENALTIES, ROUGH, balanced_weights, learn_path
 from app.review.scores import choose_threshold, confusion_of, macro_f, score_types
 
 MIN_CELLS, MIN_CELLS_OF_A_TYPE, MAX_TYPES = 10, 5, 32

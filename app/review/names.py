@@ -1,4 +1,4 @@
-"""Cell types and the names that reviewers give to cells: what is allowed, the majority, and how far two reviewers agree."""
+"""Cell types and the names that reviewers give to cells: what is allowed, what most say, and how far two agree."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ SUGGESTIONS = (
     NamedType("Not a cell", "#999999"),
 )
 """The types of a differential count (after WHO and ICSH), as suggestions; no bundle knows them by itself."""
+
+
+FURTHER_COLORS = ("#88ccee", "#aa4499", "#117733", "#882255", "#ddcc77", "#332288", "#44aa99", "#cc6677", "#661100")
+"""Colours of further types (Tol's muted scheme); after them, colours repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,13 @@ def check_types(types: Sequence[NamedType]) -> None:
     if twice:
         named = next(one.name for one in types if one.name.casefold() == twice[0])
         raise InvalidParameter(f"Each cell type needs a name of its own, found '{named}' more than once.")
+
+
+def unused_color(types: Iterable[NamedType]) -> str:
+    """Return a colour that none of some types has; one that some have if all are used."""
+    colors = [*(one.color for one in SUGGESTIONS), *FURTHER_COLORS]
+    used = Counter(one.color for one in types)
+    return min(colors, key=lambda color: used[color])
 
 
 def majority(names: Iterable[CellName]) -> dict[str, str]:

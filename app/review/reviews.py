@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -12,10 +12,18 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
+
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.cell_classifier import CellType
+from app.pipeline.cell_types import type_probabilities
+from app.pipeline.measure.table import INDEX
 from app.pipeline.run import Analysis, Stages
+from app.pipeline.types import Float64Array
 from app.review.candidates import Candidates, NewCells, Review, ReviewTile, review_of
+from app.review.classifier import MIN_CELLS, MIN_CELLS_OF_A_TYPE, teach
 from app.review.errors import ReviewUnavailable
+from app.review.named_cells import GroupKind, NamedCells
 from app.review.names import Agreement, CellName, NamedType, agreements, disagreed, majority
 
 if TYPE_CHECKING:
@@ -61,6 +69,21 @@ class Progress:
     earlier_named: int
 
 
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What a classifier that learned from the names so far thinks of all cells of a review.
+
+    Attributes:
+        types: the T types that it knows.
+        probabilities: (N, T) float64, rows sum to 1.
+        n_named: how many named cells it learned from.
+    """
+
+    types: tuple[str, ...]
+    probabilities: Float64Array
+    n_named: int
+
+
 class Kept(Generic[T]):
     """Values that are made when they are first asked for, and again when what they were made from has changed.
 
@@ -90,6 +113,11 @@ class Kept(Generic[T]):
                 del self._values[next(iter(self._values))]
             return found[1]
 
+    def last(self, review: Review) -> T | None:
+        """Return the value that was made last, of whatever state; None if there is none."""
+        found = self._values.get(review.sha256)
+        return None if found is None else found[1]
+
 
 class Reviews:
     """The review of a service.
@@ -101,6 +129,7 @@ class Reviews:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._candidates: Kept[Candidates] = Kept(KEPT)
+        self._taught: Kept[Taught | str] = Kept(KEPT)
 
     def close(self) -> None:
         """Close the database."""
@@ -148,6 +177,74 @@ class Reviews:
         """Return the cells of a review, which are read again only when tiles were put in or taken out."""
         return self._candidates.get(review, self.store.revision().cells, lambda: self.store.candidates(review))
 
+    def taught(self, review: Review) -> Taught | str:
+        """Return what a classifier thinks of all cells that has learned from the names so far.
+
+        It learns, which takes seconds, only if names were changed since it was last asked. Types that too few cells
+        have are left out.
+
+        Returns:
+            What it thinks; or why none can learn yet, in a sentence.
+        """
+        revision = self.store.revision()
+        return self._taught.get(review, revision, lambda: self._teach(review))
+
+    def taught_before(self, review: Review) -> Taught | None:
+        """Return what the classifier thinks that learned last, from earlier names perhaps; None if none has learned."""
+        found, candidates = self._taught.last(review), self.candidates(review)
+        if not isinstance(found, Taught) or len(found.probabilities) != len(candidates):
+            return None
+        return found
+
+    def _teach(self, review: Review) -> Taught | str:
+        candidates, types = self.candidates(review), self.store.types()
+        named = majority(self.store.names(review))
+        counts = Counter(named.values())
+        enough = {cell: kind for cell, kind in named.items() if counts[kind] >= MIN_CELLS_OF_A_TYPE}
+        if len(set(enough.values())) < 2 or len(enough) < MIN_CELLS:
+            return (
+                f"A classifier can learn when at least two types have {MIN_CELLS_OF_A_TYPE} named cells each; "
+                f"{len(set(enough.values()))} of {len(types)} types have as many now."
+            )
+        learned = self.named_cells(review, enough)
+        classifier = teach(learned, types=cell_types(types), bundle_sha256=review.sha256)
+        columns = [INDEX[name] for name in classifier.measurements]
+        probabilities = type_probabilities(
+            candidates.features,
+            candidates.measured[:, columns].astype(np.float64),
+            candidates.neighbours,
+            classifier,
+        )
+        return Taught(tuple(one.name for one in classifier.types), probabilities, len(learned))
+
+    def named_cells(self, review: Review, named: Mapping[str, str], group_kind: GroupKind | None = None) -> NamedCells:
+        """Return what a classifier learns from.
+
+        Args:
+            review: the review.
+            named: the type of each cell that is learned from, by its id.
+            group_kind: what the groups of the tiles are; None for slides, or tiles if no tile has a group.
+        """
+        candidates, tiles = self.candidates(review), {tile.sha256: tile for tile in self.store.tiles(review)}
+        known = {cell: kind for cell, kind in named.items() if cell in candidates.rows}
+        rows = np.array([candidates.rows[cell] for cell in known], np.int64)
+        of_cell = [tiles[candidates.tiles[row]] for row in rows]
+        groups = [tile.group or tile.sha256 for tile in of_cell]
+        numbers = {group: i for i, group in enumerate(sorted(set(groups)))}
+        type_names = tuple(sorted(set(known.values())))
+        has_groups = any(tile.group for tile in of_cell)
+        return NamedCells(
+            features=candidates.features[rows].astype(np.float32),
+            measured=candidates.measured[rows].astype(np.float64),
+            neighbour_features=candidates.neighbours[rows].astype(np.float64),
+            types=np.array([type_names.index(kind) for kind in known.values()], np.int64),
+            type_names=type_names,
+            groups=np.array([numbers[group] for group in groups], np.int64),
+            group_kind=(group_kind or "slides") if has_groups else "tiles",
+            tiles=tuple(sorted({tile.sha256 for tile in of_cell})),
+            reviewers=tuple(sorted({name.reviewer for name in self.store.names(review) if name.cell in known})),
+        )
+
     def progress(self, review: Review) -> Progress:
         """Return how far a review is."""
         tiles, types, names = self.store.tiles(), self.store.types(), self.store.names(review)
@@ -176,6 +273,11 @@ class Reviews:
         candidates = self.candidates(review)
         rows = (candidates.rows.get(cell) for cell in named)
         return dict(Counter(candidates.tiles[row] for row in rows if row is not None))
+
+
+def cell_types(types: Iterable[NamedType]) -> list[CellType]:
+    """Return types as a classifier knows them."""
+    return [CellType(name=one.name, color=one.color, lineage=one.lineage) for one in types]
 
 
 def named_by(names: Sequence[CellName], reviewer: str) -> set[str]:

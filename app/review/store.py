@@ -261,8 +261,8 @@ class Store:
         if used and not delete_names:
             listed = ", ".join(f"'{name}' ({n})" for name, n in used.items())
             raise ReviewConflict(
-                f"Cells have these types, which are not in the new list: {listed}. Keep them in it, or take their names "
-                "away with delete_names=true. Nothing was changed."
+                f"Cells have these types, which are not in the new list: {listed}. Keep them in it, or take their "
+                "names away with delete_names=true. Nothing was changed."
             )
         for type_id in gone.values():
             connection.execute(delete(_names).where(_names.c.type == type_id))
@@ -286,8 +286,8 @@ class Store:
             n_before = connection.execute(counted).scalar_one()
             if n_before + len(cells) > MAX_CELLS:
                 raise InvalidParameter(
-                    f"A review may hold {MAX_CELLS} cells; it has {n_before}, and this tile has {len(cells)}. Take tiles "
-                    "out that are not needed."
+                    f"A review may hold {MAX_CELLS} cells; it has {n_before}, and this tile has {len(cells)}. Take "
+                    "tiles out that are not needed."
                 )
             connection.execute(insert(_tiles).values(_tile_row(tile)))
             rows = _cell_rows(tile, cells)
@@ -394,7 +394,7 @@ class Store:
             .group_by(_cells.c.bundle_sha256)
         )
         with self._transaction() as connection:
-            return {sha256: n for sha256, n in connection.execute(query).tuples()}
+            return dict(connection.execute(query).tuples().all())
 
     def set_names(self, given: Mapping[str, str | None], reviewer: str, review: Review) -> int:
         """Keep what a reviewer has named cells, all of it or nothing.
@@ -555,7 +555,8 @@ def _check_cells(connection: Connection, cells: Sequence[str], review: Review) -
     if n_other := sum(sha256 != review.sha256 for sha256 in found.values()):
         raise ReviewConflict(
             f"{n_other} of the {len(cells)} cells were found by another bundle than '{review.bundle}' as it is now: "
-            "the bundle may have changed since. Load the cells again. Nothing was kept, and earlier names are still there."
+            "the bundle may have changed since. Load the cells again. Nothing was kept, and earlier names are still "
+            "there."
         )
 
 
