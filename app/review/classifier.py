@@ -83,9 +83,7 @@ class Folds:
         return replace(self, of_cell=self.of_cell[chosen], is_judged=self.is_judged[chosen])
 
 
-def teach(
-    named: NamedCells, *, types: Sequence[CellType], bundle_sha256: str, seed: int = 0
-) -> CellClassifier:
+def teach(named: NamedCells, *, types: Sequence[CellType], bundle_sha256: str, seed: int = 0) -> CellClassifier:
     """Learn cell types from named cells.
 
     A multinomial logistic regression learns from the features of each cell (`regression`). Whether it also learns from

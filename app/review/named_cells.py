@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from app.pipeline.cell_types import neighbour_means
 from app.pipeline.errors import InvalidNuclei, PipelineError
 from app.pipeline.geometry import Cells
+from app.pipeline.networks.encode import rounded_features
 from app.pipeline.qupath import ANNOTATION, CELL, QuPathObject, objects_of
 from app.pipeline.run import Analysis
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, Tile
@@ -276,8 +277,8 @@ def _check_within(objects: Sequence[NamedObject], tile: Tile) -> None:
     if beyond:
         raise InvalidNamedCells(
             f"{len(beyond)} of {len(objects)} named objects lie outside the tile of {tile.width} x {tile.height} px, "
-            f"such as {_at(beyond[0].name, beyond[0].x, beyond[0].y)}: they are those of another tile, or not in pixels "
-            "of this one."
+            f"such as {_at(beyond[0].name, beyond[0].x, beyond[0].y)}: they are those of another tile, or not in "
+            "pixels of this one."
         )
 
 
@@ -340,9 +341,7 @@ def _matched(objects: Sequence[NamedObject], label_image: Any, places: Float64Ar
     open_objects = np.flatnonzero(cells < 0)
     pairs = [
         (float(np.hypot(*(places[cell] - points[one]))), int(one), cell)
-        for one, near in zip(
-            open_objects, cKDTree(places).query_ball_point(points[open_objects], NEAR_PX), strict=True
-        )
+        for one, near in zip(open_objects, cKDTree(places).query_ball_point(points[open_objects], NEAR_PX), strict=True)
         for cell in near
     ]
     for _, one, cell in sorted(pairs):
@@ -393,14 +392,15 @@ def named_tile(analysis: Analysis, matched: MatchedNames) -> NamedTile:
         analysis: by a bundle whose networks give features.
         matched: the cells of that tile that have names.
     """
-    features = analysis.features
-    if features is None:  # There is no cell, so that the number of features is not known.
-        features = np.zeros((0, 0), np.float32)
-    near = neighbour_means(features, analysis.cells.centroids)
+    # Without a cell, the number of features is not known.
+    given = np.zeros((0, 0), np.float32) if analysis.features is None else analysis.features
+    # As answers show both, because these are what the classifier of a bundle takes.
+    features, measured = rounded_features(given), analysis.measurements.shown(scale_known=True)
+    near = neighbour_means(features, analysis.cells.nuclei.centroids)
     return NamedTile(
-        features=features[matched.cells],
-        measured=analysis.measurements.values[matched.cells],
-        neighbour_features=np.asarray(near[matched.cells], np.float64),
+        features=features[matched.cells].astype(np.float32),
+        measured=measured[matched.cells],
+        neighbour_features=near[matched.cells],
         names=matched.names,
         sha256=analysis.tile.sha256,
     )
@@ -423,7 +423,9 @@ def gather(
     known = [(tile, group) for tile, group in zip(tiles, groups, strict=True) if tile.names]
     if not known:
         raise InvalidNamedCells("No cell has a name.")
-    type_names = tuple(sorted({name for tile, _ in known for name in tile.names}, key=lambda name: (name.lower(), name)))
+    type_names = tuple(
+        sorted({name for tile, _ in known for name in tile.names}, key=lambda name: (name.lower(), name))
+    )
     number = {group: i for i, group in enumerate(sorted({group for _, group in known}))}
     return NamedCells(
         features=np.concatenate([tile.features for tile, _ in known]),

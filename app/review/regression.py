@@ -1,8 +1,8 @@
 """Multinomial logistic regression with an L2 penalty, along a path of penalties, by L-BFGS.
 
 The penalty is on the weights of standardised numbers and not on the biases. Numbers are rotated onto their principal
-axes, which changes neither the loss nor the penalty, and each axis is scaled by a bound of its curvature (Böhning 1992):
-L-BFGS then needs a few steps where features are strongly correlated, as those of a network are.
+axes, which changes neither the loss nor the penalty, and each axis is scaled by a bound of its curvature (Böhning
+1992): L-BFGS then needs a few steps where features are strongly correlated, as those of a network are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 BIAS_PENALTY = 1e-6
 """That of a bias: it keeps the bias of a type finite where no cell of the type was learned from."""
 TOLERANCE, ROUGH = 1e-6, 1e-4
-"""Learning ends where no derivative of the loss by a scaled parameter is larger: in the end, and where penalties are only
+"""Learning ends where no derivative of the loss by a scaled parameter is larger: for good, and where penalties are
 compared."""
 MAX_STEPS = 500
 MEMORY = 20
