@@ -139,7 +139,9 @@ def test_cells_are_shown_with_both_pictures(begun):
 def test_cells_that_the_reviewer_has_named_do_not_come_again(begun, kind):
     before = ids(begun, kind=kind, seed=3)
     name(begun, dict.fromkeys(before[:7], "Small"), "Ann")
-    assert ids(begun, kind=kind, seed=3, reviewer="Ann") == [cell for cell in before if cell not in before[:7]]
+    left = ids(begun, kind=kind, seed=3, reviewer="Ann")
+    assert sorted(left) == sorted(before[7:])
+    assert kind != "random" or left == before[7:]
     assert ids(begun, kind=kind, seed=3, reviewer="Bo") == before
 
 
@@ -380,7 +382,7 @@ def test_import_that_cannot_be_used_keeps_nothing(begun):
     assert_problem(send(points((22, 25, "Small"), (23, 25, "Large"))), 422, "Contradictory")
     assert_problem(send(b"\x89PNG"), 422)
     assert_problem(send(b"{}"), 422)
-    assert_problem(send(b""), 400)
+    assert_problem(send(b""), 422, "empty")
     assert_problem(send(points((3, 318, "Small"))), 422, "names a cell of this tile")
     assert_problem(send(points((22, 25, "Small")), "0" * 64), 404, "put it in first")
     assert begun.get("/reviews").json() == before
