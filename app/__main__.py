@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.shell import audit, batch, classifier, keys
+from app.shell import audit, batch, classifier, keys, reviews
 from app.shell.options import BundleOption, MppOption, PrecisionOption, read_settings, report_errors
 from app.streams import write_any_text
 
@@ -41,6 +41,7 @@ cli.add_typer(bundle_cli, name="bundle")
 cli.add_typer(classifier.cli, name="classifier")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(audit.cli, name="audit")
+cli.add_typer(reviews.cli, name="reviews")
 cli.command()(audit.replay)
 Cluster = Annotated[int, typer.Argument(min=0, help="The number of the cluster, from 0.")]
 
@@ -223,12 +224,14 @@ def serve(
     from app import server
     from app.access.binding import check_access
     from app.jobs.batches import check_batches
+    from app.review.reviews import check_reviews
 
     given = {"host": host, "port": port, "without_keys": without_keys or None}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     with report_errors():
         check_access(settings)
         check_batches(settings)
+        check_reviews(settings.reviews_dir, settings.database_url)
     server.serve(settings, processes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from itertools import chain
@@ -11,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.access.keyring import Keyring, KeysUnreadable
-from app.api import analyze, batches, bundles, health, pages
+from app.api import analyze, batches, bundles, classifiers, health, pages, reviews
 from app.api.audit import AuditMiddleware
 from app.api.forms import install_form_parser
 from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware
@@ -22,12 +23,17 @@ from app.audit.log import AuditLog
 from app.jobs.batches import open_batches
 from app.observe.metrics import Metrics
 from app.observe.requests import ObserveMiddleware, templates
+from app.review.reviews import open_reviews
 from app.service import Analyzer
 from app.settings import Settings
 
 DESCRIPTION = """Post a bone-marrow tile, and get its cells, their clusters and proportions, and the tile's label.
 
 For Research Use Only. Not for use in diagnostic procedures."""
+
+
+WATCH_S = 2.0
+"""Seconds between looks for bundles that were taught, where cells are reviewed."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -58,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestMiddleware)
     install_problem_handlers(app)
     install_document(app)
-    routers = [module.router for module in (health, analyze, bundles, batches, pages)]
+    routers = [module.router for module in (health, analyze, bundles, batches, reviews, classifiers, pages)]
     for router in routers:
         app.include_router(router)
     app.mount("/web", pages.page_files)
@@ -66,6 +72,13 @@ def create_app(settings: Settings) -> FastAPI:
     paths = templates([*chain.from_iterable(router.routes for router in routers), *app.routes])
     app.add_middleware(ObserveMiddleware, metrics=app.state.metrics, paths=paths)
     return app
+
+
+async def _watch_bundles(analyzer: Analyzer) -> None:
+    """Load bundles that were taught meanwhile: by POST /classifiers of another process, or from the shell."""
+    while True:
+        await asyncio.sleep(WATCH_S)
+        await run_in_threadpool(analyzer.load_taught)
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -81,11 +94,17 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         with suppress(KeysUnreadable):  # The log has the reason, and /readyz answers with it.
             app.state.keyring.check()
         app.state.batches = queue = await run_in_threadpool(open_batches, settings)
+        app.state.reviews = review = await run_in_threadpool(open_reviews, settings.reviews_dir, settings.database_url)
         if queue:
             queue.start()
+        watch = asyncio.create_task(_watch_bundles(analyzer)) if review else None
         yield
+        if watch:
+            watch.cancel()
         if queue:
             await run_in_threadpool(queue.close)
+        if review:
+            await run_in_threadpool(review.close)
         analyzer.close()
 
     return lifespan

@@ -63,7 +63,9 @@ class Settings(BaseSettings):
         default=None, description="The file of keys (`marrowscope keys`). Without it, no key is asked for."
     )
     audit_log: UnixPath | None = Field(
-        default=None, description="The audit log, with a line for each request to /analyze. Without it, there is none."
+        default=None,
+        description="The audit log, with a line for each request to /analyze and each change of the review. Without "
+        "it, there is none.",
     )
     without_keys: bool = Field(default=False, description="Whether other machines may use the service without a key.")
     allowed_hosts: str = Field(
@@ -74,11 +76,16 @@ class Settings(BaseSettings):
     batches_dir: UnixPath | None = Field(
         default=None, description="The folder of batches and their results. Without it, there are no batches."
     )
+    reviews_dir: Path | None = Field(
+        default=None, description="The folder of cells and their names. Without it, no cells can be named."
+    )
     slides_dir: Path | None = Field(
         default=None, description="The folder below which a batch may name slides. Without it, they must be uploaded."
     )
     database_url: str | None = Field(
-        default=None, description="The database of batches. Without it: the file batches.sqlite in their folder."
+        default=None,
+        description="The database of batches and of the review. Without it: the files batches.sqlite and "
+        "reviews.sqlite in their folders.",
     )
     scheduler: str | None = Field(
         default=None, description="The Dask scheduler of batches, tcp://…. Without it, they run on this machine."

@@ -86,6 +86,24 @@ def classify(
     return CellTypes(probabilities, np.where(is_sure, probabilities.argmax(axis=1), NO_TYPE).astype(np.int64))
 
 
+def type_probabilities(
+    features: Features, measured: Float64Array, neighbour_features: Features | Float64Array, classifier: CellClassifier
+) -> Float64Array:
+    """Return (N, T) float64, the probabilities that `classify` gives to cells whose neighbours are not at hand.
+
+    Args:
+        features: (N, F).
+        measured: (N, M) float64, as in `classify`.
+        neighbour_features: (N, F); see `neighbour_means`.
+        classifier: the bundle's, or one that was taught on its features.
+    """
+    near = [neighbour_features] if classifier.neighbours else []
+    blocks = [slice(i, i + BLOCK) for i in range(0, len(features), BLOCK)]
+    known = (np.hstack([part[block] for part in (features, *near, measured)]) for block in blocks)
+    found = [_probabilities(numbers.astype(np.float64), classifier) for numbers in known]
+    return np.concatenate([np.zeros((0, len(classifier.types))), *found])
+
+
 def neighbour_means(features: Features, centroids: Float64Array) -> Float64Array:
     """Return (N, F) float64, the mean features of the N_NEIGHBOURS cells nearest to each cell, itself left out.
 
