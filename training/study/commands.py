@@ -206,6 +206,24 @@ def few_labels(
 
 
 @evaluate.command()
+def teach(
+    cells: Cells,
+    out: Out,
+    system: Describers = None,
+    splits: Splits = 5,
+    seeds: SeedsOfASplit = 1,
+    again: Again = False,
+) -> None:
+    """Count the actions that a simulated reviewer needs to teach cell types, on the splits of `classification`."""
+    from training.study.protocols.classification import ClassificationTask
+    from training.study.protocols.teach import evaluate_teach
+    from training.study.records import Records
+
+    task = ClassificationTask(_chosen(system, tuple(DESCRIBERS), DESCRIBERS), range(splits), range(seeds), again)
+    evaluate_teach(_load(cells), task, Records(out / "teach.json"), typer.echo)
+
+
+@evaluate.command()
 def site(cells: Cells, out: Out, system: Describers = None, seeds: Seeds = 3, again: Again = False) -> None:
     """Score how well the tile that a cell comes from can be told from its features, beside its type."""
     from training.study.protocols.site import SiteTask, evaluate_site

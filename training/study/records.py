@@ -12,7 +12,7 @@ from typing import Any
 from training.console import write_text
 
 Record = dict[str, Any]
-IDENTITY = ("set", "system", "head", "n_clusters", "split", "seed", "other_seed", "fold")
+IDENTITY = ("set", "system", "way", "head", "n_clusters", "split", "seed", "other_seed", "fold")
 """Fields that identify a record; a field that an evaluation does not have is absent."""
 LIBRARIES = ("numpy", "scikit-learn", "torch")
 

@@ -15,6 +15,7 @@ from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
 from training.study import commands
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
+from training.study.protocols import teach
 from training.study.systems import cell_systems, marrowscope_system
 
 GREY = cell_systems.LazySystem("by grey", "tests.training.study.drawn_cells", "ByGrey")
@@ -74,6 +75,16 @@ def test_few_named_cells_and_the_tile_are_measured_and_reported(results, run, tm
     assert "120 cells of 5 tiles and 2 types: chance is 0.200 and 0.500." in text
 
 
+def test_naming_is_measured_and_reported(results, run, tmp_path, shipped_bundle, monkeypatch):
+    monkeypatch.setattr(teach, "ACTIONS", (5, 20))
+    assert run("evaluate", "teach", tmp_path / "drawn", results, "--system", "ours", "--splits", 2) == 0
+    document = tmp_path / "results.md"
+    assert run("report", results, document, "--bundle", shipped_bundle) == 0
+    text = document.read_text(encoding="utf-8")
+    assert "| by grey | by groups | 1.000 ± 0.000 | 1.000 ± 0.000 | 1.000 ± 0.000 |" in text
+    assert "| by grey | by groups | 5 (5 to 5) |" in text
+
+
 def test_number_of_clusters_is_chosen_by_how_stable_they_are(
     results, run, tmp_path, shipped_bundle, encoder_config, monkeypatch
 ):
@@ -96,7 +107,7 @@ def test_number_of_clusters_is_chosen_by_how_stable_they_are(
     assert f"| {ari[3]:.3f} |" in next(line for line in text.splitlines() if line.startswith("| 3 |"))
 
 
-@pytest.mark.parametrize("command", ["clustering", "classification", "few-labels", "site"])
+@pytest.mark.parametrize("command", ["clustering", "classification", "few-labels", "teach", "site"])
 def test_unknown_system_is_an_error_before_anything_is_run(results, run, tmp_path, command, capsys):
     assert run("evaluate", command, tmp_path / "drawn", results, "--system", "ours", "--system", "theirs") == 1
     assert "'theirs'" in " ".join(capsys.readouterr().err.split())

@@ -49,6 +49,5 @@ def record_fits(
 def describe(fit: Record) -> str:
     """Return the identity of a fit in words."""
     numbers = {"n_clusters": "K =", "split": "split", "seed": "seed"}
-    return ", ".join(
-        [fit["set"], fit["system"], *(f"{word} {fit[key]}" for key, word in numbers.items() if key in fit)]
-    )
+    names = [fit[key] for key in ("set", "system", "way") if key in fit]
+    return ", ".join([*names, *(f"{word} {fit[key]}" for key, word in numbers.items() if key in fit)])

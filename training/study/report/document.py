@@ -13,6 +13,7 @@ from training.study.report.paper_tables import ablation, agreement, clustering, 
 from training.study.report.prototypes import prototypes
 from training.study.report.segmentation import detection, missed, segmentation, sizes
 from training.study.report.speed import slides, speed, training_speed
+from training.study.report.teach import teach
 from training.study.report.tissue import tissue
 from training.study.report.uncertainty import abstention, intervals, outliers, quality
 
@@ -27,6 +28,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "stability": stability,
     "classification": classification,
     "few_labels": few_labels,
+    "teach": teach,
     "site": site,
     "image_label": image_label,
     "training_speed": training_speed,

@@ -73,9 +73,9 @@ def test_clustering_is_in_the_order_of_the_papers_table_with_ours_in_bold():
     assert "`crchisto` (120 cells of 4 types)" in text
 
 
-@pytest.mark.parametrize("name", ["clustering", "classification", "few_labels", "site"])
+@pytest.mark.parametrize("name", ["clustering", "classification", "few_labels", "teach", "site"])
 def test_what_ours_by_places_was_chosen_on_stands_where_it_takes_part(name):
-    sizes = {"split": 0, "training_cells": 96, "test_cells": 24, "tiles": 20, "f1": 0.5}
+    sizes = {"split": 0, "training_cells": 96, "test_cells": 24, "tiles": 20, "f1": 0.5, "way": "groups", "f1_5": 0.5}
     places, ours = (fits(system, 0.5, **sizes) for system in ("ours-places", "ours"))
     text = SECTIONS[name]([*ours, *places])
     assert "| ours, by places |" in text
