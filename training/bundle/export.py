@@ -63,7 +63,11 @@ from training.gan.checks import assign_clusters
 
 log = logging.getLogger(__name__)
 
-MAX_ONNX_DIFFERENCE = 1e-4
+MAX_ONNX_DIFFERENCE = 3e-4
+"""Largest difference between ONNX Runtime and PyTorch, see `max_difference`.
+
+The surprise is a sum of squares that are divided by their small spread: its last digits, in float32, come to 1.4e-4.
+"""
 GOLDEN_TOLERANCE = 2e-3
 MAPS_TOLERANCE = 0.03
 """Largest difference from the golden pair: more than another processor's rounding causes, less than a wrong weight."""
@@ -130,7 +134,7 @@ def export_bundle(target: Path, run: FinishedRun, bundle_version: str, *, unfit:
 
     Raises:
         ExportError: `target` exists and is not a bundle, or its name cannot be a bundle's; ONNX and PyTorch differ by
-            more than 1e-4; or the run has not learned enough (`gates.GATES`).
+            more than `MAX_ONNX_DIFFERENCE`; or the run has not learned enough (`gates.GATES`).
         InvalidBundle: the written bundle does not load, or does not reproduce its golden pair.
         OSError: it cannot be written, for example on a full disk; the error names the file.
     """
