@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.shell import audit, batch, keys
+from app.shell import audit, batch, classifier, keys
 from app.shell.options import BundleOption, PrecisionOption, read_settings, report_errors
 from app.streams import write_any_text
 
@@ -37,6 +37,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 bundle_cli = typer.Typer(no_args_is_help=True, help="Name the clusters of a bundle.")
 cli.add_typer(bundle_cli, name="bundle")
+cli.add_typer(classifier.cli, name="classifier")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(audit.cli, name="audit")
 cli.command()(audit.replay)
@@ -228,12 +229,14 @@ def serve(
     from app import server
     from app.access.binding import check_access
     from app.jobs.batches import check_batches
+    from app.review.reviews import check_reviews
 
     given = {"host": host, "port": port, "without_keys": without_keys or None}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     with report_errors():
         check_access(settings)
         check_batches(settings)
+        check_reviews(settings.reviews_dir, settings.database_url)
     server.serve(settings, processes)
 
 

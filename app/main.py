@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.access.keyring import Keyring, KeysUnreadable
-from app.api import analyze, batches, bundles, health, pages
+from app.api import analyze, batches, bundles, health, pages, reviews
 from app.api.audit import AuditMiddleware
 from app.api.forms import install_form_parser
 from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware
@@ -22,6 +22,7 @@ from app.audit.log import AuditLog
 from app.jobs.batches import open_batches
 from app.observe.metrics import Metrics
 from app.observe.requests import ObserveMiddleware, templates
+from app.review.reviews import open_reviews
 from app.service import Analyzer
 from app.settings import Settings
 
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestMiddleware)
     install_problem_handlers(app)
     install_document(app)
-    routers = [module.router for module in (health, analyze, bundles, batches, pages)]
+    routers = [module.router for module in (health, analyze, bundles, batches, reviews, pages)]
     for router in routers:
         app.include_router(router)
     app.mount("/web", pages.page_files)
@@ -81,11 +82,14 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         with suppress(KeysUnreadable):  # The log has the reason, and /readyz answers with it.
             app.state.keyring.check()
         app.state.batches = queue = await run_in_threadpool(open_batches, settings)
+        app.state.reviews = review = await run_in_threadpool(open_reviews, settings.reviews_dir, settings.database_url)
         if queue:
             queue.start()
         yield
         if queue:
             await run_in_threadpool(queue.close)
+        if review:
+            await run_in_threadpool(review.close)
         analyzer.close()
 
     return lifespan

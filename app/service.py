@@ -8,7 +8,9 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from app.observe.metrics import Metrics
@@ -17,7 +19,7 @@ from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import SAMPLE
 from app.pipeline.networks.backend import Precision
 from app.pipeline.prototypes import prototype_grid, prototypes
-from app.pipeline.run import Analysis, analyse
+from app.pipeline.run import Analysis, Stages, analyse, analyse_stages
 from app.pipeline.types import UInt8Array
 from app.settings import Settings
 
@@ -68,20 +70,38 @@ class Analyzer:
         metrics.workers.set(settings.workers)
         metrics.places.set(settings.queue)
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
+        self._loading = threading.Lock()
         self._workers = _started_workers(settings.workers)
         self._unfinished: set[Future[Any]] = set()
 
     def load(self) -> None:
         """Load every bundle of the folder. An invalid bundle is kept with its reason, and cannot be served."""
         for manifest in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
-            directory = manifest.parent
-            try:
-                self._bundles[directory.name] = bundle = load_bundle(directory, self._settings.threads)
-                self._metrics.loaded(bundle)
-                log.info("bundle %s loaded", directory.name)
-            except InvalidBundle as error:
+            self._load(manifest.parent)
+
+    def load_again(self) -> None:
+        """Load the bundles of the folder that are new or have another manifest. A bundle that is gone is served on.
+
+        A bundle answers as before until the new one has reproduced its golden pair. If the new one is invalid, the old
+        one is served on.
+        """
+        with self._loading:
+            for manifest in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
+                served = self._bundles.get(manifest.parent.name)
+                with suppress(OSError):  # It is being replaced at this moment.
+                    sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
+                    if not isinstance(served, Bundle) or served.sha256 != sha256:
+                        self._load(manifest.parent)
+
+    def _load(self, directory: Path) -> None:
+        try:
+            self._bundles[directory.name] = bundle = load_bundle(directory, self._settings.threads)
+            self._metrics.loaded(bundle)
+            log.info("bundle %s loaded", directory.name)
+        except InvalidBundle as error:
+            if not isinstance(self._bundles.get(directory.name), Bundle):
                 self._bundles[directory.name] = error
-                log.error("bundle %s cannot be served: %s", directory.name, error)
+            log.error("bundle %s cannot be served: %s", directory.name, error)
 
     def close(self) -> None:
         """Stop the worker threads; calls that still wait are dropped."""
@@ -145,6 +165,31 @@ class Analyzer:
             return answer(analysis, bundle)
 
         return await self._on_worker(answered)
+
+    async def analyse_stages(
+        self,
+        data: bytes,
+        bundle_name: str | None,
+        mpp: float | None,
+        answer: Callable[[Analysis, Stages, Bundle], T],
+    ) -> T:
+        """Analyse one upload with the full network, and return what `answer` makes of it and of its crops.
+
+        Arguments and errors are those of `analyse`.
+        """
+        bundle = self.bundle(bundle_name)
+
+        def answered() -> T:
+            max_pixels = self._settings.max_pixels
+            analysis, stages = analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp, precision="full")
+            self._metrics.analysed(bundle, analysis)
+            return answer(analysis, stages, bundle)
+
+        return await self._on_worker(answered)
+
+    async def work(self, call: Callable[[], T]) -> T:
+        """Return the result of a call that takes a worker's time, as an analysis does; raises as `analyse` does."""
+        return await self._on_worker(call)
 
     async def prototypes(self, cluster: int, n: int, seed: int, bundle_name: str | None) -> UInt8Array:
         """Return generated cells of one cluster, (n, 32, 32, 3) uint8; raises as `analyse` does."""

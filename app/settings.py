@@ -74,11 +74,16 @@ class Settings(BaseSettings):
     batches_dir: UnixPath | None = Field(
         default=None, description="The folder of batches and their results. Without it, there are no batches."
     )
+    reviews_dir: Path | None = Field(
+        default=None, description="The folder of cells and their names. Without it, no cells can be named."
+    )
     slides_dir: Path | None = Field(
         default=None, description="The folder below which a batch may name slides. Without it, they must be uploaded."
     )
     database_url: str | None = Field(
-        default=None, description="The database of batches. Without it: the file batches.sqlite in their folder."
+        default=None,
+        description="The database of batches and of the review. Without it: the files batches.sqlite and "
+        "reviews.sqlite in their folders.",
     )
     scheduler: str | None = Field(
         default=None, description="The Dask scheduler of batches, tcp://…. Without it, they run on this machine."

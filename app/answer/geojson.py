@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.answer.palette import OUTLIER, cluster_color
+from app.answer.palette import OUTLIER, Color, cluster_color, type_colors
 from app.answer.present import Result
 from app.answer.schemas import NOTICE
 from app.pipeline.measure.table import MEASUREMENTS
@@ -27,9 +27,10 @@ Outline = list[list[list[float]]]
 def geojson(result: Result) -> bytes:
     """Return a FeatureCollection with one feature for each cell.
 
-    A cell's classification is the name of its cluster, or `Cluster k`; that of an outlier is `Outlier`, so that a count
-    by classification gives the counts of the JSON answer. A cell has the same id each time the same bundle analyses the
-    same tile. The collection also says where it comes from, in members that QuPath ignores.
+    A cell's classification is the name of its type, if the bundle has a cell classifier, and a cell without a type has
+    no classification. Otherwise it is the name of its cluster, or `Cluster k`. That of an outlier is `Outlier`, so that
+    a count by classification gives the counts of the JSON answer. A cell has the same id each time the same bundle
+    analyses the same tile. The collection also says where it comes from, in members that QuPath ignores.
     """
     about = {
         "notice": NOTICE,
@@ -51,12 +52,19 @@ def _features(result: Result) -> list[dict[str, Any]]:
     uploaded = result.parameters.nuclei_sha256
     used = f"{result.bundle_used.sha256}/{tile.mpp}/{result.bundle_used.precision}"
     source = f"{tile.sha256}/{used}" + (f"/{uploaded}" if uploaded else "")
+    colors = type_colors(result.bundle.manifest)
+
+    def classified(i: int) -> dict[str, Any] | None:
+        if cells.types is None:
+            return classification(cells.clusters[i], cells.outliers[i], names)
+        return type_classification(cells.types[i], cells.outliers[i], colors)
+
     return [
         detection(
             source,
             i,
             [_points(ring) for ring in polygon],
-            classification(cells.clusters[i], cells.outliers[i], names),
+            classified(i),
             measurements(
                 i,
                 cells.clusters[i],
@@ -65,6 +73,7 @@ def _features(result: Result) -> list[dict[str, Any]]:
                 mpp=tile.mpp,
                 outlier=cells.outliers[i],
                 touches_border=cells.touches_border[i],
+                type_probability=cells.type_probabilities[i] if cells.type_probabilities else None,
                 measured=None if measured is None else measured.rows[i],
             ),
         )
@@ -78,7 +87,7 @@ def _points(ring: Float64Array) -> list[list[float]]:
 
 
 def detection(
-    source: str, cell: int, outline: Outline, classified: dict[str, Any], measured: dict[str, float]
+    source: str, cell: int, outline: Outline, classified: dict[str, Any] | None, measured: dict[str, float]
 ) -> dict[str, Any]:
     """Return one cell as a detection of QuPath's.
 
@@ -86,7 +95,7 @@ def detection(
         source: what the cell was found in, and by what: cells of different sources have different ids.
         cell: number of the cell in its source.
         outline: closed rings of x, y in px: the outer one, then those of holes.
-        classified: see `classification`.
+        classified: see `classification` and `type_classification`; None leaves it out.
         measured: see `measurements`.
     """
     return {
@@ -96,7 +105,7 @@ def detection(
         "properties": {
             "objectType": "detection",
             "name": f"Cell {cell}",
-            "classification": classified,
+            **({"classification": classified} if classified else {}),
             "measurements": measured,
         },
     }
@@ -115,6 +124,19 @@ def classification(cluster: int, outlier: bool, names: Sequence[str | None]) -> 
     return {"name": names[cluster] or f"Cluster {cluster}", "color": list(cluster_color(cluster))}
 
 
+def type_classification(name: str | None, outlier: bool, colors: Mapping[str, Color]) -> dict[str, Any] | None:
+    """Return the classification of a cell by its type; None if it has none, which QuPath shows as unclassified.
+
+    Args:
+        name: the cell's type; None if it has none.
+        outlier: whether the cell is not counted.
+        colors: the colour of each type; see `type_colors`.
+    """
+    if outlier:
+        return {"name": "Outlier", "color": list(OUTLIER)}
+    return None if name is None else {"name": name, "color": list(colors[name])}
+
+
 def measurements(
     cell: int,
     cluster: int,
@@ -124,6 +146,7 @@ def measurements(
     mpp: float | None,
     outlier: bool,
     touches_border: bool,
+    type_probability: float | None = None,
     measured: Sequence[float | None] | None = None,
 ) -> dict[str, float]:
     """Return the measurements of a cell, by name; QuPath takes numbers only.
@@ -136,6 +159,7 @@ def measurements(
         mpp: µm per px; None where it is not known, and then there is no area in µm².
         outlier: whether no cluster counts the cell.
         touches_border: whether the border cuts the nucleus, or may do so.
+        type_probability: the probability of the cell's type, 0–1; None if it has none.
         measured: what was measured on it, as it is shown and in the order of MEASUREMENTS; what is missing is left out.
             None where it is not wanted.
     """
@@ -150,6 +174,7 @@ def measurements(
         **area,
         "Outlier": int(outlier),
         "Touches border": int(touches_border),
+        **({} if type_probability is None else {"Type probability": type_probability}),
         **_without_missing(dict(zip(names, measured, strict=True)) if measured else {}),
     }
 

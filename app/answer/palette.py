@@ -1,6 +1,8 @@
-"""The colour of each cluster, which is the same in the answer, on the page, in QuPath and in pictures."""
+"""The colours of clusters and types, which are the same in the answer, on the page, in QuPath and in pictures."""
 
 from __future__ import annotations
+
+from app.pipeline.manifest import Manifest
 
 Color = tuple[int, int, int]
 
@@ -19,12 +21,27 @@ _CLUSTERS: tuple[Color, ...] = (
 OUTLIER: Color = (153, 153, 153)
 """The colour of cells that no cluster counts."""
 
+NO_TYPE: Color = (255, 255, 255)
+"""The colour of cells that the cell classifier gave no type."""
+
 
 def cluster_color(cluster: int) -> Color:
     """Return an RGB colour, 0–255. From the ninth cluster on, the colours repeat."""
     return _CLUSTERS[cluster % len(_CLUSTERS)]
 
 
+def type_colors(manifest: Manifest) -> dict[str, Color]:
+    """Return the RGB colour of each type by its name; none where the bundle has no cell classifier."""
+    classifier = manifest.cell_classifier
+    return {one.name: rgb_color(one.color) for one in classifier.types} if classifier else {}
+
+
 def hex_color(color: Color) -> str:
     """Return a colour as #rrggbb."""
     return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def rgb_color(color: str) -> Color:
+    """Return a colour that is written as #rrggbb."""
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -42,10 +42,12 @@ from app.answer.schemas import (
     TileOut,
     TimingOut,
     TissueOut,
+    TypeOut,
     VeryLargeNucleiOut,
     VeryLargeNucleusOut,
 )
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.cell_types import NO_TYPE, CellTypes, myeloid_erythroid, summarise_types
 from app.pipeline.label.decide import Label
 from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import Manifest
@@ -56,7 +58,7 @@ from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import Analysis
 from app.pipeline.tissue.classes import BACKGROUND, CLASSES, COLOURED, Composition
-from app.pipeline.types import Float32Array, Float64Array, Segmentation, UInt8Array
+from app.pipeline.types import BoolArray, Float32Array, Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
 CELLS = TypeAdapter(list[CellOut])
@@ -76,6 +78,8 @@ class CellColumns:
         clusters: the most probable cluster, 0 … K − 1.
         probabilities: K probabilities that Q gives the cell.
         outliers: whether no cluster counts the cell.
+        types: names of the cells' types, None where a cell has none; None where the bundle has no cell classifier.
+        type_probabilities: those of these types, None as there.
     """
 
     centroids: list[list[float]]
@@ -85,6 +89,8 @@ class CellColumns:
     clusters: list[int]
     probabilities: list[list[float]]
     outliers: list[bool]
+    types: list[str | None] | None = None
+    type_probabilities: list[float | None] | None = None
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -146,6 +152,7 @@ class Result:
             clusters=proportions.clusters.tolist(),
             probabilities=cells.cluster_probs.astype(float).round(6).clip(0, 1).tolist(),
             outliers=proportions.outlier.tolist(),
+            **type_columns(self.analysis.types, self.bundle.manifest),
         )
 
     @cached_property
@@ -177,6 +184,11 @@ class Result:
         """Each cluster's share of the tile, with its prototypes where they were asked for."""
         analysis = self.analysis
         return clusters_out(analysis.proportions, analysis.label, self.bundle.manifest, self._prototypes())
+
+    @cached_property
+    def types(self) -> TypesOut:
+        """Each type's share of the tile; nothing where the bundle has no cell classifier."""
+        return types_out(self.analysis.types, ~self.analysis.proportions.outlier, self.bundle.manifest)
 
     @cached_property
     def label(self) -> LabelOut:
@@ -236,6 +248,7 @@ class Result:
             outliers=self.outliers,
             very_large_nuclei=self.very_large_nuclei,
             clusters=self.clusters,
+            **self.types,
             measurements=self.measurements,
             tissue=self.tissue,
             label=self.label,
@@ -289,6 +302,9 @@ class Result:
             }
             for i, contour in enumerate(self.contours)
         ]
+        if columns.types is not None and columns.type_probabilities is not None:
+            for cell, name, probability in zip(cells, columns.types, columns.type_probabilities, strict=True):
+                cell |= {"type": name, "type_probability": probability}
         if measured is not None:
             for cell, values in zip(cells, measured.by_name(), strict=True):
                 cell["measurements"] = values
@@ -362,6 +378,71 @@ def clusters_out(
         )
         for k in range(manifest.n_clusters)
     ]
+
+
+class TypeColumns(TypedDict, total=False):
+    """The types of cells, by the members of `CellColumns`; empty where the bundle has no cell classifier."""
+
+    types: list[str | None]
+    type_probabilities: list[float | None]
+
+
+class TypesOut(TypedDict):
+    """What the answer says of the types as a whole, by its members; None where the bundle has no cell classifier."""
+
+    types: list[TypeOut] | None
+    cells_without_type: int | None
+    myeloid_erythroid_ratio: float | None
+
+
+def type_columns(found: CellTypes | None, manifest: Manifest) -> TypeColumns:
+    """Return the type of every cell and its probability.
+
+    Args:
+        found: the types of N cells; None where the bundle has no cell classifier.
+        manifest: the bundle's, whose classifier found them.
+    """
+    classifier = manifest.cell_classifier
+    if found is None or classifier is None:
+        return {}
+    names = [*(one.name for one in classifier.types), None]  # NO_TYPE is −1
+    largest = found.probabilities.max(axis=1).round(6).clip(0, 1).tolist()
+    types = found.types.tolist()
+    return {
+        "types": [names[type_] for type_ in types],
+        "type_probabilities": [p if t != NO_TYPE else None for p, t in zip(largest, types, strict=True)],
+    }
+
+
+def types_out(found: CellTypes | None, counted: BoolArray, manifest: Manifest) -> TypesOut:
+    """Return each type's share.
+
+    Args:
+        found: the types of N cells; None where the bundle has no cell classifier.
+        counted: (N,) bool, which of them are counted.
+        manifest: the bundle's, whose classifier found them.
+    """
+    classifier = manifest.cell_classifier
+    if found is None or classifier is None:
+        return {"types": None, "cells_without_type": None, "myeloid_erythroid_ratio": None}
+    shares = summarise_types(found, counted, classifier)
+    values, intervals = shares.proportions, shares.intervals
+    types = [
+        TypeOut(
+            type=one.name,
+            color=one.color,
+            lineage=one.lineage,
+            count=int(shares.counts[t]),
+            proportion=None if values is None else float(values[t]),
+            interval=None if intervals is None else (float(intervals[t, 0]), float(intervals[t, 1])),
+        )
+        for t, one in enumerate(classifier.types)
+    ]
+    return {
+        "types": types,
+        "cells_without_type": shares.n_without_type,
+        "myeloid_erythroid_ratio": myeloid_erythroid(shares.counts, classifier.types),
+    }
 
 
 def tissue_out(tissue: Composition, manifest: Manifest, *, scale_known: bool) -> TissueOut:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.pipeline.cell_classifier import Lineage
 from app.pipeline.declared_scale import MppSource
 from app.pipeline.descriptions import ClusterDescription
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
@@ -128,6 +129,19 @@ class CellOut(_Answer):
     )
     outlier: bool = Field(
         description="Whether the cell is unlike the training cells of every cluster. No cluster counts such a cell."
+    )
+    type: str | None = Field(
+        default=None,
+        exclude_if=lambda name: name is None,
+        description="Name of the cell's type, one of those that people have taught the bundle; null if none of them is "
+        "probable enough. Outliers have a type, too, but are not counted. The field is left out if the bundle has no "
+        "cell classifier.",
+    )
+    type_probability: Fraction | None = Field(
+        default=None,
+        exclude_if=lambda probability: probability is None,
+        description="Probability of that type, 0 to 1, calibrated on named cells that were left out; null where the "
+        "type is. The field is left out if the bundle has no cell classifier.",
     )
     measurements: dict[str, float | None] | None = Field(
         default=None,
@@ -345,6 +359,28 @@ class ClusterOut(_Answer):
     )
 
 
+class TypeOut(_Answer):
+    """One type of cells that people have taught the bundle, and its share of the tile's cells."""
+
+    type: str = Field(description="Name of the type, as people gave it.")
+    color: str = Field(description="Colour of its cells as #rrggbb, on the page, in pictures and in QuPath.")
+    lineage: Lineage | None = Field(
+        description="The side of the myeloid to erythroid ratio on which its cells count; null if on neither."
+    )
+    count: int = Field(description="Number of cells of the type, without outliers.")
+    proportion: Fraction | None = Field(
+        description="Count of the type over the sum of the counts of all types, 0 to 1; null if that sum is 0. Cells "
+        "without a type are not in it."
+    )
+    interval: tuple[Fraction, Fraction] | None = Field(
+        description="With 95% confidence, the share of the type lies between these, 0 to 1, if people named every "
+        "counted cell of the tissue that these cells are a random sample of, those without a type too. It allows for "
+        "the sampling of cells and for the errors of the classifier, as they were measured on named cells that were "
+        "left out; it takes these cells to be like those of the tile. It always holds the proportion. It is null "
+        "where the proportion is."
+    )
+
+
 class GroupOut(_Answer):
     """How far the tile is from one group of reference tiles."""
 
@@ -533,6 +569,24 @@ class AnalysisOut(_Answer):
     outliers: OutliersOut
     very_large_nuclei: VeryLargeNucleiOut
     clusters: list[ClusterOut] = Field(description="All clusters of the bundle, in the order of their numbers.")
+    types: list[TypeOut] | None = Field(
+        default=None,
+        exclude_if=lambda types: types is None,
+        description="All types that people have taught the bundle, in the order of its manifest. The field is left "
+        "out if the bundle has no cell classifier.",
+    )
+    cells_without_type: int | None = Field(
+        default=None,
+        exclude_if=lambda count: count is None,
+        description="Number of counted cells for which no type is probable enough. The field is left out if the bundle "
+        "has no cell classifier.",
+    )
+    myeloid_erythroid_ratio: Rounded | None = Field(
+        default=None,
+        exclude_if=lambda ratio: ratio is None,
+        description="Number of cells of myeloid types over that of cells of erythroid types. The field is left out "
+        "unless the bundle marks types of both sides and the tile has erythroid cells.",
+    )
     measurements: list[MeasurementOut] = Field(
         default_factory=list,
         description="What the nuclei of the tile are like: every measurement over its counted cells.",

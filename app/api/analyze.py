@@ -130,8 +130,8 @@ async def read_uploads(request: Request, tile: UploadFile, nuclei: UploadFile | 
 
     Args:
         request: the request, whose form was parsed.
-        tile: the form's field `tile`.
-        nuclei: the form's field `nuclei`.
+        tile: the form's first field, which must hold a file.
+        nuclei: the form's second field.
 
     Raises:
         HTTPException: 400, the form holds anything else.

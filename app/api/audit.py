@@ -1,4 +1,4 @@
-"""Write every request to POST /analyze to the audit log before its answer goes out."""
+"""Write every request to POST /analyze, and every change of the review, to the audit log before its answer goes out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from app.audit.log import AuditLog, NotWritten
 
 ASKED = ("bundle", "mpp", "precision", "prototypes", "format")
 """The query parameters whose values are logged. Other parameters are not logged."""
+REVIEW = ("/reviews", "/classifiers")
+"""Paths whose changes are logged, with all paths below them."""
+WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 MAX_SHOWN = 80
 """Characters of a parameter's value that are logged."""
 
 
 class AuditMiddleware:
-    """Holds each response to POST /analyze back until its line is on the disk.
+    """Holds each response to POST /analyze, and to a change of the review, back until its line is on the disk.
 
     Args:
         app: the application, inside the middleware that gives each request its id.
@@ -35,7 +38,7 @@ class AuditMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; this is the entry point of ASGI."""
-        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/analyze"):
+        if not _is_logged(scope):
             await self.app(scope, receive, send)
             return
         is_begun = is_refused = False
@@ -67,13 +70,26 @@ class AuditMiddleware:
         self.log.append(log_line(scope, status))
 
 
+def _is_logged(scope: Scope) -> bool:
+    if scope["type"] != "http":
+        return False
+    method, path = scope["method"], scope["path"]
+    return (method, path) == ("POST", "/analyze") or (method in WRITING and _is_review(path))
+
+
+def _is_review(path: str) -> bool:
+    return any(path == root or path.startswith(f"{root}/") for root in REVIEW)
+
+
 def log_line(scope: Scope, status: int) -> dict[str, Any]:
-    """Return what the log says about one request. It holds no pixels and no name of a file.
+    """Return what the log says about one request. It holds no pixels, no name of a file, and no name of a cell.
 
     Args:
         scope: scope of the request, whose state the route has filled.
         status: status of the response.
     """
+    if _is_review(scope["path"]):
+        return _review_line(scope, status)
     state, client = scope["state"], scope.get("client")
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     record: Record | None = state.get("record") if status == 200 else None
@@ -87,6 +103,23 @@ def log_line(scope: Scope, status: int) -> dict[str, Any]:
         "format": state.get("format"),
         "tile_sha256": state.get("tile_sha256") or _sha256(state.get("upload")),
         "answer": record.model_dump() if record else None,
+    }
+
+
+def _review_line(scope: Scope, status: int) -> dict[str, Any]:
+    """Return what the log says about a change of the review: who made it, which route, and how much it changed."""
+    state, client = scope["state"], scope.get("client")
+    return {
+        "event": "review",
+        "request_id": state["request_id"],
+        "key": state.get("key_name"),
+        "client": client[0] if client else None,
+        "status": status,
+        "method": scope["method"],
+        # The path itself may hold the name of a reviewer.
+        "route": getattr(scope.get("route"), "path_format", None),
+        "tile_sha256": state.get("tile_sha256") or _sha256(state.get("upload")),
+        "changed": state.get("reviewed") if status < 300 else None,
     }
 
 

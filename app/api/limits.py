@@ -20,6 +20,10 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
 """Largest length of the names and values of all headers together."""
 BATCHES = "/batches"
+JSON_PATHS = ("/reviews", "/reviews/types", "/classifiers")
+"""Paths whose bodies are JSON."""
+MAX_JSON_BYTES = 2 * 1024**2
+"""Largest body of JSON: enough for the names of 5,000 cells."""
 MAX_FILES, MAX_FIELDS = 3, 8
 """Parts of a multipart form at which the parser stops.
 
@@ -66,7 +70,8 @@ class LimitsMiddleware:
 class _Body:
     """The body of one request while it arrives.
 
-    The body of a batch has its own limit of bytes, and is written to the disk instead of held in memory.
+    The body of a batch has its own limit of bytes, and is written to the disk instead of held in memory. So has one of
+    JSON, which no worker analyses.
     """
 
     def __init__(self, limits: LimitsMiddleware, scope: Scope, receive: Receive) -> None:
@@ -75,7 +80,10 @@ class _Body:
         self.app: FastAPI = scope["app"]
         self._receive = receive
         self.is_batch = (scope["method"], scope["path"]) == ("POST", BATCHES)
+        self.is_json = scope["path"] in JSON_PATHS
         self.max_bytes = limits.settings.batch_max_bytes if self.is_batch else limits.settings.max_bytes
+        if self.is_json:
+            self.max_bytes = min(self.max_bytes, MAX_JSON_BYTES)
         self.n_bytes = self.n_held = 0
         self.begun: float | None = None
         """Time at which the application began to read, s of the event loop's clock."""
@@ -119,7 +127,7 @@ class _Body:
         if declared.isdecimal() and int(declared) > self.max_bytes:
             raise self._too_large(f"{int(declared)} are declared")
         analyzer: Analyzer = self.app.state.analyzer
-        if analyzer.is_full and not self.is_batch:
+        if analyzer.is_full and not (self.is_batch or self.is_json):
             raise HTTPException(503, BUSY)
 
     def _count(self, n_bytes: int) -> None:

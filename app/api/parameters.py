@@ -9,14 +9,12 @@ from typing import Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.dependencies.utils import get_flat_params
-from fastapi.params import Query
+from fastapi.params import Form, Query
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, UploadFile
 
 MAX_SHOWN = 80
 """Characters of a wrong name that the problem repeats."""
-TILE, NUCLEI = "tile", "nuclei"
-"""The fields of the form of POST /analyze, each with one file; the second one may be left out."""
 
 
 class Route(APIRoute):
@@ -54,8 +52,14 @@ class Route(APIRoute):
     def form_names(self) -> tuple[str, ...]:
         """Names of the fields of the route's form: those of its function, and those of a schema that it declares."""
         declared = (self.openapi_extra or {}).get("requestBody", {}).get("content", {}).get("multipart/form-data", {})
-        own = (field.alias for field in self.dependant.body_params)
+        own = () if self.takes_json else (field.alias for field in self.dependant.body_params)
         return (*own, *declared.get("schema", {}).get("properties", ()))
+
+    @property
+    def takes_json(self) -> bool:
+        """Whether the body of the route is JSON."""
+        fields = self.dependant.body_params
+        return bool(fields) and not any(isinstance(field.field_info, Form) for field in fields)
 
     def _unknown(self, name: str) -> str:
         if name in self.form_names:
@@ -77,21 +81,23 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 
 def form_refusal(request: Request, form: FormData) -> str:
-    """Return why a form of POST /analyze is refused: what it must hold, what it holds, and what belongs in the query.
+    """Return why a form of one or two files is refused: what it must hold, what it holds, what belongs in the query.
 
     Args:
-        request: the request, whose route knows its query parameters.
-        form: the form that does not hold one file in the field `tile`, and at most one more, in the field `nuclei`.
+        request: the request, whose route knows its fields and its query parameters. Its first field has one file, and
+            its second one, if there is one, may have one.
+        form: the form that does not hold exactly that.
     """
+    route = request.scope["route"]
+    first, *others = route.form_names
     items = [(name[:MAX_SHOWN], isinstance(value, UploadFile)) for name, value in form.multi_items()]
     came = ", ".join(f"{'a file' if is_file else 'text'} in the field `{name}`" for name, is_file in items)
+    also = f", and may hold one in the field `{others[0]}`" if others else ""
     sentences = [
-        f"The multipart form must hold exactly one file in the field `{TILE}`, and may hold one in the field "
-        f"`{NUCLEI}`; found {came or 'nothing'}."
+        f"The multipart form must hold exactly one file in the field `{first}`{also}; found {came or 'nothing'}."
     ]
-    if (TILE, False) in items or (NUCLEI, False) in items:
+    if any((field, False) in items for field in route.form_names):
         sentences.append("A part of the form is a file if its header Content-Disposition has a filename.")
-    route = request.scope["route"]
     path = request.url.path
     for name, _ in items:
         if name in route.query_names:

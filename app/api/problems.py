@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +21,8 @@ from app.audit.log import NotWritten
 from app.jobs.batch import StoreUnavailable
 from app.jobs.slides_root import NotUnderRoot
 from app.pipeline import errors
+from app.review.errors import NotInReview, ReviewConflict, ReviewUnavailable
+from app.review.named_cells import InvalidNamedCells
 from app.service import Busy, NotReady, TookTooLong, UnknownBundle
 
 log = logging.getLogger(__name__)
@@ -43,24 +47,31 @@ STATUS: Mapping[type[Exception], int] = {
     NotWritten: 503,
     NotUnderRoot: 422,
     StoreUnavailable: 503,
+    InvalidNamedCells: 422,
+    NotInReview: 404,
+    ReviewConflict: 409,
+    ReviewUnavailable: 503,
     Busy: 503,
     TookTooLong: 504,
 }
 
 DESCRIPTIONS: Mapping[int, str] = {
-    400: "The request is malformed: it has no multipart form, or the form has other fields than it should have.",
+    400: "The request is malformed: it has no multipart form, or the form has other fields than it should have; or its "
+    "JSON is broken.",
     401: "The API key is missing or wrong. This happens only when the service has keys set.",
     403: "Another web page asked, or the service was asked under a name that is not its own.",
-    404: "There is no such path, cluster, bundle or batch; or the service runs no batches.",
+    404: "There is no such path, cluster, bundle, batch, tile or reviewer; or the service runs no batches, or holds no "
+    "review.",
     405: "The path does not have this method.",
     406: "The answer has none of the media types that the header Accept names.",
     408: "The body paused for too long, or arrived too slowly.",
-    409: "The batch has ended already.",
+    409: "The batch has ended already; or what the request relies on in the review, or in a bundle, has changed.",
     413: "The body has too many bytes, the tile too many pixels, or there are too many nuclei.",
     414: "Path and query are too long.",
-    415: "The upload is not a readable 8-bit PNG, JPEG or TIFF image, or the body is not a multipart form.",
+    415: "The upload is not a readable 8-bit PNG, JPEG or TIFF image, or the body is no multipart form, or no JSON.",
     416: "The file is shorter than the header Range asks.",
-    422: "A parameter is unknown, given twice, or outside its range; or the nuclei that were sent cannot be used.",
+    422: "A parameter is unknown, given twice, or outside its range; or the nuclei or names that were sent cannot be "
+    "used.",
     431: "The request has too many headers, or they are too long.",
     500: "Something unexpected went wrong. The problem holds nothing but the id of the request.",
     503: "The service is busy or not ready. The header Retry-After holds the seconds to wait.",
@@ -113,9 +124,7 @@ def install_problem_handlers(app: FastAPI) -> None:
             name = ".".join(str(part) for part in first["loc"][1:])
             found = repr(first["input"])[:MAX_SHOWN]
             return problem(request, 422, f"Parameter {name}: {first['msg']}, found {found}.")
-        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            return problem(request, 415, "The body must be multipart/form-data with the image in the field `tile`.")
-        return problem(request, 400, form_refusal(request, await request.form()))
+        return problem(request, *await _body_refusal(request, first))
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s failed", request.state.request_id, exc_info=error)
@@ -128,6 +137,36 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)
+
+
+async def _body_refusal(request: Request, error: Mapping[str, Any]) -> tuple[int, str]:
+    """Return status and detail for a body that is refused, by the first error that pydantic found."""
+    kind, route = request.headers.get("content-type", "").lower(), request.scope["route"]
+    if route.takes_json:
+        return _json_refusal(kind, error)
+    if not kind.startswith("multipart/form-data"):
+        field = route.form_names[0]
+        what = "image" if field == "tile" else "file"
+        return 415, f"The body must be multipart/form-data with the {what} in the field `{field}`."
+    return 400, form_refusal(request, await request.form())
+
+
+def _json_refusal(content_type: str, error: Mapping[str, Any]) -> tuple[int, str]:
+    """Return status and detail for a body of JSON that is refused.
+
+    Args:
+        content_type: header of the request, in lower case.
+        error: the first error that pydantic found.
+    """
+    if not re.match(r"application/(json|[^;]+\+json)\s*(;|$)", content_type):
+        return 415, "The body must be JSON, and the header Content-Type application/json."
+    if error["type"] == "json_invalid":
+        return 400, f"The body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}."
+    where = ".".join(str(part) for part in error["loc"][1:])
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if error["type"] == "extra_forbidden":
+        message = "There is no such field"
+    return 422, f"{f'Field {where}' if where else 'The body'}: {message}."
 
 
 def _allow(request: Request) -> dict[str, str]:

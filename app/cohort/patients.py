@@ -15,7 +15,9 @@ from app.cohort.naming import Ambiguous, listed, shown_paths, slides_meant
 from app.cohort.sources import SlideSource
 from app.pipeline.errors import InvalidParameter
 
-COLUMNS = ("slide", "patient")
+Columns = tuple[str, str]
+"""The names of two columns: of what belongs to something, and of what it belongs to."""
+COLUMNS: Columns = ("slide", "patient")
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """Spreadsheets write semicolons where numbers have a comma, and tabs in "Unicode text"."""
 SEPARATOR_LINE = "sep="
@@ -39,10 +41,12 @@ class PatientTable:
     Attributes:
         patients: the patient of each slide, by the name of the slide as the table has it.
         warnings: what may have been read wrongly, in sentences.
+        columns: the columns that were read.
     """
 
     patients: dict[str, str]
     warnings: tuple[str, ...]
+    columns: Columns = COLUMNS
 
 
 def patients_of_slides(path: Path, slides: Sequence[SlideSource]) -> tuple[dict[str, str], list[str]]:
@@ -78,27 +82,30 @@ def patients_of_slides(path: Path, slides: Sequence[SlideSource]) -> tuple[dict[
     return {slide: table.patients[names[0]] for slide, names in meant.items() if names}, warnings
 
 
-def read_patients(path: Path) -> PatientTable:
+def read_patients(path: Path, allowed: Sequence[Columns] = (COLUMNS,)) -> PatientTable:
     """Read the table.
 
     Args:
         path: a table as text with the columns `slide` and `patient`; other columns are ignored. Its fields are
             separated by commas, semicolons or tabs. It is in UTF-8, UTF-16 or, which a warning says, in Windows-1252. A
             table that `csv_table` wrote will do.
+        allowed: the columns that it may have instead; the first of them that it has are read.
 
     Raises:
         PatientsError: the file cannot be read, is not such a table, or gives one slide to two patients.
     """
     text, warnings = _text(path)
     patients: dict[str, str] = {}
-    for line, slide, patient in _rows(text, path.name):
+    lines, names, delimiter, columns = _header(text, path.name, allowed)
+    for line, slide, patient in _rows(lines, names, delimiter, columns, path.name):
         if not slide or not patient:
-            raise PatientsError(f"{path.name}, line {line}: slide and patient must both be given.")
+            raise PatientsError(f"{path.name}, line {line}: {' and '.join(columns)} must both be given.")
         if patients.setdefault(slide, patient) != patient:
             raise PatientsError(
-                f"{path.name}, line {line}: '{slide}' is of patient '{patient}' here, and of '{patients[slide]}' above."
+                f"{path.name}, line {line}: '{slide}' is of {columns[1]} '{patient}' here, and of '{patients[slide]}' "
+                "above."
             )
-    return PatientTable(patients, warnings)
+    return PatientTable(patients, warnings, columns)
 
 
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -132,18 +139,19 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _rows(text: str, file: str) -> Iterator[tuple[int, str, str]]:
+def _rows(
+    lines: Iterator[tuple[int, list[str]]], names: list[str], delimiter: str, columns: Columns, file: str
+) -> Iterator[tuple[int, str, str]]:
     """Yield line, slide and patient of each row below the header."""
-    lines, columns, delimiter = _header(text, file)
-    places = [columns.index(name) for name in COLUMNS]
+    places = [names.index(name) for name in columns]
     try:
         for line, row in lines:
-            if any(row[len(columns) :]):
+            if any(row[len(names) :]):
                 raise PatientsError(
-                    f"{file}, line {line} has {len(row)} fields, and the first line has {len(columns)}: the fields are "
+                    f"{file}, line {line} has {len(row)} fields, and the first line has {len(names)}: the fields are "
                     f"separated by {DELIMITERS[delimiter]}, so put a name that has one in quotation marks."
                 )
-            fields = [plain_text(field) for field in row] + [""] * len(columns)
+            fields = [plain_text(field) for field in row] + [""] * len(names)
             slide, patient = (fields[place] for place in places)
             if slide or patient:
                 yield line, slide, patient
@@ -151,24 +159,28 @@ def _rows(text: str, file: str) -> Iterator[tuple[int, str, str]]:
         raise PatientsError(f"{file} is not a table as CSV: {error}.") from error
 
 
-def _header(text: str, file: str) -> tuple[Iterator[tuple[int, list[str]]], list[str], str]:
-    """Return the rows below the header, the names of the columns, and what separates the fields."""
+def _header(
+    text: str, file: str, allowed: Sequence[Columns]
+) -> tuple[Iterator[tuple[int, list[str]]], list[str], str, Columns]:
+    """Return the rows below the header, the names of all columns, what separates fields, and the columns to read."""
     for delimiter in DELIMITERS:
         lines = _lines(text, delimiter)
         with suppress(csv.Error):
-            columns = [name.casefold() for name in next(lines, (0, []))[1]]
-            if set(COLUMNS) <= set(columns):
+            names = [name.casefold() for name in next(lines, (0, []))[1]]
+            found = [columns for columns in allowed if set(columns) <= set(names)]
+            if found:
                 break
     else:
         first = text.strip().partition("\n")[0].strip()[:200]
+        wanted = ", or ".join(" and ".join(columns) for columns in allowed)
         raise PatientsError(
-            f"{file} must have the columns slide and patient in its first line, separated by commas, semicolons or "
+            f"{file} must have the columns {wanted} in its first line, separated by commas, semicolons or "
             f"tabs; found {first or 'nothing'}."
         )
-    for name in COLUMNS:
-        if columns.count(name) > 1:
+    for name in found[0]:
+        if names.count(name) > 1:
             raise PatientsError(f"{file} has the column {name} several times.")
-    return lines, columns, delimiter
+    return lines, names, delimiter, found[0]
 
 
 def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from app.pipeline.cell_classifier import CellClassifier
 from app.pipeline.descriptions import Descriptions
-from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams
+from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams, Sha256
 from app.pipeline.reference_ranges import ReferenceRanges
 from app.pipeline.types import CropKind, Segmentation
 
 SCHEMA_VERSION = 3
 """Version of the bundles that are written now. Bundles of version 2 are read, too: they lack what came with 3."""
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 Q_ONNX = "q.onnx"
 Q_FAST_ONNX = "q_fast.onnx"
@@ -30,7 +30,6 @@ SAMPLE = "sample.png"
 FILES = (Q_ONNX, GENERATOR_ONNX, WEIGHTS, GOLDEN_CELLS, GOLDEN_EXPECTED, SAMPLE)
 """Files that every bundle has."""
 
-Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 LabelValue = Literal["normal", "abnormal"]
 Degrees = Annotated[float, Field(ge=0, le=360)]
 Count = Annotated[int, Field(ge=1)]
@@ -513,6 +512,11 @@ class Manifest(ManifestModel):
         description="It says how right Q's probabilities are; null if that was not measured, and the probabilities are "
         "then those of Q as it is.",
     )
+    cell_classifier: CellClassifier | None = Field(
+        default=None,
+        description="It gives each cell a type that people have named; null if nobody has taught the bundle any, and "
+        "in bundles of earlier versions.",
+    )
     training: Training
     metrics: Metrics
     fast: FastNetwork | None = Field(
@@ -561,6 +565,7 @@ class Manifest(ManifestModel):
             if len(values) != k:
                 raise ValueError(f"{field} must have n_clusters = {k} numbers, found {len(values)}")
         self._check_svms()
+        self._check_cell_classifier()
         wanted = {*FILES, *([Q_FAST_ONNX] if self.fast else []), *segmenter_files(self.segmentation)}
         if set(self.files) != wanted:
             raise ValueError(f"files must name {sorted(wanted)}, found {sorted(self.files)}")
@@ -578,6 +583,17 @@ class Manifest(ManifestModel):
                 raise ValueError(
                     f"{field} must have n_clusters = {self.n_clusters} numbers{more}, found {len(svm.weights)}"
                 )
+
+    def _check_cell_classifier(self) -> None:
+        """Raise a ValueError if the cell classifier needs other numbers of a cell than the bundle has."""
+        classifier = self.cell_classifier
+        if classifier is None:
+            return
+        if not self.n_features:
+            raise ValueError("cell_classifier needs features of cells, and the bundle has no encoder")
+        wanted = classifier.numbers_of(self.n_features)
+        if len(classifier.mean) != wanted:
+            raise ValueError(f"cell_classifier.mean must have {wanted} numbers, found {len(classifier.mean)}")
 
 
 def segmenter_files(params: SegmentationParams) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ Engine = Literal["native", "histomicstk"]
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ManifestModel(BaseModel):

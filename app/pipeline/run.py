@@ -12,7 +12,10 @@ from threading import Thread
 from time import perf_counter
 from typing import TypeVar
 
+import numpy as np
+
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.cell_types import CellTypes, classify
 from app.pipeline.crops import crop_cells
 from app.pipeline.decode import decode
 from app.pipeline.errors import TileTooLarge
@@ -20,10 +23,11 @@ from app.pipeline.geometry import Cells, rescale
 from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
 from app.pipeline.measure.cells import Measurements, measure_cells, medians
+from app.pipeline.measure.table import INDEX
 from app.pipeline.measure.very_large import VeryLargeNucleus, find_very_large
 from app.pipeline.memory import memory_errors
 from app.pipeline.networks.backend import Precision
-from app.pipeline.networks.encode import encode
+from app.pipeline.networks.encode import Encoded, encode, rounded_features
 from app.pipeline.nuclei.border import cut_by_more_than_half
 from app.pipeline.nuclei.measure import select_nuclei
 from app.pipeline.nuclei.outlines import contours
@@ -62,6 +66,7 @@ class Analysis:
         precision: which of the bundle's Qs was asked.
         features: (N, F) float32, what Q's encoder sees of each cell; None where Q has no encoder of its own, and where
             there is no cell.
+        types: the types of the cells; None where the bundle has no cell classifier.
     """
 
     tile: Tile
@@ -77,6 +82,7 @@ class Analysis:
     timing_ms: dict[str, float]
     precision: Precision
     features: Float32Array | None = None
+    types: CellTypes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,7 @@ def analyse_stages(
             known = medians(measured.cells.values[~proportions.outlier], names)
             label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
             cells = Cells.of_tile(kept, encoded.cluster_probs, tile, measured.outlines)
+            types = _types(encoded, measured.cells, kept, manifest)
     analysis = Analysis(
         tile=tile,
         quality=quality,
@@ -198,6 +205,7 @@ def analyse_stages(
         timing_ms=timing,
         precision=encoded.precision,
         features=encoded.features,
+        types=types,
     )
     return analysis, Stages(pixels, stains, kept, crops)
 
@@ -228,6 +236,17 @@ def _measure(
     cells = measure_cells(stains, found, mpp, outlines).select(is_kept)
     very_large = find_very_large(kept, mpp)
     return Measured(cells, very_large, compose(pixels, stains, found, mpp), list(compress(outlines, is_kept)))
+
+
+def _types(encoded: Encoded, measured: Measurements, nuclei: Nuclei, manifest: Manifest) -> CellTypes | None:
+    """Return the types of the cells; None where the bundle has no cell classifier."""
+    classifier = manifest.cell_classifier
+    if classifier is None:
+        return None
+    features = np.zeros((0, manifest.n_features), np.float32) if encoded.features is None else encoded.features
+    # As answers and tables show both, from which the same types can then be had.
+    values = measured.shown(scale_known=True)[:, [INDEX[name] for name in classifier.measurements]]
+    return classify(rounded_features(features), values, nuclei.centroids, classifier)
 
 
 def _nuclei_of(

@@ -58,6 +58,8 @@ LARGE = f"longer than {MAX_LENGTH_PX} px at the bundle's scale or as large as th
 NO_POLYGON, NO_NUCLEUS, NO_AREA = "features without a polygon", "cells without a nucleus", "without an area"
 IN_PIECES = "in several pieces, of which the largest was kept"
 """What is said of polygons and features that are no nuclei as they came."""
+NUCLEI = "nuclei"
+"""What the files of this module hold, in messages; others that read GeoJSON say what theirs hold."""
 FORMS = {"geojson": "GeoJSON", "label_image": "a label image"}
 
 
@@ -180,8 +182,8 @@ def read_nuclei(data: bytes, tile: Tile, max_pixels: int) -> UploadedNuclei:
         number = len(np.unique(numbers[numbers != 0]))
         _check_number(number)
         return UploadedNuclei("label_image", sha256, number, numbers)
-    content = _read_json(data)
-    _check_tile(content, tile)
+    content = read_json(data, NUCLEI, "a label image as PNG or TIFF")
+    check_tile(content, tile, NUCLEI)
     outlines, skipped = read_outlines(content)
     return UploadedNuclei("geojson", sha256, outlines.number, outlines, skipped)
 
@@ -281,12 +283,13 @@ def why_no_polygon(feature: QuPathObject) -> str:
     return NO_NUCLEUS if feature.kind == CELL and feature.nucleus is None else NO_POLYGON
 
 
-def polygons_of(feature: QuPathObject, number: int) -> list[list[Float64Array]]:
+def polygons_of(feature: QuPathObject, number: int, what: str = NUCLEI) -> list[list[Float64Array]]:
     """Return the polygons of a feature. Of a cell, they are those of its nucleus: its own outline is no nucleus.
 
     Args:
         feature: the feature.
         number: its number in its file, from 1, for messages.
+        what: what the file holds, for messages.
 
     Returns:
         For each polygon its rings, (V, 2) float64 x, y, the first one not repeated at the end; no ring if it has no
@@ -297,42 +300,60 @@ def polygons_of(feature: QuPathObject, number: int) -> list[list[Float64Array]]:
     """
     polygons = []
     outline = feature.nucleus if feature.nucleus or feature.kind == CELL else feature.geometry
-    for polygon in _polygons(outline or {}, number):
-        rings = [_ring(ring, number) for ring in polygon]
+    for polygon in _polygons(outline or {}, number, what):
+        rings = [_ring(ring, number, what) for ring in polygon]
         polygons.append([ring for ring in rings if len(ring)] if rings and len(rings[0]) >= 3 else [])
     return polygons
 
 
-def _polygons(geometry: Mapping[str, Any], number: int) -> Iterator[list[Any]]:
+def _polygons(geometry: Mapping[str, Any], number: int, what: str) -> Iterator[list[Any]]:
     """Yield the polygons of a geometry as lists of rings."""
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind == "GeometryCollection":
         parts = geometry.get("geometries")
         for part in parts if isinstance(parts, list) else []:
-            yield from _polygons(part if isinstance(part, dict) else {}, number)
+            yield from _polygons(part if isinstance(part, dict) else {}, number, what)
     elif kind in ("Polygon", "MultiPolygon"):
         polygons = [coordinates] if kind == "Polygon" else coordinates
         if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
-            raise InvalidNuclei(f"Feature {number} of the nuclei: its coordinates make no {kind}.")
+            raise InvalidNuclei(f"Feature {number} of the {what}: its coordinates make no {kind}.")
         yield from polygons
 
 
-def _ring(ring: object, number: int) -> Float64Array:
+def _ring(ring: object, number: int, what: str) -> Float64Array:
     """Return (V, 2) float64 points of a ring, the first one not repeated at the end."""
+    points = read_points(ring, number, what)
+    return points[:-1] if len(points) > 1 and (points[0] == points[-1]).all() else points
+
+
+def read_points(given: object, number: int, what: str) -> Float64Array:
+    """Return points of GeoJSON as an array.
+
+    Args:
+        given: a list of points [x, y], as Python's values.
+        number: the number of their feature in its file, from 1, for messages.
+        what: what the file holds, for messages.
+
+    Returns:
+        (V, 2) float64 x, y.
+
+    Raises:
+        InvalidNuclei: they are no points, or a coordinate is not finite or far too large.
+    """
     try:
-        points = np.asarray(np.zeros((0, 2)) if ring == [] else ring)
+        points = np.asarray(np.zeros((0, 2)) if given == [] else given)
     except ValueError:  # lists of different lengths
         points = np.zeros(0)
     if points.dtype.kind not in "iuf" or points.ndim != 2 or points.shape[1] < 2:
         raise InvalidNuclei(
-            f"Feature {number} of the nuclei: its coordinates are no rings of points [x, y]; see RFC 7946, section 3.1."
+            f"Feature {number} of the {what}: its coordinates are no rings of points [x, y]; see RFC 7946, section 3.1."
         )
     points = points[:, :2].astype(np.float64)
     if not (np.abs(points) <= MAX_COORDINATE).all():  # NaN is not, either
         raise InvalidNuclei(
-            f"Feature {number} of the nuclei: a coordinate is not a finite number between ±{MAX_COORDINATE:.0f} px."
+            f"Feature {number} of the {what}: a coordinate is not a finite number between ±{MAX_COORDINATE:.0f} px."
         )
-    return points[:-1] if len(points) > 1 and (points[0] == points[-1]).all() else points
+    return points
 
 
 def _check_number(number: int) -> None:
@@ -340,35 +361,54 @@ def _check_number(number: int) -> None:
         raise TooManyNuclei(f"A tile may have at most {MAX_NUCLEI} nuclei or other features; divide it.")
 
 
-def _read_json(data: bytes) -> object:
+def read_json(data: bytes, what: str, or_else: str = "") -> object:
+    """Read GeoJSON as Python's values, without looking at what it holds.
+
+    Args:
+        data: the bytes of the file.
+        what: what the file holds, for messages.
+        or_else: what the file may be instead of GeoJSON, for messages.
+
+    Raises:
+        InvalidNuclei: it is no JSON in UTF-8; the text says what it is, as far as that is known.
+    """
     if not data:
-        raise InvalidNuclei("The nuclei are empty (0 bytes).")
+        raise InvalidNuclei(f"The {what} are empty (0 bytes).")
     if other := other_format(data):
-        raise InvalidNuclei(f"The nuclei are {other}; send GeoJSON, unpacked, or a label image as PNG or TIFF.")
+        more = f", or {or_else}" if or_else else ""
+        raise InvalidNuclei(f"The {what} are {other}; send GeoJSON, unpacked{more}.")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InvalidNuclei("The nuclei are text in UTF-16 or UTF-32, which is not read; save the file as UTF-8.")
+        raise InvalidNuclei(f"The {what} are text in UTF-16 or UTF-32, which is not read; save the file as UTF-8.")
     try:
         return from_json(data.removeprefix(codecs.BOM_UTF8), cache_strings="keys")
     except ValueError as error:
-        raise InvalidNuclei(
-            f"The nuclei are neither GeoJSON nor a label image as PNG or TIFF. Read as JSON: {error}."
-        ) from error
+        are = f"neither GeoJSON nor {or_else}" if or_else else "not GeoJSON"
+        raise InvalidNuclei(f"The {what} are {are}. Read as JSON: {error}.") from error
 
 
-def _check_tile(content: object, tile: Tile) -> None:
-    """Refuse our own GeoJSON of another tile, which says so: its nuclei would lie elsewhere."""
+def check_tile(content: object, tile: Tile, what: str) -> None:
+    """Refuse our own GeoJSON of another tile, which says so: what it holds would lie elsewhere.
+
+    Args:
+        content: GeoJSON as Python's values.
+        tile: the tile that it should belong to.
+        what: what it holds, for messages.
+
+    Raises:
+        InvalidNuclei: it says that it belongs to another tile.
+    """
     own = content.get("tile") if isinstance(content, dict) else None
     if not isinstance(own, dict):
         return
     size = own.get("width", tile.width), own.get("height", tile.height)
     if size != (tile.width, tile.height):
         raise InvalidNuclei(
-            f"The nuclei are those of another tile, of {size[0]!s:.9} x {size[1]!s:.9} px; this one has {tile.width} x "
+            f"The {what} are those of another tile, of {size[0]!s:.9} x {size[1]!s:.9} px; this one has {tile.width} x "
             f"{tile.height}."
         )
     if own.get("sha256", tile.sha256) != tile.sha256:
         raise InvalidNuclei(
-            f"The nuclei are those of another file, with the SHA-256 {own['sha256']!s:.12}…; that of this tile is "
+            f"The {what} are those of another file, with the SHA-256 {own['sha256']!s:.12}…; that of this tile is "
             f"{tile.sha256:.12}…. If both show the same picture, take the member `tile` out of the GeoJSON."
         )
 

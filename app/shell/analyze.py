@@ -206,7 +206,7 @@ def _write_answers(
     """
     report = _Report(request, Console(stderr=True))
     try:
-        with _progress(report.console) as bar:
+        with progress(report.console) as bar:
             task = bar.add_task("", total=len(tiles))
             for tile, files in zip(tiles, outputs, strict=True):
                 bar.update(task, description=tile.path.name)
@@ -277,7 +277,7 @@ def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _progress(console: Console) -> Progress:
+def progress(console: Console) -> Progress:
     """Return a progress bar, which is shown on a terminal only: n of m, the time left, and the name of the tile."""
     return Progress(
         BarColumn(bar_width=20),

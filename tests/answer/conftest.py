@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from app.pipeline.bundle.load import load_bundle
+from app.pipeline.cell_types import classify
 from tests.answer.rendering import analysed
+from tests.cell_classifiers import taught
 from tests.drawing import draw_tile, encoded
 
 
@@ -38,6 +40,19 @@ def result(sample_pixels, bundle):
     assert 0 < result.analysis.proportions.outlier.mean() < 1
     assert result.analysis.cells.touches_border.any()
     return result
+
+
+@pytest.fixture(scope="session")
+def typed_result(result):
+    """The same, but its bundle has a classifier of two types. Every fifth cell has no type."""
+    classifier = taught(threshold=0.7)
+    n = len(result.analysis.cells)
+    features = np.zeros((n, 8), np.float32)
+    features[:, 0] = np.resize([1, -1, 2, -0.5, 0.1], n)
+    types = classify(features, np.zeros((n, 0)), result.analysis.cells.centroids, classifier)
+    manifest = result.bundle.manifest.model_copy(update={"cell_classifier": classifier})
+    analysis = replace(result.analysis, types=types)
+    return replace(result, bundle=replace(result.bundle, manifest=manifest), analysis=analysis)
 
 
 @pytest.fixture(scope="session")

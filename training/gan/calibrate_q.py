@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment, minimize_scalar
-from scipy.special import log_softmax
+from scipy.optimize import linear_sum_assignment
 from sklearn.model_selection import GroupKFold
 
+from app.pipeline.calibration import calibration_error, fit_temperature
 from app.pipeline.crops import seen, to_network
 from app.pipeline.networks.architecture import AnyQ, ClusterNet, pooled
 from app.pipeline.types import Float64Array, Int64Array, UInt8Array
@@ -31,10 +31,6 @@ from training.representation.company import learn_head, neighbours_of
 from training.representation.pretrain import encoder_config
 
 FOLDS = 4
-BINS = 15
-"""Number of equal ranges of the largest probability that the calibration error is summed over."""
-TEMPERATURES = (0.1, 100.0)
-"""Lowest and highest temperature that is tried."""
 
 
 def measure_calibration(
@@ -135,44 +131,12 @@ def groups_of(cells: Cells) -> Int64Array:
     return cells.labels.patients[cells.tile_index]
 
 
-def fit_temperature(logits: Float64Array, anchors: Int64Array) -> float:
-    """Return the temperature T for which softmax(logits / T) makes the anchors most likely (Guo et al. 2017).
-
-    Args:
-        logits: (N, K), of cells that Q has not learned from.
-        anchors: (N,).
-    """
-    bounds = np.log(TEMPERATURES)
-    found = minimize_scalar(lambda log_t: _loss(logits / np.exp(log_t), anchors), bounds=bounds, method="bounded")
-    return float(np.exp(found.x))
-
-
-def calibration_error(logits: Float64Array, anchors: Int64Array) -> float:
-    """Return by how much the largest probability of a cell differs from the share of right cells, on average.
-
-    This is the expected calibration error: cells are put into bins by their largest probability.
-
-    Args:
-        logits: (N, K).
-        anchors: (N,).
-    """
-    probabilities = np.exp(log_softmax(logits, axis=1))
-    largest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == anchors
-    bins = np.minimum((largest * BINS).astype(int), BINS - 1)
-    gaps = np.abs(np.bincount(bins, largest - right, minlength=BINS))
-    return float(gaps.sum() / len(anchors))
-
-
 def _tempered(logits: Float64Array, anchors: Int64Array, folds: list[tuple[Int64Array, Int64Array]]) -> Float64Array:
     """Return the logits of each fold over the temperature of the other folds, so that none judges its own cells."""
     tempered = np.zeros_like(logits)
     for rest, held_out in folds:
         tempered[held_out] = logits[held_out] / fit_temperature(logits[rest], anchors[rest])
     return tempered
-
-
-def _loss(logits: Float64Array, anchors: Int64Array) -> float:
-    return float(-log_softmax(logits, axis=1)[np.arange(len(anchors)), anchors].mean())
 
 
 def _logits(

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.pipeline.cell_types import unknown_measurements
 from app.pipeline.crops import CROP_PX, pictures, surroundings, to_network
 from app.pipeline.errors import EngineUnavailable, InvalidBundle
 from app.pipeline.manifest import (
@@ -140,6 +141,8 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
         stain_engine(manifest.segmentation.engine)
     except EngineUnavailable as error:
         raise InvalidBundle(f"{directory.name}: {error}") from error
+    if manifest.cell_classifier and (unknown := unknown_measurements(manifest.cell_classifier)):
+        raise InvalidBundle(f"{directory.name}: the cell classifier uses an unknown measurement, '{unknown[0]}'.")
     segmenter = open_segmenter(directory, threads) if segmenter_files(manifest.segmentation) else None
     bundle = Bundle(manifest, sha256, directory, open_backend(directory, manifest, threads), segmenter)
     warnings = (*_replaced(missing, bundle.backend), *_self_test(bundle))

@@ -1,0 +1,1 @@
+"""Review: people name cells, and a classifier learns their types from the names."""

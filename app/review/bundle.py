@@ -1,0 +1,85 @@
+"""Write a bundle with a cell classifier: a copy of the one whose features it learned from, under a name of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.files import whole_directory
+from app.pipeline.bundle.load import MANIFEST, read_manifest
+from app.pipeline.cell_classifier import CellClassifier
+from app.pipeline.errors import InvalidBundle, InvalidParameter
+from app.pipeline.manifest import NAME_PATTERN, SCHEMA_VERSION, Manifest
+
+FIRST_VERSION = "1"
+
+
+def check_target(source: Path, target: Path) -> str:
+    """Return the version of the bundle that is to be written, or refuse its name.
+
+    Args:
+        source: directory of the bundle whose features the types are learned from.
+        target: directory that the new bundle shall have; its name is that of the bundle.
+
+    Returns:
+        "1", or the number after that of the bundle that is there.
+
+    Raises:
+        InvalidParameter: the name is none for a bundle, or belongs to something else than a classifier of that bundle.
+    """
+    name = target.name
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InvalidParameter(
+            f"'{name[:80]}' is no name for a bundle: use up to 64 small letters, digits, - and _, and begin with a "
+            "letter or digit."
+        )
+    if not target.exists():
+        return FIRST_VERSION
+    try:
+        there, _ = read_manifest(target)
+    except InvalidBundle as error:
+        raise InvalidParameter(f"{target} exists, and is no bundle; choose another name.") from error
+    base, _ = read_manifest(source)
+    if there.cell_classifier is None or there.files != base.files:
+        raise InvalidParameter(
+            f"{target} exists, and is no cell classifier of {base.name} {base.version}; choose another name."
+        )
+    return str(int(there.version) + 1) if there.version.isdecimal() else FIRST_VERSION
+
+
+def write_taught(source: Path, target: Path, classifier: CellClassifier) -> Manifest:
+    """Write the bundle as a whole, or not at all. All its files but the manifest are those of the source.
+
+    Args:
+        source: directory of the bundle whose features the types were learned from.
+        target: see `check_target`.
+        classifier: what was learned.
+
+    Returns:
+        The manifest of the new bundle.
+
+    Raises:
+        InvalidBundle: the manifest of the source cannot be read.
+        InvalidParameter: the name cannot be taken; see `check_target`.
+        OSError: a file cannot be read or written; the disk may be full.
+    """
+    version = check_target(source, target)
+    base, _ = read_manifest(source)
+    changed = {
+        "schema_version": SCHEMA_VERSION,
+        "name": target.name,
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cell_classifier": classifier.model_dump(mode="json"),
+    }
+    manifest = Manifest.model_validate({**base.model_dump(mode="json"), **changed})
+    with whole_directory(target) as staged:
+        for name in base.files:
+            # A file that another one replaces may be missing.
+            if (source / name).exists():
+                (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, staged / name)
+        (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
