@@ -159,6 +159,14 @@ def shipped_bundle() -> Path:
 
 
 @pytest.fixture(scope="session")
+def encoder_bundle(shipped_bundle, tmp_path_factory) -> Path:
+    """A bundle that gives 8 features of each cell, alone in its folder. Nobody may change it."""
+    from tests.encoder_bundle import make_encoder_bundle  # ONNX is slow to import
+
+    return make_encoder_bundle(shipped_bundle, tmp_path_factory.mktemp("models") / "seeing")
+
+
+@pytest.fixture(scope="session")
 def sample(shipped_bundle) -> bytes:
     """The synthetic tile of the shipped bundle."""
     return (shipped_bundle / "sample.png").read_bytes()

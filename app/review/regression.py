@@ -23,6 +23,8 @@ BIAS_PENALTY = 1e-6
 TOLERANCE, ROUGH = 1e-6, 1e-4
 """Learning ends where no derivative of the loss by a scaled parameter is larger: for good, and where penalties are
 compared."""
+NO_SPREAD = 1e-12
+"""Cells are the same along an axis on which they spread by less than this, as a share of the largest spread."""
 MAX_STEPS = 500
 MEMORY = 20
 """Steps that L-BFGS remembers."""
@@ -185,4 +187,7 @@ def _fitted(
         method="L-BFGS-B",
         options={"maxiter": MAX_STEPS, "maxcor": MEMORY, "gtol": tolerance, "ftol": 1e-12},
     )
-    return np.asarray(found.x.reshape(start.shape) * scale)
+    parameters = np.asarray(found.x.reshape(start.shape) * scale)
+    # Nothing was learned along an axis on which all cells are the same; L-BFGS leaves some last digits there.
+    parameters[:, :-1][:, spread <= NO_SPREAD * spread.max()] = 0
+    return parameters
