@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from itertools import chain
@@ -11,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.access.keyring import Keyring, KeysUnreadable
-from app.api import analyze, batches, bundles, health, pages, reviews
+from app.api import analyze, batches, bundles, classifiers, health, pages, reviews
 from app.api.audit import AuditMiddleware
 from app.api.forms import install_form_parser
 from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware
@@ -29,6 +30,10 @@ from app.settings import Settings
 DESCRIPTION = """Post a bone-marrow tile, and get its cells, their clusters and proportions, and the tile's label.
 
 For Research Use Only. Not for use in diagnostic procedures."""
+
+
+WATCH_S = 2.0
+"""Seconds between looks for bundles that were taught, where cells are reviewed."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestMiddleware)
     install_problem_handlers(app)
     install_document(app)
-    routers = [module.router for module in (health, analyze, bundles, batches, reviews, pages)]
+    routers = [module.router for module in (health, analyze, bundles, batches, reviews, classifiers, pages)]
     for router in routers:
         app.include_router(router)
     app.mount("/web", pages.page_files)
@@ -67,6 +72,13 @@ def create_app(settings: Settings) -> FastAPI:
     paths = templates([*chain.from_iterable(router.routes for router in routers), *app.routes])
     app.add_middleware(ObserveMiddleware, metrics=app.state.metrics, paths=paths)
     return app
+
+
+async def _watch_bundles(analyzer: Analyzer) -> None:
+    """Load bundles that were taught meanwhile: by POST /classifiers of another process, or from the shell."""
+    while True:
+        await asyncio.sleep(WATCH_S)
+        await run_in_threadpool(analyzer.load_taught)
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -85,7 +97,10 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         app.state.reviews = review = await run_in_threadpool(open_reviews, settings.reviews_dir, settings.database_url)
         if queue:
             queue.start()
+        watch = asyncio.create_task(_watch_bundles(analyzer)) if review else None
         yield
+        if watch:
+            watch.cancel()
         if queue:
             await run_in_threadpool(queue.close)
         if review:

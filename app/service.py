@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.observe.metrics import Metrics
-from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
+from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle, read_manifest
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import SAMPLE
 from app.pipeline.networks.backend import Precision
@@ -71,6 +72,8 @@ class Analyzer:
         metrics.places.set(settings.queue)
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
         self._loading = threading.Lock()
+        self._stamps: dict[Path, tuple[int, int]] = {}
+        """When each manifest was written that `load_taught` has looked at, and its number on the disk."""
         self._workers = _started_workers(settings.workers)
         self._unfinished: set[Future[Any]] = set()
 
@@ -79,19 +82,26 @@ class Analyzer:
         for manifest in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
             self._load(manifest.parent)
 
-    def load_again(self) -> None:
-        """Load the bundles of the folder that are new or have another manifest. A bundle that is gone is served on.
+    def load_taught(self) -> None:
+        """Load the bundles with a cell classifier that are new in the folder, or have another manifest.
 
-        A bundle answers as before until the new one has reproduced its golden pair. If the new one is invalid, the old
-        one is served on.
+        A bundle answers as before until its new version has reproduced its golden pair. If the new one is invalid, the
+        old one is served on, and so is one that is gone.
         """
         with self._loading:
-            for manifest in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
-                served = self._bundles.get(manifest.parent.name)
-                with suppress(OSError):  # It is being replaced at this moment.
-                    sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
-                    if not isinstance(served, Bundle) or served.sha256 != sha256:
-                        self._load(manifest.parent)
+            for path in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
+                with suppress(OSError, InvalidBundle):  # It is being replaced at this moment, or is no bundle.
+                    self._load_if_taught(path)
+
+    def _load_if_taught(self, path: Path) -> None:
+        found, served = os.stat(path), self._bundles.get(path.parent.name)
+        stamp = (found.st_mtime_ns, found.st_ino)
+        if self._stamps.get(path) == stamp:
+            return
+        manifest, sha256 = read_manifest(path.parent)
+        if manifest.cell_classifier and not (isinstance(served, Bundle) and served.sha256 == sha256):
+            self._load(path.parent)
+        self._stamps[path] = stamp
 
     def _load(self, directory: Path) -> None:
         try:

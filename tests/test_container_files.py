@@ -81,12 +81,12 @@ def test_nobody_but_the_service_shares_a_network_with_those_who_run_any_code_the
 
 def test_workers_find_slides_and_batches_where_the_service_has_them():
     service = SERVICES["marrowscope-cluster"]
-    assert SERVICES["worker"]["volumes"] == service["volumes"]
-    slides, batches = (volume.removesuffix(":ro").rsplit(":", 1)[1] for volume in service["volumes"])
+    assert SERVICES["worker"]["volumes"] == service["volumes"][:2]
+    folders = [volume.removesuffix(":ro").rsplit(":", 1)[1] for volume in service["volumes"]]
     settings = service["environment"]
-    assert (settings["MARROWSCOPE_SLIDES_DIR"], settings["MARROWSCOPE_BATCHES_DIR"]) == (slides, batches)
+    assert [settings[f"MARROWSCOPE_{name}_DIR"] for name in ("SLIDES", "BATCHES", "REVIEWS")] == folders
     made = " ".join(re.findall(r"install -d .*", DOCKERFILE)).split()
-    assert {slides, batches} <= set(made)
+    assert set(folders) <= set(made)
     assert settings["MARROWSCOPE_SCHEDULER"] in SERVICES["worker"]["command"]
 
 

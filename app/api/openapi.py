@@ -57,7 +57,8 @@ def _headers(status: str, allowed: str) -> Json:
     found = {"X-Request-ID": _header("Id of the request; request_id in the answer is the same.", "[0-9a-f]{32}")}
     if status == "202":
         found["Location"] = _header(
-            "Address that shows how far the batch is, relative to that of the request.", "(batches/)?[0-9a-f]{32}"
+            "Address that shows how far the batch is, or of the new bundle, relative to that of the request.",
+            "((batches/)?[0-9a-f]{32}|bundles/[a-z0-9][a-z0-9_-]{0,63})",
         )
     if status == "401":
         found["WWW-Authenticate"] = _header("Name of the header that must hold a key.", "X-API-Key")

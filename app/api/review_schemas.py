@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.pipeline.cell_classifier import Lineage
+from app.pipeline.cell_classifier import CellType, ClassifierSource, ClassifierValidation, Lineage
 from app.pipeline.errors import InvalidParameter
+from app.pipeline.manifest import NAME_PATTERN
 from app.review.candidates import ReviewTile
 from app.review.names import (
     MAX_PERSON,
@@ -106,6 +107,29 @@ class TypesIn(_Sent):
     """The list of types, in the order in which digit keys stand for them."""
 
     types: list[TypeIn] = Field(max_length=MAX_TYPES, description="The types, at most 32, which replace the list.")
+
+
+class ClassifierIn(_Sent):
+    """Which bundle is to be taught."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        description="Name of the new bundle: up to 64 small letters, digits, - and _. If there is such a bundle, it "
+        "must be a classifier of the same bundle, and gets a new version.",
+    )
+    source: str | None = Field(
+        default=None,
+        alias="from",
+        max_length=100,
+        description="Name of the bundle whose cells are named; null for the service's default bundle.",
+    )
+    groups: Literal["patients", "slides"] | None = Field(
+        default=None,
+        description="What the groups of the tiles are, for the answer to say; null for slides. Without any group, "
+        "tiles are left out.",
+    )
 
 
 class TypeOut(_Answer):
@@ -284,6 +308,24 @@ class ImportedOut(_Answer):
     n_named: int = Field(ge=0, description="Number of cells that the objects name.")
     n_changed: int = Field(ge=0, description="Number of these cells that had no name or another one before.")
     unmatched: list[str] = Field(description="What was not used and why, in sentences.")
+
+
+class ClassifierOut(_Answer):
+    """A bundle that was taught, and how right it is."""
+
+    name: str = Field(description="Name of the bundle.")
+    version: str = Field(description="Version of the bundle: 1, or one more than before.")
+    sha256: Sha256 = Field(description="SHA-256 of its manifest.")
+    types: tuple[CellType, ...] = Field(description="The types that it knows.")
+    measurements: tuple[str, ...] = Field(
+        description="The measurements that it looks at besides the features; none if they do not help."
+    )
+    neighbours: bool = Field(description="Whether it looks at the features of the four nearest cells as well.")
+    threshold: float = Field(
+        ge=0, le=1, description="A cell whose most probable type is less probable than this gets no type."
+    )
+    validation: ClassifierValidation
+    source: ClassifierSource
 
 
 def tile_out(tile: ReviewTile) -> ReviewTileOut:

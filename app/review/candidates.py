@@ -14,6 +14,7 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.cell_types import neighbour_means
 from app.pipeline.crops import crop_cells
 from app.pipeline.errors import InvalidParameter
+from app.pipeline.manifest import Manifest
 from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.networks.encode import rounded_features
 from app.pipeline.run import Analysis, Stages
@@ -240,13 +241,22 @@ def check_reviewable(bundle: Bundle) -> None:
 
 
 def review_of(bundle: Bundle) -> Review:
+    """Return the review to which the cells of a bundle belong; see `review_of_manifest`."""
+    return review_of_manifest(bundle.manifest, bundle.sha256)
+
+
+def review_of_manifest(manifest: Manifest, sha256: str) -> Review:
     """Return the review to which the cells of a bundle belong.
 
     A bundle with a cell classifier has the networks of the bundle that it was taught on, and finds the same cells; it
     shares the review of that bundle, so that more cells can be named for the next version.
+
+    Args:
+        manifest: of the bundle.
+        sha256: hex digest of the manifest.
     """
-    classifier = bundle.manifest.cell_classifier
-    return Review(bundle.manifest.name, classifier.source.bundle_sha256 if classifier else bundle.sha256)
+    classifier = manifest.cell_classifier
+    return Review(manifest.name, classifier.source.bundle_sha256 if classifier else sha256)
 
 
 MEASURED = tuple(measurement.name for measurement in MEASUREMENTS)

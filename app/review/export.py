@@ -176,6 +176,17 @@ def _of_reviewers(data: bytes, tile: Tile) -> dict[str, NamesOfFile]:
     }
 
 
+def tile_said(data: bytes) -> str | None:
+    """Return the checksum of the tile that a file of `exported` says that it belongs to; None if it says none."""
+    try:
+        content = json.loads(data.removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
+        return None
+    tile = content.get("tile") if isinstance(content, dict) else None
+    said = tile.get("sha256") if isinstance(tile, dict) else None
+    return said if isinstance(said, str) else None
+
+
 def _features_of(data: bytes) -> list[dict[str, Any]]:
     content = json.loads(data.removeprefix(codecs.BOM_UTF8))
     features = content.get("features", []) if isinstance(content, dict) else content

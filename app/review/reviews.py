@@ -17,13 +17,15 @@ import numpy as np
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.cell_classifier import CellType
 from app.pipeline.cell_types import type_probabilities
+from app.pipeline.manifest import Manifest
 from app.pipeline.measure.table import INDEX
 from app.pipeline.run import Analysis, Stages
 from app.pipeline.types import Float64Array
+from app.review.bundle import check_target, write_taught
 from app.review.candidates import Candidates, NewCells, Review, ReviewTile, review_of
 from app.review.classifier import MIN_CELLS, MIN_CELLS_OF_A_TYPE, teach
 from app.review.errors import ReviewUnavailable
-from app.review.named_cells import GroupKind, NamedCells
+from app.review.named_cells import GroupKind, InvalidNamedCells, NamedCells
 from app.review.names import Agreement, CellName, NamedType, agreements, disagreed, majority
 
 if TYPE_CHECKING:
@@ -130,6 +132,7 @@ class Reviews:
         self.store = store
         self._candidates: Kept[Candidates] = Kept(KEPT)
         self._taught: Kept[Taught | str] = Kept(KEPT)
+        self._writing = Lock()
 
     def close(self) -> None:
         """Close the database."""
@@ -216,6 +219,35 @@ class Reviews:
             classifier,
         )
         return Taught(tuple(one.name for one in classifier.types), probabilities, len(learned))
+
+    def teach(self, source: Bundle, target: Path, group_kind: GroupKind | None = None) -> Manifest:
+        """Teach a classifier on all names of a review, and write a bundle that has it.
+
+        Args:
+            source: the bundle whose cells are named.
+            target: directory of the new bundle.
+            group_kind: what the groups of the tiles are; see `named_cells`.
+
+        Returns:
+            The manifest of the new bundle.
+
+        Raises:
+            InvalidParameter: the new bundle cannot have that name.
+            InvalidNamedCells: there are too few names.
+            OSError: the bundle cannot be written; nothing of it is left.
+        """
+        check_target(source.directory, target)
+        review = review_of(source)
+        named = majority(self.store.names(review))
+        if not named:
+            raise InvalidNamedCells("No cell of this bundle has a name yet.")
+        classifier = teach(
+            self.named_cells(review, named, group_kind),
+            types=cell_types(self.store.types()),
+            bundle_sha256=review.sha256,
+        )
+        with self._writing:  # Two requests may give the same name, and each gets a version of its own.
+            return write_taught(source.directory, target, classifier)
 
     def named_cells(self, review: Review, named: Mapping[str, str], group_kind: GroupKind | None = None) -> NamedCells:
         """Return what a classifier learns from.

@@ -387,14 +387,14 @@ class Store:
 
     def n_named(self) -> dict[str, int]:
         """Return how many cells have a name, by the bundle that found them (its hex digest)."""
-        counted = func.count(func.distinct(_names.c.cell))
+        counted = func.count(func.distinct(_names.c.cell)).label("n_cells")
         query = (
             select(_cells.c.bundle_sha256, counted)
             .join(_names, _names.c.cell == _cells.c.id)
             .group_by(_cells.c.bundle_sha256)
         )
         with self._transaction() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {row.bundle_sha256: row.n_cells for row in connection.execute(query)}
 
     def set_names(self, given: Mapping[str, str | None], reviewer: str, review: Review) -> int:
         """Keep what a reviewer has named cells, all of it or nothing.

@@ -13,7 +13,11 @@ TILE = encoded(draw_tile(grid_of_centres()))
 ID = "0" * 32
 DECLARED = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))["paths"]
 ROUTES = [
-    (method.upper(), path.format(cluster=0, name="marrow", id=ID, path="a.csv"), operation.get("parameters", []))
+    (
+        method.upper(),
+        path.format(cluster=0, name="marrow", id=ID, path="a.csv", sha256="0" * 64),
+        operation.get("parameters", []),
+    )
     for path, methods in DECLARED.items()
     for method, operation in methods.items()
 ]

@@ -133,7 +133,7 @@ def test_renamed_types_keep_their_cells_even_when_they_swap_names(reviews, put_i
     assert {name.cell: name.type for name in store.names(review)} == {one: "Large", two: "Tiny"}
     with pytest.raises(InvalidParameter, match="no cell type 'None of them'"):
         store.set_types([TypeChange(SMALL, was="None of them")])
-    with pytest.raises(InvalidParameter, match="'SMALL' more than once|'Small' more than once"):
+    with pytest.raises(InvalidParameter, match="more than once"):
         set_types(store, SMALL, replace(LARGE, name="SMALL"))
 
 
