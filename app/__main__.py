@@ -28,6 +28,7 @@ Begin with:
   marrowscope analyze tiles --out answers   # a folder: JSON and summary.csv
   marrowscope batch slides --out results    # whole slides and cohorts
   marrowscope prototypes                    # what the clusters look like
+  marrowscope classifier --help             # teach it cell types by example
   marrowscope serve                         # over HTTP, documented at /docs
 
 Every command has examples: marrowscope analyze --help

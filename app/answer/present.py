@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from app.answer.cell_types import TypesOut, type_columns, types_out
 from app.answer.measured import MeasuredColumns
 from app.answer.model_card import describe_q
 from app.answer.palette import cluster_color, hex_color
@@ -42,12 +43,10 @@ from app.answer.schemas import (
     TileOut,
     TimingOut,
     TissueOut,
-    TypeOut,
     VeryLargeNucleiOut,
     VeryLargeNucleusOut,
 )
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.cell_types import NO_TYPE, CellTypes, myeloid_erythroid, summarise_types
 from app.pipeline.label.decide import Label
 from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import Manifest
@@ -58,7 +57,7 @@ from app.pipeline.proportions import Proportions
 from app.pipeline.prototypes import prototypes
 from app.pipeline.run import Analysis
 from app.pipeline.tissue.classes import BACKGROUND, CLASSES, COLOURED, Composition
-from app.pipeline.types import BoolArray, Float32Array, Float64Array, Segmentation, UInt8Array
+from app.pipeline.types import Float32Array, Float64Array, Segmentation, UInt8Array
 
 ROUNDING = 1e-6
 CELLS = TypeAdapter(list[CellOut])
@@ -378,71 +377,6 @@ def clusters_out(
         )
         for k in range(manifest.n_clusters)
     ]
-
-
-class TypeColumns(TypedDict, total=False):
-    """The types of cells, by the members of `CellColumns`; empty where the bundle has no cell classifier."""
-
-    types: list[str | None]
-    type_probabilities: list[float | None]
-
-
-class TypesOut(TypedDict):
-    """What the answer says of the types as a whole, by its members; None where the bundle has no cell classifier."""
-
-    types: list[TypeOut] | None
-    cells_without_type: int | None
-    myeloid_erythroid_ratio: float | None
-
-
-def type_columns(found: CellTypes | None, manifest: Manifest) -> TypeColumns:
-    """Return the type of every cell and its probability.
-
-    Args:
-        found: the types of N cells; None where the bundle has no cell classifier.
-        manifest: the bundle's, whose classifier found them.
-    """
-    classifier = manifest.cell_classifier
-    if found is None or classifier is None:
-        return {}
-    names = [*(one.name for one in classifier.types), None]  # NO_TYPE is −1
-    largest = found.probabilities.max(axis=1).round(6).clip(0, 1).tolist()
-    types = found.types.tolist()
-    return {
-        "types": [names[type_] for type_ in types],
-        "type_probabilities": [p if t != NO_TYPE else None for p, t in zip(largest, types, strict=True)],
-    }
-
-
-def types_out(found: CellTypes | None, counted: BoolArray, manifest: Manifest) -> TypesOut:
-    """Return each type's share.
-
-    Args:
-        found: the types of N cells; None where the bundle has no cell classifier.
-        counted: (N,) bool, which of them are counted.
-        manifest: the bundle's, whose classifier found them.
-    """
-    classifier = manifest.cell_classifier
-    if found is None or classifier is None:
-        return {"types": None, "cells_without_type": None, "myeloid_erythroid_ratio": None}
-    shares = summarise_types(found, counted, classifier)
-    values, intervals = shares.proportions, shares.intervals
-    types = [
-        TypeOut(
-            type=one.name,
-            color=one.color,
-            lineage=one.lineage,
-            count=int(shares.counts[t]),
-            proportion=None if values is None else float(values[t]),
-            interval=None if intervals is None else (float(intervals[t, 0]), float(intervals[t, 1])),
-        )
-        for t, one in enumerate(classifier.types)
-    ]
-    return {
-        "types": types,
-        "cells_without_type": shares.n_without_type,
-        "myeloid_erythroid_ratio": myeloid_erythroid(shares.counts, classifier.types),
-    }
 
 
 def tissue_out(tissue: Composition, manifest: Manifest, *, scale_known: bool) -> TissueOut:

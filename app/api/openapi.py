@@ -77,6 +77,6 @@ def _forms(schema: Json) -> Iterator[Json]:
     """Yield the schemas of multipart forms, which are to refuse fields that they do not declare."""
     for path in schema["paths"].values():
         for operation in path.values():
-            for body in operation.get("requestBody", {}).get("content", {}).values():
-                if "$ref" in body["schema"]:
-                    yield schema["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+            body = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {"schema": {}})
+            if "$ref" in body["schema"]:
+                yield schema["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]

@@ -42,7 +42,7 @@ def _type(name: str) -> str:
 
 
 Reviewer = Annotated[str, AfterValidator(_reviewer)]
-TypeName = Annotated[str, Field(max_length=2 * MAX_TYPE), AfterValidator(_type)]
+TypeName = Annotated[str, Field(min_length=1, max_length=2 * MAX_TYPE), AfterValidator(_type)]
 
 
 class _Sent(BaseModel):
@@ -73,6 +73,7 @@ class NamesIn(_Sent):
     )
     reviewer: Reviewer | None = Field(
         default=None,
+        min_length=1,
         max_length=MAX_PERSON,
         description="Who names the cells, 1 to 80 printable characters. If the service asks for keys, the name of the "
         "key is the reviewer, and another name is refused. Without keys and without this field it is `reviewer`.",

@@ -19,6 +19,7 @@ from app.answer.schemas import (
     Rounded,
     SegmentationOut,
     TissueOut,
+    TypeOut,
     VeryLargeNucleiOut,
 )
 from app.files import write_whole
@@ -89,6 +90,21 @@ class Counted(_Summary):
     tissue_mm2: float = Field(description="The area of the tissue in which the cells were found, in mm².")
     outliers: OutliersOut
     clusters: list[ClusterOut] = Field(description="Every cluster of the bundle, in the order of their numbers.")
+    types: list[TypeOut] | None = Field(
+        default=None,
+        description="Every type that people have taught the bundle, in the order of its manifest; null if it has no "
+        "cell classifier.",
+    )
+    cells_without_type: int | None = Field(
+        default=None,
+        description="The number of counted cells for which no type is probable enough; null if the bundle has no cell "
+        "classifier.",
+    )
+    myeloid_erythroid_ratio: Rounded | None = Field(
+        default=None,
+        description="The number of cells of myeloid types over that of cells of erythroid types; null unless the "
+        "bundle marks types of both sides, and without erythroid cells.",
+    )
     label: LabelOut
     tissue: TissueOut | None = Field(
         description="The shares of the slide or region that each kind of tissue has; what was not analysed has no "

@@ -16,12 +16,13 @@ from app.pipeline.manifest import NAME_PATTERN, SCHEMA_VERSION, Manifest
 FIRST_VERSION = "1"
 
 
-def check_target(source: Path, target: Path) -> str:
+def version_of(source: Path, folder: Path, name: str) -> str:
     """Return the version of the bundle that is to be written, or refuse its name.
 
     Args:
         source: directory of the bundle whose features the types are learned from.
-        target: directory that the new bundle shall have; its name is that of the bundle.
+        folder: the folder of the bundles.
+        name: of the new bundle.
 
     Returns:
         "1", or the number after that of the bundle that is there.
@@ -29,12 +30,12 @@ def check_target(source: Path, target: Path) -> str:
     Raises:
         InvalidParameter: the name is none for a bundle, or belongs to something else than a classifier of that bundle.
     """
-    name = target.name
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidParameter(
             f"'{name[:80]}' is no name for a bundle: use up to 64 small letters, digits, - and _, and begin with a "
             "letter or digit."
         )
+    target = folder / name
     if not target.exists():
         return FIRST_VERSION
     try:
@@ -49,12 +50,13 @@ def check_target(source: Path, target: Path) -> str:
     return str(int(there.version) + 1) if there.version.isdecimal() else FIRST_VERSION
 
 
-def write_taught(source: Path, target: Path, classifier: CellClassifier) -> Manifest:
+def write_taught(source: Path, folder: Path, name: str, classifier: CellClassifier) -> Manifest:
     """Write the bundle as a whole, or not at all. All its files but the manifest are those of the source.
 
     Args:
         source: directory of the bundle whose features the types were learned from.
-        target: see `check_target`.
+        folder: the folder of the bundles.
+        name: of the new bundle; one of the same name is replaced if `version_of` allows it.
         classifier: what was learned.
 
     Returns:
@@ -62,24 +64,24 @@ def write_taught(source: Path, target: Path, classifier: CellClassifier) -> Mani
 
     Raises:
         InvalidBundle: the manifest of the source cannot be read.
-        InvalidParameter: the name cannot be taken; see `check_target`.
+        InvalidParameter: the name cannot be taken; see `version_of`.
         OSError: a file cannot be read or written; the disk may be full.
     """
-    version = check_target(source, target)
+    version = version_of(source, folder, name)
     base, _ = read_manifest(source)
     changed = {
         "schema_version": SCHEMA_VERSION,
-        "name": target.name,
+        "name": name,
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cell_classifier": classifier.model_dump(mode="json"),
     }
     manifest = Manifest.model_validate({**base.model_dump(mode="json"), **changed})
-    with whole_directory(target) as staged:
-        for name in base.files:
+    with whole_directory(folder / name) as staged:
+        for file in base.files:
             # A file that another one replaces may be missing.
-            if (source / name).exists():
-                (staged / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / name, staged / name)
+            if (source / file).exists():
+                (staged / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, staged / file)
         (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest

@@ -263,7 +263,8 @@ class Reviews:
         of_cell = [tiles[candidates.tiles[row]] for row in rows]
         groups = [tile.group or tile.sha256 for tile in of_cell]
         numbers = {group: i for i, group in enumerate(sorted(set(groups)))}
-        type_names = tuple(sorted(set(known.values())))
+        used = set(known.values())
+        type_names = tuple(one.name for one in self.store.types() if one.name in used)
         has_groups = any(tile.group for tile in of_cell)
         return NamedCells(
             features=candidates.features[rows].astype(np.float32),

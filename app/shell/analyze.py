@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from app.answer.cell_types import type_names
 from app.answer.formats import FORMATS, Format
 from app.answer.present import Result, png
 from app.answer.schemas import NOTICE
@@ -260,7 +261,8 @@ class _Report:
             return
         try:
             # The summary comes first, because the program that reads stdout may have ended.
-            write(summary_table(self.rows, self.request.bundle.manifest.n_clusters), folder / SUMMARY)
+            manifest = self.request.bundle.manifest
+            write(summary_table(self.rows, manifest.n_clusters, type_names(manifest)), folder / SUMMARY)
         finally:
             for file in self.written:
                 typer.echo(os.fsencode(file))

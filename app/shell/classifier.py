@@ -27,7 +27,6 @@ CellFiles = Annotated[
 Tiles = Annotated[
     Path,
     typer.Option(
-        exists=True,
         file_okay=False,
         metavar="DIR",
         help="The folder of the tiles; they may lie in its sub-folders.",

@@ -6,9 +6,11 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import typer
 
+from app.answer.cell_types import share_columns, share_values
 from app.answer.csv_table import csv_table
 from app.answer.present import Result
 from app.cohort.sources import Source
@@ -17,6 +19,10 @@ from app.files import write_whole
 SUMMARY = "summary.csv"
 FIRST_COLUMNS = ("tile", "status", "error", "width", "height", "mpp", "cells", "outliers", "cut_nuclei", "focus")
 LABEL_COLUMNS = ("label", "score", "probability", "reason", "flags")
+TYPES_COLUMNS: tuple[Literal["cells_without_type", "myeloid_erythroid_ratio"], ...] = (
+    "cells_without_type",
+    "myeloid_erythroid_ratio",
+)
 SEGMENTATION_COLUMNS = ("segmentation_source", "segmentation_method")
 LAST_COLUMNS = (
     "mpp_source",
@@ -141,7 +147,9 @@ def answered_row(tile: Path, result: Result) -> Row:
     for cluster in result.clusters:
         values = (cluster.count, cluster.proportion, *(cluster.interval or (None, None)))
         row.update(zip(_cluster_columns(cluster.cluster), values, strict=True))
-    return row
+    types = result.types
+    row.update(share_values(types["types"] or []))
+    return row | {name: types[name] for name in TYPES_COLUMNS}
 
 
 def failed_row(tile: Path, error: str) -> Row:
@@ -149,15 +157,17 @@ def failed_row(tile: Path, error: str) -> Row:
     return {"tile": str(tile), "status": "failed", "error": error}
 
 
-def summary_table(rows: Sequence[Row], n_clusters: int) -> bytes:
+def summary_table(rows: Sequence[Row], n_clusters: int, types: Sequence[str] = ()) -> bytes:
     """Return the summary as `csv_table` writes it: one row for each tile.
 
     Args:
         rows: the rows, in the order of the tiles.
         n_clusters: K of the bundle; each cluster has four columns.
+        types: the names of the types that the bundle knows; each has four columns, and there are two more.
     """
     clusters = [column for k in range(n_clusters) for column in _cluster_columns(k)]
-    columns = [*FIRST_COLUMNS, *LABEL_COLUMNS, *clusters, *LAST_COLUMNS]
+    of_types = [*(column for name in types for column in share_columns(name)), *(TYPES_COLUMNS if types else ())]
+    columns = [*FIRST_COLUMNS, *LABEL_COLUMNS, *clusters, *of_types, *LAST_COLUMNS]
     return csv_table(columns, ([row.get(column) for column in columns] for row in rows))
 
 

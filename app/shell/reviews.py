@@ -196,7 +196,7 @@ def _tile_of(reviews: Reviews, review: Review, file: Path, data: bytes) -> Revie
         there = "There is no tile" if not found else f"There are {len(found)} tiles"
         which = f"the SHA-256 {said[:12]}…" if said else "this name"
         raise InvalidParameter(
-            f"{file}: {there} of {which} in the review of the bundle '{review.bundle}'. Put the tile in first, over HTTP "
-            "or with --tiles."
+            f"{file}: {there} of {which} in the review of the bundle '{review.bundle}'. Put the tile in first, over "
+            "HTTP or with --tiles."
         )
     return found[0]

@@ -30,7 +30,7 @@ from app.pipeline.errors import InvalidParameter, PipelineError
 from app.pipeline.inputs import check_mpp
 from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import Int64Array
-from app.review.bundle import check_target, write_taught
+from app.review.bundle import version_of, write_taught
 from app.review.classifier import teach
 from app.review.folds import MIN_GROUPS
 from app.review.named_cells import (
@@ -123,15 +123,15 @@ def train_classifier(
         OSError: a file cannot be read or written; nothing was written.
     """
     bundle = open_bundle(settings, source)
-    target = settings.bundles_dir / name
-    check_target(bundle.directory, target)
+    version_of(bundle.directory, settings.bundles_dir, name)
     files = _files_by_tile(question)
     groups, kind, notes = _groups([tile for tile, _ in files], group)
     tiles = _analysed(bundle, files, question.mpp, settings.max_pixels)
     named = gather([named_tile(one.analysis, one.matched) for one in tiles], groups, kind)
     types = _types(named.type_names, lineages)
     classifier = teach(named, types=types, bundle_sha256=bundle.sha256)
-    manifest = write_taught(bundle.directory, target, classifier)
+    manifest = write_taught(bundle.directory, settings.bundles_dir, name, classifier)
+    target = settings.bundles_dir / name
     if as_json:
         about = {"bundle": name, "version": manifest.version, "directory": str(target), "from": bundle.manifest.name}
         learned = classifier.model_dump(mode="json", exclude={"mean", "deviation", "weights", "bias"})
@@ -190,8 +190,9 @@ def evaluate_classifier(settings: Settings, question: Question, name: str, *, as
     console = _console()
     console.out(f"{len(names)} named cells of {len(tiles)} {_noun(len(tiles), 'tile')}.\n", highlight=False)
     _print_scores(console, known, scores, confusion.tolist())
-    share = f"; {_share(accuracy)} of the others have the right one" if accuracy is not None else ""
-    console.print(f"{len(names) - typed} of the cells got no type{share}.", markup=False, highlight=False)
+    without = f"{len(names) - typed} of the cells got no type" if typed < len(names) else "Every cell got a type"
+    share = f"; the type is right for {accuracy:.0%} of those that have one" if accuracy is not None else ""
+    console.print(f"{without}{share}.", markup=False, highlight=False)
 
 
 def _files_by_tile(question: Question) -> list[tuple[Path, list[Path]]]:
@@ -201,6 +202,8 @@ def _files_by_tile(question: Question) -> list[tuple[Path, list[Path]]]:
         typer.BadParameter: a folder or pattern has no file, or µm per pixel are impossible.
         InvalidNamedCells: a file belongs to no tile, or to several.
     """
+    if not question.tiles.is_dir():
+        raise typer.BadParameter(f"there is no folder {question.tiles}.")
     with usage_errors():
         check_mpp(question.mpp)
         given = find_tiles(question.cells, SUFFIXES, "GeoJSON")
@@ -361,14 +364,15 @@ def _print_scores(
     console: Console, names: Sequence[str], scores: Sequence[TypeValidation], confusion: Sequence[Sequence[int]]
 ) -> None:
     """Print precision, recall and F of each type, and the confusion."""
-    table = Table("", "type", title="Types of cells", title_justify="left", box=None)
+    table = Table("", "type", box=None)
     for title in ("n", "precision", "recall", "F"):
         table.add_column(title, justify="right")
     for i, (name, one) in enumerate(zip(names, scores, strict=True), 1):
         table.add_row(str(i), Text(name), str(one.n), *(_share(value) for value in (one.precision, one.recall, one.f)))
     table.add_row("", "mean", str(sum(one.n for one in scores)), "", "", _share(_mean_f(scores)))
     console.print(table)
-    counts = Table("", "named", title="\nCells by named type and given type", title_justify="left", box=None)
+    console.out("\nNamed (a row for each type) and given (a column for each):", highlight=False)
+    counts = Table("", "named", box=None)
     for title in (*map(str, range(1, len(names) + 1)), "no type"):
         counts.add_column(title, justify="right")
     for i, (name, row) in enumerate(zip(names, confusion, strict=True), 1):
@@ -415,7 +419,7 @@ def _sentences(named: NamedCells, validation: ClassifierValidation, threshold: f
     if unseen:
         yield f"Nothing is known of how {' and '.join(unseen)} would be recognised on another {one}: name more there."
     yield (
-        f"The most probable type is right for {_share(validation.accuracy)} of the cells; their probabilities are off "
+        f"The most probable type is right for {validation.accuracy:.0%} of the cells; their probabilities are off "
         f"by {_share(validation.calibration_error_after)} on average."
     )
     if threshold:

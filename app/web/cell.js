@@ -1,6 +1,7 @@
 // The panel of one cell: what it looks like, its cluster, how certain the network Q is, and its measurements.
 
 import { byId, clusterName, headings, html, number, percent, swatch } from "./dom.js";
+import { typeColor, typeName } from "./groups.js";
 import { capital, grouped, inWords, marked, unitText, unusual, valueOf, whyNot } from "./measurements.js";
 import { crop } from "./picture.js";
 
@@ -24,22 +25,33 @@ export function showCell(cell, { answer, canvas, side, measurements }, { isRight
   panel.scrollTop = 0;
   const { color } = answer.clusters[cell.cluster];
   panel.replaceChildren(
-    html("h3", { class: "words" }, cell.outlier ? swatch("", "outlier") : swatch(color), `Cell ${cell.id}: ${kind(cell, answer)}`),
+    html("h3", { class: "words" }, cell.outlier ? swatch("", "outlier") : swatch(answer.types ? typeColor(answer, cell) : color), `Cell ${cell.id}: ${kind(cell, answer)}`),
     crop(canvas, cell, side, SHOWN_PX),
     html(
       "table",
       { class: "bars" },
       answer.clusters.map(({ cluster, color: own }) => row(cluster, cell.probabilities[cluster], own)),
     ),
-    html("p", { class: "hint words" }, facts(cell)),
+    html("p", { class: "hint words" }, facts(cell, answer)),
     cell.measurements ? groups(cell, measurements, isChosen) : "",
   );
 }
 
-const kind = (cell, { clusters }) => (cell.outlier ? "outlier" : clusterName(clusters[cell.cluster]).toLowerCase());
+function kind(cell, { clusters, types }) {
+  if (cell.outlier) return "outlier";
+  return types ? typeName(cell) : clusterName(clusters[cell.cluster]).toLowerCase();
+}
 
-const facts = (cell) =>
+/** Return how sure the type of a cell is, and in which cluster it is. */
+function typeFacts(cell, { clusters, types }) {
+  if (!types) return [];
+  const sureness = cell.type === null ? "no type is probable enough" : `${cell.outlier ? `${cell.type}, with a` : "type"} probability of ${percent(cell.type_probability)}`;
+  return [sureness, cell.outlier ? null : clusterName(clusters[cell.cluster]).toLowerCase()];
+}
+
+const facts = (cell, answer) =>
   [
+    ...typeFacts(cell, answer),
     cell.measurements ? null : `${cell.area_px} px²`,
     cell.touches_border ? "cut by the tile's border" : null,
     cell.outlier ? `unlike every training cell and not counted; the most similar cluster is ${cell.cluster}` : null,

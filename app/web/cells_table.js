@@ -2,6 +2,7 @@
 
 import { byId, clusterName, html, number, percent, plural, swatch } from "./dom.js";
 import { downloadButton } from "./downloads.js";
+import { typeColor, typeName } from "./groups.js";
 import { grouped, headingOf, keyOf, marked, unusual, valueOf, whyNot } from "./measurements.js";
 import { crop } from "./picture.js";
 
@@ -71,13 +72,14 @@ export class CellsTable {
     const sureness = (cell) => cell.probabilities[cell.cluster];
     return [
       { key: "id", title: "Cell", of: (cell) => cell.id, draw: (cell) => this.name(cell) },
+      ...(answer.types ? typeColumns(answer) : []),
       {
         key: "cluster",
         title: "Cluster",
         of: (cell) => (cell.outlier ? answer.clusters.length : cell.cluster),
         draw: (cell) => html("td", {}, cell.outlier ? swatch("", "outlier") : swatch(answer.clusters[cell.cluster].color), kind(cell)),
       },
-      { key: "probability", title: "Probability", isNumber: true, of: sureness, draw: (cell) => html("td", { class: "value" }, percent(sureness(cell))) },
+      { key: "probability", title: answer.types ? "Cluster probability" : "Probability", isNumber: true, of: sureness, draw: (cell) => html("td", { class: "value" }, percent(sureness(cell))) },
     ];
   }
 
@@ -197,6 +199,26 @@ function usual({ clusters }, measurements) {
   const found = measurements.filter(({ key }) => telling.has(key));
   const chosen = found.length ? found : grouped(measurements).map(([, [first]]) => first);
   return new Set(chosen.slice(0, FEW).map(({ key }) => key));
+}
+
+/** Return the columns of the cells' types. Cells without a type come last, whichever the direction. */
+function typeColumns(answer) {
+  const places = new Map(answer.types.map(({ type }, i) => [type, i]));
+  return [
+    {
+      key: "type",
+      title: "Type",
+      of: (cell) => places.get(cell.type) ?? null,
+      draw: (cell) => html("td", {}, swatch(typeColor(answer, cell)), typeName(cell)),
+    },
+    {
+      key: "type_probability",
+      title: "Type probability",
+      isNumber: true,
+      of: (cell) => cell.type_probability,
+      draw: (cell) => html("td", { class: "value" }, percent(cell.type_probability)),
+    },
+  ];
 }
 
 const measurementColumn = (one) => ({

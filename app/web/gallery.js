@@ -2,8 +2,8 @@
 
 import { prototypes } from "./api.js";
 import { byId, clusterName, html, number, percent, swatch } from "./dom.js";
+import { clusterOf } from "./groups.js";
 import { significant, unitText } from "./measurements.js";
-import { groupOf } from "./viewer.js";
 import { crop } from "./picture.js";
 
 const FIRST = 6;
@@ -24,7 +24,7 @@ export function showGallery({ answer, canvas, side, card }, onCell) {
 function column(cluster, answer, canvas, side, card, onCell) {
   const k = cluster.cluster;
   const own = answer.cells
-    .filter((cell) => groupOf(cell) === String(k))
+    .filter((cell) => clusterOf(cell) === String(k))
     .sort((a, b) => b.probabilities[k] - a.probabilities[k]);
   return html(
     "section",

@@ -1,9 +1,9 @@
 // How a measurement is spread over the cells of each cluster: a row of bars for each cluster, all with one axis.
 
 import { byId, clusterName, headings, html, number, plural, svg, swatch } from "./dom.js";
+import { clusterOf } from "./groups.js";
 import { grouped, headingOf, measured, quantile, unitText, valueOf, withUnit } from "./measurements.js";
 import { ends, flagged, restsOn, uncertainty } from "./range.js";
-import { groupOf } from "./viewer.js";
 
 const WIDTH = 720;
 const ROW = { label: 18, bars: 40, gap: 8 };
@@ -195,7 +195,7 @@ function rowsOf({ clusters, cells }, name) {
   ];
   return groups
     .map((row) => {
-      const own = cells.filter((cell) => groupOf(cell) === row.group && valueOf(cell, name) !== null);
+      const own = cells.filter((cell) => clusterOf(cell) === row.group && valueOf(cell, name) !== null);
       const sorted = measured(own, name);
       return { ...row, cells: own, median: quantile(sorted, 0.5), quartiles: [quantile(sorted, 0.25), quantile(sorted, 0.75)], sorted };
     })

@@ -8,6 +8,7 @@ import { CellsTable } from "./cells_table.js";
 import { byId, clusterName, html, plural, swatch } from "./dom.js";
 import { showDownloads } from "./downloads.js";
 import { showGallery } from "./gallery.js";
+import { groupsOf, keyBy } from "./groups.js";
 import { Histogram } from "./histogram.js";
 import { showLabel, showQuality } from "./label.js";
 import { measurementsOf } from "./measurements.js";
@@ -17,7 +18,8 @@ import { showProportions } from "./proportions.js";
 import { Queue } from "./queue.js";
 import { showReference } from "./reference.js";
 import { showTissue } from "./tissue.js";
-import { groupOf, Viewer } from "./viewer.js";
+import { showTypes } from "./types.js";
+import { Viewer } from "./viewer.js";
 
 const CROP_PX = 32;
 const MAX_PROBLEMS = 3;
@@ -104,6 +106,7 @@ async function show() {
   showTissue(answer);
   showLabel(answer, isSimulated(shown.card));
   showQuality(answer);
+  showTypes(answer, shown.card);
   showProportions(answer);
   showDownloads(entry, (problem) => showProblem(problem, entry.name));
   showGallery(shown, goTo);
@@ -131,21 +134,29 @@ function pick(cells, words) {
 
 const isSimulated = ({ manifest }) => manifest.image_level.reference.groups.some((group) => group.is_simulated);
 
-function showFilter({ cells, clusters, outliers }) {
-  const box = (group, square, text, count) =>
+function showFilter(answer) {
+  const box = ({ key, name, color, kind }, count) =>
     html(
       "label",
       {},
-      html("input", { type: "checkbox", checked: true, "data-group": group, onchange: (event) => viewer.filter(group, event.target.checked) }),
-      square,
-      `${text} (${count})`,
+      html("input", { type: "checkbox", checked: true, "data-group": key, onchange: (event) => viewer.filter(key, event.target.checked) }),
+      swatch(color ?? "", kind),
+      `${name} (${count})`,
     );
-  const drawn = (k) => cells.filter((cell) => groupOf(cell) === String(k)).length;
+  const keyOf = keyBy(answer, viewer.by);
+  const drawn = (key) => answer.cells.filter((cell) => keyOf(cell) === key).length;
+  byId("colors-field").hidden = !answer.types;
   byId("filter").replaceChildren(
     html("legend", {}, "Show the cells of"),
-    ...clusters.map((cluster) => box(String(cluster.cluster), swatch(cluster.color), clusterName(cluster), drawn(cluster.cluster))),
-    box("outlier", swatch("", "outlier"), "Outliers", outliers.count),
+    ...groupsOf(answer, viewer.by).map((group) => box(group, drawn(group.key))),
   );
+}
+
+/** Draw the cells in the colours of their types or clusters, and offer to hide these. */
+function colorBy(by) {
+  viewer.colorBy(by);
+  pick(null);
+  showFilter(shown.answer);
 }
 
 function addFiles(files) {
@@ -168,6 +179,7 @@ function listen() {
       showProblem(problem, "Sample");
     }
   });
+  byId("colors").addEventListener("change", (event) => colorBy(event.target.value));
   listenToBatches((problem) => showProblem(problem, "Batch"));
   byId("options").addEventListener("submit", (event) => event.preventDefault());
   byId("bundle").addEventListener("change", async (event) => showCard(await card(event.target.value)));

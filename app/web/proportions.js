@@ -8,8 +8,7 @@ const HEIGHT = 20;
 
 /** Fill the section of proportions. */
 export function showProportions({ clusters, outliers }) {
-  const top = Math.max(0.05, ...clusters.flatMap(({ interval, reference }) => [interval?.[1] ?? 0, reference?.high ?? 0]));
-  const scale = Math.min(1, Math.ceil(top * 10) / 10);
+  const scale = scaleOf(clusters);
   const withRange = clusters.some(({ reference }) => reference);
   byId("proportions").replaceChildren(
     html("h3", { id: "proportions-title" }, "Proportions"),
@@ -22,6 +21,12 @@ export function showProportions({ clusters, outliers }) {
       withRange ? ` The grey band behind a bar is the range of the reference tiles (${basis(clusters)}).` : "",
     ),
   );
+}
+
+/** Return the share at which the scale of the bars ends: the next tenth above all intervals and ranges. */
+export function scaleOf(shares) {
+  const top = Math.max(0.05, ...shares.flatMap(({ interval, reference }) => [interval?.[1] ?? 0, reference?.high ?? 0]));
+  return Math.min(1, Math.ceil(top * 10) / 10);
 }
 
 function table(clusters, scale, withRange) {
@@ -62,7 +67,7 @@ const sentence = ({ description }, columns) =>
 const inPercents = (share) => number(100 * share, 1);
 
 /** Return the bar of a proportion with a whisker for its interval, before the band of its reference range. */
-function bar({ color, proportion, interval, reference }, scale) {
+export function bar({ color, proportion, interval, reference }, scale) {
   const [low, high] = (interval ?? []).map((end) => (WIDTH * end) / scale);
   return svg(
     "svg",

@@ -1,6 +1,7 @@
 // The view of the tile: OpenSeadragon zooms and pans it, and the cells are SVG on top of it.
 
-import { byId, clusterName, percent, svg } from "./dom.js";
+import { byId, svg } from "./dom.js";
+import { groupsOf, inWords, keyBy } from "./groups.js";
 
 /* global OpenSeadragon */
 
@@ -13,7 +14,7 @@ export class Viewer {
    * whether it is right of the middle; `onChoose(cell or null)` when another cell is chosen.
    */
   constructor(onCell, onChoose) {
-    Object.assign(this, { onCell, onChoose });
+    Object.assign(this, { onCell, onChoose, by: "type" });
     byId("zoom-in").addEventListener("click", () => this.zoom(1.5));
     byId("zoom-out").addEventListener("click", () => this.zoom(1 / 1.5));
     byId("zoom-fit").addEventListener("click", () => this.osd?.viewport.goHome());
@@ -46,9 +47,10 @@ export class Viewer {
     const url = URL.createObjectURL(await new Promise((resolve) => canvas.toBlob(resolve)));
     this.osd.clearOverlays();
     this.cells = answer.cells;
-    this.hidden = new Set();
+    this.answer = answer;
     this.chosen = this.marked = null;
     this.layer = drawLayer(answer);
+    this.colorBy(this.by);
     this.listen();
     await new Promise((resolve, reject) => {
       this.osd.addOnceHandler("open", resolve);
@@ -62,6 +64,13 @@ export class Viewer {
     this.layer.classList.toggle("gone", !byId("outlines").checked);
     this.thin(this.osd.viewport.getZoom());
     this.osd.addOnceHandler("fully-loaded-change", () => URL.revokeObjectURL(url));
+  }
+
+  /** Draw the cells in the colours of their "type" or "cluster", all of them visible; without types, of their clusters. */
+  colorBy(by) {
+    Object.assign(this, { by, hidden: new Set(), keyOf: keyBy(this.answer, by) });
+    this.layer.replaceChildren(...groupsOf(this.answer, by).map((group) => drawGroup(this.answer, group, this.keyOf)));
+    if (this.chosen) this.choose(this.chosen);
   }
 
   /** Finer lines where nuclei are small on the screen. */
@@ -110,7 +119,7 @@ export class Viewer {
   }
 
   shown() {
-    return this.cells.filter((cell) => !this.hidden.has(groupOf(cell)));
+    return this.cells.filter((cell) => !this.hidden.has(this.keyOf(cell)));
   }
 
   /** Choose a cell, or none. With `follow`, the view moves to it. */
@@ -173,24 +182,20 @@ export class Viewer {
     for (const cell of cells ?? []) this.pathOf(cell).classList.add("among");
   }
 
-  /** Show or hide the cells of a cluster, or "outlier". */
+  /** Show or hide the cells of a group, by its key. */
   filter(group, isShown) {
     if (isShown) this.hidden.delete(group);
     else this.hidden.add(group);
     this.layer.querySelector(`[data-group="${group}"]`).classList.toggle("gone", !isShown);
-    if (this.chosen && this.hidden.has(groupOf(this.chosen))) this.choose(null);
+    if (this.chosen && this.hidden.has(this.keyOf(this.chosen))) this.choose(null);
   }
 }
-
-/** Return the group that a cell is drawn with: its cluster, or "outlier". */
-export const groupOf = (cell) => (cell.outlier ? "outlier" : String(cell.cluster));
 
 const cellUnder = (event) =>
   document.elementsFromPoint(event.clientX, event.clientY).find((found) => found.dataset.cell)?.dataset.cell ?? null;
 
-function drawLayer({ tile, cells, clusters }) {
-  const groups = [...clusters.map(({ cluster }) => String(cluster)), "outlier"];
-  const layer = svg("svg", {
+function drawLayer({ tile, cells }) {
+  return svg("svg", {
     class: "cells",
     viewBox: `0 0 ${tile.width} ${tile.height}`,
     preserveAspectRatio: "none",
@@ -198,32 +203,29 @@ function drawLayer({ tile, cells, clusters }) {
     role: "listbox",
     "aria-label": `${cells.length} cells`,
   });
-  for (const group of groups) {
-    const own = cells.filter((cell) => groupOf(cell) === group);
-    const cluster = clusters[group];
-    layer.append(
-      svg(
-        "g",
-        { "data-group": group, role: "group", "aria-label": cluster ? clusterName(cluster) : "Outliers" },
-        svg("path", { class: "casing", d: own.map(outline).join(""), "aria-hidden": "true" }),
-        own.map((cell) => drawCell(cell, cluster)),
-      ),
-    );
-  }
-  return layer;
 }
 
-function drawCell(cell, cluster) {
-  const kind = cluster ? clusterName(cluster) : "outlier";
+/** Return a group of cells in its colour, of all cells of the answer. */
+function drawGroup(answer, { key, name, color }, keyOf) {
+  const own = answer.cells.filter((cell) => keyOf(cell) === key);
+  return svg(
+    "g",
+    { "data-group": key, role: "group", "aria-label": name },
+    svg("path", { class: "casing", d: own.map(outline).join(""), "aria-hidden": "true" }),
+    own.map((cell) => drawCell(cell, color, answer)),
+  );
+}
+
+function drawCell(cell, color, answer) {
   return svg("path", {
     id: `cell-${cell.id}`,
     class: cell.outlier ? "cell outlier" : "cell",
     d: outline(cell),
-    stroke: cluster?.color,
+    stroke: color,
     "data-cell": cell.id,
     role: "option",
     "aria-selected": "false",
-    "aria-label": `Cell ${cell.id}, ${kind}, probability ${percent(cell.probabilities[cell.cluster])}`,
+    "aria-label": `Cell ${cell.id}, ${inWords(cell, answer)}`,
   });
 }
 

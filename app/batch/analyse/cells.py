@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.answer import present
+from app.answer.cell_types import types_out
 from app.answer.ranges import measurements_out
 from app.answer.schemas import FlagOut, QualityOut, VeryLargeNucleiOut
 from app.batch.analyse.measured import exact, from_list_column, in_um, measure_nearby, unpack_places
@@ -22,10 +23,11 @@ from app.batch.plan.inputs import SlideChanged
 from app.batch.plan.plan import Plan
 from app.batch.summary import Counted
 from app.files import whole_file
+from app.pipeline.cell_types import CellTypes, classify
 from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
 from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS, medians
-from app.pipeline.measure.table import MEASUREMENTS
+from app.pipeline.measure.table import INDEX, MEASUREMENTS
 from app.pipeline.measure.very_large import VeryLargeNucleus
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
@@ -51,6 +53,7 @@ class SlideCells:
             decimals; NaN where a cell has none.
         very_large_um: (N,) float32, the equivalent diameter of a very large nucleus, for its largest lobe; NaN for
             every other cell.
+        types: the types of the cells; None where the bundle has no cell classifier.
     """
 
     centroids: Float64Array
@@ -60,6 +63,7 @@ class SlideCells:
     outlier: BoolArray
     measurements: Float32Array
     very_large_um: Float32Array
+    types: CellTypes | None = None
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -124,19 +128,20 @@ def kept_cells(
         yield _read_tile(folder, plan, number, columns).filter(pa.array(rows))
 
 
-def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_clusters: int) -> SlideCells:
+def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], manifest: Manifest) -> SlideCells:
     """Read all cells of the slide, without their outlines, in the order of its tiles.
 
     Args:
         folder: the folder of the batch.
         plan: the plan of the slide.
         kept: the result of `kept_rows`.
-        n_clusters: K.
+        manifest: the manifest of the bundle.
 
     Raises:
         SlideChanged: a tile was made from other inputs than the plan.
         OSError: the table of a tile cannot be read.
     """
+    n_clusters = manifest.n_clusters
     n_cells = sum(int(rows.sum()) for rows in kept)
     names = [f"p{k}" for k in range(n_clusters)]
     centroids, probs = np.zeros((n_cells, 2)), np.zeros((n_cells, n_clusters), np.float32)
@@ -159,7 +164,28 @@ def slide_cells(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], n_cl
     others = [unpack_places(pq.read_schema(folder.tile(plan.slide, number))) for number in range(len(kept))]
     measurements[:, NEIGHBOUR_COLUMNS] = measure_nearby(centroids, np.concatenate([np.zeros((0, 2)), *others]), plan)
     clusters = probs.argmax(axis=1).astype(np.int64)
-    return SlideCells(centroids, clusters, probs, surprise, outlier, measurements, very_large)
+    cells = SlideCells(centroids, clusters, probs, surprise, outlier, measurements, very_large)
+    return replace(cells, types=_types(folder, plan, kept, cells, manifest))
+
+
+def _types(
+    folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray], cells: SlideCells, manifest: Manifest
+) -> CellTypes | None:
+    """Return the types of all cells of the slide, whose neighbours may lie in another tile; see `slide_cells`."""
+    classifier = manifest.cell_classifier
+    if classifier is None:
+        return None
+    # 16 bits are what the tables of the tiles were rounded to.
+    features = np.zeros((len(cells), manifest.n_features), np.float16)
+    first = 0
+    for table in kept_cells(folder, plan, kept, ["features"]):
+        features[first : first + len(table)] = from_list_column(table["features"], manifest.n_features)
+        first += len(table)
+    every, columns = np.ones(len(cells), bool), [INDEX[name] for name in classifier.measurements]
+    shown = [exact(cells.measurements, column, every) for column in columns]
+    factors = [1.0 if plan.mpp is not None else 1 / MEASUREMENTS[column].per_pixel(manifest.mpp) for column in columns]
+    measured = np.reshape(shown, (len(columns), len(cells))).T * factors
+    return classify(features, measured, cells.centroids, classifier)
 
 
 def kept_members(folder: BatchFolder, plan: Plan, kept: Sequence[BoolArray]) -> BoolArray:
@@ -253,6 +279,7 @@ def count(
         tissue_mm2=tissue_mm2,
         outliers=present.outliers_out(proportions),
         clusters=present.clusters_out(proportions, label, manifest),
+        **types_out(cells.types, counted, manifest),
         label=present.label_out(label, proportions, manifest),
         tissue=present.tissue_out(tissue, manifest, scale_known=scale_known) if tissue else None,
         measurements=measurements_out(columns, manifest, None if scale_known else manifest.mpp),

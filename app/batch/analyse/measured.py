@@ -30,9 +30,9 @@ def list_column(values: Float32Array) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
-def from_list_column(column: pa.ChunkedArray) -> Float32Array:
-    """Return the (N, M) measurements in a `list_column`."""
-    return np.asarray(pc.list_flatten(column).to_numpy(), np.float32).reshape(-1, len(MEASUREMENTS))
+def from_list_column(column: pa.ChunkedArray, n: int = len(MEASUREMENTS)) -> Float32Array:
+    """Return the (N, n) values in a `list_column`, all measurements unless n says otherwise."""
+    return np.asarray(pc.list_flatten(column).to_numpy(), np.float32).reshape(-1, n)
 
 
 def exact(values: Float32Array, column: int, rows: BoolArray) -> Float64Array:

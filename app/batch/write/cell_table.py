@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,9 @@ def measured_columns(scale_known: bool) -> dict[str, int]:
     return {name: i for name, i in columns.items() if name not in AREAS}
 
 
-def table_schema(n_clusters: int, scale_known: bool = True, n_features: int = 0) -> pa.Schema:
+def table_schema(
+    n_clusters: int, scale_known: bool = True, n_features: int = 0, *, with_types: bool = False
+) -> pa.Schema:
     """Return the columns of the table for K clusters, with sizes in µm, or in px if the scale is not known.
 
     - id: the number of the cell on the slide, from 0.
@@ -45,6 +47,9 @@ def table_schema(n_clusters: int, scale_known: bool = True, n_features: int = 0)
     - cluster: the most probable cluster.
     - p0 … p(K−1): the probability of each cluster, 0–1.
     - outlier: whether the cell is unlike all training cells and counted in no cluster.
+    - type: the name of the cell's type; null if none is probable enough. It and the next column are there only where
+      the bundle has a cell classifier.
+    - type_probability: the probability of that type, 0–1; null if the cell has none.
     - touches_border: whether the border of the slide cuts the nucleus, or may do so.
     - nearest_um_0 … nearest_um_(K−1): the distance to the nearest other cell of each cluster, in µm; null if there is
       none, and for outliers.
@@ -56,6 +61,7 @@ def table_schema(n_clusters: int, scale_known: bool = True, n_features: int = 0)
     - features: what the encoder sees of the cell, a list of `n_features` numbers; only where the bundle has features.
     """
     features = [pa.field("features", pa.list_(pa.float32(), n_features), nullable=False)] if n_features else []
+    types = [pa.field("type", pa.string()), pa.field("type_probability", pa.float32())] if with_types else []
     clusters = range(n_clusters)
     return pa.schema(
         [
@@ -67,6 +73,7 @@ def table_schema(n_clusters: int, scale_known: bool = True, n_features: int = 0)
             pa.field("cluster", pa.int8(), nullable=False),
             *(pa.field(f"p{k}", pa.float32(), nullable=False) for k in clusters),
             pa.field("outlier", pa.bool_(), nullable=False),
+            *types,
             pa.field("touches_border", pa.bool_(), nullable=False),
             *(pa.field(f"nearest_um_{k}", pa.float32()) for k in clusters),
             pa.field("island", pa.int32()),
@@ -87,6 +94,7 @@ def final_table(
     islands: Int32Array,
     regions: Sequence[str | None],
     mpp: float | None,
+    types: Mapping[str, Sequence[object]] = MappingProxyType({}),
 ) -> pa.Table:
     """Complete the rows of one tile with what is known only once all cells of the slide are together.
 
@@ -98,6 +106,7 @@ def final_table(
         islands: (n,) int32, −1 for a cell in none.
         regions: n times the names of a cell's regions; None for a cell in none.
         mpp: µm per px of level 0; None if it is not known.
+        types: the columns of the cells' types by name, n values each; none where the bundle has no cell classifier.
 
     Returns:
         n rows in the columns of `table_schema`.
@@ -115,10 +124,11 @@ def final_table(
         "very_large_um": _with_nulls(tile["very_large_um"].to_numpy()),
         "island": pa.array(islands, mask=islands < 0),
         "regions": pa.array(regions, pa.string()),
+        **{name: pa.array(values) for name, values in types.items()},
         **{name: _with_nulls(measurements[:, i]) for name, i in measured_columns(mpp is not None).items()},
     }
     n_features = tile.field("features").type.list_size if "features" in tile.column_names else 0
-    schema = table_schema(n_clusters, mpp is not None, n_features)
+    schema = table_schema(n_clusters, mpp is not None, n_features, with_types=bool(types))
     columns = {**given, **computed}
     return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.answer.cell_types import share_columns, share_values, type_names
 from app.answer.csv_table import csv_table
 from app.answer.schemas import TissueOut
 from app.batch.folder import BatchFolder, BatchManifest
@@ -49,6 +50,7 @@ OF_CLUSTER = {
     "density": pa.float64(),
     "reference": pa.string(),
 }
+TYPES = {"cells_without_type": pa.int64(), "myeloid_erythroid_ratio": pa.float64()}
 USED = ("segmentation_source", "segmentation_method", "bundle", "bundle_version", "bundle_sha256", "precision")
 ORIGIN = dict.fromkeys((*USED, "code_version", "fingerprint", "inputs_sha256"), pa.string())
 
@@ -72,13 +74,14 @@ def write_cohort(folder: BatchFolder, batch: BatchManifest, bundle: Bundle, fail
         for one in batch.slides
         if one.slide in failures
     ]
-    slides = slides_table(summaries, failed, n_clusters)
+    types = type_names(bundle.manifest)
+    slides = slides_table(summaries, failed, n_clusters, types)
     with whole_file(folder.path / "slides.parquet") as temporary:
         pq.write_table(slides, temporary, compression="zstd")
     plot = cohort_plot(summaries, bundle.manifest.image_level.reference)
     files = {
         "slides.csv": table_csv(slides),
-        "regions.csv": table_csv(regions_table(summaries, n_clusters)),
+        "regions.csv": table_csv(regions_table(summaries, n_clusters, types)),
         "failures.csv": table_csv(failures_table(failed)),
         "proportions.png": plot,
     }
@@ -88,19 +91,24 @@ def write_cohort(folder: BatchFolder, batch: BatchManifest, bundle: Bundle, fail
         write_whole(content, folder.path / name)
 
 
-def slides_table(summaries: Sequence[SlideSummary], failures: Sequence[FailedSlide], n_clusters: int) -> pa.Table:
+def slides_table(
+    summaries: Sequence[SlideSummary], failures: Sequence[FailedSlide], n_clusters: int, types: Sequence[str] = ()
+) -> pa.Table:
     """Make the table of slides: one row per slide, also for those that failed, in the order of their ids.
 
     For each cluster k the columns are count_k, proportion_k, low_k and high_k (its interval), density_k (cells per mm²
     of tissue), reference_k (whether the proportion is low, within or high beside the reference range of the bundle),
     islands_k and island_share_k (the share of its cells in islands). For each pair of clusters they are
     nearest_i_j (the median distance in µm from a cell of i to the nearest other cell of j) and nearest_ratio_i_j (the
-    mean distance divided by that by chance).
+    mean distance divided by that by chance). If the bundle knows types of cells, there are type_count_NAME,
+    type_proportion_NAME, type_low_NAME, type_high_NAME and type_density_NAME for each, the number of counted cells
+    without a type, and the ratio of myeloid to erythroid cells.
 
     Args:
         summaries: the slides that have results.
         failures: the slides that have none.
         n_clusters: K.
+        types: the names of the types that the bundle knows.
     """
     rows = [*map(_slide_row, summaries), *map(_failed_row, failures)]
     columns = {
@@ -109,7 +117,7 @@ def slides_table(summaries: Sequence[SlideSummary], failures: Sequence[FailedSli
         **SIZE,
         "tiles": pa.int64(),
         "flags": pa.string(),
-        **_counted_columns(n_clusters),
+        **_counted_columns(n_clusters, types),
         **{name: kind for k in range(n_clusters) for name, kind in _island_columns(k).items()},
         **{name: pa.float64() for i in range(n_clusters) for j in range(n_clusters) for name in _pair_columns(i, j)},
         **ORIGIN,
@@ -117,14 +125,14 @@ def slides_table(summaries: Sequence[SlideSummary], failures: Sequence[FailedSli
     return _table(sorted(rows, key=lambda row: str(row["slide"])), columns)
 
 
-def regions_table(summaries: Sequence[SlideSummary], n_clusters: int) -> pa.Table:
+def regions_table(summaries: Sequence[SlideSummary], n_clusters: int, types: Sequence[str] = ()) -> pa.Table:
     """Make the table of regions, in the order of slides and regions; its columns mean the same as in `slides_table`."""
     rows = [
         {**_identity(summary), "region": region.name, **_counted(region), **_origin(summary)}
         for summary in sorted(summaries, key=lambda summary: summary.slide)
         for region in summary.regions
     ]
-    return _table(rows, {**SLIDE, "region": pa.string(), **_counted_columns(n_clusters), **ORIGIN})
+    return _table(rows, {**SLIDE, "region": pa.string(), **_counted_columns(n_clusters, types), **ORIGIN})
 
 
 def failures_table(failures: Sequence[FailedSlide]) -> pa.Table:
@@ -152,9 +160,19 @@ def _text(value: str | int | float | None) -> str | int | float | None:
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
-def _counted_columns(n_clusters: int) -> dict[str, pa.DataType]:
+def _counted_columns(n_clusters: int, types: Sequence[str]) -> dict[str, pa.DataType]:
     clusters = {f"{name}_{k}": kind for k in range(n_clusters) for name, kind in OF_CLUSTER.items()}
-    return {**COUNTED, **TISSUE, **LABEL, **REFERENCE, **VERY_LARGE, **MEASURED, **clusters}
+    kinds = (pa.int64(), pa.float64(), pa.float64(), pa.float64())
+    of_types: dict[str, pa.DataType] = {}
+    for name in types:
+        of_types |= {**dict(zip(share_columns(name), kinds, strict=True)), _density_column(name): pa.float64()}
+    if types:
+        of_types |= TYPES
+    return {**COUNTED, **TISSUE, **LABEL, **REFERENCE, **VERY_LARGE, **MEASURED, **clusters, **of_types}
+
+
+def _density_column(name: str) -> str:
+    return f"type_density_{name}"
 
 
 def _island_columns(k: int) -> dict[str, pa.DataType]:
@@ -238,5 +256,11 @@ def _counted(counted: Counted) -> Row:
         row[f"count_{k}"], row[f"proportion_{k}"] = cluster.count, cluster.proportion
         row[f"low_{k}"], row[f"high_{k}"] = low, high
         row[f"reference_{k}"] = cluster.reference.flag if cluster.reference else None
-        row[f"density_{k}"] = round(cluster.count / counted.tissue_mm2, 3) if counted.tissue_mm2 > 0 else None
-    return row
+        row[f"density_{k}"] = _density(cluster.count, counted)
+    for one in counted.types or []:
+        row[_density_column(one.type)] = _density(one.count, counted)
+    return {**row, **share_values(counted.types or []), **counted.model_dump(include=set(TYPES))}
+
+
+def _density(count: int, counted: Counted) -> float | None:
+    return round(count / counted.tissue_mm2, 3) if counted.tissue_mm2 > 0 else None

@@ -20,8 +20,10 @@ import pyarrow as pa
 import shapely
 
 from app.answer import present
-from app.answer.geojson import classification, detection, measurements
+from app.answer.cell_types import type_table
+from app.answer.geojson import classification, detection, measurements, type_classification
 from app.answer.measured import rows_of
+from app.answer.palette import Color, type_colors
 from app.answer.schemas import NOTICE
 from app.batch.analyse.cells import SlideCells, kept_cells, kept_rows, label_cells, slide_cells
 from app.batch.analyse.composition import slide_tissue
@@ -30,6 +32,7 @@ from app.batch.folder import BatchFolder, BatchManifest
 from app.batch.plan.plan import Region, read_plan
 from app.files import whole_file
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.manifest import Manifest
 from app.pipeline.measure.cells import shown
 
 FROM_PLAN = {"slide", "file", "fingerprint", "width", "height", "frame", "mpp", "mpp_source"}
@@ -49,12 +52,14 @@ class Collection:
         source: what the cells were found in and with; features of another source get other ids.
         names: the name of each of K clusters; None for a cluster without one.
         mpp: µm per px of level 0; None if it is not known.
+        type_colors: the colour of each type; None where the bundle has no cell classifier.
     """
 
     members: Mapping[str, object]
     source: str
     names: Sequence[str | None]
     mpp: float | None
+    type_colors: Mapping[str, Color] | None = None
 
 
 def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: BatchManifest) -> None:
@@ -72,7 +77,7 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
     """
     plan, manifest = read_plan(folder.plan(slide)), bundle.manifest
     kept = kept_rows(folder, plan)
-    cells = slide_cells(folder, plan, kept, manifest.n_clusters)
+    cells = slide_cells(folder, plan, kept, manifest)
     every, scale_known = np.ones(len(cells), bool), plan.mpp is not None
     proportions, label = label_cells(cells, every, plan.quality, manifest, scale_known=scale_known)
     found = slide_tissue(folder, plan)
@@ -92,8 +97,8 @@ def write_slide_geojson(slide: str, folder: BatchFolder, bundle: Bundle, batch: 
         source += f"/{plan.inputs.nuclei_sha256}"
     named = manifest.cluster_names
     names = [named.of(k) if named else None for k in range(manifest.n_clusters)]
-    collection = Collection(members, source, names, plan.mpp)
-    tables = _completed(kept_cells(folder, plan, kept), cells)
+    collection = Collection(members, source, names, plan.mpp, type_colors(manifest) or None)
+    tables = _completed(kept_cells(folder, plan, kept), cells, manifest)
     write_geojson(folder.geojson(slide, batch), collection, plan.regions, tables, compress=batch.gzip)
 
 
@@ -128,8 +133,9 @@ def write_geojson(
         file.write(b"\n]}\n")
 
 
-def _completed(tables: Iterable[pa.Table], cells: SlideCells) -> Iterator[pa.Table]:
-    """Yield the tables of the tiles with the columns `id` and `cluster`, and with the measurements of the slide."""
+def _completed(tables: Iterable[pa.Table], cells: SlideCells, manifest: Manifest) -> Iterator[pa.Table]:
+    """Yield the tables of the tiles with `id`, `cluster` and the types of cells, and the measurements of the slide."""
+    types = type_table(cells.types, manifest)
     first = 0
     for table in tables:
         rows = slice(first, first + len(table))
@@ -137,6 +143,7 @@ def _completed(tables: Iterable[pa.Table], cells: SlideCells) -> Iterator[pa.Tab
             "id": pa.array(range(first, rows.stop)),
             "cluster": pa.array(cells.clusters[rows]),
             "measurements": list_column(cells.measurements[rows]),
+            **{name: pa.array(column[rows]) for name, column in types.items()},
         }
         kept = {name: table[name] for name in table.column_names if name not in added}
         yield pa.table({**kept, **added})
@@ -171,9 +178,18 @@ def _detections(collection: Collection, table: pa.Table) -> Iterator[str]:
     probabilities = probabilities.round(PROBABILITY_DECIMALS).clip(0, 1)
     areas_px = np.maximum(np.rint(table["area_px"].to_numpy()), 1).astype(int)
     facts = (table[name].to_pylist() for name in ("id", "cluster", "outlier", "touches_border"))
+    types = _types(table)
     measured = rows_of(shown(from_list_column(table["measurements"]).astype(np.float64)))
-    rows = zip(*facts, probabilities.tolist(), areas_px.tolist(), measured, _outlines(table), strict=True)
-    for cell, cluster, outlier, touches_border, cell_probabilities, area_px, cell_measured, outline in rows:
+    rows = zip(*facts, types, probabilities.tolist(), areas_px.tolist(), measured, _outlines(table), strict=True)
+    for cell, cluster, outlier, touches_border, (
+        name,
+        sureness,
+    ), cell_probabilities, area_px, cell_measured, outline in rows:
+        classified: dict[str, Any] | None
+        if collection.type_colors is None:
+            classified = classification(cluster, outlier, collection.names)
+        else:
+            classified = type_classification(name, outlier, collection.type_colors)
         by_name = measurements(
             cell,
             cluster,
@@ -182,10 +198,18 @@ def _detections(collection: Collection, table: pa.Table) -> Iterator[str]:
             mpp=collection.mpp,
             outlier=outlier,
             touches_border=touches_border,
+            type_probability=sureness,
             measured=cell_measured,
         )
-        feature = detection(collection.source, cell, [], classification(cluster, outlier, collection.names), by_name)
+        feature = detection(collection.source, cell, [], classified, by_name)
         yield _json(feature).replace(NO_OUTLINE, outline, 1)
+
+
+def _types(table: pa.Table) -> list[tuple[str | None, float | None]]:
+    """Return the type of each cell and its probability; None for both where the bundle has no cell classifier."""
+    if "type" not in table.column_names:
+        return [(None, None)] * len(table)
+    return list(zip(table["type"].to_pylist(), table["type_probability"].to_pylist(), strict=True))
 
 
 def _outlines(table: pa.Table) -> list[str]:

@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.answer.palette import hex_color
 from app.answer.present import base64_pngs
-from app.answer.schemas import NOTICE
+from app.answer.schemas import NOTICE, ClusterOut, TypeOut
 from app.batch.space.density import scale_colors
 from app.batch.space.islands import MIN_CELLS, RADIUS_UM
-from app.batch.summary import Counted, FailedSlide, PairSummary, SlideSummary
+from app.batch.summary import FailedSlide, PairSummary, SlideSummary
 from app.batch.write.pictures import Pictures
 from app.pipeline.measure.table import INDEX, SYMBOLS
 from app.pipeline.tissue.classes import CLASS_COLORS
@@ -125,9 +125,9 @@ def _percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f}%"
 
 
-def _scale_end(counted: Counted) -> float:
+def _scale_end(shares: Sequence[ClusterOut] | Sequence[TypeOut]) -> float:
     """Return the proportion at the right end of the bars: the next tenth above all intervals."""
-    highest = max((cluster.interval[1] for cluster in counted.clusters if cluster.interval), default=1.0)
+    highest = max((share.interval[1] for share in shares if share.interval), default=1.0)
     return min(1.0, max(SMALLEST_SCALE, math.ceil(10 * highest) / 10))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.answer import present
+from app.answer.cell_types import type_table
 from app.answer.schemas import NOTICE
 from app.batch.analyse.cells import (
     SlideCells,
@@ -86,13 +87,15 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     """
     n_clusters, results = bundle.manifest.n_clusters, folder.results(source.slide)
     plan, overview = read_plan(folder.plan(source.slide)), read_overview(folder.overview(source.slide))
-    measured = _measure(folder, plan, n_clusters)
+    measured = _measure(folder, plan, bundle.manifest)
     summary = _summary(measured, plan, overview, source, batch, bundle)
     flags = [*summary.quality.flags, *upload_flags_of(folder, plan)]
     summary = summary.model_copy(update={"quality": summary.quality.model_copy(update={"flags": flags})})
-    schema = table_schema(n_clusters, plan.mpp is not None, bundle.manifest.n_features)
+    manifest = bundle.manifest
+    with_types = manifest.cell_classifier is not None
+    schema = table_schema(n_clusters, plan.mpp is not None, manifest.n_features, with_types=with_types)
     with CellTableWriter(results / CELLS, schema, _about(plan, summary)) as writer:
-        for table in _tables(folder, plan, measured):
+        for table in _tables(folder, plan, measured, manifest):
             writer.write(table)
     files, pictures = _maps(slide, plan, overview, measured, n_clusters)
     links = [CELLS, folder.geojson(source.slide, batch).name, SUMMARY, *files]
@@ -150,14 +153,14 @@ def publish_summary(folder: BatchFolder, inputs: SlideInputs, batch: BatchManife
     write_summary(summary.model_copy(update={"files": files}), folder.summary(inputs.slide))
 
 
-def _measure(folder: BatchFolder, plan: Plan, n_clusters: int) -> _Measured:
+def _measure(folder: BatchFolder, plan: Plan, manifest: Manifest) -> _Measured:
     kept = kept_rows(folder, plan)
-    cells = slide_cells(folder, plan, kept, n_clusters)
+    cells = slide_cells(folder, plan, kept, manifest)
     return _Measured(
         cells=cells,
         kept=kept,
         members=kept_members(folder, plan, kept),
-        nearest=nearest_um(cells, plan.um_per_px, n_clusters),
+        nearest=nearest_um(cells, plan.um_per_px, manifest.n_clusters),
         islands=islands(cells, plan.um_per_px),
         tissue=slide_tissue(folder, plan),
     )
@@ -219,12 +222,13 @@ def _about(plan: Plan, summary: SlideSummary) -> dict[str, str]:
     }
 
 
-def _tables(folder: BatchFolder, plan: Plan, measured: _Measured) -> Iterator[pa.Table]:
+def _tables(folder: BatchFolder, plan: Plan, measured: _Measured, manifest: Manifest) -> Iterator[pa.Table]:
     """Yield the rows of cells.parquet, one tile at a time, so that all outlines are never in memory at once."""
     regions = region_names(measured.members, plan.regions)
+    types = type_table(measured.cells.types, manifest)
     first = 0
     for table in kept_cells(folder, plan, measured.kept):
         rows = slice(first, first + len(table))
         of_cells = (measured.cells.measurements[rows], measured.nearest[rows], measured.islands[rows], regions[rows])
-        yield final_table(table, first, *of_cells, plan.mpp)
+        yield final_table(table, first, *of_cells, plan.mpp, {name: column[rows] for name, column in types.items()})
         first += len(table)

@@ -81,7 +81,7 @@ def test_many_outliers_are_flagged_beside_what_was_measured(cells, quality, mani
 def test_sample_tile_is_counted_as_the_service_counts_it(tmp_path, sample, bundle):
     (tmp_path / "sample.png").write_bytes(sample)
     slide = prepared(tmp_path / "run", tmp_path / "sample.png", bundle).analyse()
-    found = slide_cells(slide.folder, slide.plan, kept_rows(slide.folder, slide.plan), bundle.manifest.n_clusters)
+    found = slide_cells(slide.folder, slide.plan, kept_rows(slide.folder, slide.plan), bundle.manifest)
     counts = count(found, np.ones(len(found), bool), 1, None, slide.plan.quality, bundle.manifest, scale_known=True)
     analysis = analyse(sample, bundle, max_pixels=MAX_PIXELS)
     np.testing.assert_array_equal(found.clusters, analysis.proportions.clusters)

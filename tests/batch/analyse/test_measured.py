@@ -40,7 +40,7 @@ def in_order(cells: SlideCells) -> tuple[np.ndarray, np.ndarray]:
 
 def cells_of(slide: OneSlide) -> tuple[np.ndarray, np.ndarray]:
     kept = kept_rows(slide.folder, slide.plan)
-    return in_order(slide_cells(slide.folder, slide.plan, kept, slide.bundle.manifest.n_clusters))
+    return in_order(slide_cells(slide.folder, slide.plan, kept, slide.bundle.manifest))
 
 
 def whole(pixels, slide: OneSlide) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +157,7 @@ def test_a_very_large_nucleus_counts_once_even_where_four_tiles_meet(tmp_path, b
     shown = discs((608, 812), places, 34)
     pixels[shown] = large[shown]
     slide = prepared(tmp_path / "run", write_striped(tmp_path / "a.tif", pixels), bundle).analyse()
-    cells = slide_cells(slide.folder, slide.plan, kept_rows(slide.folder, slide.plan), 5)
+    cells = slide_cells(slide.folder, slide.plan, kept_rows(slide.folder, slide.plan), slide.bundle.manifest)
     found = np.flatnonzero(np.isfinite(cells.very_large_um))
     assert sorted(cells.centroids[found].round().astype(int).tolist()) == sorted(map(list, places))
     np.testing.assert_allclose(cells.very_large_um[found], 15, atol=0.3)

@@ -1,0 +1,130 @@
+"""POST /classifiers: a bundle that was taught by names answers at once."""
+
+import errno
+import hashlib
+import shutil
+from http import HTTPStatus
+
+import numpy as np
+import pytest
+
+from tests.api.answers import assert_problem, post_tile
+from tests.api.test_reviews import ids, look, name, picture, put_in
+from tests.review.seeing import tile
+
+TILES = [tile(seed) for seed in range(3)]
+
+
+@pytest.fixture
+def settings(encoder_bundle, tmp_path):
+    shutil.copytree(encoder_bundle, tmp_path / "models" / "seeing")
+    return {"bundles_dir": tmp_path / "models", "bundle": "seeing", "reviews_dir": tmp_path / "reviews"}
+
+
+@pytest.fixture
+def lab(serve, settings):
+    return serve(**settings)
+
+
+@pytest.fixture
+def named(lab):
+    """Three tiles whose cells are named by their size."""
+    for i, data in enumerate(TILES):
+        assert put_in(lab, data, group=f"patient {i}").status_code == HTTPStatus.CREATED
+    types = [{"name": "Small", "lineage": "erythroid"}, {"name": "Large", "color": "#445566"}]
+    assert lab.put("/reviews/types", json={"types": types}).status_code == HTTPStatus.OK
+    shown = look(lab, n=100, kind="random")["cells"]
+    areas = {cell["id"]: (np.array(picture(cell["nucleus"])) < 250).any(axis=2).sum() for cell in shown}
+    middle = (min(areas.values()) + max(areas.values())) / 2
+    assert (
+        name(lab, {cell: "Small" if n < middle else "Large" for cell, n in areas.items()}).status_code == HTTPStatus.OK
+    )
+    return lab
+
+
+def teach(client, **wanted):
+    return client.post("/classifiers", json={"name": "lab", **wanted})
+
+
+def test_taught_bundle_answers_at_once_and_says_how_right_it_is(named, settings):
+    response = teach(named, groups="patients")
+    assert response.status_code == HTTPStatus.ACCEPTED, response.text
+    assert response.headers["location"] == "bundles/lab"
+    taught = response.json()
+    assert ([one["name"] for one in taught["types"]], taught["version"]) == (["Small", "Large"], "1")
+    assert (taught["validation"]["held_out"], taught["validation"]["groups"]) == ("patients", 3)
+    assert taught["validation"]["accuracy"] > 0.8
+    card = named.get("/bundles/lab").json()
+    assert card["sha256"] == taught["sha256"]
+    answer = post_tile(named, TILES[0], bundle="lab").json()
+    assert {one["type"]: one["color"] for one in answer["types"]}["Large"] == "#445566"
+    assert sum(one["count"] for one in answer["types"]) + answer["cells_without_type"] > 20
+    # The types go on in the review of the same cells, and to a next version.
+    assert named.get("/reviews?bundle=lab").json()["n_named"] == named.get("/reviews").json()["n_named"]
+    cell = ids(named)[0]
+    name(named, {cell: "Large"}, bundle="lab")
+    again = teach(named, **{"from": "lab"}).json()
+    assert (again["version"], again["source"]["bundle_sha256"]) == ("2", taught["source"]["bundle_sha256"])
+    source, made = (settings["bundles_dir"] / one / "q.onnx" for one in ("seeing", "lab"))
+    assert source.read_bytes() == made.read_bytes()
+
+
+def test_another_process_of_the_service_serves_it_too(named, serve, settings):
+    other = serve(**settings)
+    assert_problem(other.get("/bundles/lab"), 404)
+    teach(named)
+    other.app.state.analyzer.load_taught()
+    assert other.get("/bundles/lab").status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "words"),
+    [
+        ({"name": "seeing"}, 422, ["exists", "no cell classifier"]),
+        ({"name": "../lab"}, 422, ["name"]),
+        ({"from": "none"}, 404, ["no bundle of that name"]),
+        ({"frm": "seeing"}, 422, ["frm", "no such field"]),
+        ({"groups": "cells"}, 422, ["groups"]),
+    ],
+)
+def test_what_cannot_be_taught_so(named, settings, wanted, status, words):
+    refused = teach(named, **wanted)
+    assert_problem(refused, status, *words)
+    assert str(settings["bundles_dir"]) not in refused.text
+    assert [path.name for path in settings["bundles_dir"].iterdir()] == ["seeing"]
+
+
+def test_too_few_names_are_said(lab):
+    put_in(lab, TILES[0])
+    assert_problem(teach(lab), 422, "No cell of this bundle has a name yet")
+    lab.put("/reviews/types", json={"types": [{"name": "Small"}, {"name": "Large"}]})
+    cells = ids(lab)
+    name(lab, dict.fromkeys(cells[:9], "Small"))
+    assert_problem(teach(lab), 422, "9 cells are named; at least 10")
+    name(lab, dict.fromkeys(cells[:12], "Small"))
+    assert_problem(teach(lab), 422, "the one type 'Small'")
+    name(lab, dict.fromkeys(cells[12:14], "Large"))
+    assert_problem(teach(lab), 422, "Fewer than 5 cells have the type 'Large' (2)")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.ENOSPC, "disk of the bundles is full"), (errno.EROFS, "MARROWSCOPE_BUNDLES_DIR")]
+)
+def test_bundle_that_cannot_be_written_leaves_nothing(named, settings, monkeypatch, code, words):
+    def fail(*_):
+        raise OSError(code, "no")
+
+    before = named.get("/reviews").json()
+    monkeypatch.setattr("app.review.bundle.shutil.copyfile", fail)
+    assert_problem(teach(named), 503, words, "all names are kept")
+    assert [path.name for path in settings["bundles_dir"].iterdir()] == ["seeing"]
+    assert named.get("/reviews").json() == before
+    monkeypatch.undo()
+    assert teach(named).status_code == HTTPStatus.ACCEPTED
+
+
+def test_deleted_tile_is_forgotten_by_the_next_classifier(named):
+    sha = hashlib.sha256(TILES[0]).hexdigest()
+    assert teach(named).json()["source"]["tiles"] == 3
+    named.delete(f"/reviews/tiles/{sha}")
+    assert teach(named).json()["source"]["tiles"] == 2

@@ -1,0 +1,103 @@
+"""`marrowscope reviews export` and `import`: the names survive a way through files."""
+
+import json
+import shutil
+
+import pytest
+
+from app.review.candidates import review_of
+from app.review.names import NamedType
+from app.review.reviews import open_reviews
+from app.review.store import TypeChange
+from tests.review.seeing import tile
+from tests.review.conftest import bundle, put_in  # noqa: F401 - fixtures
+from tests.shell.runs import run
+
+
+@pytest.fixture
+def lab(encoder_bundle, tmp_path, monkeypatch):
+    """A folder of tiles, and the settings of a review that is empty."""
+    shutil.copytree(encoder_bundle, tmp_path / "models" / "seeing")
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles" / "a.png").write_bytes(tile(0))
+    for name, value in (("BUNDLES_DIR", "models"), ("REVIEWS_DIR", "reviews")):
+        monkeypatch.setenv(f"MARROWSCOPE_{name}", str(tmp_path / value))
+    monkeypatch.setenv("MARROWSCOPE_BUNDLE", "seeing")
+    monkeypatch.setenv("MARROWSCOPE_THREADS", "1")
+    return tmp_path
+
+
+def points(*named):
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": [x, y]},
+            "properties": {"objectType": "annotation", "classification": {"name": kind, "color": [1, 2, 3]}},
+        }
+        for x, y, kind in named
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def contents(path):
+    content = json.loads(path.read_text())
+    return [
+        (
+            feature["geometry"],
+            feature["properties"]["classification"],
+            {(name["reviewer"], name["type"]) for name in feature["properties"]["names"]},
+        )
+        for feature in content["features"]
+    ]
+
+
+def test_names_of_qupath_go_in_and_out_and_in_again(lab, monkeypatch):
+    (lab / "a.geojson").write_text(points((22, 25, "Small"), (64, 25, "Small"), (3, 318, "Small")))
+    refused = run("reviews", "import", lab / "a.geojson", "--reviewer", "Ann")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "There is no tile of this name in the review of the bundle 'seeing'" in refused.stderr
+    unsaid = run("reviews", "import", lab / "a.geojson", "--tiles", lab / "tiles")
+    assert "The file does not say who gave the names" in unsaid.stderr
+    given = run("reviews", "import", lab / "a.geojson", "--reviewer", "Ann")
+    assert (given.returncode, given.stdout) == (0, f"{lab / 'a.geojson'}: 2 cells named, 2 names new or changed\n")
+    assert "'Small' at (3, 318)" in given.stderr
+    (lab / "b.geojson").write_text(points((22, 25, "Large")))
+    (lab / "named").mkdir()
+    (lab / "b.geojson").rename(lab / "named" / "a.geojson")
+    assert run("reviews", "import", lab / "named" / "a.geojson", "--reviewer", "Bo").returncode == 0
+
+    written = run("reviews", "export", "--out", lab / "out")
+    assert written.stdout == f"{lab / 'out' / 'a.geojson'}: 2 named cells\n"
+    first = contents(lab / "out" / "a.geojson")
+    assert sorted(sorted(names) for *_, names in first) == [[("Ann", "Small")], [("Ann", "Small"), ("Bo", "Large")]]
+
+    monkeypatch.setenv("MARROWSCOPE_REVIEWS_DIR", str(lab / "another"))
+    assert run("reviews", "import", lab / "out" / "a.geojson", "--tiles", lab / "tiles").returncode == 0
+    assert run("reviews", "export", "--out", lab / "again").returncode == 0
+    assert contents(lab / "again" / "a.geojson") == first
+
+
+def test_file_of_another_tile_and_an_empty_review_are_refused(lab, monkeypatch):
+    empty = run("reviews", "export", "--out", lab / "out")
+    assert (empty.returncode, empty.stderr) == (1, "Error: No cell of the review has a name.\n")
+    (lab / "a.geojson").write_text(points((2200, 25, "Small")))
+    outside = run("reviews", "import", lab / "a.geojson", "--tiles", lab / "tiles", "--reviewer", "Ann")
+    assert (outside.returncode, outside.stdout) == (1, "")
+    assert "outside the tile" in outside.stderr
+    monkeypatch.delenv("MARROWSCOPE_REVIEWS_DIR")
+    unset = run("reviews", "export", "--out", lab / "out")
+    assert "MARROWSCOPE_REVIEWS_DIR=reviews" in unset.stderr
+
+
+def test_two_tiles_of_one_name_get_a_file_each(lab, bundle, put_in):
+    reviews = open_reviews(lab / "reviews", None)
+    assert reviews is not None
+    for seed in range(2):
+        put_in(reviews, seed, name="p1/a.png")
+    reviews.store.set_types([TypeChange(NamedType("Small", "#112233"))])
+    review = review_of(bundle)
+    cells = reviews.store.candidates(review)
+    reviews.store.set_names({cells.ids[0]: "Small", cells.ids[-1]: "Small"}, "Ann", review)
+    reviews.close()
+    assert run("reviews", "export", "--out", lab / "out").returncode == 0
+    assert len(list((lab / "out").glob("a*.geojson"))) == 2
