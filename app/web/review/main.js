@@ -36,7 +36,7 @@ function say(text) {
 function showProblem(problem, what) {
   const id = problem.requestId ? html("small", {}, ` (request ${problem.requestId})`) : "";
   const dismiss = html("button", { type: "button", class: "small", onclick: () => note.remove() }, "Dismiss");
-  const title = [what, problem.title].filter(Boolean).join(": ");
+  const title = what ?? (problem.status === 0 ? problem.title : "This was not done");
   const note = html("div", { class: "problem" }, html("strong", {}, title), " – ", problem.message, id, " ", dismiss);
   byId("problems").append(note);
   while (byId("problems").children.length > MAX_PROBLEMS) byId("problems").firstChild.remove();

@@ -51,5 +51,5 @@ export const exportAddress = (sha256) => `reviews/export?${query({ tile: sha256 
 export const exported = async (sha256) => (await ask(exportAddress(sha256))).blob();
 
 /** Teach a classifier, and return what was measured. */
-export const teach = ({ name, groups }) =>
-  send("classifiers", "POST", { name, from: byId("bundle").value || null, groups }, PATIENCE_TO_TEACH);
+export const teach = ({ name, groups, leaveOut }) =>
+  send("classifiers", "POST", { name, from: byId("bundle").value || null, groups, leave_out: leaveOut }, PATIENCE_TO_TEACH);

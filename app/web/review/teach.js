@@ -6,6 +6,8 @@ import { teach } from "./service.js";
 /** As app/review/classifier.py has them. */
 const [CELLS_OF_A_TYPE, LEAST_CELLS] = [5, 10];
 const DARK = 0.55;
+/** The types that too few cells have to be learned. */
+let few = [];
 
 /** Connect the form. `onTaught()` is called when a classifier was taught. */
 export function listenToTeach({ onTaught, onSay }) {
@@ -17,13 +19,14 @@ export function listenToTeach({ onTaught, onSay }) {
     onSay("Teaching …");
     try {
       const groups = byId("groups-field").hidden ? null : byId("groups").value;
-      const result = await teach({ name: byId("teach-name").value, groups });
+      const leaveOut = byId("leave-out").checked ? few.map(({ name }) => name) : [];
+      const result = await teach({ name: byId("teach-name").value, groups, leaveOut });
       show(result);
       onSay(`The bundle ${result.name} ${result.version} was taught.`);
       await onTaught();
     } catch (problem) {
       onSay("");
-      byId("teach-problem").replaceChildren(html("p", { class: "problem" }, html("strong", {}, problem.title), " – ", problem.message));
+      byId("teach-problem").replaceChildren(html("p", { class: "problem" }, html("strong", {}, "Nothing was taught"), " – ", problem.message));
     }
     button.disabled = false;
   });
@@ -35,10 +38,11 @@ export function showReady({ types, tiles }) {
   byId("groups-field").hidden = !tiles.some(({ group }) => group);
   const enough = types.filter(({ count }) => count >= CELLS_OF_A_TYPE).length;
   const groups = new Set(tiles.filter(({ n_named: n }) => n > 0).map(({ group, sha256 }) => group ?? sha256)).size;
-  const few = types.filter(({ count }) => count > 0 && count < CELLS_OF_A_TYPE).map(({ name, count }) => `${name} (${count})`);
+  few = types.filter(({ count }) => count > 0 && count < CELLS_OF_A_TYPE);
+  byId("leave-out-field").hidden = few.length === 0;
+  byId("leave-out-words").textContent = `Leave out what fewer than ${CELLS_OF_A_TYPE} cells are: ${few.map(({ name, count }) => `${name} (${count})`).join(", ")}. Their names are kept.`;
   const sentences = [
     enough < 2 ? `At least two types need ${CELLS_OF_A_TYPE} named cells each, and all together ${LEAST_CELLS}.` : null,
-    few.length ? `Too few cells so far: ${few.join(", ")}.` : null,
     enough >= 2 && groups < 3 ? `The named cells are of ${plural(groups, "group")}; with fewer than three, the figures are optimistic.` : null,
   ];
   byId("teach-ready").textContent = sentences.filter(Boolean).join(" ");

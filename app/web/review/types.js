@@ -31,7 +31,7 @@ export class Types {
         : [html("p", {}, "There are no types yet."), html("button", { type: "button", class: "primary", id: "first-types", onclick: () => this.edit() }, "Choose types")]),
     );
     byId("edit-types").hidden = byId("take-back").hidden = types.length === 0;
-    byId("named-words").textContent = named ? `${plural(named, "cell")} named by all reviewers together` : "";
+    byId("named-words").textContent = named ? `${named === 1 ? "1 cell has" : `${named} cells have`} a name` : "";
   }
 
   button({ name, color, count, lineage }, i, most) {
