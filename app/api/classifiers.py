@@ -12,7 +12,7 @@ from app.api.keys import keyed_router
 from app.api.problems import declare
 from app.api.review_schemas import ClassifierIn, ClassifierOut
 from app.api.reviews import ReviewsDep
-from app.pipeline.errors import InvalidParameter
+from app.pipeline.errors import InvalidBundle, InvalidParameter
 from app.pipeline.manifest import Manifest
 from app.review.candidates import check_reviewable
 from app.settings import Settings
@@ -43,9 +43,12 @@ async def teach_classifier(
 
     def taught() -> Manifest:
         try:
-            manifest = reviews.teach(source, target, wanted.groups)
+            manifest = reviews.teach(source, settings.bundles_dir, wanted.name, wanted.groups)
         except InvalidParameter as error:  # The text is also for the shell, and has the path.
             raise InvalidParameter(str(error).replace(str(target), f"A bundle '{wanted.name}'")) from error
+        except InvalidBundle as error:
+            log.error("a bundle cannot be taught: %s", error)
+            raise HTTPException(503, f"{error} No bundle was written, and all names are kept.") from error
         except OSError as error:
             raise _unwritable(error) from error
         analyzer.load_taught()

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
+from app.pipeline.run import analyse_stages
 from app.review.candidates import review_of
 from app.review.names import NamedType
 from app.review.reviews import open_reviews
 from app.review.store import TypeChange
-from tests.review.seeing import tile
-from tests.review.conftest import bundle, put_in  # noqa: F401 - fixtures
+from tests.review.seeing import seeing_bundle, tile
 from tests.shell.runs import run
 
 
@@ -89,11 +89,11 @@ def test_file_of_another_tile_and_an_empty_review_are_refused(lab, monkeypatch):
     assert "MARROWSCOPE_REVIEWS_DIR=reviews" in unset.stderr
 
 
-def test_two_tiles_of_one_name_get_a_file_each(lab, bundle, put_in):
-    reviews = open_reviews(lab / "reviews", None)
-    assert reviews is not None
+def test_two_tiles_of_one_name_get_a_file_each(lab, manifest_values):
+    bundle, reviews = seeing_bundle(manifest_values), open_reviews(lab / "reviews", None)
     for seed in range(2):
-        put_in(reviews, seed, name="p1/a.png")
+        analysis, stages = analyse_stages(tile(seed), bundle, max_pixels=10**6, precision="full")
+        reviews.add_tile(analysis, stages, bundle, "p1/a.png", None, None)
     reviews.store.set_types([TypeChange(NamedType("Small", "#112233"))])
     review = review_of(bundle)
     cells = reviews.store.candidates(review)
