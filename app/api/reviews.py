@@ -281,7 +281,7 @@ async def next_cells(
             description="Which cells. `core` are those nearest to the mean of their cluster; `border` those with the "
             "smallest difference of their two largest cluster probabilities; `random` any. `uncertain` are those that "
             "a classifier is least sure of which learns from the names so far. `disagreed` are those that reviewers "
-            "have named differently, and `named` those that this reviewer has named; they come although they have names."
+            "have named differently, `named` those that this reviewer has named; both come although they have names."
         ),
     ] = "core",
     type: Annotated[

@@ -1,4 +1,4 @@
-"""The review as a person does it in a browser: tiles are put in, cells are looked at and named, and types are taught."""
+"""The review in a browser: tiles are put in, cells are looked at and named, and types are taught."""
 
 import base64
 import io
@@ -73,7 +73,7 @@ def cells_of(client, **query):
 def by_size(cells):
     """The type of each cell by how much of its picture is nucleus."""
     covered = {cell["id"]: (pixels(cell["nucleus"]) < 250).any(axis=2).sum() for cell in cells}
-    middle = np.mean([min(covered.values()), max(covered.values())])
+    middle = np.median(list(covered.values()))
     return {cell: LARGE if size > middle else SMALL for cell, size in covered.items()}
 
 
@@ -88,10 +88,7 @@ def name(client, names, reviewer="reviewer"):
 
 def chosen(page):
     """The places of the cells that are selected."""
-    return page.eval_on_selector_all(
-        ".one",
-        "all => all.flatMap((one, i) => (one.ariaSelected === 'true' || one.getAttribute('aria-selected') === 'true' ? [i] : []))",
-    )
+    return [i for i, one in enumerate(page.locator(".one").all()) if one.get_attribute("aria-selected") == "true"]
 
 
 def counts(client):
@@ -104,9 +101,9 @@ def middle(page, i):
 
 
 def columns(page):
-    return page.evaluate(
-        "() => { const all = [...document.querySelectorAll('.one')]; return all.filter(({ offsetTop }) => offsetTop === all[0].offsetTop).length; }"
-    )
+    """How many cells stand beside one another."""
+    tops = page.eval_on_selector_all(".one", "all => all.map(({ offsetTop }) => offsetTop)")
+    return tops.count(tops[0])
 
 
 def test_from_an_empty_review_to_a_classifier(open_review, lab, shoot):
@@ -147,7 +144,6 @@ def test_from_an_empty_review_to_a_classifier(open_review, lab, shoot):
 
     page.select_option("#kind", "random")
     page.wait_for_function("() => document.querySelector('#left-words').textContent")
-    page.wait_for_timeout(500)
     right = by_size(cells_of(lab, kind="random"))
     sent = {}
     for key, kind in (("1", SMALL), ("2", LARGE)):
