@@ -95,6 +95,11 @@ def counts(client):
     return {one["name"]: one["count"] for one in client.get("/reviews").json()["types"]}
 
 
+def settled(page):
+    """Wait until the wall shows what was asked for last."""
+    page.wait_for_selector("#wall[aria-busy=false]", state="attached")
+
+
 def middle(page, i):
     box = page.locator(".one").nth(i).bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -143,7 +148,7 @@ def test_from_an_empty_review_to_a_classifier(open_review, lab, shoot):
     ]
 
     page.select_option("#kind", "random")
-    page.wait_for_function("() => document.querySelector('#left-words').textContent")
+    settled(page)
     right = by_size(cells_of(lab, kind="random"))
     sent = {}
     for key, kind in (("1", SMALL), ("2", LARGE)):

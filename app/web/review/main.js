@@ -107,8 +107,14 @@ async function look() {
 /** Show other cells in place of those that are there, or more below them. */
 async function advance(isNew) {
   const mine = ++asked;
+  byId("wall").setAttribute("aria-busy", "true");
   const found = await attempt(further);
-  if (found === null || mine !== asked) return;
+  if (mine !== asked) return;
+  if (found !== null) await fill(found, isNew);
+  byId("wall").setAttribute("aria-busy", "false");
+}
+
+async function fill(found, isNew) {
   const { cells, left, reason } = found;
   for (const cell of cells) source.seen.set(cell.id, cell);
   const begin = isNew ? 0 : wall.cells.length;

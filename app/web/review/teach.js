@@ -72,7 +72,7 @@ function source({ validation: { held_out: what, groups, cells, folds, accuracy }
     `It learned from ${plural(learned, "named cell")} of ${plural(tiles, "tile")}, by their ${seen.join(" and ")}. `,
     folds ? `On ${plural(cells, "cell")} that it had not learned from, of ${groups} ${groups === 1 ? what.slice(0, -1) : what}, its most probable type was right for ` : "It is right for ",
     html("strong", {}, percent(accuracy, 1)),
-    `. A cell that it is less than ${percent(threshold)} sure of gets no type.`,
+    threshold > 0 ? `. A cell that it is less than ${percent(threshold)} sure of gets no type.` : ". Every cell gets a type.",
   ];
 }
 
