@@ -310,7 +310,7 @@ def test_lasso_takes_cells_out_of_the_plot(open_review, begun):
     for key in ["+"] * 12 + ["Enter"]:
         page.keyboard.press(key)
     page.wait_for_function("before => document.querySelectorAll('.one').length !== before", arg=len(shown))
-    assert page.evaluate("() => document.activeElement.id") == "wall"
+    page.wait_for_function("() => document.activeElement.id === 'wall'")
 
 
 def test_named_cells_are_listed_by_type_and_renamed(open_review, begun):

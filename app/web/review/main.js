@@ -111,7 +111,7 @@ async function advance(isNew) {
   const found = await attempt(further);
   if (mine !== asked) return;
   if (found !== null) await fill(found, isNew);
-  byId("wall").setAttribute("aria-busy", "false");
+  if (mine === asked) byId("wall").setAttribute("aria-busy", "false");
 }
 
 async function fill(found, isNew) {

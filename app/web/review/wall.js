@@ -45,17 +45,20 @@ export class Wall {
 
   /** Show these cells and no others. */
   async show(cells) {
+    const drawn = await Promise.all(cells.map(pictures));
     this.cells = [];
-    this.chosen.clear();
     this.at = this.anchor = 0;
     this.element.replaceChildren();
-    await this.append(cells);
+    this.add(cells, drawn);
     this.select([]);
   }
 
   /** Show further cells after those that are there. */
   async append(cells) {
-    const drawn = await Promise.all(cells.map((cell) => pictures(cell)));
+    this.add(cells, await Promise.all(cells.map(pictures)));
+  }
+
+  add(cells, drawn) {
     const begin = this.cells.length;
     this.cells.push(...cells);
     this.element.append(...cells.map((cell, i) => this.option(cell, drawn[i], begin + i)));
