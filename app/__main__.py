@@ -12,7 +12,7 @@ import typer
 
 from app import __version__
 from app.shell import audit, batch, classifier, keys, reviews
-from app.shell.options import BundleOption, PrecisionOption, read_settings, report_errors
+from app.shell.options import BundleOption, MppOption, PrecisionOption, read_settings, report_errors
 from app.streams import write_any_text
 
 # Each command imports what it needs when it runs, so that --help and the other commands start at once.
@@ -102,13 +102,6 @@ Out = Annotated[
         show_default=False,
     ),
 ]
-Mpp = Annotated[
-    float | None,
-    typer.Option(
-        help="µm per pixel of the tiles, 0.05 to 4. Default: what each file says, or else the bundle's.",
-        show_default=False,
-    ),
-]
 Nuclei = Annotated[
     Path | None,
     typer.Option(
@@ -127,7 +120,7 @@ def analyze(
     format: Formats = None,
     out: Out = None,
     bundle: BundleOption = None,
-    mpp: Mpp = None,
+    mpp: MppOption = None,
     precision: PrecisionOption = "fast",
     nuclei: Nuclei = None,
 ) -> None:

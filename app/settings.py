@@ -63,7 +63,9 @@ class Settings(BaseSettings):
         default=None, description="The file of keys (`marrowscope keys`). Without it, no key is asked for."
     )
     audit_log: UnixPath | None = Field(
-        default=None, description="The audit log, with a line for each request to /analyze. Without it, there is none."
+        default=None,
+        description="The audit log, with a line for each request to /analyze and each change of the review. Without "
+        "it, there is none.",
     )
     without_keys: bool = Field(default=False, description="Whether other machines may use the service without a key.")
     allowed_hosts: str = Field(

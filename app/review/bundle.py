@@ -16,13 +16,25 @@ from app.pipeline.manifest import NAME_PATTERN, SCHEMA_VERSION, Manifest
 FIRST_VERSION = "1"
 
 
-def version_of(source: Path, folder: Path, name: str) -> str:
+def check_name(name: str) -> None:
+    """Refuse a name that no bundle can have, before it becomes a part of a path.
+
+    Raises:
+        InvalidParameter: it is none for a bundle.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InvalidParameter(
+            f"'{name[:80]}' is no name for a bundle: use up to 64 small letters, digits, - and _, and begin with a "
+            "letter or digit."
+        )
+
+
+def check_target(source: Path, target: Path) -> str:
     """Return the version of the bundle that is to be written, or refuse its name.
 
     Args:
         source: directory of the bundle whose features the types are learned from.
-        folder: the folder of the bundles.
-        name: of the new bundle.
+        target: directory that the new bundle shall have; its name is that of the bundle.
 
     Returns:
         "1", or the number after that of the bundle that is there.
@@ -30,12 +42,7 @@ def version_of(source: Path, folder: Path, name: str) -> str:
     Raises:
         InvalidParameter: the name is none for a bundle, or belongs to something else than a classifier of that bundle.
     """
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise InvalidParameter(
-            f"'{name[:80]}' is no name for a bundle: use up to 64 small letters, digits, - and _, and begin with a "
-            "letter or digit."
-        )
-    target = folder / name
+    check_name(target.name)
     if not target.exists():
         return FIRST_VERSION
     try:
@@ -50,13 +57,12 @@ def version_of(source: Path, folder: Path, name: str) -> str:
     return str(int(there.version) + 1) if there.version.isdecimal() else FIRST_VERSION
 
 
-def write_taught(source: Path, folder: Path, name: str, classifier: CellClassifier) -> Manifest:
+def write_taught(source: Path, target: Path, classifier: CellClassifier) -> Manifest:
     """Write the bundle as a whole, or not at all. All its files but the manifest are those of the source.
 
     Args:
         source: directory of the bundle whose features the types were learned from.
-        folder: the folder of the bundles.
-        name: of the new bundle; one of the same name is replaced if `version_of` allows it.
+        target: directory of the new bundle; one that is there is replaced if `check_target` allows it.
         classifier: what was learned.
 
     Returns:
@@ -64,20 +70,20 @@ def write_taught(source: Path, folder: Path, name: str, classifier: CellClassifi
 
     Raises:
         InvalidBundle: the manifest of the source cannot be read.
-        InvalidParameter: the name cannot be taken; see `version_of`.
+        InvalidParameter: the name cannot be taken; see `check_target`.
         OSError: a file cannot be read or written; the disk may be full.
     """
-    version = version_of(source, folder, name)
+    version = check_target(source, target)
     base, _ = read_manifest(source)
     changed = {
         "schema_version": SCHEMA_VERSION,
-        "name": name,
+        "name": target.name,
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cell_classifier": classifier.model_dump(mode="json"),
     }
     manifest = Manifest.model_validate({**base.model_dump(mode="json"), **changed})
-    with whole_directory(folder / name) as staged:
+    with whole_directory(target) as staged:
         for file in base.files:
             # A file that another one replaces may be missing.
             if (source / file).exists():

@@ -21,7 +21,7 @@ from app.pipeline.manifest import Manifest
 from app.pipeline.measure.table import INDEX
 from app.pipeline.run import Analysis, Stages
 from app.pipeline.types import Float64Array
-from app.review.bundle import version_of, write_taught
+from app.review.bundle import check_target, write_taught
 from app.review.candidates import Candidates, NewCells, Review, ReviewTile, review_of
 from app.review.classifier import MIN_CELLS, MIN_CELLS_OF_A_TYPE, teach
 from app.review.errors import ReviewUnavailable
@@ -221,19 +221,13 @@ class Reviews:
         return Taught(tuple(one.name for one in classifier.types), probabilities, len(learned))
 
     def teach(
-        self,
-        source: Bundle,
-        folder: Path,
-        name: str,
-        group_kind: GroupKind | None = None,
-        leave_out: Collection[str] = (),
+        self, source: Bundle, target: Path, group_kind: GroupKind | None = None, leave_out: Collection[str] = ()
     ) -> Manifest:
         """Teach a classifier on all names of a review, and write a bundle that has it.
 
         Args:
             source: the bundle whose cells are named.
-            folder: the folder of the bundles.
-            name: of the new bundle.
+            target: directory of the new bundle, of a name that was checked.
             group_kind: what the groups of the tiles are; see `named_cells`.
             leave_out: names of types that are not learned.
 
@@ -246,7 +240,7 @@ class Reviews:
             InvalidBundle: the files of the source cannot be read any more.
             OSError: the bundle cannot be written; nothing of it is left.
         """
-        version_of(source.directory, folder, name)
+        check_target(source.directory, target)
         review = review_of(source)
         named = {cell: kind for cell, kind in majority(self.store.names(review)).items() if kind not in leave_out}
         if not named:
@@ -257,7 +251,7 @@ class Reviews:
             bundle_sha256=review.sha256,
         )
         with self._writing:  # Two requests may give the same name, and each gets a version of its own.
-            return write_taught(source.directory, folder, name, classifier)
+            return write_taught(source.directory, target, classifier)
 
     def named_cells(self, review: Review, named: Mapping[str, str], group_kind: GroupKind | None = None) -> NamedCells:
         """Return what a classifier learns from.

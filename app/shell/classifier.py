@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.shell.options import read_settings, report_errors
+from app.shell.options import MppOption, read_settings, report_errors
 
 HELP = """Teach a bundle cell types from cells that people have named.
 
@@ -33,13 +33,6 @@ Tiles = Annotated[
         show_default=False,
     ),
 ]
-Mpp = Annotated[
-    float | None,
-    typer.Option(
-        help="µm per pixel of the tiles, 0.05 to 4. Default: what each file says, or else the bundle's.",
-        show_default=False,
-    ),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as JSON, with every object that names no cell.")]
 
 
@@ -60,7 +53,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    mpp: Mpp = None,
+    mpp: MppOption = None,
     group: Annotated[
         Path | None,
         typer.Option(
@@ -115,7 +108,7 @@ def evaluate(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A bundle with cell types.", show_default=False)],
     cells: CellFiles,
     tiles: Tiles,
-    mpp: Mpp = None,
+    mpp: MppOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the types that a bundle gives with the names of other cells.

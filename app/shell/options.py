@@ -21,6 +21,13 @@ BundleOption = Annotated[
         show_default=False,
     ),
 ]
+MppOption = Annotated[
+    float | None,
+    typer.Option(
+        help="µm per pixel of the tiles, 0.05 to 4. Default: what each file says, or else the bundle's.",
+        show_default=False,
+    ),
+]
 PrecisionOption = Annotated[
     Precision,
     typer.Option(help="full uses the exact network; fast uses one in 8-bit integers, where the bundle has it."),

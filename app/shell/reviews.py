@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.shell.options import BundleOption, needs_extra, read_settings, report_errors
+from app.shell.options import BundleOption, MppOption, needs_extra, read_settings, report_errors
 
 if TYPE_CHECKING:
     from app.review.candidates import Review, ReviewTile
@@ -64,13 +64,7 @@ def import_names(
         typer.Option(help="Who gave the names. Default: those whom the file of an export says.", show_default=False),
     ] = None,
     bundle: BundleOption = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option(
-            help="µm per pixel of tiles that are put in. Default: what each file says, or else the bundle's.",
-            show_default=False,
-        ),
-    ] = None,
+    mpp: MppOption = None,
 ) -> None:
     """Read named cells from GeoJSON: an export, or classified objects of QuPath.
 

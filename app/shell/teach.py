@@ -30,7 +30,7 @@ from app.pipeline.errors import InvalidParameter, PipelineError
 from app.pipeline.inputs import check_mpp
 from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import Int64Array
-from app.review.bundle import version_of, write_taught
+from app.review.bundle import check_name, check_target, write_taught
 from app.review.classifier import teach
 from app.review.folds import MIN_GROUPS
 from app.review.named_cells import (
@@ -123,15 +123,16 @@ def train_classifier(
         OSError: a file cannot be read or written; nothing was written.
     """
     bundle = open_bundle(settings, source)
-    version_of(bundle.directory, settings.bundles_dir, name)
+    check_name(name)
+    target = settings.bundles_dir / name
+    check_target(bundle.directory, target)
     files = _files_by_tile(question)
     groups, kind, notes = _groups([tile for tile, _ in files], group)
     tiles = _analysed(bundle, files, question.mpp, settings.max_pixels)
     named = gather([named_tile(one.analysis, one.matched) for one in tiles], groups, kind)
     types = _types(named.type_names, lineages)
     classifier = teach(named, types=types, bundle_sha256=bundle.sha256)
-    manifest = write_taught(bundle.directory, settings.bundles_dir, name, classifier)
-    target = settings.bundles_dir / name
+    manifest = write_taught(bundle.directory, target, classifier)
     if as_json:
         about = {"bundle": name, "version": manifest.version, "directory": str(target), "from": bundle.manifest.name}
         learned = classifier.model_dump(mode="json", exclude={"mean", "deviation", "weights", "bias"})
