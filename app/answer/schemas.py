@@ -663,6 +663,10 @@ class BundlesOut(_Answer):
 
     bundles: list[BundleSummary] = Field(description="The bundles that can be served.")
     batches: bool = Field(default=False, description="Whether this service also runs batches (POST /batches).")
+    reviews: bool = Field(
+        default=False,
+        description="Whether this service also holds a review, in which people name cells (GET /reviews).",
+    )
 
 
 class BundleOut(BundleSummary):

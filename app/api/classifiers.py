@@ -43,7 +43,7 @@ async def teach_classifier(
 
     def taught() -> Manifest:
         try:
-            manifest = reviews.teach(source, target, wanted.groups)
+            manifest = reviews.teach(source, target, wanted.groups, wanted.leave_out)
         except InvalidParameter as error:  # The text is also for the shell, and has the path.
             raise InvalidParameter(str(error).replace(str(target), f"A bundle '{wanted.name}'")) from error
         except InvalidBundle as error:

@@ -1,4 +1,4 @@
-"""The page at / and the documentation at /docs: static files that load nothing from other sites."""
+"""The pages at / and /review, and the documentation at /docs: static files that load nothing from other sites."""
 
 from __future__ import annotations
 
@@ -75,6 +75,12 @@ router = APIRouter()
 async def index(request: Request) -> Response:
     """Answer with the page."""
     return await page_files.get_response("index.html", request.scope)
+
+
+@router.api_route("/review", methods=["GET", "HEAD"], include_in_schema=False)
+async def review(request: Request) -> Response:
+    """Answer with the page of the review, which says so itself where the service holds none."""
+    return await page_files.get_response("review.html", request.scope)
 
 
 @router.get("/docs", include_in_schema=False)

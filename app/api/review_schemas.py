@@ -131,6 +131,12 @@ class ClassifierIn(_Sent):
         description="What the groups of the tiles are, for the answer to say; null for slides. Without any group, "
         "tiles are left out.",
     )
+    leave_out: list[TypeName] = Field(
+        default_factory=list,
+        max_length=MAX_TYPES,
+        description="Names of types that are not learned, such as those that too few cells have. The names of their "
+        "cells are kept.",
+    )
 
 
 class TypeOut(_Answer):

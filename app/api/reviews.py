@@ -48,7 +48,7 @@ from app.review.names import (
     disagreed,
     unused_color,
 )
-from app.review.queue import Kind, Wanted, choose
+from app.review.queue import LISTED, Kind, Wanted, choose
 from app.review.reviews import Reviews, Taught, named_by
 
 GEOJSON = "application/geo+json"
@@ -281,7 +281,7 @@ async def next_cells(
             description="Which cells. `core` are those nearest to the mean of their cluster; `border` those with the "
             "smallest difference of their two largest cluster probabilities; `random` any. `uncertain` are those that "
             "a classifier is least sure of which learns from the names so far. `disagreed` are those that reviewers "
-            "have named differently; they come although they have names."
+            "have named differently, `named` those that this reviewer has named; both come although they have names."
         ),
     ] = "core",
     type: Annotated[
@@ -290,7 +290,8 @@ async def next_cells(
             min_length=1,
             max_length=MAX_TYPE,
             description="Name of a type. Only cells come that the classifier finds most probably of this type; among "
-            "those of kind `disagreed`, only cells that a reviewer has given it.",
+            "those of kind `disagreed`, only cells that a reviewer has given it, and among those of kind `named`, only "
+            "cells that this reviewer has given it.",
         ),
     ] = None,
     skip: Annotated[int, Query(ge=0, le=10**6, description="Number of cells to leave out at the start.")] = 0,
@@ -310,7 +311,7 @@ async def next_cells(
     if cluster is not None and cluster >= used.manifest.n_clusters:
         raise InvalidParameter(f"cluster must be 0 to {used.manifest.n_clusters - 1}, found {cluster}.")
     review = review_of(used)
-    needs_classifier = cells is None and (kind == "uncertain" or (type is not None and kind != "disagreed"))
+    needs_classifier = cells is None and (kind == "uncertain" or (type is not None and kind not in LISTED))
     # Learning takes seconds of a core: it waits for a worker, as an analysis does.
     taught = await analyzer.work(lambda: reviews.taught(review)) if needs_classifier else None
 
@@ -364,10 +365,10 @@ class _Chooser:
             skip: how many to leave out at the start.
             n: how many to return at most.
         """
-        is_disagreed = wanted.kind == "disagreed"
+        is_disagreed, is_listed = wanted.kind == "disagreed", wanted.kind in LISTED
         self._check_type(type_name)
-        among = self._disagreed(type_name) if is_disagreed else set()
-        if type_name is not None and not is_disagreed:
+        among = self._listed(wanted.kind, type_name) if is_listed else set()
+        if type_name is not None and not is_listed:
             types = self.taught.types if self.taught else ()
             if type_name not in types:
                 why = self.why_not or f"Too few cells have the type '{type_name}' for a classifier to know it."
@@ -386,11 +387,12 @@ class _Chooser:
             listed = ", ".join(f"'{name}'" for name in known) or "none"
             raise InvalidParameter(f"There is no cell type '{type_name}'; the types are {listed}.")
 
-    def _disagreed(self, type_name: str | None) -> set[str]:
-        found = disagreed(self.names)
+    def _listed(self, kind: Kind, type_name: str | None) -> set[str]:
+        found = disagreed(self.names) if kind == "disagreed" else named_by(self.names, self.reviewer)
         if type_name is None:
             return found
-        return {name.cell for name in self.names if name.cell in found and name.type == type_name}
+        given = self.names if kind == "disagreed" else (one for one in self.names if one.reviewer == self.reviewer)
+        return {one.cell for one in given if one.cell in found and one.type == type_name}
 
     def _none(self, reason: str) -> NextOut:
         return NextOut(cells=[], n_left=0, learned_from=self.taught.n_named if self.taught else None, reason=reason)
@@ -400,6 +402,8 @@ class _Chooser:
             return "No tile is in the review of this bundle yet."
         if wanted.kind == "disagreed":
             return "There is no cell on which reviewers disagree."
+        if wanted.kind == "named":
+            return "This reviewer has named no such cell."
         return "No cell of this kind is left that this reviewer has not named."
 
     def _answer(self, rows: Int64Array, n_left: int, *, with_names: bool) -> NextOut:

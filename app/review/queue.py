@@ -11,8 +11,10 @@ import numpy as np
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
 from app.review.candidates import Candidates
 
-Kind = Literal["core", "border", "random", "uncertain", "disagreed"]
+Kind = Literal["core", "border", "random", "uncertain", "disagreed", "named"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+LISTED: tuple[Kind, ...] = ("disagreed", "named")
+"""The kinds whose cells are listed by their names, and come although they have names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Wanted:
     Attributes:
         kind: core are those nearest to the mean of their cluster; border those with the smallest difference of their
             two largest cluster probabilities; random any; uncertain those with the smallest largest probability of a
-            type; disagreed those that reviewers have named differently.
+            type; disagreed those that reviewers have named differently; named those that this reviewer has named.
         cluster: only cells of this cluster; None for all clusters.
         type: only cells for which the classifier finds this type the most probable, its place in the list; None for
             all.
@@ -39,7 +41,7 @@ def choose(
     wanted: Wanted,
     candidates: Candidates,
     named: Collection[str],
-    disagreed: Collection[str] = (),
+    listed: Collection[str] = (),
     probabilities: Float64Array | None = None,
 ) -> Int64Array:
     """Return the cells to look at, the first one first.
@@ -49,9 +51,9 @@ def choose(
     Args:
         wanted: what to choose.
         candidates: the N cells of the review.
-        named: ids of the cells that the reviewer has named; they do not come again, unless those are wanted on which
-            reviewers disagree.
-        disagreed: ids of the cells that reviewers have named differently.
+        named: ids of the cells that the reviewer has named; they do not come again, unless cells of a kind of `LISTED`
+            are wanted.
+        listed: ids of the cells of a kind of `LISTED`; no others come then.
         probabilities: (N, T) of each type, by a classifier taught on the names so far; None where there is none.
 
     Returns:
@@ -60,7 +62,7 @@ def choose(
     needs_classifier = wanted.kind == "uncertain" or wanted.type is not None
     if needs_classifier and probabilities is None:
         return np.zeros(0, np.int64)
-    is_open = _is_open(wanted, candidates, named, disagreed)
+    is_open = _is_open(wanted, candidates, named, listed)
     if wanted.type is not None and probabilities is not None:
         is_open &= probabilities.argmax(axis=1) == wanted.type
     order = _order(wanted, candidates, probabilities)
@@ -68,11 +70,11 @@ def choose(
     return _in_turn(order, candidates.clusters[order]) if wanted.kind in ("core", "border") else order
 
 
-def _is_open(wanted: Wanted, candidates: Candidates, named: Collection[str], disagreed: Collection[str]) -> BoolArray:
-    is_disagreed = wanted.kind == "disagreed"
-    listed = [candidates.rows[cell] for cell in (disagreed if is_disagreed else named) if cell in candidates.rows]
-    is_open = np.full(len(candidates), not is_disagreed)
-    is_open[listed] = is_disagreed
+def _is_open(wanted: Wanted, candidates: Candidates, named: Collection[str], listed: Collection[str]) -> BoolArray:
+    is_listed = wanted.kind in LISTED
+    rows = [candidates.rows[cell] for cell in (listed if is_listed else named) if cell in candidates.rows]
+    is_open = np.full(len(candidates), not is_listed)
+    is_open[rows] = is_listed
     if wanted.cluster is not None:
         is_open &= candidates.clusters == wanted.cluster
     return is_open

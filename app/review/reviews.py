@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -220,13 +220,16 @@ class Reviews:
         )
         return Taught(tuple(one.name for one in classifier.types), probabilities, len(learned))
 
-    def teach(self, source: Bundle, target: Path, group_kind: GroupKind | None = None) -> Manifest:
+    def teach(
+        self, source: Bundle, target: Path, group_kind: GroupKind | None = None, leave_out: Collection[str] = ()
+    ) -> Manifest:
         """Teach a classifier on all names of a review, and write a bundle that has it.
 
         Args:
             source: the bundle whose cells are named.
             target: directory of the new bundle, of a name that was checked.
             group_kind: what the groups of the tiles are; see `named_cells`.
+            leave_out: names of types that are not learned.
 
         Returns:
             The manifest of the new bundle.
@@ -239,7 +242,7 @@ class Reviews:
         """
         check_target(source.directory, target)
         review = review_of(source)
-        named = majority(self.store.names(review))
+        named = {cell: kind for cell, kind in majority(self.store.names(review)).items() if kind not in leave_out}
         if not named:
             raise InvalidNamedCells("No cell of this bundle has a name yet.")
         classifier = teach(

@@ -193,7 +193,8 @@ function listen() {
 }
 
 async function loadBundles() {
-  const { bundles: found, batches } = await bundles();
+  const { bundles: found, batches, reviews } = await bundles();
+  byId("to-review").hidden = !reviews;
   byId("bundle").replaceChildren(
     ...found.map(({ name, version, default: isDefault }) => html("option", { value: name, selected: isDefault }, `${name} ${version}`)),
   );

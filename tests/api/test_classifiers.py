@@ -107,6 +107,17 @@ def test_too_few_names_are_said(lab):
     assert_problem(teach(lab), 422, "Fewer than 5 cells have the type 'Large' (2)")
 
 
+def test_rare_type_is_left_out_and_keeps_its_names(named):
+    named.put(
+        "/reviews/types", json={"types": [{"name": "Small"}, {"name": "Large"}, {"name": "Rare"}]}
+    ).raise_for_status()
+    name(named, dict.fromkeys(ids(named, kind="named")[:2], "Rare"))
+    assert_problem(teach(named), 422, "'Rare' (2)")
+    taught = teach(named, leave_out=["Rare"]).json()
+    assert [one["name"] for one in taught["types"]] == ["Small", "Large"]
+    assert [one["count"] for one in named.get("/reviews").json()["types"]][2] == 2
+
+
 @pytest.mark.parametrize(
     ("code", "words"), [(errno.ENOSPC, "disk of the bundles is full"), (errno.EROFS, "MARROWSCOPE_BUNDLES_DIR")]
 )

@@ -471,3 +471,13 @@ def test_form_of_a_tile_is_explained(lab):
     assert_problem(put_in(lab, group="x" * 201), 422, "group")
     assert_problem(put_in(lab, bundle="none"), 404, "no bundle")
     assert lab.get("/reviews").json()["tiles"] == []
+
+
+def test_cells_are_listed_by_the_name_that_this_reviewer_gave(begun):
+    one, two, three = ids(begun)[:3]
+    name(begun, {one: "Small", two: "Large"}, "Ann")
+    name(begun, {one: "Large", three: "Large"}, "Bo")
+    assert set(ids(begun, kind="named", reviewer="Ann")) == {one, two}
+    assert ids(begun, kind="named", type="Small", reviewer="Ann") == [one]
+    assert set(ids(begun, kind="named", type="Large", reviewer="Bo")) == {one, three}
+    assert look(begun, kind="named", reviewer="Cy")["reason"] == "This reviewer has named no such cell."

@@ -40,16 +40,19 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, address):
-    """Open the page: `open_page(width=…, height=…, color_scheme=…, url=…)`.
+    """Open a page: `open_page(width=…, height=…, color_scheme=…, url=…, path=…, touch=…)`, and wait until it is ready.
 
     Afterwards nothing may have been asked of another host, and the console must be free of errors but for the browser's
     own note of each answer that the test wanted refused (`page.refused`).
     """
     opened = []
 
-    def open_(width=1280, height=800, color_scheme="light", url=address):
+    def open_(width=1280, height=800, color_scheme="light", url=address, path="", ready="#card-title", touch=False):
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=color_scheme, accept_downloads=True
+            viewport={"width": width, "height": height},
+            color_scheme=color_scheme,
+            accept_downloads=True,
+            has_touch=touch,
         )
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
@@ -60,8 +63,8 @@ def open_page(browser, address):
         )
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(url)
-        page.wait_for_selector("#card-title")
+        page.goto(url + path)
+        page.wait_for_selector(ready)
         opened.append((page, url))
         return page
 
