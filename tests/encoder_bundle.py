@@ -17,22 +17,22 @@ from app.pipeline.networks.onnx import OnnxBackend
 N_FEATURES = 8
 
 
-def make_encoder_bundle(shipped: Path, target: Path) -> Path:
-    """Copy the shipped bundle with another Q, without a fast one."""
+def make_encoder_bundle(shipped: Path, target: Path, *, has_features: bool = True) -> Path:
+    """Copy the shipped bundle with another Q, without a fast one; the Q has features, or has no encoder."""
     shutil.copytree(shipped, target, ignore=shutil.ignore_patterns(Q_FAST_ONNX))
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     manifest |= {"name": target.name, "version": "1", "fast": None}
-    manifest["architecture"]["encoder_width"] = N_FEATURES // 8
+    manifest["architecture"]["encoder_width"] = N_FEATURES // 8 if has_features else None
     manifest["files"].pop(Q_FAST_ONNX, None)
     n_clusters, n_channels = manifest["n_clusters"], {"nucleus": 3, "surroundings": 7}
     crops = manifest["architecture"].get("crops", "nucleus")
-    onnx.save(_network(n_channels[crops], n_clusters), target / Q_ONNX)
+    onnx.save(_network(n_channels[crops], n_clusters, has_features), target / Q_ONNX)
     golden, cells = read_golden(target)
     encoded = encode(cells, OnnxBackend(target, threads=1), n_clusters)
     expected = json.loads(golden.model_dump_json()) | {
         "cluster_probs": encoded.cluster_probs.tolist(),
         "surprise": encoded.surprise.tolist(),
-        "features": encoded.features.tolist(),
+        "features": encoded.features.tolist() if has_features else None,
         "fast": None,
     }
     (target / GOLDEN_EXPECTED).write_text(json.dumps(expected), encoding="utf-8")
@@ -42,7 +42,7 @@ def make_encoder_bundle(shipped: Path, target: Path) -> Path:
     return target
 
 
-def _network(n_channels, n_clusters):
+def _network(n_channels, n_clusters, has_features):
     """Crops → cluster probabilities, no surprise, and features."""
     crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["N", n_channels, 32, 32])
     outputs = [
@@ -70,5 +70,5 @@ def _network(n_channels, n_clusters):
         helper.make_node("Reshape", ["zeros", "column"], ["surprise"]),
     ]
     values = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "q", [crops], outputs, values)
+    graph = helper.make_graph(nodes, "q", [crops], outputs if has_features else outputs[:2], values)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

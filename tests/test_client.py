@@ -190,7 +190,6 @@ def test_text_file_is_a_problem_that_says_so(service, tmp_path):
         (lambda service: service.bundle("a?b"), 404, "marrow"),
         (lambda service: service.prototypes(99), 404, "99"),
         (lambda service: service.analyze(SAMPLE, mpp=100), 422, "mpp"),
-        (lambda service: service.analyze(SAMPLE, features=True), 422, "marrow gives no features"),
         (lambda service: service.analyze(bytes(25_000_000)), 413, "bytes"),
         (lambda service: service.analyze(b""), 415, "empty"),
     ],

@@ -39,7 +39,7 @@ from reliability.soak.requests import Case, encoded, post
 
 AUDIT_BYTES = 5_000
 """Enough for a few lines of the audit log."""
-ANSWER_BYTES = 120_000
+ANSWER_BYTES = 250_000
 """Enough for the CSV of the sample, and too little for its JSON."""
 MOST_TILES = 100
 LARGE_PX = 2_800

@@ -11,6 +11,7 @@ from app.answer.schemas import AnalysisOut
 from app.pipeline.manifest import Manifest
 from tests.api.answers import post_tile
 from tests.drawing import draw_tile, encoded, grid_of_centres
+from tests.encoder_bundle import make_encoder_bundle
 from tests.fakes import FakeBackend
 
 TOO_LARGE = 1e9
@@ -70,7 +71,8 @@ def test_tile_without_cells_has_no_features(seeing_client):
     assert AnalysisOut.model_validate_json(response.content).features.shape == (0, 0)
 
 
-def test_bundle_without_an_encoder_refuses_and_says_why(client, sample):
-    response = post_tile(client, sample, features=True)
+def test_bundle_without_an_encoder_refuses_and_says_why(serve, shipped_bundle, tmp_path, sample):
+    make_encoder_bundle(shipped_bundle, tmp_path / "blind", has_features=False)
+    response = post_tile(serve(bundles_dir=tmp_path, bundle="blind"), sample, features=True)
     assert response.status_code == 422
-    assert "The bundle marrow gives no features of cells" in response.json()["detail"]
+    assert "The bundle blind gives no features of cells" in response.json()["detail"]

@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 import app.service
 from tests.api.answers import assert_problem
+from tests.encoder_bundle import make_encoder_bundle
 from tests.keys_file import write_keys
 from tests.review.seeing import seeing_bundle, tile
 
@@ -90,14 +91,11 @@ def test_service_without_the_setting_says_so(client):
         assert_problem(response, 404, "MARROWSCOPE_REVIEWS_DIR")
 
 
-def test_bundle_without_features_is_refused_with_the_reason(serve, tmp_path, manifest):
-    if manifest.n_features:
-        pytest.skip("the bundle has features")
-    lab = serve(reviews_dir=tmp_path)
-    shipped = lab.get("/bundles/marrow").json()
-    if shipped["manifest"]["architecture"]["encoder_width"] is None:
-        assert_problem(put_in(lab), 422, "gives no features of cells")
-        assert "gives no features" in lab.get("/reviews").json()["bundle"]["unusable"]
+def test_bundle_without_features_is_refused_with_the_reason(serve, tmp_path, shipped_bundle):
+    make_encoder_bundle(shipped_bundle, tmp_path / "models" / "blind", has_features=False)
+    lab = serve(reviews_dir=tmp_path / "reviews", bundles_dir=tmp_path / "models", bundle="blind")
+    assert_problem(put_in(lab), 422, "gives no features of cells")
+    assert "gives no features" in lab.get("/reviews").json()["bundle"]["unusable"]
 
 
 def test_empty_review_has_nothing_but_suggestions(lab):
