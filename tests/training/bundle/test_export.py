@@ -22,7 +22,7 @@ from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
-from training.bundle.export import FinishedRun, export_bundle
+from training.bundle.export import MAX_ONNX_DIFFERENCE, FinishedRun, export_bundle
 from training.bundle.outliers import fit_outliers
 from training.errors import ExportError
 from training.gan.checks import assign_clusters, check_model
@@ -220,7 +220,7 @@ def refuse(*_, **__):
 @pytest.mark.parametrize(
     ("name", "replacement", "error"),
     [
-        pytest.param("max_difference", lambda *_: 2e-4, ExportError, id="ONNX differs"),
+        pytest.param("max_difference", lambda *_: 2 * MAX_ONNX_DIFFERENCE, ExportError, id="ONNX differs"),
         pytest.param("max_difference", lambda *_: float("nan"), ExportError, id="ONNX gives NaN"),
         pytest.param("load_bundle", refuse, InvalidBundle, id="the self-test fails"),
     ],
