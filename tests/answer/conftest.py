@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from app.pipeline.bundle.load import load_bundle
+from app.pipeline.networks.encode import encode
+from app.pipeline.run import analyse_stages
 from tests.answer.rendering import analysed
 from tests.cell_classifiers import typed
 from tests.drawing import draw_tile, encoded
@@ -33,9 +35,12 @@ def sample_result(sample, bundle):
 @pytest.fixture(scope="session")
 def result(sample_pixels, bundle):
     """Of a tile that is not square, with nuclei at its border, and outliers: the limit is one that many cells pass."""
-    outliers = bundle.manifest.outliers.model_copy(update={"threshold": 20.0})
+    tile = encoded(sample_pixels[30:330])
+    crops = analyse_stages(tile, bundle, max_pixels=9_000_000)[1].crops
+    limit = float(np.quantile(encode(crops, bundle.backend, bundle.manifest.n_clusters).surprise, 0.9))
+    outliers = bundle.manifest.outliers.model_copy(update={"threshold": limit})
     strict = replace(bundle, manifest=bundle.manifest.model_copy(update={"outliers": outliers}))
-    result = analysed(encoded(sample_pixels[30:330]), strict)
+    result = analysed(tile, strict)
     assert 0 < result.analysis.proportions.outlier.mean() < 1
     assert result.analysis.cells.touches_border.any()
     return result

@@ -101,11 +101,12 @@ def test_cells_are_sorted_by_any_column_and_those_without_a_value_stay_last(show
     page.keyboard.press("Enter")
     assert heading(page, "Nuclear area (µm²)").get_attribute("aria-sort") == "descending"
     assert ids(page)[:2] == [n - 1, n - 2]
-    page.get_by_role("button", name="Next").click()
+    for _ in range((n - 1) // 100):
+        page.get_by_role("button", name="Next").click()
     assert ids(page)[-1] == UNMEASURED
     last = page.locator(ROWS).last.text_content()
     assert "not measured: touches border" in last
-    assert f"101–{n} of {n} cells" in page.text_content("#cells-actions")
+    assert f"{(n - 1) // 100 * 100 + 1}–{n} of {n} cells" in page.text_content("#cells-actions")
 
 
 def test_columns_are_chosen_and_the_table_is_downloaded(shown):
@@ -138,11 +139,12 @@ def test_a_row_and_its_cell_in_the_picture_choose_each_other(shown, answer):
 
 def test_a_cell_under_the_pointer_shows_its_measurements(shown):
     page = shown()
-    hover(page, 5)
+    hover(page, 50)
     panel = page.text_content("#cell")
-    assert "Nuclear area 15 µm²" in panel
-    assert "unusually high 0.9000" in panel
-    assert "unusually low 15" not in panel
+    assert "Nuclear area 60 µm²" in panel
+    assert "unusually" not in panel
+    hover(page, 5)
+    assert "unusually high 0.900" in page.text_content("#cell")
     hover(page, UNMEASURED)
     assert "Not measured: touches border" in page.text_content("#cell")
     assert "Cell 5" in page.text_content("#unusual li:first-child"), "it is the farthest from the others"
