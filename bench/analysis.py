@@ -37,6 +37,7 @@ from app.pipeline.presets import DEFAULT, SegmentationParams
 from app.pipeline.run import analyse, analyse_stages
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.compose import compose
+from app.pipeline.types import CHANNELS
 from bench import BUNDLE
 from bench.process import peak_rss_mb, rss_mb
 
@@ -186,10 +187,10 @@ def measure_measuring(tile: Path, repeats: int) -> dict[str, float]:
     return {**found, "share": added / found["answer_cpu_s"]}
 
 
-def measure_q(backend: Backend, precision: Precision) -> dict[str, Any]:
+def measure_q(backend: Backend, precision: Precision, n_channels: int) -> dict[str, Any]:
     """Measure how many cells per second go through Q in `Q_SECONDS` after a warm-up, and name where Q is computed."""
     batch = BATCH[backend.device]
-    crops = np.random.default_rng(0).uniform(-1, 1, (batch, 3, 32, 32)).astype(np.float32)
+    crops = np.random.default_rng(0).uniform(-1, 1, (batch, n_channels, 32, 32)).astype(np.float32)
     backend.describe(crops, precision)
     batches, start = 0, perf_counter()
     while (elapsed := perf_counter() - start) < Q_SECONDS:
@@ -202,8 +203,10 @@ def measure_q(backend: Backend, precision: Precision) -> dict[str, Any]:
 def main(*arguments: str) -> None:
     """Print what was measured as one JSON object."""
     if arguments == ("q",):
-        backend = load_bundle(BUNDLE).backend
-        print(json.dumps({"rates": [measure_q(backend, precision) for precision in backend.precisions]}))
+        bundle = load_bundle(BUNDLE)
+        n_channels = CHANNELS[bundle.manifest.architecture.crops]
+        rates = [measure_q(bundle.backend, precision, n_channels) for precision in bundle.backend.precisions]
+        print(json.dumps({"rates": rates}))
         return
     what, tile, repeats = arguments
     if what == "measuring":

@@ -24,7 +24,7 @@ from app.batch.summary import SlideInputs
 from app.batch.write.geojson import write_slide_geojson
 from app.batch.write.slide_results import publish_summary, write_slide
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.crops import crop_nuclei
+from app.pipeline.crops import crop_cells
 from app.pipeline.networks.encode import encode
 from app.pipeline.nuclei.border import drop_cut_nuclei
 from app.pipeline.nuclei.segment import segment
@@ -153,7 +153,7 @@ def analysed_whole(pixels, plan: Plan, bundle: Bundle) -> dict[str, np.ndarray]:
     stains = unmix(pixels, params.stain, params.engine, plan.stain.estimate())
     nuclei = drop_cut_nuclei(segment(stains, params, bundle.segmenter))
     manifest = bundle.manifest
-    crops = crop_nuclei(stains.normalised, nuclei)
+    crops = crop_cells(stains.normalised, nuclei, manifest.architecture.crops)
     encoded = encode(crops, bundle.backend, manifest.n_clusters, "fast", manifest.temperature)
     centroids = nuclei.centroids.round(3)
     order = np.lexsort([centroids[:, 0], centroids[:, 1]])
@@ -163,6 +163,7 @@ def analysed_whole(pixels, plan: Plan, bundle: Bundle) -> dict[str, np.ndarray]:
         "area_px": nuclei.areas_px[order],
         "touches_border": nuclei.touches_border[order],
         "probs": encoded.cluster_probs[order],
+        "features": encoded.features[order],
         "outlier": (encoded.surprise > bundle.manifest.outliers.threshold)[order],
     }
 

@@ -17,6 +17,7 @@ from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import RegionSummary, SlideInputs, SlideSummary
 from app.batch.write.pictures import Pictures, overview_jpg
+from app.pipeline.crops import pictures
 from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.run import analyse_stages
 
@@ -128,7 +129,7 @@ def _pictures(cells, pixels, stages, n_clusters, region) -> Pictures:
         overview=overview_jpg(large, tissue, [region], width / 768),
         density=[density_png(one, large, top, edge * 768 / width) for one in maps],
         density_top=top,
-        cells=[stages.crops[clusters == k][:PER_CLUSTER] for k in range(n_clusters)],
+        cells=[pictures(stages.crops[clusters == k][:PER_CLUSTER]) for k in range(n_clusters)],
     )
 
 

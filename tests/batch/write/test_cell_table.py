@@ -64,7 +64,8 @@ def test_table_has_every_measurement_with_its_unit_and_null_where_there_is_none(
     unit = "px" if mpp is None else "um"
     perimeter = rows[f"perimeter_{unit}"].to_pylist()
     assert perimeter[3] is None
-    np.testing.assert_array_equal(perimeter[4:], measurements[4:, INDEX["perimeter"]])
+    measured = rows[f"perimeter_{unit}"].to_numpy()
+    np.testing.assert_array_equal(measured[4:], measurements[4:, INDEX["perimeter"]])
     columns = {f"neighbour_distance_{unit}": "neighbour_distance", "neighbours_within_25_um": "neighbours_within_25_um"}
     for column, name in {**columns, "dark_clumps": "dark_clumps"}.items():
         np.testing.assert_array_equal(rows[column].to_numpy(), measurements[:, INDEX[name]])
