@@ -24,7 +24,7 @@ import numpy as np
 
 from app.answer.present import Result
 from app.pipeline.bundle.load import load_bundle, read_manifest
-from app.pipeline.crops import crop_nuclei, to_network
+from app.pipeline.crops import crop_cells, to_network
 from app.pipeline.decode import decode
 from app.pipeline.measure.cells import measure_cells
 from app.pipeline.measure.very_large import find_very_large
@@ -74,7 +74,7 @@ def reference_analysis() -> Analysis:
     def analysis(data: bytes) -> dict[str, Any]:
         stains = unmix_by_recipe(decode(data, max_pixels=MAX_PIXELS).pixels)
         nuclei = segment_by_authors(stains)
-        for crop in crop_nuclei(stains.normalised, nuclei):
+        for crop in crop_cells(stains.normalised, nuclei, manifest.architecture.crops):
             backend.describe(to_network(crop[None]))
         return {"cells": len(nuclei), "precision": "full"}
 
