@@ -255,7 +255,7 @@ def test_types_without_a_colour_get_one_that_none_has(lab):
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [
-        ("", "characters"),
+        ("", "character"),
         ("x" * 61, "characters"),
         ("a\nb", "printable"),
         ("a\u202eb", "printable"),

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from app.review.names import NamedType
 from app.review.reviews import Reviews
 from app.review.store import Store, TypeChange
 from tests.conftest import REPOSITORY
+from tests.processes import ran
 from tests.review.seeing import seeing_bundle
 
 SMALL, LARGE = NamedType("Small", "#112233", "myeloid"), NamedType("Large", "#445566", "erythroid")
@@ -211,7 +211,7 @@ def test_killed_process_leaves_what_it_has_answered(tmp_path):
             connection.exec_driver_sql("DELETE FROM review_types")
             os.kill(os.getpid(), signal.SIGKILL)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=REPOSITORY, check=False, timeout=60)
+    done = ran([sys.executable, "-c", textwrap.dedent(code)], cwd=REPOSITORY)
     assert done.returncode == -9
     assert [one.name for one in Store(url).types()] == ["Small"]
 

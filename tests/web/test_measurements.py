@@ -148,7 +148,7 @@ def test_a_cell_under_the_pointer_shows_its_measurements(shown):
     hover(page, UNMEASURED)
     assert "Not measured: touches border" in page.text_content("#cell")
     assert "Cell 5" in page.text_content("#unusual li:first-child"), "it is the farthest from the others"
-    assert "Eosin, mean 0.9000 OD, high" in page.text_content("#unusual li:first-child")
+    assert "Eosin, mean 0.900 OD, high" in page.text_content("#unusual li:first-child")
 
 
 def test_a_bar_of_the_histogram_chooses_its_cells(shown, answer):

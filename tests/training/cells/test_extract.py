@@ -61,9 +61,8 @@ def test_what_is_trained_on_is_what_is_served(tiles, shipped_bundle):
     served = analysis.cells.cluster_probs
     assert cells.cellularity == pytest.approx([analysis.tissue.cellularity], nan_ok=True)
     manifest = bundle.manifest
-    encoded = encode(
-        seen(cells.crops, "nucleus"), bundle.backend, manifest.n_clusters, temperature=manifest.temperature
-    )
+    crops = seen(cells.crops, manifest.architecture.crops)
+    encoded = encode(crops, bundle.backend, manifest.n_clusters, temperature=manifest.temperature)
     np.testing.assert_array_equal(encoded.cluster_probs, served)
 
 

@@ -46,8 +46,9 @@ def test_no_cell_is_judged_by_a_head_that_learned_from_its_tile_or_patient(
     groups = tile_index if patients is None else np.array(patients)[tile_index]
     judged = []
 
-    def spy(views, tiles, neighbours, n_clusters, seed, view_weight):
+    def spy(views, tiles, neighbours, n_clusters, seed, view_weight, first):
         learned = views[0, :, 0]
+        assert len(first) == len(learned)
         left_out = np.setdiff1d(np.arange(n), learned)
         assert np.array_equal(tiles, tile_index[learned])
         assert not set(groups[learned]) & set(groups[left_out])
@@ -64,7 +65,7 @@ def test_no_cell_is_judged_by_a_head_that_learned_from_its_tile_or_patient(
 def test_heads_that_number_their_clusters_otherwise_are_right(train_config, kept_cells, q, monkeypatch):
     """Each head is that of Q with its clusters turned round: what counts is which cells are together."""
 
-    def renumbered(*_):
+    def renumbered(*_, **__):
         head = copy.deepcopy(q.code_logits)
         with torch.no_grad():
             head.weight.copy_(head.weight.roll(1, dims=0))

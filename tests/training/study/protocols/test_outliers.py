@@ -7,6 +7,7 @@ import pytest
 from app.pipeline.bundle.load import load_bundle
 from app.pipeline.crops import pictures, surroundings
 from app.pipeline.run import analyse_stages
+from app.pipeline.types import CHANNELS
 from training.cells.tile_files import tile_paths
 from training.study.protocols.outliers import CROPS_PER_KIND, evaluate_outliers, not_cells
 
@@ -25,11 +26,11 @@ def test_what_is_no_cell_has_the_outline_of_one(shipped_bundle):
     bundle = load_bundle(shipped_bundle, threads=1)
     _, stages = analyse_stages((shipped_bundle / "sample.png").read_bytes(), bundle, max_pixels=10**6)
     for name, crops in not_cells([stages]):
-        assert crops.shape[1:] == (32, 32, 3)
+        assert crops.shape[1:] == (32, 32, CHANNELS[bundle.manifest.architecture.crops])
         assert crops.dtype == np.uint8
         assert 0 < len(crops) <= CROPS_PER_KIND
         if name != "noise":
-            assert (crops[:, :2, :2] == 255).all(axis=(1, 2, 3)).mean() > 0.8
+            assert (pictures(crops)[:, :2, :2] == 255).all(axis=(1, 2, 3)).mean() > 0.8
 
 
 def test_what_is_no_cell_lies_in_the_surroundings_of_one(seeing_bundle, sample):

@@ -57,6 +57,11 @@ def drawing_bundle(fake_bundle, real):
     return replace(fake_bundle, backend=Drawing(real))
 
 
+def with_field(real):
+    """The cells with seven channels: their field is the nucleus again."""
+    return np.concatenate([real, real, real[..., :1]], axis=3)
+
+
 def test_copies_new_cells_and_wrong_ones_are_told_apart(drawing_bundle, real):
     rows, pairs = evaluate_prototypes(real, drawing_bundle, features)
     json.dumps(rows, allow_nan=False)
@@ -90,7 +95,7 @@ def test_generated_cells_that_look_otherwise_are_told_apart(drawing_bundle, real
 
 def test_a_bundle_is_shown_what_it_sees_of_the_cells(drawing_bundle, seeing_bundle, real):
     """Both sort by the nucleus; the one that sees surroundings draws them as well."""
-    kept = np.concatenate([real, real, real[..., :1]], axis=3)
+    kept = with_field(real)
     alone = evaluate_prototypes(kept, drawing_bundle, features)
     assert [row["real"] for row in alone[0]] == [500, 500, FEWEST_REAL - 1, 0, 0]
     assert alone[1][0][1].shape == (SHOWN, 32, 32, 3)
@@ -118,7 +123,9 @@ def test_the_figure_of_the_bundle_is_enlarged_smoothly(fake_bundle):
 
 
 def test_command_writes_the_figures_and_the_picture(shipped_bundle, real, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.cells.extract.Cells.load", lambda _: type("Loaded", (), {"crops": real[::5]}))
+    monkeypatch.setattr(
+        "training.cells.extract.Cells.load", lambda _: type("Loaded", (), {"crops": with_field(real[::5])})
+    )
     monkeypatch.setattr(
         "training.study.baselines.imagenet_cnn.ImageNetFeatures.features", lambda _, crops: features(crops)
     )
