@@ -8,8 +8,7 @@ from app.pipeline.networks.encode import encode
 from app.pipeline.prototypes import draw_noise, join_latent, prototypes
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
-from training.bundle.export import MAX_ONNX_DIFFERENCE
-from training.bundle.gates import GATES, failed_gates
+from training.bundle.gates import GATES, MAX_ONNX_DIFFERENCE, failed_gates
 from training.cells.extract import extract_cells
 from training.cells.tile_files import tile_paths
 from training.gan.checks import diversity

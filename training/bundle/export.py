@@ -50,7 +50,7 @@ from app.pipeline.prototypes import draw_noise, join_latent
 from app.pipeline.types import Float32Array, UInt8Array
 from training.bundle.describe import describe
 from training.bundle.fast_network import NoFastNetwork, make_fast
-from training.bundle.gates import failed_gates
+from training.bundle.gates import MAX_ONNX_DIFFERENCE, failed_gates
 from training.bundle.onnx_export import fold_pooling, write_onnx
 from training.bundle.outliers import FittedOutliers
 from training.bundle.sample_tile import draw_tile
@@ -63,11 +63,6 @@ from training.gan.checks import assign_clusters
 
 log = logging.getLogger(__name__)
 
-MAX_ONNX_DIFFERENCE = 3e-4
-"""Largest difference between ONNX Runtime and PyTorch, see `max_difference`.
-
-The surprise is a sum of squares that are divided by their small spread: its last digits, in float32, come to 1.4e-4.
-"""
 GOLDEN_TOLERANCE = 2e-3
 MAPS_TOLERANCE = 0.03
 """Largest difference from the golden pair: more than another processor's rounding causes, less than a wrong weight."""

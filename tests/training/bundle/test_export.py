@@ -22,7 +22,8 @@ from app.pipeline.networks.onnx import OnnxBackend
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.run import analyse
 from tests.conftest import REPOSITORY
-from training.bundle.export import MAX_ONNX_DIFFERENCE, FinishedRun, export_bundle
+from training.bundle.export import FinishedRun, export_bundle
+from training.bundle.gates import MAX_ONNX_DIFFERENCE
 from training.bundle.outliers import fit_outliers
 from training.errors import ExportError
 from training.gan.checks import assign_clusters, check_model

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.manifest import Manifest
-from training.bundle.gates import GATES, gate_values
+from training.bundle.gates import GATES, MAX_ONNX_DIFFERENCE, gate_values
 from training.study.report.reference_ranges import reference_ranges
 
 BUNDLE = """## The shipped bundle `{name}`
@@ -82,7 +82,7 @@ def bundle(manifest: Manifest) -> str:
     )
     values = gate_values(metrics)
     text += "".join(f"| {gate.title} | {values[name]:.3f} | {gate.wanted} |\n" for name, gate in GATES.items())
-    text += f"| largest difference ONNX − PyTorch | {metrics.onnx_max_difference:.1e} | ≤ 1e-04 |\n"
+    text += f"| largest difference ONNX − PyTorch | {metrics.onnx_max_difference:.1e} | ≤ {MAX_ONNX_DIFFERENCE:.0e} |\n"
     text += CLUSTERS + "".join(
         f"| {k} | {c.share:.3f} | {c.fidelity:.3f} | {'–' if c.diversity is None else f'{c.diversity:.3f}'} |\n"
         for k, c in enumerate(metrics.clusters)
