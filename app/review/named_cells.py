@@ -92,8 +92,8 @@ class Unmatched:
 
     Attributes:
         name: its classification.
-        x: where it lies, px of the tile.
-        y: likewise.
+        x: where it lies from the left, px of the tile.
+        y: where it lies from the top, px of the tile.
         reason: why it names no cell.
     """
 
