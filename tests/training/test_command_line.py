@@ -77,9 +77,10 @@ def test_from_tiles_to_a_bundle_that_is_served(tiles, tmp_path, succeed, fail):
     succeed("refit", bundle, cells, "--bundle-version", "3")
     refitted = load_bundle(bundle, threads=1).manifest
     assert refitted.version == "3"
-    # Drawn nuclei are alike, so what heads learn from them depends on rounding; what they were measured on does not.
-    for known in ("cells", "tiles", "folds", "held_out"):
-        assert getattr(refitted.q_calibration, known) == getattr(loaded.manifest.q_calibration, known)
+    # The features of the run and of the bundle, from which the heads learn, may differ by rounding.
+    again, before = (manifest.q_calibration.model_dump() for manifest in (refitted, loaded.manifest))
+    assert again.pop("held_out") == before.pop("held_out") == "tiles"
+    assert again == pytest.approx(before, rel=1e-2)
     assert refitted.outliers.tile_surprise.tiles == loaded.manifest.outliers.tile_surprise.tiles
     assert refitted.outliers.tile_surprise.mean == pytest.approx(loaded.manifest.outliers.tile_surprise.mean, rel=1e-3)
     assert refitted.files == loaded.manifest.files
