@@ -78,6 +78,9 @@ class EncoderConfig:
     view_weight: Weight = 0.1
     """While clusters are learned, the weight of what the cluster of a cell tells about its own in another view, beside
     what it tells about that of a neighbour."""
+    random_starts: Annotated[int, Field(ge=0)] = 0
+    """Clusters are learned from as many random beginnings, and those that tell most are kept; 0: they are learned once,
+    beginning with k-means, which gives more nearly the same clusters for every seed."""
 
 
 WITH_ENCODER = {

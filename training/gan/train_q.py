@@ -42,8 +42,15 @@ def learn_clusters(config: TrainConfig, cells: UnlabelledCells, encoder: Encoder
     device = next(encoder.parameters()).device
     views = views_of(config, encoder, torch.from_numpy(to_network(cells.crops)).to(device))
     neighbours = neighbours_of(cells.centroids, cells.tile_index)
+    settings = encoder_config(config)
     q.code_logits = learn_head(
-        views, cells.tile_index, neighbours, config.n_clusters, config.seed, encoder_config(config).view_weight
+        views,
+        cells.tile_index,
+        neighbours,
+        config.n_clusters,
+        config.seed,
+        settings.view_weight,
+        random_starts=settings.random_starts,
     ).to(device)
     return q
 

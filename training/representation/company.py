@@ -32,6 +32,8 @@ FIRST_STEPS, FIRST_BATCH, FIRST_RATE = 150, 1024, 3e-3
 """Steps, cells in a step and learning rate, in which the head learns the clusters that it begins with."""
 STEPS, TILES_PER_STEP, RATE = 1000, 8, 3e-3
 """Steps, tiles in a step and learning rate, in which it then learns from company."""
+JUDGED = 4
+"""To choose among random beginnings, what a head tells is measured as often, each time in views that are drawn anew."""
 WEIGHT_DECAY = 1e-3
 SMALLEST_DEVIATION = 1e-6
 """A feature with a smaller standard deviation counts as the same in all cells."""
@@ -111,11 +113,12 @@ def learn_head(
     seed: int,
     view_weight: float,
     first: Int64Array | None = None,
+    random_starts: int = 0,
 ) -> CodeHead:
     """Learn the head of Q on an encoder that does not change.
 
-    It begins with clusters that are known, because what company tells has many maxima: from a random beginning, the
-    clusters differ from seed to seed.
+    What company tells has many maxima, and from a random beginning the clusters differ from seed to seed. So the head
+    begins with clusters that are known; or it begins at random several times, and the one that tells most is kept.
 
     Args:
         views: (V, N, F) float32, the features of each cell in V ≥ 2 views.
@@ -125,6 +128,7 @@ def learn_head(
         seed: seed of everything random.
         view_weight: see `gain_of`.
         first: (N,) int64, the clusters that it begins with; None: those of k-means of the features.
+        random_starts: number of random beginnings; 0: none, it begins with `first`.
 
     Returns:
         The head, in evaluation mode. Cluster 0 has most cells, and so on.
@@ -132,22 +136,34 @@ def learn_head(
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     features = torch.from_numpy(views)
-    head = _standardised(CodeHead(views.shape[2], n_clusters), views[0])
-    if first is None:
-        first = KMeans(n_clusters, n_init=STARTS, random_state=seed).fit_predict(views.mean(axis=0))
+    tiles = tiles_of(tile_index)
+    learned = []
+    for _ in range(max(1, random_starts)):
+        head = _standardised(CodeHead(views.shape[2], n_clusters), views[0])
+        if not random_starts:
+            if first is None:
+                first = KMeans(n_clusters, n_init=STARTS, random_state=seed).fit_predict(views.mean(axis=0))
+            _begin_with(head, first, features, random)
+        clusters = _drawn_clusters(head, features, neighbours, random)
+        optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=WEIGHT_DECAY)
+        for _ in range(STEPS):
+            drawn = [tiles[i] for i in random.permutation(len(tiles))[:TILES_PER_STEP]]
+            _descend(optimiser, -company_gain(clusters, drawn, view_weight))
+        with torch.no_grad():
+            gains = [float(company_gain(clusters, tiles, view_weight)) for _ in range(JUDGED if random_starts else 0)]
+        learned.append((sum(gains), head))
+    _, best = max(learned, key=lambda gain_and_head: gain_and_head[0])
+    return _by_size(best.eval(), features[0])
+
+
+def _begin_with(head: CodeHead, first: Int64Array, features: Tensor, random: np.random.Generator) -> None:
+    """Teach a head clusters, (N,) int64, in whatever view of (V, N, F) features it sees a cell."""
     optimiser = torch.optim.AdamW(head.parameters(), FIRST_RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(FIRST_STEPS):
-        cells, view = random.integers(len(first), size=FIRST_BATCH), random.integers(len(views), size=FIRST_BATCH)
+        cells, view = random.integers(len(first), size=FIRST_BATCH), random.integers(len(features), size=FIRST_BATCH)
         _descend(
             optimiser, functional.cross_entropy(head(features[view, cells]), torch.from_numpy(first[cells]).long())
         )
-    clusters = _drawn_clusters(head, features, neighbours, random)
-    tiles = tiles_of(tile_index)
-    optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=WEIGHT_DECAY)
-    for _ in range(STEPS):
-        drawn = [tiles[i] for i in random.permutation(len(tiles))[:TILES_PER_STEP]]
-        _descend(optimiser, -company_gain(clusters, drawn, view_weight))
-    return _by_size(head.eval(), features[0])
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

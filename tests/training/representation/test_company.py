@@ -192,6 +192,25 @@ def test_same_seed_gives_the_same_head_however_tiles_are_numbered(few):
     assert not same(head, learn_head(views, tiles, neighbours, 3, seed=2, view_weight=0.1))
 
 
+def told_by(head, views, tiles, neighbours):
+    """What clusters tell of each neighbour within tiles, without chance."""
+    with torch.no_grad():
+        one = torch.softmax(head(torch.from_numpy(views[0])), dim=1)
+    gains = [
+        told(one[tiles == tile].repeat(neighbours.shape[1], 1), one[neighbours[tiles == tile].T.ravel()])
+        for tile in np.unique(tiles)
+    ]
+    return float(sum(gains))
+
+
+def test_the_best_of_several_random_beginnings_is_kept(few):
+    views, tiles, neighbours = few
+    several = learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1, random_starts=3)
+    assert same(several, learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1, random_starts=3))
+    alone = learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1, random_starts=1)
+    assert told_by(several, views, tiles, neighbours) > told_by(alone, views, tiles, neighbours) - 0.01
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_clusters_are_numbered_from_the_largest_to_the_smallest(few, seed):
     views, tiles, neighbours = few

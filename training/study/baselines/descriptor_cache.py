@@ -6,34 +6,32 @@ import hashlib
 from collections.abc import Callable
 from functools import wraps
 
-from app.pipeline.types import Float32Array, UInt8Array
+import numpy as np
 
-MOST_SETS = 4
-"""Sets of crops that are kept: two data sets, and a training part and a test part."""
+from app.pipeline.types import Float32Array, UInt8Array
 
 Describe = Callable[[UInt8Array], Float32Array]
 
 
 def cached_descriptor(describe: Describe) -> Describe:
-    """Keep in memory what a descriptor that learns nothing returned for the last few sets of crops.
+    """Keep in memory what a descriptor that learns nothing returned for each crop.
 
     Args:
-        describe: (N, 32, 32, 3) uint8 → (N, D) float32; it returns the same for the same crops.
+        describe: (N, 32, 32, C) uint8 → (N, D) float32; what it returns for a crop depends on that crop alone.
 
     Returns:
-        A function that returns the same values, which are read-only.
+        A function that returns the same values, and computes only those that it has not returned before.
     """
     kept: dict[bytes, Float32Array] = {}
 
     @wraps(describe)
     def cached(crops: UInt8Array) -> Float32Array:
-        key = hashlib.sha256(crops.tobytes()).digest()
-        if key not in kept:
-            features = describe(crops)
-            features.flags.writeable = False
-            if len(kept) == MOST_SETS:
-                del kept[next(iter(kept))]
-            kept[key] = features
-        return kept[key]
+        keys = [hashlib.sha256(crop.tobytes()).digest() for crop in crops]
+        missing = {key: i for i, key in enumerate(keys) if key not in kept}
+        if not keys:
+            return describe(crops)
+        if missing:
+            kept.update(zip(missing, describe(crops[list(missing.values())]), strict=True))
+        return np.stack([kept[key] for key in keys])
 
     return cached

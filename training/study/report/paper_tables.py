@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import mean
+from statistics import mean, mode
 
 from training.study.labelled_tiles import N_BLOCKS
 from training.study.report.tables import Column, Record, describe_fits, group_by, remarks, spread_table
@@ -62,6 +62,9 @@ kind; eq. 14 as printed is the entropy of the sizes alone, does not depend on th
 clusters alone do not improve NMI and ARI. Seconds are those of a fit and its assignment; fixed features are computed
 once, for the first of the seeds. The paper's types differ from those of these sets, so no figure here confirms or beats
 one of the paper.
+
+A row that names a number of cells was measured on those that an earlier segmentation found, and can be compared with
+the others only roughly.
 
 The first two figures of a row decide. A tile holds mostly one type, so clusters that recognise the tile, by its stain
 for example, look good over all cells without knowing a cell. The NMI within tiles is therefore the mean over the tiles
@@ -234,7 +237,7 @@ def _tables(records: list[Record], key: str = "system") -> str:
     """Return two tables for each set: of cells by themselves, and with their neighbours."""
     text = ""
     for name, of_set in group_by(records, "set").items():
-        rows = {(_title(system),): fits for system, fits in _in_order(of_set)}
+        rows = {(title,): fits for title, fits in _rows(of_set)}
         text += f"\n### `{name}`\n\n" + _types_and_tiles(of_set) + spread_table((key,), rows, CLUSTERING_COLUMNS)
         together = {key: [fit["in_company"] for fit in fits if "in_company" in fit] for key, fits in rows.items()}
         if any(together.values()):
@@ -254,10 +257,8 @@ def _by_number(records: list[Record]) -> str:
     columns = [Column(f"f1_{number}", f"F, K = {number}") for number in numbers]
     rows = {}
     for name, of_set in group_by(records, "set").items():
-        for system, fits in _in_order(of_set):
-            rows[(f"`{name}`", _title(system))] = [
-                {f"f1_{fit['n_clusters']}": fit["f1"]} for fit in fits if "f1" in fit
-            ]
+        for title, fits in _rows(of_set):
+            rows[(f"`{name}`", title)] = [{f"f1_{fit['n_clusters']}": fit["f1"]} for fit in fits if "f1" in fit]
     return N_CLUSTERS_TABLE + spread_table(("set", "system"), rows, columns)
 
 
@@ -295,6 +296,23 @@ def _title(system: str) -> str:
     return CLUSTERERS[system].title if system in CLUSTERERS else system
 
 
+def _rows(of_set: list[Record]) -> list[tuple[str, list[Record]]]:
+    """Return title and records of each row; the title names the number of cells if it is not the usual one."""
+    usual = _usual_cells(of_set)
+    return [
+        (_title(system) if cells == usual else f"{_title(system)}, {cells} cells", on_cells)
+        for system, fits in _in_order(of_set)
+        for cells, on_cells in group_by(fits, "cells").items()
+    ]
+
+
+def _usual_cells(records: list[Record]) -> int:
+    """Return the number of cells that most records were measured on."""
+    return mode(record["cells"] for record in records)
+
+
 def _describe_sets(records: list[Record]) -> str:
     sets = group_by(records, "set")
-    return ", ".join(f"`{name}` ({fits[0]['cells']} cells of {fits[0]['types']} types)" for name, fits in sets.items())
+    return ", ".join(
+        f"`{name}` ({_usual_cells(fits)} cells of {fits[0]['types']} types)" for name, fits in sets.items()
+    )

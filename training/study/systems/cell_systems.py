@@ -75,7 +75,7 @@ CLUSTERERS = {
     "infogan": LazySystem("InfoGAN (DCGAN)", "training.study.baselines.infogan", "InfoGan"),
     "gmvae": LazySystem("GMVAE", "training.study.baselines.gmvae", "Gmvae"),
     "paper-recipe": LazySystem("the paper's recipe", _OURS, "PaperRecipe"),
-    "ours": LazySystem("ours", _OURS, "MarrowscopeSystem"),
+    "ours": LazySystem("ours", _OURS, "OurSystem"),
     "ours-places": LazySystem("ours, by places", _OURS, "PlacesSystem", remark=_BY_PLACES),
 }
 """Systems of Table III, in its order."""
@@ -84,7 +84,7 @@ DESCRIBERS = {
     "cnn": LazySystem("EfficientNet-Lite0", _CNN, "ImageNetFeatures"),
     "cnn-surroundings": LazySystem("EfficientNet-Lite0, surroundings", _CNN, "SurroundingsFeatures"),
     "resnet50": LazySystem("ResNet-50", _CNN, "ImageNetFeatures", weights=_RESNET50),
-    "ours": LazySystem("ours", _OURS, "MarrowscopeSystem", (N_CLUSTERS,)),
+    "ours": LazySystem("ours", _OURS, "OurSystem", (N_CLUSTERS,)),
     "ours-places": LazySystem("ours, by places", _OURS, "PlacesSystem", (N_CLUSTERS,), remark=_BY_PLACES),
 }
 """Systems of Table I, in its order."""

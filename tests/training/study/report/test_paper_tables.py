@@ -121,6 +121,14 @@ def test_numbers_of_clusters_are_compared_for_systems_that_have_several():
     assert "MF + k-means" not in table
 
 
+def test_row_on_other_cells_than_the_rest_says_so():
+    old = [{**record, "cells": 90} for record in clusters("hog-dec", 0.4)]
+    text = SECTIONS["clustering"]([*RECORDS, *old])
+    assert "`crchisto` (120 cells of 4 types)" in text
+    assert "| HOG + DEC, 90 cells |" in text
+    assert "| CatGAN |" in text
+
+
 def test_agreement_is_the_mean_over_pairs_of_seeds_and_the_lowest_of_them():
     pairs = [
         {**fits("ours", 0.5)[0], "seed": seed, "other_seed": other, "ari": ari, "nmi": 0.5}

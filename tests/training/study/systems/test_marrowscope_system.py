@@ -9,10 +9,13 @@ from torch import nn
 from app.pipeline.networks.architecture import Trunk
 from tests.training.study.drawn_cells import unlabelled
 from training.errors import ConfigError
+from training.representation.pretrain import EncoderTrainer
 from training.study.systems import marrowscope_system as module
 from training.study.systems.marrowscope_system import (
+    EPOCHS,
     KMeansOfEncoder,
     MarrowscopeSystem,
+    OurSystem,
     PaperRecipe,
     PlacesSystem,
     block_features,
@@ -57,11 +60,48 @@ def test_probabilities_and_features_are_of_the_form_that_is_asked_for(fitted, dr
     assert fitted.features(crops).shape == (7, 8 * 4)
 
 
-def test_same_seed_same_clusters(fitted, drawn, small, monkeypatch):
-    monkeypatch.setattr(module, "_ENCODERS", {})
+@pytest.fixture
+def new_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "marrowscope" / "encoders"
+
+
+def test_same_seed_same_clusters(fitted, drawn, small, new_cache):
     again = MarrowscopeSystem(2, 0, encoder=small)
     again.fit(drawn[0])
     assert np.array_equal(again.probabilities(drawn[0].crops), fitted.probabilities(drawn[0].crops))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Which epochs were trained."""
+    done, train = [], EncoderTrainer.train_epoch
+
+    def counted(trainer):
+        done.append(trainer.epoch)
+        return train(trainer)
+
+    monkeypatch.setattr(EncoderTrainer, "train_epoch", counted)
+    return done
+
+
+def test_one_encoder_serves_every_k_but_no_other_seed_or_cells(drawn, small, new_cache, trained):
+    MarrowscopeSystem(2, 0, encoder=small).fit(drawn[0])
+    MarrowscopeSystem(3, 0, encoder=small).fit(drawn[0])
+    assert trained == [0, 1, 2]
+    MarrowscopeSystem(2, 1, encoder=small).fit(drawn[0])
+    MarrowscopeSystem(2, 0, encoder=small).fit(drawn[0][: len(drawn[0]) - 1])
+    assert len(list(new_cache.iterdir())) == 3
+    assert trained == [0, 1, 2] * 3
+
+
+def test_an_interrupted_encoder_is_trained_on(drawn, small, new_cache, trained, monkeypatch):
+    system, whole = MarrowscopeSystem(2, 0, encoder=small), MarrowscopeSystem(2, 0, encoder=small)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "pretrain", partial(module.pretrain, stop_after=1))
+        system.fit(drawn[0])
+    whole.fit(drawn[0])
+    assert trained == [0, 1, 2]
 
 
 def test_q_on_an_encoder_sees_the_surroundings_and_hardly_how_a_cell_lay(fitted, drawn):
@@ -81,15 +121,6 @@ def test_q_does_not_look_beyond_what_its_configuration_says(drawn, small):
     elsewhere = crops.copy()
     elsewhere[..., 3:] = 0
     assert np.array_equal(system.probabilities(elsewhere), system.probabilities(crops))
-
-
-def test_encoder_is_trained_once_for_all_numbers_of_clusters(drawn, small, monkeypatch):
-    trained = []
-    pretrain = module.pretrain
-    monkeypatch.setattr(module, "pretrain", lambda config, *rest: trained.append(config) or pretrain(config, *rest))
-    for n_clusters, seed in ((2, 7), (3, 7), (2, 8)):
-        MarrowscopeSystem(n_clusters, seed, encoder=small).fit(drawn[0])
-    assert [config.seed for config in trained] == [7, 8]
 
 
 def test_fields_of_an_encoder_can_only_be_changed_where_there_is_one():
@@ -122,9 +153,14 @@ def test_paper_recipe_trains_the_gan_and_says_how_far(drawn, short_gan):
     assert system.notes()["generator_iterations"] == 2
 
 
+def test_ours_is_the_recipe_of_the_bundle_with_fewer_epochs():
+    bundled = MarrowscopeSystem(5, 1).config
+    assert OurSystem(5, 1).config == replace(bundled, encoder=replace(bundled.encoder, epochs=EPOCHS))
+
+
 def test_by_places_is_ours_with_another_recipe_of_the_encoder():
-    ours, places = (system(5, 1).config for system in (MarrowscopeSystem, PlacesSystem))
-    recipe = {"near_share": 0.0, "neighbour_share": 0.5, "epochs": 20, "view_weight": 0.0}
+    ours, places = (system(5, 1).config for system in (OurSystem, PlacesSystem))
+    recipe = {"near_share": 0.0, "random_starts": 4}
     assert places == replace(ours, encoder=replace(ours.encoder, **recipe))
     assert places != ours
 
@@ -132,7 +168,7 @@ def test_by_places_is_ours_with_another_recipe_of_the_encoder():
 def test_each_variant_differs_from_ours_in_one_thing():
     made = {name: system(5, 1) for name, system in variants().items()}
     ours = asdict(made.pop("ours").config)
-    assert ours == asdict(MarrowscopeSystem(5, 1).config)
+    assert ours == asdict(OurSystem(5, 1).config)
     differences = {}
     for name, system in made.items():
         own = asdict(system.config)
