@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from app.pipeline.crops import pictures, seen, to_network
 from app.pipeline.networks import architecture
-from app.pipeline.networks.architecture import AnyQ, Encoder, Trunk, pooled
+from app.pipeline.networks.architecture import AnyQ, Encoder, Trunk, map_statistics, pooled
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig, load_config
@@ -99,18 +99,20 @@ class MarrowscopeSystem:
     def features(self, crops: UInt8Array) -> Float32Array:
         """Return what a classifier learns types from.
 
-        With an encoder, these are its features, on average over the four turns of a cell. Otherwise they are those of
-        the paper (§IV-C): the maps of the four residual blocks, max-pooled to 4×4. Unlike in the paper, cells are then
-        turned to a common orientation first, because a linear classifier depends on where in a crop a value is.
+        With an encoder, these are the mean and the standard deviation of each channel of each of its maps, on average
+        over the four turns of a cell: the last map alone, which Q stands on, keeps less of the texture. Otherwise they
+        are those of the paper (§IV-C): the maps of the four residual blocks, max-pooled to 4×4. Unlike in the paper,
+        cells are then turned to a common orientation first, because a linear classifier depends on where in a crop a
+        value is.
 
         Args:
             crops: (N, 32, 32, C) uint8.
 
         Returns:
-            (N, 8 · width) or (N, 64 · channels) float32.
+            (N, 30 · width) or (N, 64 · channels) float32.
         """
         if self.config.encoder:
-            return self._in_chunks(crops, lambda q, x: turned_features(q.trunk, x))
+            return self._in_chunks(crops, lambda q, x: over_turns(map_statistics, q.trunk, x))
         return self._in_chunks(upright(pictures(crops)), lambda q, x: block_features(q.trunk, x))
 
     def notes(self) -> dict[str, float]:
@@ -147,10 +149,10 @@ def cache_directory() -> Path:
     return Path(base) / "marrowscope" / "encoders"
 
 
-def turned_features(trunk: Trunk | Encoder, crops: Tensor) -> Tensor:
-    """Return the pooled features of cells, on average over their four turns, (B, C, 32, 32) → (B, F)."""
+def over_turns(describe: Callable[[list[Tensor]], Tensor], trunk: Trunk | Encoder, crops: Tensor) -> Tensor:
+    """Return what is read off the maps of cells, on average over their four turns, (B, C, 32, 32) → (B, F)."""
     turns = [torch.rot90(crops, quarter, dims=(2, 3)) for quarter in range(4)]
-    return torch.stack([pooled(trunk.maps(turned)) for turned in turns]).mean(dim=0)
+    return torch.stack([describe(trunk.maps(turned)) for turned in turns]).mean(dim=0)
 
 
 def block_features(trunk: Trunk | Encoder, crops: Tensor) -> Tensor:
@@ -185,12 +187,16 @@ class KMeansOfEncoder(MarrowscopeSystem):
         """Train the encoder and find the centres; the head is learned as well, and is not used."""
         super().fit(cells)
         self._kmeans = KMeans(self.config.n_clusters, n_init=STARTS, random_state=self.config.seed)
-        self._kmeans.fit(self.features(cells.crops))
+        self._kmeans.fit(self._ground(cells.crops))
 
     def probabilities(self, crops: UInt8Array) -> Float32Array:
         """Return 1 for the nearest centre of each crop and 0 for all others, (N, 32, 32, 7) uint8 → (N, K) float32."""
-        nearest = self._kmeans.predict(self.features(crops))
+        nearest = self._kmeans.predict(self._ground(crops))
         return np.eye(self.config.n_clusters, dtype=np.float32)[nearest]
+
+    def _ground(self, crops: UInt8Array) -> Float32Array:
+        """Return what Q's head stands on, on average over the four turns of a cell, (N, 8 · width) float32."""
+        return self._in_chunks(crops, lambda q, x: over_turns(pooled, q.trunk, x))
 
 
 def variants() -> dict[str, ClustererFactory]:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from app.pipeline.crops import seen, to_network
-from app.pipeline.networks.architecture import Encoder
+from app.pipeline.networks.architecture import Encoder, map_statistics
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.cells.unlabelled import UnlabelledCells
 from training.config import EncoderConfig, TrainConfig, load_config
 from training.gan.checks import in_chunks
 from training.representation.encoder import move
 from training.representation.pretrain import EncoderTrainer, encoder_config
-from training.study.systems.marrowscope_system import turned_features
+from training.study.systems.marrowscope_system import over_turns
 from training.tracking import finite_losses
 
 
@@ -54,12 +54,13 @@ class EncoderWithTypes:
         self._encoder = trainer.encoder.eval()
 
     def features(self, crops: UInt8Array) -> Float32Array:
-        """Return the features of the encoder, on average over the four turns, (N, 32, 32, 7) → (N, 8 · width)."""
+        """Return the same features as the encoder without types, (N, 32, 32, 7) → (N, 30 · width) float32."""
         if (encoder := self._encoder) is None:
             raise RuntimeError("fit_types() comes first.")
         device = next(encoder.parameters()).device
         shown = torch.from_numpy(to_network(seen(crops, self.config.crops))).to(device)
-        return np.asarray(in_chunks(lambda x: turned_features(encoder, x), shown).cpu().numpy(), np.float32)
+        found = in_chunks(lambda x: over_turns(map_statistics, encoder, x), shown)
+        return np.asarray(found.cpu().numpy(), np.float32)
 
 
 class TypeTrainer(EncoderTrainer):

@@ -70,7 +70,7 @@ def test_features_depend_on_the_types_and_on_the_seed_alone(encoder_config):
         return system.features(cells.unlabelled.crops[:30])
 
     found = features(0, cells.types)
-    assert found.shape == (30, 8 * encoder_config.width)
+    assert found.shape == (30, 30 * encoder_config.width)
     np.testing.assert_array_equal(found, features(0, cells.types))
     assert not np.allclose(found, features(1, cells.types))
     assert not np.allclose(found, features(0, wrong))
