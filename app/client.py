@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import index
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -25,6 +27,8 @@ from app.pipeline.types import UInt8Array
 Answer = TypeVar("Answer", bound=BaseModel)
 NucleiSource = str | os.PathLike[str] | bytes | NDArray[np.integer[Any]]
 TileSource = str | os.PathLike[str] | bytes | UInt8Array | Image.Image
+Part = tuple[str | None, bytes]
+"""A part of a form: the name of its file, None for text; and its bytes."""
 ExportFormat = Literal["geojson", "csv", "overlay", "labels"]
 
 # `app.answer.formats` has the table of formats, but would import the whole pipeline with it.
@@ -144,6 +148,8 @@ class Client:
         nuclei: NucleiSource | None = None,
         measurements: bool = True,
         features: bool = False,
+        corrections: Mapping[str, Sequence[int]] | None = None,
+        reviewer: str | None = None,
     ) -> AnalysisOut:
         """Find the cells of a tile, their clusters and proportions, and the tile's label.
 
@@ -159,6 +165,9 @@ class Client:
             features: whether to ask what the bundle's encoder sees of each cell. The `features` of the answer are then
                 (N, F) float32; cells that look alike have features that are close. The service refuses it where the
                 bundle has no encoder.
+            corrections: types that a person gives to cells, in place of those that the bundle found: the numbers of the
+                cells by the name of the type, as in `{"Plasma cell": [12, 40]}`. None corrects nothing.
+            reviewer: who corrects them. Where the service asks for keys, it is the name of the key.
 
         Raises:
             ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
@@ -172,8 +181,9 @@ class Client:
             "precision": precision,
             "measurements": measurements,
             "features": features or None,  # a service of an earlier version knows no such parameter
+            "reviewer": reviewer,
         }
-        return _read_answer(AnalysisOut, self._post(tile, nuclei, query))
+        return _read_answer(AnalysisOut, self._post(tile, nuclei, query, corrections))
 
     def export(
         self,
@@ -185,6 +195,8 @@ class Client:
         precision: Precision = "fast",
         nuclei: NucleiSource | None = None,
         measurements: bool = True,
+        corrections: Mapping[str, Sequence[int]] | None = None,
+        reviewer: str | None = None,
     ) -> bytes:
         """Analyse a tile, and return the bytes of a file.
 
@@ -197,6 +209,8 @@ class Client:
             precision: precision of the network, as for `analyze`.
             nuclei: nuclei to take instead of seeking them, as for `analyze`.
             measurements: whether GeoJSON and CSV hold the measurements of every cell.
+            corrections: types that a person gives to cells, as for `analyze`.
+            reviewer: who corrects them, as for `analyze`.
 
         Raises:
             ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
@@ -208,8 +222,15 @@ class Client:
         """
         if format not in MEDIA_TYPES:
             raise ValueError(f"format must be one of {', '.join(MEDIA_TYPES)}, found '{format}'.")
-        query = {"mpp": mpp, "bundle": bundle, "precision": precision, "format": format, "measurements": measurements}
-        response = self._post(tile, nuclei, query)
+        query = {
+            "mpp": mpp,
+            "bundle": bundle,
+            "precision": precision,
+            "format": format,
+            "measurements": measurements,
+            "reviewer": reviewer,
+        }
+        response = self._post(tile, nuclei, query, corrections)
         if response.headers.get("Content-Type", "").partition(";")[0] != MEDIA_TYPES[format]:
             raise _unexpected(response)
         return response.content
@@ -246,18 +267,27 @@ class Client:
             return False
         return True
 
-    def _post(self, tile: TileSource, nuclei: NucleiSource | None, query: Mapping[str, object]) -> httpx.Response:
-        files = {"tile": ("tile", _file(tile))}
+    def _post(
+        self,
+        tile: TileSource,
+        nuclei: NucleiSource | None,
+        query: Mapping[str, object],
+        corrections: Mapping[str, Sequence[int]] | None,
+    ) -> httpx.Response:
+        parts: dict[str, Part] = {"tile": ("tile", _file(tile))}
         if nuclei is not None:
-            files["nuclei"] = ("nuclei", _nuclei_file(nuclei))
-        return self._ask_patiently("POST", "/analyze", query, files)
+            parts["nuclei"] = ("nuclei", _nuclei_file(nuclei))
+        if corrections is not None:  # A part without the name of a file is text.
+            given = {name: [index(number) for number in numbers] for name, numbers in corrections.items()}
+            parts["corrections"] = (None, json.dumps(given).encode())
+        return self._ask_patiently("POST", "/analyze", query, parts)
 
     def _ask_patiently(
         self,
         method: str,
         path: str,
         query: Mapping[str, object],
-        files: Mapping[str, tuple[str, bytes]] | None = None,
+        files: Mapping[str, Part] | None = None,
     ) -> httpx.Response:
         """Send a request that needs a worker, again and again while all workers are busy."""
         given = {name: str(value) for name, value in query.items() if value is not None}
@@ -279,7 +309,7 @@ class Client:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        files: Mapping[str, tuple[str, bytes]] | None = None,
+        files: Mapping[str, Part] | None = None,
     ) -> httpx.Response:
         """Send one request.
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from app.observe.metrics import Metrics
 from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle, read_manifest
+from app.pipeline.corrections import Corrections
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import SAMPLE
 from app.pipeline.networks.backend import Precision
@@ -150,6 +151,7 @@ class Analyzer:
         precision: Precision,
         answer: Callable[[Analysis, Bundle], T],
         nuclei: bytes | None = None,
+        corrections: Corrections | None = None,
     ) -> T:
         """Analyse one upload on a worker thread, and return what `answer` makes of it.
 
@@ -161,6 +163,7 @@ class Analyzer:
             answer: makes the answer of the analysis and its bundle. It runs on the worker, too, and within the time
                 limit, because the picture of a large tile takes a second.
             nuclei: the uploaded bytes of nuclei to take instead of seeking them; None to seek them.
+            corrections: the types that a person has given to cells; None if nobody has.
 
         Raises:
             ServiceError: the bundle cannot be used, the queue is full, or the time limit passed.
@@ -170,7 +173,15 @@ class Analyzer:
 
         def answered() -> T:
             max_pixels = self._settings.max_pixels
-            analysis = analyse(data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision, nuclei=nuclei)
+            analysis = analyse(
+                data,
+                bundle,
+                max_pixels=max_pixels,
+                mpp=mpp,
+                precision=precision,
+                nuclei=nuclei,
+                corrections=corrections,
+            )
             self._metrics.analysed(bundle, analysis)
             return answer(analysis, bundle)
 

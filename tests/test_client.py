@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -128,6 +129,21 @@ def test_parameters_reach_the_service(service, answer):
     assert answer.bundle.precision == "fast"
     assert [len(cluster.prototypes) for cluster in found.clusters] == [1] * len(found.clusters)
     assert answer.clusters[0].prototypes is None
+
+
+def test_corrections_reach_the_service(service, answer):
+    """The shipped bundle knows no types, and says so."""
+    for given in ({"Lymphocyte": [0]}, {"Lymphocyte": np.arange(2)}):
+        with pytest.raises(ServiceProblem, match="knows no types of cells"):
+            service.analyze(SAMPLE, corrections=given)
+        with pytest.raises(ServiceProblem, match="knows no types of cells"):
+            service.export(SAMPLE, "csv", corrections=given)
+    for ask in (service.analyze, partial(service.export, format="csv")):
+        with pytest.raises(ServiceProblem, match="the reviewer is the name of the key"):
+            ask(SAMPLE, corrections={"Lymphocyte": [0]}, reviewer="A. Smith")
+    assert service.analyze(SAMPLE, corrections={}).result_sha256 == answer.result_sha256
+    with pytest.raises(TypeError):
+        service.analyze(SAMPLE, corrections={"Lymphocyte": [0.5]})
 
 
 @pytest.mark.parametrize("format", MEDIA_TYPES)

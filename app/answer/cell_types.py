@@ -19,6 +19,7 @@ class TypeColumns(TypedDict, total=False):
 
     types: list[str | None]
     type_probabilities: list[float | None]
+    corrected: list[bool]
 
 
 class TypesOut(TypedDict):
@@ -30,7 +31,7 @@ class TypesOut(TypedDict):
 
 
 def type_columns(found: CellTypes | None, manifest: Manifest) -> TypeColumns:
-    """Return the type of every cell and its probability.
+    """Return the type of every cell and its probability, and if some were corrected, which.
 
     Args:
         found: the types of N cells; None where the bundle has no cell classifier.
@@ -42,10 +43,11 @@ def type_columns(found: CellTypes | None, manifest: Manifest) -> TypeColumns:
     names = [*(one.name for one in classifier.types), None]  # NO_TYPE is −1
     largest = found.probabilities.max(axis=1).round(6).clip(0, 1).tolist()
     types = found.types.tolist()
-    return {
+    columns: TypeColumns = {
         "types": [names[type_] for type_ in types],
         "type_probabilities": [p if t != NO_TYPE else None for p, t in zip(largest, types, strict=True)],
     }
+    return columns if found.corrected is None else {**columns, "corrected": found.corrected.tolist()}
 
 
 def type_table(found: CellTypes | None, manifest: Manifest) -> dict[str, Sequence[object]]:

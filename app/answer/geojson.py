@@ -30,7 +30,8 @@ def geojson(result: Result) -> bytes:
     A cell's classification is the name of its type, if the bundle has a cell classifier, and a cell without a type has
     no classification. Otherwise it is the name of its cluster, or `Cluster k`. That of an outlier is `Outlier`, so that
     a count by classification gives the counts of the JSON answer. A cell has the same id each time the same bundle
-    analyses the same tile. The collection also says where it comes from, in members that QuPath ignores.
+    analyses the same tile. The collection also says where it comes from, in members that QuPath ignores. Where types
+    were corrected, each cell has the measurement `Type corrected`, 1 or 0.
     """
     about = {
         "notice": NOTICE,
@@ -40,6 +41,8 @@ def geojson(result: Result) -> bytes:
         "segmentation": result.segmentation.model_dump(mode="json"),
         "bundle": result.bundle_used.model_dump(mode="json"),
     }
+    if result.corrections is not None:
+        about["corrections"] = result.corrections.model_dump(mode="json")
     collection = {"type": "FeatureCollection", **about, "features": _features(result)}
     # Whatever is not ASCII is escaped, because some readers do not take the file for UTF-8.
     return json.dumps(collection, allow_nan=False, separators=(",", ":")).encode()
@@ -74,6 +77,7 @@ def _features(result: Result) -> list[dict[str, Any]]:
                 outlier=cells.outliers[i],
                 touches_border=cells.touches_border[i],
                 type_probability=cells.type_probabilities[i] if cells.type_probabilities else None,
+                type_corrected=cells.corrected[i] if cells.corrected else None,
                 measured=None if measured is None else measured.rows[i],
             ),
         )
@@ -147,6 +151,7 @@ def measurements(
     outlier: bool,
     touches_border: bool,
     type_probability: float | None = None,
+    type_corrected: bool | None = None,
     measured: Sequence[float | None] | None = None,
 ) -> dict[str, float]:
     """Return the measurements of a cell, by name; QuPath takes numbers only.
@@ -160,6 +165,7 @@ def measurements(
         outlier: whether no cluster counts the cell.
         touches_border: whether the border cuts the nucleus, or may do so.
         type_probability: the probability of the cell's type, 0–1; None if it has none.
+        type_corrected: whether a person gave the cell its type; None where no type of the tile was corrected.
         measured: what was measured on it, as it is shown and in the order of MEASUREMENTS; what is missing is left out.
             None where it is not wanted.
     """
@@ -175,6 +181,7 @@ def measurements(
         "Outlier": int(outlier),
         "Touches border": int(touches_border),
         **({} if type_probability is None else {"Type probability": type_probability}),
+        **({} if type_corrected is None else {"Type corrected": int(type_corrected)}),
         **_without_missing(dict(zip(names, measured, strict=True)) if measured else {}),
     }
 

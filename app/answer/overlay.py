@@ -57,4 +57,7 @@ def _legend(result: Result) -> str:
         lines += [f"{one.color} {one.type}: {one.count} cells" for one in types]
         lines.append(f"{hex_color(NO_TYPE)} no type: {result.types['cells_without_type']} cells")
     lines.append(f"{hex_color(OUTLIER)} outliers: {result.outliers.count} cells")
+    if result.corrections is not None:
+        n = result.corrections.n
+        lines.append(f"{n} {'cell' if n == 1 else 'cells'} corrected by {result.corrections.by}")
     return "\n".join(lines)

@@ -30,6 +30,7 @@ from app.answer.schemas import (
     BundleUsed,
     CellOut,
     ClusterOut,
+    CorrectionsOut,
     GroupOut,
     LabelOut,
     MeasurementContributionOut,
@@ -79,6 +80,7 @@ class CellColumns:
         outliers: whether no cluster counts the cell.
         types: names of the cells' types, None where a cell has none; None where the bundle has no cell classifier.
         type_probabilities: those of these types, None as there.
+        corrected: whether a person gave the cell its type; None where nobody gave a cell one.
     """
 
     centroids: list[list[float]]
@@ -90,6 +92,7 @@ class CellColumns:
     outliers: list[bool]
     types: list[str | None] | None = None
     type_probabilities: list[float | None] | None = None
+    corrected: list[bool] | None = None
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -190,6 +193,12 @@ class Result:
         return types_out(self.analysis.types, ~self.analysis.proportions.outlier, self.bundle.manifest)
 
     @cached_property
+    def corrections(self) -> CorrectionsOut | None:
+        """How many cells have a type that a person has given, and who; None where nobody has given any."""
+        given = self.analysis.corrections
+        return None if given is None else CorrectionsOut(n=given.number, by=given.by)
+
+    @cached_property
     def label(self) -> LabelOut:
         """The tile's label, and what it rests on."""
         return label_out(self.analysis.label, self.analysis.proportions, self.bundle.manifest)
@@ -220,6 +229,7 @@ class Result:
     @cached_property
     def parameters(self) -> ParametersOut:
         """The parameters that give the same result again."""
+        corrections = self.analysis.corrections
         return ParametersOut(
             bundle=self.bundle.manifest.name,
             mpp=self.analysis.tile.requested_mpp,
@@ -228,6 +238,8 @@ class Result:
             measurements=self.with_measurements,
             features=self.with_features,
             nuclei_sha256=self.analysis.segmentation.upload_sha256,
+            corrections=None if corrections is None else {t: list(of_type) for t, of_type in corrections.cells.items()},
+            reviewer=None if corrections is None else corrections.by,
         )
 
     @cached_property
@@ -248,6 +260,7 @@ class Result:
             very_large_nuclei=self.very_large_nuclei,
             clusters=self.clusters,
             **self.types,
+            corrections=self.corrections,
             measurements=self.measurements,
             tissue=self.tissue,
             label=self.label,
@@ -280,6 +293,7 @@ class Result:
             environment=environment(),
             result_sha256=self.sha256,
             n_cells=len(self.cells),
+            corrections=self.corrections,
             label=self.label.value,
             flags=[flag.code for flag in self.quality.flags],
         )
@@ -304,6 +318,9 @@ class Result:
         if columns.types is not None and columns.type_probabilities is not None:
             for cell, name, probability in zip(cells, columns.types, columns.type_probabilities, strict=True):
                 cell |= {"type": name, "type_probability": probability}
+        for i, corrected in enumerate(columns.corrected or ()):
+            if corrected:
+                cells[i]["type_corrected"] = True
         if measured is not None:
             for cell, values in zip(cells, measured.by_name(), strict=True):
                 cell["measurements"] = values

@@ -12,10 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app import __version__
-from app.answer.schemas import BundleUsed, ParametersOut
+from app.answer.schemas import BundleUsed, CorrectionsOut, ParametersOut
 
 PACKAGE = Path(__file__).parents[1]
 DIGITS = 12
@@ -46,6 +46,7 @@ class Record(BaseModel):
         environment: see `environment`.
         result_sha256: see `result_sha256`.
         n_cells: number of cells.
+        corrections: how many cells have a type that a person has given, and who; None where nobody has given any.
         label: normal, abnormal or indeterminate.
         flags: codes of the tile's quality flags.
     """
@@ -56,6 +57,7 @@ class Record(BaseModel):
     environment: dict[str, str]
     result_sha256: str
     n_cells: int
+    corrections: CorrectionsOut | None = Field(default=None, exclude_if=lambda corrections: corrections is None)
     label: str
     flags: list[str]
 

@@ -134,14 +134,20 @@ class CellOut(_Answer):
         default=None,
         exclude_if=lambda name: name is None,
         description="Name of the cell's type, one of those that people have taught the bundle; null if none of them is "
-        "probable enough. Outliers have a type, too, but are not counted. The field is left out if the bundle has no "
-        "cell classifier.",
+        "probable enough. Of a corrected cell it is the type that the request gives. Outliers have a type, too, but "
+        "are not counted. The field is left out if the bundle has no cell classifier.",
     )
     type_probability: Fraction | None = Field(
         default=None,
         exclude_if=lambda probability: probability is None,
         description="Probability of that type, 0 to 1, calibrated on named cells that were left out; null where the "
-        "type is. The field is left out if the bundle has no cell classifier.",
+        "type is, and 1 of a corrected cell. The field is left out if the bundle has no cell classifier.",
+    )
+    type_corrected: bool = Field(
+        default=False,
+        exclude_if=lambda corrected: not corrected,
+        description="Whether a person gave the cell this type, with the field corrections of the request, and not the "
+        "cell classifier. The field is left out if not.",
     )
     measurements: dict[str, float | None] | None = Field(
         default=None,
@@ -376,9 +382,19 @@ class TypeOut(_Answer):
         description="With 95% confidence, the share of the type lies between these, 0 to 1, if people named every "
         "counted cell of the tissue that these cells are a random sample of, those without a type too. It allows for "
         "the sampling of cells and for the errors of the classifier, as they were measured on named cells that were "
-        "left out; it takes these cells to be like those of the tile. It always holds the proportion. It is null "
-        "where the proportion is."
+        "left out; it takes these cells to be like those of the tile. Corrected cells are taken to be right. It always "
+        "holds the proportion. It is null where the proportion is."
     )
+
+
+class CorrectionsOut(_Answer):
+    """The cells whose type a person has given, in place of the cell classifier; parameters.corrections lists them."""
+
+    n: int = Field(
+        ge=1,
+        description="Number of these cells. One whose type was right before is among them: a person has confirmed it.",
+    )
+    by: str = Field(description="Who has corrected them: the name of the key, or else what the request says.")
 
 
 class GroupOut(_Answer):
@@ -537,6 +553,17 @@ class ParametersOut(_Answer):
         description="SHA-256 of the nuclei that were uploaded with the tile, in hexadecimal. The field is left out if "
         "the bundle found the nuclei.",
     )
+    corrections: dict[str, list[int]] | None = Field(
+        default=None,
+        exclude_if=lambda corrections: corrections is None,
+        description="The corrected cells, as the form field corrections takes them: the numbers of the cells that a "
+        "person gave each type, by its name. The field is left out if no type was corrected.",
+    )
+    reviewer: str | None = Field(
+        default=None,
+        exclude_if=lambda reviewer: reviewer is None,
+        description="Who corrected the types. The field is left out if no type was corrected.",
+    )
 
 
 class TimingOut(_Answer):
@@ -586,6 +613,13 @@ class AnalysisOut(_Answer):
         exclude_if=lambda ratio: ratio is None,
         description="Number of cells of myeloid types over that of cells of erythroid types. The field is left out "
         "unless the bundle marks types of both sides and the tile has erythroid cells.",
+    )
+    corrections: CorrectionsOut | None = Field(
+        default=None,
+        exclude_if=lambda corrections: corrections is None,
+        description="How many cells have a type that a person has given, and who. Counts, proportions and intervals "
+        "of the types, and the ratio, are those with these types; clusters and label do not depend on types. The field "
+        "is left out if no type was corrected.",
     )
     measurements: list[MeasurementOut] = Field(
         default_factory=list,

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 
 import mimeparse
-from fastapi import File, HTTPException, Query, Request, Response, UploadFile
+from fastapi import File, Form, HTTPException, Query, Request, Response, UploadFile
 
 from app.answer.formats import FORMATS, PNG, FormatName
 from app.answer.present import Result
 from app.answer.schemas import AnalysisOut
 from app.api.bundles import AnalyzerDep, BundleQuery
-from app.api.keys import keyed_router
+from app.api.keys import keyed_router, reviewer_of
 from app.api.parameters import form_refusal
 from app.api.problems import declare
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.corrections import Corrections, check_known, read_corrections
 from app.pipeline.errors import InvalidParameter
 from app.pipeline.inputs import FORMATS as UPLOADS
 from app.pipeline.inputs import MPP_RANGE
 from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Analysis
+from app.review.names import MAX_PERSON
 
 CONTENT = {
     FORMATS["geojson"].media_type: {"schema": {"type": "object"}},
@@ -60,6 +62,17 @@ async def analyze(
             "nucleus has a number of its own."
         ),
     ] = None,
+    corrections: Annotated[
+        str | None,
+        Form(
+            description="Types that a person gives to cells in place of those that the cell classifier finds, as text: "
+            'a JSON object of types with the numbers of their cells, as in {"Plasma cell": [12, 40]}. The '
+            "numbers are the ids of the cells in an answer about the same tile with the same bundle, mpp and nuclei. "
+            "The types are those of the bundle. At most 5,000 cells can be corrected, each once, and no outlier. Send "
+            "all corrections each time, because the service keeps none.",
+            json_schema_extra={"contentMediaType": "application/json"},
+        ),
+    ] = None,
     bundle: BundleQuery = None,
     mpp: Annotated[
         float | None,
@@ -91,6 +104,16 @@ async def analyze(
             "and in manifest.fast.agreement how far both agree."
         ),
     ] = "fast",
+    reviewer: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=MAX_PERSON,
+            description="Who corrects the types, 1 to 80 printable characters. If the service asks for keys, the name "
+            "of the key is the reviewer, and another name is refused. Without keys and without this parameter it is "
+            "`reviewer`. Without corrections the parameter says nothing.",
+        ),
+    ] = None,
     format: Annotated[
         FormatName | None,
         Query(
@@ -103,13 +126,14 @@ async def analyze(
     """Find the cells of a tile, their clusters and proportions, and the tile's label."""
     state = request.state
     wanted = wanted_format(format, ", ".join(request.headers.getlist("accept")))
-    data, own_nuclei = await read_uploads(request, tile, nuclei)
+    data, own_nuclei = await read_uploads(request, tile, nuclei, corrections)
     if features:
         check_features(analyzer.bundle(bundle))
     n_prototypes, with_features = (prototypes, features) if wanted == "json" else (0, False)
     state.format, is_audited = wanted, request.app.state.audit_log is not None
     if is_audited:
         state.upload = data  # The log also names the checksum of an upload that is refused.
+    given = corrections_of(corrections, reviewer_of(request, reviewer), analyzer.bundle(bundle))
 
     def answer(analysis: Analysis, used: Bundle) -> bytes:
         result = Result(analysis, used, state.request_id, n_prototypes, measurements, with_features)
@@ -118,11 +142,13 @@ async def analyze(
             state.tile_sha256, state.record = analysis.tile.sha256, result.record()
         return FORMATS[wanted].write(result)
 
-    body = await analyzer.analyse(data, bundle, mpp, precision, answer, own_nuclei)
+    body = await analyzer.analyse(data, bundle, mpp, precision, answer, own_nuclei, given)
     return Response(body, media_type=FORMATS[wanted].media_type)
 
 
-async def read_uploads(request: Request, tile: UploadFile, nuclei: UploadFile | None) -> tuple[bytes, bytes | None]:
+async def read_uploads(
+    request: Request, tile: UploadFile, nuclei: UploadFile | None = None, text: str | None = None
+) -> tuple[bytes, bytes | None]:
     """Return the bytes of the tile, and those of the nuclei if they came with it, and close the form.
 
     FastAPI has parsed the form into memory (`app.api.forms`). From here on these bytes are the only
@@ -132,18 +158,44 @@ async def read_uploads(request: Request, tile: UploadFile, nuclei: UploadFile | 
         request: the request, whose form was parsed.
         tile: the form's first field, which must hold a file.
         nuclei: the form's second field.
+        text: the text of the form's third field; None if it has none, or an empty one.
 
     Raises:
         HTTPException: 400, the form holds anything else.
     """
     form = await request.form()
     # Where no file was chosen, a browser sends an empty one without a name, and FastAPI gives None.
-    sent = [part for _, part in form.multi_items() if isinstance(part, str) or part.filename or part.size]
-    if len(sent) != (1 if nuclei is None else 2):
+    fields = request.scope["route"].text_names
+    sent = [
+        part
+        for name, part in form.multi_items()
+        if (part or name not in fields if isinstance(part, str) else part.filename or part.size)
+    ]
+    if len(sent) != 1 + sum(part is not None for part in (nuclei, text)):
         raise HTTPException(400, form_refusal(request, form))
     data = await tile.read(), None if nuclei is None else await nuclei.read()
     await form.close()
     return data
+
+
+def corrections_of(text: str | None, by: str, bundle: Bundle) -> Corrections | None:
+    """Return the corrections of a request; None if it has none.
+
+    Args:
+        text: the form's field, JSON.
+        by: who sends it.
+        bundle: the bundle that is to analyse.
+
+    Raises:
+        InvalidCorrections: they cannot be read, or the bundle does not know the types.
+    """
+    if text is None:
+        return None
+    cells = read_corrections(text)
+    if not cells:
+        return None
+    check_known(cells, bundle.manifest)
+    return Corrections(cells, by)
 
 
 def check_features(bundle: Bundle) -> None:

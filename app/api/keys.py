@@ -11,12 +11,16 @@ from app.access.keyring import Keyring
 from app.api.parameters import Route
 from app.api.problems import declare
 from app.api.sites import refuse_other_sites
+from app.pipeline.errors import InvalidParameter
+from app.review.names import MAX_PERSON, checked_text
 
 HEADER = "X-API-Key"
 api_key = APIKeyHeader(
     name=HEADER, auto_error=False, description="Key of the client. It is needed only when the service has keys set."
 )
 """Declares in openapi.json the key that `KeyedRoute` asks for."""
+ANYBODY = "reviewer"
+"""The reviewer where the service asks for no key and nobody says a name."""
 
 
 def require_key(request: Request) -> None:
@@ -37,6 +41,20 @@ def require_key(request: Request) -> None:
     if name is None:
         raise HTTPException(401, f"A valid key is needed in the header {HEADER}.", {"WWW-Authenticate": HEADER})
     request.state.key_name = name
+
+
+def reviewer_of(request: Request, given: str | None) -> str:
+    """Return who names or corrects cells: the name of the request's key, or else the name that was given.
+
+    Raises:
+        InvalidParameter: another name than that of the key was given, or one that cannot be a name.
+    """
+    key: str | None = request.state.key_name
+    if key is None:
+        return ANYBODY if given is None else checked_text(given, "The name of a reviewer", MAX_PERSON)
+    if given not in (None, key):
+        raise InvalidParameter("With a key, the reviewer is the name of the key; leave `reviewer` out.")
+    return key
 
 
 class KeyedRoute(Route):

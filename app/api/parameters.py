@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.dependencies.utils import get_flat_params
-from fastapi.params import Form, Query
+from fastapi.params import File, Form, Query
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, UploadFile
 
@@ -56,6 +56,16 @@ class Route(APIRoute):
         return (*own, *declared.get("schema", {}).get("properties", ()))
 
     @property
+    def text_names(self) -> tuple[str, ...]:
+        """Names of those fields of the route's form that hold text and no file."""
+        fields = self.dependant.body_params
+        return tuple(
+            field.alias
+            for field in fields
+            if isinstance(field.field_info, Form) and not isinstance(field.field_info, File)
+        )
+
+    @property
     def takes_json(self) -> bool:
         """Whether the body of the route is JSON."""
         fields = self.dependant.body_params
@@ -84,19 +94,22 @@ def form_refusal(request: Request, form: FormData) -> str:
     """Return why a form of one or two files is refused: what it must hold, what it holds, what belongs in the query.
 
     Args:
-        request: the request, whose route knows its fields and its query parameters. Its first field has one file, and
-            its second one, if there is one, may have one.
+        request: the request, whose route knows its fields and its query parameters. Its first field has one file; its
+            second one, if there is one, may have one; and a third one may have text.
         form: the form that does not hold exactly that.
     """
     route = request.scope["route"]
     first, *others = route.form_names
     items = [(name[:MAX_SHOWN], isinstance(value, UploadFile)) for name, value in form.multi_items()]
     came = ", ".join(f"{'a file' if is_file else 'text'} in the field `{name}`" for name, is_file in items)
-    also = f", and may hold one in the field `{others[0]}`" if others else ""
+    texts = route.text_names
+    may = [f"{'text' if field in texts else 'one'} in the field `{field}`" for field in others]
+    also = f", and may hold {' and '.join(may)}" if may else ""
     sentences = [
         f"The multipart form must hold exactly one file in the field `{first}`{also}; found {came or 'nothing'}."
     ]
-    if any((field, False) in items for field in route.form_names):
+    wrong = [(field, field in texts) in items for field in route.form_names]
+    if any(wrong):
         sentences.append("A part of the form is a file if its header Content-Disposition has a filename.")
     path = request.url.path
     for name, _ in items:

@@ -38,6 +38,7 @@ STATUS: Mapping[type[Exception], int] = {
     errors.TileTooLarge: 413,
     errors.TooManyNuclei: 413,
     errors.InvalidNuclei: 422,
+    errors.InvalidCorrections: 422,
     errors.InvalidParameter: 422,
     errors.UnknownCluster: 404,
     errors.EngineUnavailable: 503,
@@ -70,8 +71,8 @@ DESCRIPTIONS: Mapping[int, str] = {
     414: "Path and query are too long.",
     415: "The upload is not a readable 8-bit PNG, JPEG or TIFF image, or the body is no multipart form, or no JSON.",
     416: "The file is shorter than the header Range asks.",
-    422: "A parameter is unknown, given twice, or outside its range; or the nuclei or names that were sent cannot be "
-    "used.",
+    422: "A parameter is unknown, given twice, or outside its range; or the nuclei, corrections or names that were "
+    "sent cannot be used.",
     431: "The request has too many headers, or they are too long.",
     500: "Something unexpected went wrong. The problem holds nothing but the id of the request.",
     503: "The service is busy or not ready. The header Retry-After holds the seconds to wait.",

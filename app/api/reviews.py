@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from app.answer.present import base64_pngs
 from app.api.analyze import UPLOAD_TYPES, read_uploads
 from app.api.bundles import AnalyzerDep, BundleQuery, SeedQuery
-from app.api.keys import keyed_router
+from app.api.keys import keyed_router, reviewer_of
 from app.api.problems import declare
 from app.api.review_schemas import (
     DeletedOut,
@@ -52,8 +52,6 @@ from app.review.queue import LISTED, Kind, Wanted, choose
 from app.review.reviews import Reviews, Taught, named_by
 
 GEOJSON = "application/geo+json"
-ANYBODY = "reviewer"
-"""The reviewer where the service asks for no key and nobody says a name."""
 MAX_SHOWN = 100
 """Largest number of cells with pictures in one answer."""
 MAX_SUGGESTED = 3
@@ -89,20 +87,6 @@ ReviewerQuery = Annotated[
 ShaQuery = Annotated[
     str, Query(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file of the tile, 64 hexadecimal digits.")
 ]
-
-
-def reviewer_of(request: Request, given: str | None) -> str:
-    """Return who names cells: the name of the request's key, or else the name that was given.
-
-    Raises:
-        InvalidParameter: another name than that of the key was given, or one that cannot be a name.
-    """
-    key: str | None = request.state.key_name
-    if key is None:
-        return ANYBODY if given is None else checked_text(given, "The name of a reviewer", MAX_PERSON)
-    if given not in (None, key):
-        raise InvalidParameter("With a key, the reviewer is the name of the key; leave `reviewer` out.")
-    return key
 
 
 router = keyed_router(404, prefix="/reviews", tags=["review"])
@@ -227,7 +211,7 @@ async def add_tile(
     check_reviewable(used)
     title = "" if name is None else checked_text(name, "The name of a tile", MAX_TITLE)
     of_group = None if group is None else checked_text(group, "The name of a group", MAX_TITLE)
-    data, _ = await read_uploads(request, tile, None)
+    data, _ = await read_uploads(request, tile)
     if request.app.state.audit_log is not None:
         request.state.upload = data
 
@@ -533,7 +517,7 @@ async def import_names(
     kept = await run_in_threadpool(reviews.store.tile, tile, review_of(used))
     if kept is None:
         raise NotInReview("There is no such tile in the review of this bundle; put it in first.")
-    data, _ = await read_uploads(request, cells, None)
+    data, _ = await read_uploads(request, cells)
     found = await analyzer.work(lambda: imported(reviews.store, data, kept, person, add_types=add_types))
     request.state.tile_sha256 = tile
     request.state.reviewed = {"n_names": found.n_changed}

@@ -38,10 +38,12 @@ class CellTypes:
         probabilities: (N, T) float64, rows sum to 1.
         types: (N,) int64, the most probable type of every cell, outliers included; NO_TYPE where none is probable
             enough.
+        corrected: (N,) bool, the cells whose type a person has given; its probability is 1. None if there are none.
     """
 
     probabilities: Float64Array
     types: Int64Array
+    corrected: BoolArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def summarise_types(
     shares of these types are drawn from their posterior (Dirichlet, with a prior of one cell in all for each column
     of the confusion), and the counts of the tile from a multinomial distribution, N_DRAWS times with a fixed seed.
     The interval lies between two quantiles of the products, and is widened where it would not hold the proportion.
+    Of a cell whose type a person has given, only the sampling is in doubt: people say that it is of this type.
 
     It relies on one assumption that a tile can break: among its cells of one given type, the types that people would
     give have the same shares as among the named cells. Where a type is far rarer in the tile than it was among those,
@@ -176,34 +179,44 @@ def summarise_types(
         confidence: of the interval of each type, taken for itself.
     """
     n_types = len(classifier.types)
-    types = found.types[counted]
-    counts = np.bincount(np.where(types == NO_TYPE, n_types, types), minlength=n_types + 1).astype(np.int64)
+    types = np.where(found.types == NO_TYPE, n_types, found.types)
+    counts = np.bincount(types[counted], minlength=n_types + 1).astype(np.int64)
     n_typed = int(counts[:-1].sum())
     if n_typed == 0:
         return TypeShares(counts[:-1], int(counts[-1]), None, None)
     proportions = counts[:-1] / n_typed
     beyond = (1 - confidence) / 2
-    low, high = np.quantile(_drawn_shares(counts, classifier), [beyond, 1 - beyond], axis=0).round(DECIMALS)
+    given = None
+    if found.corrected is not None:
+        given = np.bincount(types[counted & found.corrected], minlength=n_types + 1)[:-1].astype(np.int64)
+    low, high = np.quantile(_drawn_shares(counts, given, classifier), [beyond, 1 - beyond], axis=0).round(DECIMALS)
     intervals = np.stack([np.minimum(low, proportions), np.maximum(high, proportions)], axis=1).clip(0, 1)
     return TypeShares(counts[:-1], int(counts[-1]), proportions, intervals)
 
 
-def _drawn_shares(counts: Int64Array, classifier: CellClassifier) -> Float64Array:
+def _drawn_shares(counts: Int64Array, given: Int64Array | None, classifier: CellClassifier) -> Float64Array:
     """Return (N_DRAWS, T) float64, draws of the types' true shares.
 
     They are drawn in the order of the types' names, so that the order in the manifest does not change them.
 
     Args:
         counts: (T + 1,) int64, the cells of each type, and of none.
-        classifier: it gave them these types.
+        given: (T,) int64, those of them whose type a person has given; None if there are none.
+        classifier: it gave all others these types.
     """
     order = np.argsort([one.name for one in classifier.types])
-    columns = [*order, len(order)]
+    columns, n = [*order, len(order)], counts.sum()
     confusion = np.array(classifier.validation.confusion)[order][:, columns]
     people_say = _drawn_errors(tuple(map(tuple, confusion.tolist())))
-    sampled = np.random.default_rng(SEED).multinomial(counts.sum(), counts[columns] / counts.sum(), N_DRAWS)
+    kinds = counts[columns]
+    if given is not None:  # Further kinds of cells, after those by the types that the classifier gave.
+        kinds = np.concatenate([kinds - [*given[order], 0], given[order]])
+    sampled = np.random.default_rng(SEED).multinomial(n, kinds / n, N_DRAWS)
+    drawn = np.einsum("dj,djt->dt", sampled[:, : len(columns)], people_say)
+    if given is not None:
+        drawn += sampled[:, len(columns) :]
     shares = np.empty((N_DRAWS, len(order)))
-    shares[:, order] = np.einsum("dj,djt->dt", sampled, people_say) / counts.sum()
+    shares[:, order] = drawn / n
     return shares
 
 

@@ -29,6 +29,10 @@ class TooManyNuclei(PipelineError):
     """The nuclei that were uploaded are too many, or their outlines too large."""
 
 
+class InvalidCorrections(PipelineError):
+    """The types that a person has given to cells cannot be used."""
+
+
 class InvalidParameter(PipelineError):
     """A parameter of the analysis is outside its range."""
 

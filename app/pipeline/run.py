@@ -16,6 +16,7 @@ import numpy as np
 
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.cell_types import CellTypes, classify
+from app.pipeline.corrections import Corrections, check_known, correct
 from app.pipeline.crops import crop_cells
 from app.pipeline.decode import decode
 from app.pipeline.errors import TileTooLarge
@@ -67,6 +68,7 @@ class Analysis:
         features: (N, F) float32, what Q's encoder sees of each cell; None where Q has no encoder of its own, and where
             there is no cell.
         types: the types of the cells; None where the bundle has no cell classifier.
+        corrections: the types that a person has given to some of them, and who; None where nobody has.
     """
 
     tile: Tile
@@ -83,6 +85,7 @@ class Analysis:
     precision: Precision
     features: Float32Array | None = None
     types: CellTypes | None = None
+    corrections: Corrections | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ def analyse(
     mpp: float | None = None,
     precision: Precision = "fast",
     nuclei: bytes | None = None,
+    corrections: Corrections | None = None,
 ) -> Analysis:
     """Decode an upload, find its cells, sort them into clusters, and label the tile.
 
@@ -137,12 +141,15 @@ def analyse(
         mpp: µm per pixel of the upload; None takes the tile to be at the bundle's scale.
         precision: which Q to ask; where the backend has no fast one, the full one is asked.
         nuclei: the uploaded bytes of nuclei to take instead of seeking them; see `uploaded_nuclei.read_nuclei`.
+        corrections: the types that a person has given to cells; None if nobody has.
 
     Raises:
         PipelineError: the subclass says which stage refuses the upload, and why.
         MemoryError: there is too little memory.
     """
-    return analyse_stages(data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision, nuclei=nuclei)[0]
+    return analyse_stages(
+        data, bundle, max_pixels=max_pixels, mpp=mpp, precision=precision, nuclei=nuclei, corrections=corrections
+    )[0]
 
 
 def analyse_stages(
@@ -153,9 +160,12 @@ def analyse_stages(
     mpp: float | None = None,
     precision: Precision = "fast",
     nuclei: bytes | None = None,
+    corrections: Corrections | None = None,
 ) -> tuple[Analysis, Stages]:
     """Do what `analyse` does, and return the values of the stages too."""
     manifest = bundle.manifest
+    if corrections is not None:  # refused before the tile is analysed, if that can be
+        check_known(corrections.cells, manifest)
     timing = dict.fromkeys(STAGES, 0.0)
     with memory_errors(), _timed(timing, "total"):
         with _timed(timing, "decode"):
@@ -191,6 +201,8 @@ def analyse_stages(
             label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
             cells = Cells.of_tile(kept, encoded.cluster_probs, tile, measured.outlines)
             types = _types(encoded, measured.cells, kept, manifest)
+            if types is not None and corrections is not None:
+                types = correct(types, corrections, proportions.outlier, manifest)
     analysis = Analysis(
         tile=tile,
         quality=quality,
@@ -206,6 +218,7 @@ def analyse_stages(
         precision=encoded.precision,
         features=encoded.features,
         types=types,
+        corrections=corrections,
     )
     return analysis, Stages(pixels, stains, kept, crops)
 

@@ -16,6 +16,7 @@ from app.answer.schemas import BundleUsed, ParametersOut
 from app.audit.chain import decode
 from app.audit.verify import lines, verify
 from app.pipeline.bundle.load import Bundle, load_bundle, read_manifest
+from app.pipeline.corrections import Corrections, checked_corrections
 from app.pipeline.errors import PipelineError
 from app.pipeline.run import analyse
 from app.settings import Settings
@@ -139,9 +140,20 @@ def _open(wanted: BundleUsed, settings: Settings) -> Bundle:
 
 def _analyse(data: bytes, nuclei: bytes | None, bundle: Bundle, asked: ParametersOut, settings: Settings) -> Record:
     analysis = analyse(
-        data, bundle, max_pixels=settings.max_pixels, mpp=asked.mpp, precision=asked.precision, nuclei=nuclei
+        data,
+        bundle,
+        max_pixels=settings.max_pixels,
+        mpp=asked.mpp,
+        precision=asked.precision,
+        nuclei=nuclei,
+        corrections=_corrections(asked),
     )
     return Result(analysis, bundle, "", asked.prototypes, asked.measurements, asked.features).record()
+
+
+def _corrections(asked: ParametersOut) -> Corrections | None:
+    cells = checked_corrections(asked.corrections or {})
+    return Corrections(cells, asked.reviewer or "") if cells else None
 
 
 def _differences(logged: Record, found: Record) -> Iterator[str]:

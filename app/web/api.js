@@ -58,13 +58,27 @@ async function problemOf(response) {
   }
 }
 
-/** Post a tile, and return its answer: an object for JSON, a blob for any other format. */
-export async function analyse(file, { mpp, bundle }, format = "json") {
+/** Post a tile, with the corrected types of its cells if there are some, and return its answer: an object for JSON, a blob for any other format. */
+export async function analyse(file, { mpp, bundle, corrections, reviewer }, format = "json") {
   const body = new FormData();
   body.append("tile", file, file.name);
-  const query = new URLSearchParams({ format, ...(mpp && { mpp }), ...(bundle && { bundle }) });
+  if (corrections) body.append("corrections", JSON.stringify(corrections));
+  const query = new URLSearchParams({ format, ...(mpp && { mpp }), ...(bundle && { bundle }), ...(corrections && reviewer && { reviewer }) });
   const response = await ask(`analyze?${query}`, { method: "POST", body });
   return format === "json" ? response.json() : response.blob();
+}
+
+/** Put a tile into the review, and name its corrected cells there as they were corrected. Returns how many have their name. */
+export async function toReview({ file, options, answer }) {
+  const { features, ...collection } = JSON.parse(await (await analyse(file, options, "geojson")).text());
+  const corrected = features.filter(({ properties }) => properties.measurements["Type corrected"] === 1);
+  const bundle = answer.bundle.name;
+  const [tile, cells] = [new FormData(), new FormData()];
+  tile.append("tile", file, "tile");
+  cells.append("cells", new Blob([JSON.stringify({ ...collection, features: corrected })]), "cells.geojson");
+  await ask(`reviews/tiles?${new URLSearchParams({ bundle, ...(options.mpp && { mpp: options.mpp }) })}`, { method: "POST", body: tile });
+  const named = { tile: answer.tile.sha256, bundle, add_types: true, ...(!hasKey() && { reviewer: answer.corrections.by }) };
+  return (await ask(`reviews/import?${new URLSearchParams(named)}`, { method: "POST", body: cells })).json();
 }
 
 /** List the bundles, and whether the service runs batches. */

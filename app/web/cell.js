@@ -11,12 +11,13 @@ const PART = ", ";
 
 /**
  * Show a cell in the corner of the view that is farther from it. Without a cell, hide the panel. That of a cell which was
- * chosen stays, and can be scrolled.
+ * chosen stays, and can be scrolled; `chooser(cell, answer)` is the list from which its type is chosen.
  */
-export function showCell(cell, { answer, canvas, side, measurements }, { isRight = false, isChosen = false } = {}) {
+export function showCell(cell, { answer, canvas, side, measurements, chooser }, { isRight = false, isChosen = false } = {}) {
   const panel = byId("cell");
   panel.hidden = cell === null;
   if (cell === null) return;
+  panel.dataset.cell = cell.id;
   panel.classList.toggle("aside", isRight);
   panel.classList.toggle("chosen", isChosen);
   panel.classList.toggle("measured", Boolean(cell.measurements));
@@ -32,6 +33,7 @@ export function showCell(cell, { answer, canvas, side, measurements }, { isRight
       { class: "bars" },
       answer.clusters.map(({ cluster, color: own }) => row(cluster, cell.probabilities[cluster], own)),
     ),
+    isChosen && answer.types && !cell.outlier ? chooser(cell, answer) : "",
     html("p", { class: "hint words" }, facts(cell, answer)),
     cell.measurements ? groups(cell, measurements, isChosen) : "",
   );
@@ -43,8 +45,9 @@ function kind(cell, { clusters, types }) {
 }
 
 /** Return how sure the type of a cell is, and in which cluster it is. */
-function typeFacts(cell, { clusters, types }) {
+function typeFacts(cell, { clusters, types, corrections }) {
   if (!types) return [];
+  if (cell.type_corrected) return [`type corrected by ${corrections.by}`, clusterName(clusters[cell.cluster]).toLowerCase()];
   const sureness = cell.type === null ? "no type is probable enough" : `${cell.outlier ? `${cell.type}, with a` : "type"} probability of ${percent(cell.type_probability)}`;
   return [sureness, cell.outlier ? null : clusterName(clusters[cell.cluster]).toLowerCase()];
 }

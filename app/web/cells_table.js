@@ -216,7 +216,7 @@ function typeColumns(answer) {
       title: "Type probability",
       isNumber: true,
       of: (cell) => cell.type_probability,
-      draw: (cell) => html("td", { class: "value" }, percent(cell.type_probability)),
+      draw: (cell) => html("td", { class: "value" }, cell.type_corrected ? "corrected" : percent(cell.type_probability)),
     },
   ];
 }

@@ -31,5 +31,6 @@ export const typeColor = ({ types }, { type }) => types.find((one) => one.type =
 export function inWords(cell, { clusters, types }) {
   const cluster = `${cell.outlier ? "outlier" : clusterName(clusters[cell.cluster])}, probability ${percent(cell.probabilities[cell.cluster])}`;
   if (!types) return cluster;
-  return `${typeName(cell)}${cell.type === null ? "" : ` ${percent(cell.type_probability)}`}, ${cluster}`;
+  const sureness = cell.type_corrected ? ", corrected" : ` ${percent(cell.type_probability)}`;
+  return `${typeName(cell)}${cell.type === null ? "" : sureness}, ${cluster}`;
 }

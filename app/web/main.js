@@ -5,6 +5,7 @@ import { listenToBatches, showBatches } from "./batches.js";
 import { showCard } from "./card.js";
 import { showCell } from "./cell.js";
 import { CellsTable } from "./cells_table.js";
+import { Corrections } from "./corrections.js";
 import { byId, clusterName, html, plural, swatch } from "./dom.js";
 import { showDownloads } from "./downloads.js";
 import { showGallery } from "./gallery.js";
@@ -27,9 +28,11 @@ const MAX_PROBLEMS = 3;
 let shown = null;
 const cards = new Map();
 const viewer = new Viewer(
-  (cell, place) => shown && showCell(cell, shown, place),
+  (cell, place) => shown && !isBusy(cell, place) && showCell(cell, shown, place),
   (cell) => table.mark(cell),
+  (cell, digit) => corrections.byDigit(cell, digit),
 );
+const corrections = new Corrections({ onCounted: recount, onProblem: (problem, entry) => showProblem(problem, entry.name) });
 const table = new CellsTable({
   onChoose: (cell) => viewer.goTo(cell),
   onGoTo: goTo,
@@ -86,7 +89,8 @@ async function select(entry) {
     if (queue.selected !== entry) return;
     const { mpp } = itsCard.manifest;
     const side = CROP_PX * (answer.tile.mpp ? mpp / answer.tile.mpp : 1);
-    shown = { entry, answer, canvas, card: itsCard, side, measurements: measurementsOf(answer) };
+    const chooser = (cell, of) => corrections.chooser(cell, of);
+    shown = { entry, answer, canvas, card: itsCard, side, measurements: measurementsOf(answer), chooser };
     await show();
   } catch (problem) {
     showProblem(problem, entry.name);
@@ -107,6 +111,7 @@ async function show() {
   showLabel(answer, isSimulated(shown.card));
   showQuality(answer);
   showTypes(answer, shown.card);
+  corrections.show(entry);
   showProportions(answer);
   showDownloads(entry, (problem) => showProblem(problem, entry.name));
   showGallery(shown, goTo);
@@ -117,6 +122,27 @@ async function show() {
   showReference(queue.entries, entry, shown.card);
   await viewer.show(answer, canvas);
   byId("viewer").dataset.tile = tile.sha256;
+}
+
+const isInPanel = () => byId("cell").contains(document.activeElement);
+
+/** Whether the panel of a cell has the focus, as while its type is chosen, and must not be drawn anew because of the pointer. */
+const isBusy = (cell, { isChosen }) => cell !== null && isInPanel() && !(isChosen && String(cell.id) !== byId("cell").dataset.cell);
+
+/** Show a tile again after the types of its cells have changed, and leave alone what does not depend on them. */
+function recount(entry) {
+  queue.draw();
+  if (shown?.entry !== entry) return;
+  const { answer } = entry;
+  const [isLabelNew, wasInPanel] = [JSON.stringify(answer.label) !== JSON.stringify(shown.answer.label), isInPanel()];
+  shown.answer = answer;
+  showTypes(answer, shown.card);
+  showFilter(answer, viewer.hidden);
+  if (isLabelNew) showLabel(answer, isSimulated(shown.card));
+  table.draw();
+  if (wasInPanel) document.activeElement.blur();
+  viewer.draw(answer);
+  if (wasInPanel) byId("cell-type")?.focus();
 }
 
 /** Choose a cell, and bring the picture into sight. */
@@ -134,12 +160,13 @@ function pick(cells, words) {
 
 const isSimulated = ({ manifest }) => manifest.image_level.reference.groups.some((group) => group.is_simulated);
 
-function showFilter(answer) {
+/** Offer to hide the cells of each group; those of the keys in `hidden` are hidden already. */
+function showFilter(answer, hidden = new Set()) {
   const box = ({ key, name, color, kind }, count) =>
     html(
       "label",
       {},
-      html("input", { type: "checkbox", checked: true, "data-group": key, onchange: (event) => viewer.filter(key, event.target.checked) }),
+      html("input", { type: "checkbox", checked: !hidden.has(key), "data-group": key, onchange: (event) => viewer.filter(key, event.target.checked) }),
       swatch(color ?? "", kind),
       `${name} (${count})`,
     );
@@ -195,6 +222,7 @@ function listen() {
 async function loadBundles() {
   const { bundles: found, batches, reviews } = await bundles();
   byId("to-review").hidden = !reviews;
+  corrections.hasReview = reviews;
   byId("bundle").replaceChildren(
     ...found.map(({ name, version, default: isDefault }) => html("option", { value: name, selected: isDefault }, `${name} ${version}`)),
   );

@@ -11,10 +11,11 @@ const STEPS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], Arrow
 export class Viewer {
   /**
    * `onCell(cell or null, { isRight, isChosen })` is called with the cell that is under the pointer or was chosen, and
-   * whether it is right of the middle; `onChoose(cell or null)` when another cell is chosen.
+   * whether it is right of the middle; `onChoose(cell or null)` when another cell is chosen; `onDigit(cell, digit)` when a
+   * digit from 1 to 9 is pressed for the chosen cell.
    */
-  constructor(onCell, onChoose) {
-    Object.assign(this, { onCell, onChoose, by: "type" });
+  constructor(onCell, onChoose, onDigit) {
+    Object.assign(this, { onCell, onChoose, onDigit, by: "type" });
     byId("zoom-in").addEventListener("click", () => this.zoom(1.5));
     byId("zoom-out").addEventListener("click", () => this.zoom(1 / 1.5));
     byId("zoom-fit").addEventListener("click", () => this.osd?.viewport.goHome());
@@ -38,7 +39,12 @@ export class Viewer {
       animationTime: 0.4,
     });
     this.osd.addHandler("zoom", ({ zoom }) => this.thin(zoom));
-    this.osd.addHandler("canvas-click", (event) => event.quick && this.choose(cellUnder(event.originalEvent)));
+    this.osd.addHandler("canvas-click", (event) => {
+      if (!event.quick) return;
+      this.choose(cellUnder(event.originalEvent));
+      // The keys that work on a chosen cell shall work after a click, too.
+      if (this.chosen) this.layer.focus({ preventScroll: true });
+    });
   }
 
   /** Show another tile. */
@@ -48,7 +54,7 @@ export class Viewer {
     this.osd.clearOverlays();
     this.cells = answer.cells;
     this.answer = answer;
-    this.chosen = this.marked = null;
+    this.chosen = this.marked = this.among = null;
     this.layer = drawLayer(answer);
     this.colorBy(this.by);
     this.listen();
@@ -68,9 +74,21 @@ export class Viewer {
 
   /** Draw the cells in the colours of their "type" or "cluster", all of them visible; without types, of their clusters. */
   colorBy(by) {
-    Object.assign(this, { by, hidden: new Set(), keyOf: keyBy(this.answer, by) });
-    this.layer.replaceChildren(...groupsOf(this.answer, by).map((group) => drawGroup(this.answer, group, this.keyOf)));
+    Object.assign(this, { by, hidden: new Set() });
+    this.draw(this.answer);
+  }
+
+  /** Draw the same cells again, after their types have changed. What is in sight, hidden, chosen and stands out stays so. */
+  draw(answer) {
+    Object.assign(this, { answer, keyOf: keyBy(answer, this.by) });
+    this.layer.replaceChildren(...groupsOf(answer, this.by).map((group) => drawGroup(answer, group, this.keyOf)));
+    for (const group of this.hidden) this.groupOf(group).classList.add("gone");
+    this.emphasise(this.among);
     if (this.chosen) this.choose(this.chosen);
+  }
+
+  groupOf(key) {
+    return this.layer.querySelector(`[data-group="${key}"]`);
   }
 
   /** Finer lines where nuclei are small on the screen. */
@@ -99,6 +117,7 @@ export class Viewer {
     else if (event.key === "-") this.zoom(1 / 1.5);
     else if (event.key === "0") this.osd.viewport.goHome();
     else if (event.key === "Escape") this.choose(null);
+    else if (/^[1-9]$/.test(event.key)) this.onDigit(this.chosen, Number(event.key));
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -177,6 +196,7 @@ export class Viewer {
 
   /** Let these cells stand out from the others; null lets none. */
   emphasise(cells) {
+    this.among = cells;
     this.layer.classList.toggle("some", cells !== null);
     for (const path of this.layer.querySelectorAll(".among")) path.classList.remove("among");
     for (const cell of cells ?? []) this.pathOf(cell).classList.add("among");
@@ -186,7 +206,7 @@ export class Viewer {
   filter(group, isShown) {
     if (isShown) this.hidden.delete(group);
     else this.hidden.add(group);
-    this.layer.querySelector(`[data-group="${group}"]`).classList.toggle("gone", !isShown);
+    this.groupOf(group).classList.toggle("gone", !isShown);
     if (this.chosen && this.hidden.has(this.keyOf(this.chosen))) this.choose(null);
   }
 }

@@ -11,6 +11,7 @@ from app.main import create_app
 from app.pipeline.bundle import names
 from app.settings import Settings
 from tests.api.answers import post_tile
+from tests.cell_classifiers import taught_values
 from tests.shell.runs import run
 
 
@@ -60,6 +61,26 @@ def test_an_answer_about_uploaded_nuclei_is_repeated_with_these_nuclei_only(logg
     assert "different nuclei" in run("replay", id, "tile.png", "--nuclei", "other.geojson", status=2).stderr
     refused = run("replay", logged[0]["request_id"], "tile.png", "--nuclei", "n.geojson", status=2)
     assert "leave --nuclei out" in refused.stderr
+
+
+def test_corrected_types_are_repeated_from_the_log_alone(logged, here):
+    path = here / "models" / "marrow" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["cell_classifier"] = taught_values(8 * manifest["architecture"]["encoder_width"])
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with TestClient(create_app(Settings(threads=1)), base_url="http://127.0.0.1") as service:
+        given = {"corrections": '{"pale large": [5], "dark small": [9, 2]}'}
+        files = {"tile": (here / "tile.png").read_bytes()}
+        answer = service.post("/analyze?reviewer=A.%20Smith", files=files, data=given).json()
+        plain = post_tile(service, files["tile"]).json()
+    assert answer["corrections"] == {"n": 3, "by": "A. Smith"}
+    assert answer["result_sha256"] != plain["result_sha256"]
+    for one in (answer, plain):
+        assert run("replay", one["request_id"], "tile.png").stdout == f"The same result: {one['result_sha256']}\n"
+    change('"pale large":[5]', '"pale large":[6]')
+    assert "DIFFERENT result" in run("replay", answer["request_id"], "tile.png", status=1).stdout
+    change('"pale large":[6]', '"pale large":[100000]')
+    assert "no cell 100000" in run("replay", answer["request_id"], "tile.png", status=2).stderr
 
 
 def test_what_differs_from_then_is_told(logged, here):
