@@ -40,7 +40,7 @@ def test_types_are_learned_from_on_the_training_tiles_alone(encoder_config, tmp_
     np.testing.assert_array_equal(learned_from.crops, cells.unlabelled.crops[training])
     np.testing.assert_array_equal(types, cells.types[training])
     (record,) = records.read()
-    assert record["dimensions"] == 8 * encoder_config.width
+    assert record["dimensions"] == 30 * encoder_config.width
 
 
 def test_types_are_told_from_the_features_of_cells_that_were_not_learned_from(encoder_config, tmp_path):
