@@ -185,6 +185,11 @@ class SlideSummary(Counted):
         description="What else the file of the regions holds and why it is no region, and which regions were cut "
         "off at the border of the slide, in sentences.",
     )
+    types_warning: str | None = Field(
+        default=None,
+        description="Why the types are recognised worse on a slide than on the cells that were named, in a sentence; "
+        "null if the figures of the cell classifier hold for new tiles, and if the bundle has none.",
+    )
     neighbours: list[PairSummary] = Field(description="Every ordered pair of clusters.")
     islands: list[IslandSummary] = Field(description="Every cluster, in the order of their numbers.")
     segmentation: SegmentationOut

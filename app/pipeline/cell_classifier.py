@@ -12,6 +12,9 @@ TypeName = Annotated[str, Field(min_length=1, max_length=60)]
 Lineage = Literal["myeloid", "erythroid"]
 Number = Annotated[int, Field(ge=0)]
 
+MIN_GROUPS = 3
+"""With named cells of fewer groups, nothing but cells can be left out."""
+
 
 class CellType(ManifestModel):
     """A category that people have named, and taught by naming cells."""
@@ -88,6 +91,18 @@ class ClassifierValidation(ManifestModel):
         description="With 50 more named cells, the mean F is expected to change by this, from the fitted curve; null "
         "if no curve could be fitted."
     )
+
+    @property
+    def warning(self) -> str | None:
+        """Why the figures are better than those of a new tile, in a sentence; None if they are not."""
+        if not self.optimistic:
+            return None
+        few = f"The named cells are of fewer than three {self.held_out}"
+        uneven = f"Too few types were named on several {self.held_out}"
+        return (
+            f"{few if self.groups < MIN_GROUPS else uneven}, so the errors on a new tile are likely to be larger than "
+            "those that were measured, and the intervals too narrow."
+        )
 
     @model_validator(mode="after")
     def _of_the_same_types(self) -> ClassifierValidation:

@@ -15,6 +15,7 @@ from scipy.special import log_softmax, softmax
 
 from app.pipeline.calibration import calibration_error, fit_temperature
 from app.pipeline.cell_classifier import (
+    MIN_GROUPS,
     CellClassifier,
     CellType,
     ClassifierSource,
@@ -24,7 +25,7 @@ from app.pipeline.cell_classifier import (
 from app.pipeline.cell_types import NO_TYPE
 from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
-from app.review.folds import FOLDS, MIN_GROUPS, folds_of_cells, folds_of_groups, some_of
+from app.review.folds import FOLDS, folds_of_cells, folds_of_groups, some_of
 from app.review.named_cells import InvalidNamedCells, NamedCells
 from app.review.regression import PENALTIES, ROUGH, balanced_weights, learn_path
 from app.review.scores import choose_threshold, confusion_of, macro_f, score_types

@@ -8,8 +8,6 @@ from app.pipeline.types import BoolArray, Int64Array
 
 FOLDS = 5
 """Largest number of folds."""
-MIN_GROUPS = 3
-"""With fewer groups, nothing but cells can be left out."""
 
 
 def folds_of_groups(groups: Int64Array, types: Int64Array, n_types: int) -> Int64Array:

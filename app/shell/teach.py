@@ -24,7 +24,7 @@ from app.cohort.naming import slides_meant
 from app.cohort.patients import COLUMNS, read_patients
 from app.cohort.sources import SlideSource, Source, find_tiles
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.cell_classifier import CellType, ClassifierValidation, Lineage, TypeValidation
+from app.pipeline.cell_classifier import MIN_GROUPS, CellType, ClassifierValidation, Lineage, TypeValidation
 from app.pipeline.decode import decode
 from app.pipeline.errors import InvalidParameter, PipelineError
 from app.pipeline.inputs import check_mpp
@@ -32,7 +32,6 @@ from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import Int64Array
 from app.review.bundle import check_name, check_target, write_taught
 from app.review.classifier import teach
-from app.review.folds import MIN_GROUPS
 from app.review.named_cells import (
     GroupKind,
     InvalidNamedCells,

@@ -182,6 +182,7 @@ def _summary(
         quality=quality_with(plan.quality, summarise(cells.cluster_probs, cells.outlier), cells.surprise, manifest),
         regions=list(_region_summaries(measured, plan, overview, manifest)),
         regions_skipped=list(plan.regions_skipped),
+        types_warning=manifest.cell_classifier.validation.warning if manifest.cell_classifier else None,
         neighbours=pair_summaries(cells, measured.nearest, plan.um_per_px, manifest.n_clusters),
         islands=island_summaries(cells, measured.islands, manifest.n_clusters),
         segmentation=present.segmentation_out(plan.upload or manifest.own_segmentation),

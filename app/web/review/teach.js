@@ -1,6 +1,7 @@
 // Teaching a classifier, and what was measured on the cells that it did not learn from.
 
 import { byId, headings, html, number, percent, plural, swatch } from "../dom.js";
+import { optimism } from "../types.js";
 import { teach } from "./service.js";
 
 /** As app/review/classifier.py has them. */
@@ -55,7 +56,7 @@ function show(result) {
     html("h4", {}, `Bundle ${name}, version ${version}`),
     html("p", {}, ...source(result)),
     validation.optimistic
-      ? html("p", { class: "problem" }, html("strong", {}, "Optimistic: "), validation.folds ? "there were fewer than three groups, so cells of the same tile were learned from and tested on. New tiles will do worse." : "nothing could be left out. New tiles will do worse.")
+      ? html("p", { class: "problem" }, html("strong", {}, "Optimistic: "), validation.folds ? optimism(validation) : "nothing could be left out. New tiles will do worse.")
       : "",
     html("p", {}, gain(validation)),
     html("div", { class: "scrolls", tabindex: "0", role: "region", "aria-label": "How right it is, by type" }, byType(types, validation)),

@@ -188,6 +188,37 @@ def test_reports_show_the_shares_of_the_types(slide):
     assert "pale large" in cohort
 
 
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [(2, "The named cells are of fewer than three tiles"), (4, "Too few types were named on several tiles")],
+)
+def test_reports_warn_of_figures_that_are_optimistic(tmp_path, typing, groups, reason):
+    classifier = typing.manifest.cell_classifier
+    changes = {"optimistic": True, "groups": groups}
+    flattering = classifier.model_copy(update={"validation": classifier.validation.model_copy(update=changes)})
+    manifest = typing.manifest.model_copy(update={"cell_classifier": flattering})
+    path = write_striped(tmp_path / "a.tif", drawn_pixels(450, 350))
+    results = prepared(tmp_path / "run", path, replace(typing, manifest=manifest), mpp=0.25).analyse().write()
+    summary = read_summary(results / "summary.json")
+    assert summary.types_warning.startswith(reason)
+    assert summary.types_warning.endswith("the intervals too narrow.")
+    for report in (
+        (results / "report.html").read_text(encoding="utf-8"),
+        cohort_report([summary], [], b"", []).decode(),
+    ):
+        assert f"less sure than they look.</strong> {summary.types_warning}" in report
+
+
+def test_reports_do_not_warn_of_figures_that_hold(slide):
+    summary = read_summary(slide[1] / "summary.json")
+    assert summary.types_warning is None
+    for report in (
+        (slide[1] / "report.html").read_text(encoding="utf-8"),
+        cohort_report([summary], [], b"", []).decode(),
+    ):
+        assert "less sure" not in report
+
+
 def test_reports_of_a_bundle_without_types_do_not_speak_of_them(example):
     assert example.summary.types is None
     assert "Cell types" not in cohort_report([example.summary], [], b"", []).decode()
