@@ -13,10 +13,11 @@ from tests.conftest import REPOSITORY
 from tests.processes import ran
 from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
+from training.representation.pretrain import EncoderTrainer
 from training.study import commands
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.protocols import teach
-from training.study.systems import cell_systems, marrowscope_system
+from training.study.systems import cell_systems
 
 GREY = cell_systems.LazySystem("by grey", "tests.training.study.drawn_cells", "ByGrey")
 POSITIVE = np.repeat([1, 0], 16)
@@ -91,12 +92,12 @@ def test_number_of_clusters_is_chosen_by_how_stable_they_are(
     keys = "\n".join(f"{name} = {value}" for name, value in asdict(encoder_config).items())
     head = 'base = "smoke"\n[train.encoder]\n'
     (tmp_path / "tiny.toml").write_text(head + keys)
-    trained = []
-    pretrain = marrowscope_system.pretrain
-    monkeypatch.setattr(marrowscope_system, "pretrain", lambda *given: trained.append(given) or pretrain(*given))
+    trained, train = [], EncoderTrainer.train_epoch
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(EncoderTrainer, "train_epoch", lambda own: trained.append(own.run_config.seed) or train(own))
     of_three = ("--config", tmp_path / "tiny.toml", "--clusters", 2, "--clusters", 3, "--seeds", 2)
     assert run("evaluate", "stability", tmp_path / "drawn", results, *of_three) == 0
-    assert [config.seed for config, *_ in trained] == [0, 1]
+    assert trained == [0] * encoder_config.epochs + [1] * encoder_config.epochs
     records = json.loads((results / "stability.json").read_text())
     ari = {record["n_clusters"]: record["ari"] for record in records if "ari" in record}
     assert sorted(ari) == [2, 3]
