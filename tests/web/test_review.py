@@ -171,6 +171,9 @@ def test_from_an_empty_review_to_a_classifier(open_review, lab, shoot):
     assert sum(map(int, cells)) == sum(map(len, sent.values()))
     assert violations(page) == []
     shoot(page, "review-taught", full_page=True)
+    page.emulate_media(color_scheme="dark")
+    assert violations(page) == []
+    page.emulate_media(color_scheme="light")
 
     page.click("#tiles-summary")
     data, file_name = download(page, "#tiles-table a >> nth=0")
