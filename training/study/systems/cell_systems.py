@@ -63,7 +63,8 @@ _OURS = "training.study.systems.marrowscope_system"
 _BY_PLACES = (
     "`ours, by places` is our method with another recipe of the encoder, for tissue where the place of a cell says its "
     "type. The recipe was chosen on the agreement with types within the tiles of `crchisto`, seed 0: its figures for "
-    "`crchisto` are tuned on that set, and only those for the other sets are evidence."
+    "`crchisto` are tuned on that set, and only those for the other sets are evidence. `consep` was scored while it "
+    "was chosen, though nothing was chosen by that."
 )
 CLUSTERERS = {
     "mf-kmeans": LazySystem("MF + k-means", "training.study.baselines.manual_features", "ManualFeaturesKMeans"),
