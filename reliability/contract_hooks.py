@@ -48,12 +48,15 @@ def before_load_schema(context: object, raw_schema: dict[str, Any]) -> None:
     """Require a key for every operation that declares one, if the service under test has keys.
 
     Nuclei are sent as GeoJSON only: what is drawn for a media type does not know its field, and a tile is no label
-    image. Features are not asked for: the shipped bundle has none, which no schema can say.
+    image. Corrections correct nothing: the shipped bundle knows no types of cells, which no schema can say. A
+    reviewer is not named: no schema can say which characters can be printed, and a key is a name already.
     """
     post = raw_schema["paths"]["/analyze"]["post"]
-    post["requestBody"]["content"]["multipart/form-data"]["encoding"]["nuclei"]["contentType"] = "application/geo+json"
-    features = next(parameter for parameter in post["parameters"] if parameter["name"] == "features")
-    features["schema"]["enum"] = [False]
+    post["parameters"] = [one for one in post["parameters"] if one["name"] != "reviewer"]
+    form = post["requestBody"]["content"]["multipart/form-data"]
+    form["encoding"]["nuclei"]["contentType"] = "application/geo+json"
+    *_, body = form["schema"]["$ref"].split("/")
+    raw_schema["components"]["schemas"][body]["properties"]["corrections"]["enum"] = ["{}"]
     if KEYED in os.environ:
         for path in raw_schema["paths"].values():
             for operation in path.values():
