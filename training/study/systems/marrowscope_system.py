@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from app.pipeline.networks.architecture import AnyQ, Encoder, Trunk, map_statist
 from app.pipeline.types import Float32Array, Int64Array, UInt8Array
 from training.cells.unlabelled import UnlabelledCells
 from training.config import TrainConfig, load_config
+from training.gan import losses, networks, sampler, trainer
 from training.gan.checks import CHUNK
 from training.gan.loop import training_loop
 from training.gan.train_q import learn_clusters
@@ -34,8 +35,10 @@ from training.representation.look import upright
 from training.representation.pretrain import encoder_config, pretrain
 from training.study.interfaces import ClustererFactory
 
-TRAINED_BY = (architecture, views, pretraining)
+ENCODER_TRAINED_BY = (architecture, views, pretraining)
 """The modules that decide what an encoder learns."""
+GAN_TRAINED_BY = (architecture, losses, networks, sampler, trainer)
+"""The modules that decide what a GAN learns."""
 FEATURE_GRID = 4
 """Edge of the grid to which the map of each block is max-pooled (paper §IV-C)."""
 
@@ -79,12 +82,12 @@ class MarrowscopeSystem:
             self._q = learn_clusters(self.config, shown, trained_encoder(self.config, shown, device))
             self._notes = {"epochs": self.config.encoder.epochs, "channels": self.config.encoder.width}
             return
-        with tempfile.TemporaryDirectory(prefix="marrowscope-") as scratch:
-            trainer = training_loop(self.config, shown, Path(scratch), device)
-        self._q = trainer.nets.ema_q
+        # A GAN takes even longer than an encoder, and is kept and resumed like one.
+        trained = training_loop(self.config, shown, _kept("gans", self.config, shown, GAN_TRAINED_BY), device)
+        self._q = trained.nets.ema_q
         self._notes = {
-            "generator_iterations": trainer.iteration,
-            "loss_q": trainer.check(shown.crops)["loss_q"],
+            "generator_iterations": trained.iteration,
+            "loss_q": trained.check(shown.crops)["loss_q"],
             "channels": self.config.channels,
         }
 
@@ -136,17 +139,23 @@ def trained_encoder(config: TrainConfig, cells: UnlabelledCells, device: torch.d
     cache directory, under what it was trained on and with; one whose training was interrupted is trained on.
     """
     # Of the configuration, K is what an encoder knows nothing of.
-    parts = [repr(replace(config, n_clusters=2)).encode(), cells.crops, cells.tile_index, cells.centroids]
-    # Changed code or another release of PyTorch would train another one.
-    parts += [torch.__version__.encode(), *(inspect.getsource(part).encode() for part in TRAINED_BY)]
-    key = sha256(b"".join(map(bytes, parts))).hexdigest()[:32]
-    return pretrain(config, cells, cache_directory() / key, device)
+    return pretrain(config, cells, _kept("encoders", replace(config, n_clusters=2), cells, ENCODER_TRAINED_BY), device)
+
+
+def _kept(kind: str, config: TrainConfig, cells: UnlabelledCells, trained_by: tuple[ModuleType, ...]) -> Path:
+    """Return the directory of what is trained on these cells with this configuration, and by this code.
+
+    Changed code or another release of PyTorch would train something else, so that has a directory of its own.
+    """
+    parts = [repr(config).encode(), cells.crops, cells.tile_index, cells.centroids]
+    parts += [torch.__version__.encode(), *(inspect.getsource(part).encode() for part in trained_by)]
+    return cache_directory() / kind / sha256(b"".join(map(bytes, parts))).hexdigest()[:32]
 
 
 def cache_directory() -> Path:
-    """Return the directory of the encoders that the tables share, in the user's cache directory."""
+    """Return the directory of the networks that the tables share, in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "marrowscope" / "encoders"
+    return Path(base) / "marrowscope"
 
 
 def over_turns(describe: Callable[[list[Tensor]], Tensor], trunk: Trunk | Encoder, crops: Tensor) -> Tensor:
