@@ -197,8 +197,8 @@ def fit(run: RunDir, threads: Threads = None) -> None:
     from training.label.image_level import fit_image_level, write_image_level
 
     q = trainer.nets.ema_q
-    crops = seen(found.crops, config.train.crops)
-    is_counted = ~fit_outliers(q, crops, found.tile_index).outlier
+    crops, compressed = (seen(all_channels, config.train.crops) for all_channels in (found.crops, found.compressed))
+    is_counted = ~fit_outliers(q, crops, found.tile_index, compressed).outlier
     clusters = assign_clusters(q, torch.from_numpy(to_network(crops[is_counted])))
     result = fit_image_level(found.only(is_counted), clusters, config.train.n_clusters, config.fit)
     result["q_calibration"] = measure_calibration(found, config.train, q, torch.device("cpu"), bar("folds"))
@@ -233,7 +233,7 @@ def export(
         iterations=trainer.iteration,
         checks=check_model(nets.ema_generator, nets.ema_q, crops),
         image_level=image_level,
-        outliers=fit_outliers(nets.ema_q, crops, found.tile_index),
+        outliers=fit_outliers(nets.ema_q, crops, found.tile_index, seen(found.compressed, config.train.crops)),
         segmenter=run,
     )
     manifest = export_bundle(out, finished, bundle_version, unfit=unfit)

@@ -41,6 +41,10 @@ class UnknownCluster(PipelineError):
     """The bundle has no such cluster."""
 
 
+class UnsuitableTiles(PipelineError):
+    """The tiles do not show what is to be measured on them, or are too few."""
+
+
 class InvalidBundle(PipelineError):
     """The bundle directory is incomplete, altered, or does not reproduce its golden pair."""
 

@@ -9,7 +9,15 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from app.pipeline.cell_classifier import CellClassifier
 from app.pipeline.descriptions import Descriptions
-from app.pipeline.presets import Fraction, ManifestModel, NetworkParams, Positive, SegmentationParams, Sha256
+from app.pipeline.presets import (
+    Appearance,
+    Fraction,
+    ManifestModel,
+    NetworkParams,
+    Positive,
+    SegmentationParams,
+    Sha256,
+)
 from app.pipeline.reference_ranges import ReferenceRanges
 from app.pipeline.types import CropKind, Segmentation
 
@@ -494,6 +502,11 @@ class Manifest(ManifestModel):
     mpp_basis: str = Field(description="It says where that number comes from.")
     architecture: Architecture
     segmentation: SegmentationParams = Field(description="Nuclei are found with these parameters.")
+    appearance: Appearance | None = Field(
+        default=None,
+        description="How the training tiles look, to which tiles of another laboratory can be adapted; null in bundles "
+        "of earlier versions.",
+    )
     quality: QualityReference
     outliers: Outliers
     cluster_names: ClusterNames | None = Field(default=None, description="It is null if nobody has named any cluster.")

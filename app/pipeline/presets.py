@@ -20,6 +20,38 @@ class ManifestModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+AMOUNT_PERCENTILES = (0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5)
+"""The percentiles of the amounts of a stain that an appearance holds."""
+
+Amounts = Annotated[tuple[float, ...], Field(min_length=len(AMOUNT_PERCENTILES), max_length=len(AMOUNT_PERCENTILES))]
+
+
+class Appearance(ManifestModel):
+    """How the tissue of a set of tiles looks before normalisation, at the bundle's scale."""
+
+    stains: tuple[Triple, Triple] = Field(
+        description="Optical densities of haematoxylin and eosin in red, green and blue, as unit vectors."
+    )
+    haematoxylin: Amounts = Field(
+        description="Percentiles of the amount of haematoxylin in a pixel of tissue, as an optical density on a scale "
+        "of 0 to 255: 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5."
+    )
+    eosin: Amounts = Field(description="The same percentiles of the amount of eosin.")
+    focus: float = Field(ge=0, description="Median of the tiles' focus; see quality.focus of an answer.")
+
+
+class Transfer(ManifestModel):
+    """How tiles of a laboratory are made to look like the training tiles, before they are normalised."""
+
+    source: Appearance = Field(description="How the laboratory's tiles look.")
+    target: Appearance = Field(description="How the training tiles look.")
+    sharpening: float = Field(
+        ge=-1,
+        le=3,
+        description="How much of the detail below 1 px is added to a tile; below 0, that much of it is taken away.",
+    )
+
+
 class StainParams(ManifestModel):
     """How colours are normalised and unmixed."""
 
@@ -47,6 +79,11 @@ class StainParams(ManifestModel):
         ge=0,
         description="Before unmixing, the chroma is smoothed by a Gaussian with this sigma in px, because JPEG has "
         "halved its resolution.",
+    )
+    transfer: Transfer | None = Field(
+        default=None,
+        description="It makes the tiles of a laboratory look like the training tiles; null in a bundle that was not "
+        "adapted to a laboratory.",
     )
 
     @field_validator("angle_percentiles")

@@ -36,6 +36,7 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import NetworkParams
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import Flag, Quality, assess, cell_flags
+from app.pipeline.stain.transfer import transferred
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.classes import Tissue
 from app.pipeline.tissue.compose import compose
@@ -174,19 +175,21 @@ def analyse_stages(
             pixels = _at_bundles_scale(tile, factor, max_pixels)
             uploaded = None if nuclei is None else read_nuclei(nuclei, tile, max_pixels)
         with _timed(timing, "segment"):
-            stains = unmix(pixels, manifest.segmentation.stain, manifest.segmentation.engine)
+            stain = manifest.segmentation.stain
+            shown = transferred(pixels, stain.transfer)
+            stains = unmix(shown, stain, manifest.segmentation.engine)
             if not isinstance(manifest.segmentation, NetworkParams):
                 stains.separated()  # the search for nuclei and the quality both begin with it
             judging = _begin(
                 timing,
                 "quality",
-                lambda: assess(tile, pixels, stains, manifest.segmentation.stain, manifest.quality),
+                lambda: assess(tile, pixels, stains, stain, manifest.quality),
             )
             found, upload_flags = _nuclei_of(tile, stains, bundle, uploaded)
             is_kept = ~cut_by_more_than_half(found)
             kept = select_nuclei(found, is_kept)
         analysed_mpp = _analysed_mpp(tile, pixels, manifest)
-        measuring = _begin(timing, "measure", lambda: _measure(pixels, stains, found, kept, is_kept, analysed_mpp))
+        measuring = _begin(timing, "measure", lambda: _measure(shown, stains, found, kept, is_kept, analysed_mpp))
         with _timed(timing, "encode"):
             crops = crop_cells(stains.normalised, kept, manifest.architecture.crops)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)

@@ -9,10 +9,10 @@ import torch
 
 from app.pipeline.measure.table import INDEX, MEASUREMENTS
 from app.pipeline.presets import PAPER
+from app.pipeline.quality.reference import measure_views, stack_views
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import HAEMATOXYLIN, disc, draw_tile, grid_of_centres
 from training.cells.extract import Cells
-from training.cells.quality_reference import measure_views, stack_views
 from training.config import Config, EncoderConfig, SegmenterConfig, TrainConfig, load_config, load_segmenter_config
 from training.representation import company
 
@@ -112,6 +112,7 @@ def cells() -> Cells:
     matrix = np.stack([HAEMATOXYLIN, HAEMATOXYLIN[::-1]], axis=1)
     return Cells(
         crops=np.stack(crops),
+        compressed=np.stack(crops),
         tile_index=np.array(tiles),
         centroids=random.uniform(0, 300, (120, 2)),
         areas_px=np.array(areas),
@@ -121,6 +122,7 @@ def cells() -> Cells:
         cellularity=np.array([0.6, 0.5, np.nan]),
         segmentation=PAPER,
         mpp=0.25,
+        appearance=None,
         views=stack_views([row for i in range(3) for row in _views(i)]),
     )
 
@@ -129,7 +131,8 @@ def cells() -> Cells:
 def kept_cells(cells) -> Cells:
     """The same cells as cells.npz holds them: the networks of these tests would fail on the surroundings."""
     surroundings = np.random.default_rng(1).integers(0, 256, (len(cells), 32, 32, 4), np.uint8)
-    return replace(cells, crops=np.concatenate([cells.crops, surroundings], axis=3))
+    kept = np.concatenate([cells.crops, surroundings], axis=3)
+    return replace(cells, crops=kept, compressed=kept)
 
 
 def _measured(areas_px):

@@ -20,6 +20,7 @@ from app import __version__
 from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, golden_picture, load_bundle, read_manifest
 from app.pipeline.crops import from_network, seen, to_network
+from app.pipeline.describe import describe
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import (
@@ -47,15 +48,14 @@ from app.pipeline.networks.open import open_segmenter
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.prototypes import draw_noise, join_latent
+from app.pipeline.quality.reference import fit_reference
 from app.pipeline.types import Float32Array, UInt8Array
-from training.bundle.describe import describe
 from training.bundle.fast_network import NoFastNetwork, make_fast
 from training.bundle.gates import MAX_ONNX_DIFFERENCE, failed_gates
 from training.bundle.onnx_export import fold_pooling, write_onnx
 from training.bundle.outliers import FittedOutliers
 from training.bundle.sample_tile import draw_tile
 from training.cells.extract import Cells, copy_segmenter
-from training.cells.quality_reference import fit_reference
 from training.cells.tile_files import png_bytes
 from training.config import Config, TrainConfig, as_dict
 from training.errors import ExportError
@@ -294,6 +294,7 @@ def build_manifest(
             "mpp_basis": config.data.mpp_basis,
             "architecture": _architecture(config.train),
             "segmentation": cells.segmentation.model_dump(),
+            "appearance": cells.appearance and cells.appearance.model_dump(),
             "quality": fit_reference(cells.views, cells.stain_matrices).model_dump(),
             "descriptions": _descriptions(run),
             "image_level": run.image_level["model"],

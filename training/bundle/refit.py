@@ -15,11 +15,11 @@ import torch
 from app.files import write_whole
 from app.pipeline.bundle.load import MANIFEST, load_bundle
 from app.pipeline.crops import seen
+from app.pipeline.describe import describe
 from app.pipeline.manifest import SCHEMA_VERSION, Manifest
 from app.pipeline.networks.encode import encode
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.types import Int64Array
-from training.bundle.describe import describe
 from training.bundle.outliers import fit_outliers
 from training.cells.extract import Cells
 from training.config import config_of
@@ -72,7 +72,8 @@ def refit_bundle(
     counted = encoded.surprise <= manifest.outliers.threshold
     label = fit_image_level(cells.only(counted), clusters[counted], manifest.n_clusters, config.fit)
     q = TorchBackend(directory, manifest).q.cpu()
-    tiles = fit_outliers(q, crops, cells.tile_index).limits.tile_surprise
+    compressed = seen(cells.compressed, manifest.architecture.crops)
+    tiles = fit_outliers(q, crops, cells.tile_index, compressed).limits.tile_surprise
     kept = manifest.q_calibration if keep_calibration else None
     values = manifest.model_dump() | {
         "schema_version": SCHEMA_VERSION,

@@ -19,17 +19,19 @@ from app.pipeline.nuclei.border import cut_by_more_than_half
 from app.pipeline.nuclei.measure import select_nuclei
 from app.pipeline.nuclei.network import MapNetwork
 from app.pipeline.nuclei.segment import segment
-from app.pipeline.presets import LEARNED, SegmentationParams
+from app.pipeline.presets import LEARNED, Appearance, SegmentationParams
+from app.pipeline.quality.reference import ORDINARY_JPEG, Views, jpeg, measure_views, stack_views
+from app.pipeline.stain.transfer import measure_appearance, sample_tissue
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.compose import compose
 from app.pipeline.types import BoolArray, Float64Array, Int64Array, UInt8Array
-from training.cells.quality_reference import Views, measure_views, stack_views
 from training.cells.tile_files import read_tile
 from training.cells.tile_labels import TileLabels, check_enough
 from training.cells.unlabelled import CUT, UnlabelledCells, check_channels
 from training.errors import DataError
 
 CELLS = "cells.npz"
+APPEARANCE: TypeAdapter[Appearance | None] = TypeAdapter(Appearance | None)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Cells:
 
     Attributes:
         crops: (N, 32, 32, 7) uint8, each nucleus alone and with its surroundings.
+        compressed: (N, 32, 32, 7) uint8, the same of the tiles after saving as JPEG of quality ORDINARY_JPEG; what is
+            usual is also taken from these, so that an ordinary JPEG file is not unusual.
         tile_index: (N,) int64, the index into `tiles` of each cell's tile.
         centroids: (N, 2) float64, x and y in px of that tile.
         areas_px: (N,) int64, the area of each nucleus.
@@ -48,11 +52,13 @@ class Cells:
         cellularity: (T,) float64, 0–1, NaN for a tile that has none.
         segmentation: the parameters that the nuclei were found with.
         mpp: µm per px of the tiles, at which the nuclei were measured.
+        appearance: how the tiles look before normalisation; None if two stains cannot be distinguished in them.
         views: measurements on the tiles and on squares cut from them; the limits of the quality flags rest on these.
         labels: of the tiles, None if the user gave none.
     """
 
     crops: UInt8Array
+    compressed: UInt8Array
     tile_index: Int64Array
     centroids: Float64Array
     areas_px: Int64Array
@@ -62,6 +68,7 @@ class Cells:
     cellularity: Float64Array
     segmentation: SegmentationParams
     mpp: float
+    appearance: Appearance | None
     views: Views
     labels: TileLabels | None = None
 
@@ -79,6 +86,7 @@ class Cells:
         return replace(
             self,
             crops=self.crops[chosen],
+            compressed=self.compressed[chosen],
             tile_index=self.tile_index[chosen],
             centroids=self.centroids[chosen],
             areas_px=self.areas_px[chosen],
@@ -93,7 +101,7 @@ class Cells:
 
     def same_cells(self, other: Cells) -> bool:
         """Return whether both hold the same cells of the same tiles; the labels of the tiles may differ."""
-        names = ("crops", "tile_index", "centroids", "areas_px")
+        names = ("crops", "compressed", "tile_index", "centroids", "areas_px")
         return self.tiles == other.tiles and all(
             np.array_equal(getattr(self, name), getattr(other, name)) for name in names
         )
@@ -109,6 +117,7 @@ class Cells:
             np.savez_compressed(
                 path,
                 crops=self.crops,
+                compressed=self.compressed,
                 tile_index=self.tile_index,
                 centroids=self.centroids,
                 areas_px=self.areas_px,
@@ -118,6 +127,7 @@ class Cells:
                 cellularity=self.cellularity,
                 segmentation=np.array(self.segmentation.model_dump_json()),
                 mpp=self.mpp,
+                appearance=np.array(APPEARANCE.dump_json(self.appearance).decode()),
                 **self.views.as_arrays(),
                 **labels,
             )
@@ -137,6 +147,7 @@ class Cells:
             with np.load(path, allow_pickle=False) as stored:
                 cells = cls(
                     crops=stored["crops"],
+                    compressed=stored["compressed"],
                     tile_index=stored["tile_index"],
                     centroids=stored["centroids"],
                     areas_px=stored["areas_px"],
@@ -146,6 +157,7 @@ class Cells:
                     cellularity=stored["cellularity"],
                     segmentation=TypeAdapter(SegmentationParams).validate_json(str(stored["segmentation"])),
                     mpp=float(stored["mpp"]),
+                    appearance=APPEARANCE.validate_json(str(stored["appearance"])),
                     views=Views.from_arrays(stored),
                     labels=TileLabels.from_arrays(stored),
                 )
@@ -196,7 +208,8 @@ def extract_cells(
         DataError: a tile cannot be read or decoded, or no tile holds a nucleus.
         LabelsError: too few tiles of a label hold a nucleus.
     """
-    crops, index, centroids, areas, measured, matrices, cellularity, views = [], [], [], [], [], [], [], []
+    crops, compressed, index, centroids, areas, measured = [], [], [], [], [], []
+    matrices, cellularity, samples, focus, views = [], [], [], [], []
     for i, path in enumerate(track(paths)):
         pixels = read_tile(path)
         stains = unmix(pixels, params.stain, params.engine)
@@ -205,10 +218,15 @@ def extract_cells(
         nuclei = select_nuclei(found, is_kept)
         measured.append(measure_cells(stains, found, mpp).values[is_kept])
         crops.append(crop_cells(stains.normalised, nuclei, CUT))
+        saved = unmix(jpeg(pixels, ORDINARY_JPEG), params.stain, params.engine)
+        compressed.append(crop_cells(saved.normalised, nuclei, CUT))
         index.append(np.full(len(nuclei), i))
         centroids.append(nuclei.centroids)
         areas.append(nuclei.areas_px)
-        views += measure_views(i, pixels, stains, params.stain)
+        of_tile = measure_views(i, pixels, stains, params.stain)
+        views += of_tile
+        focus.append(of_tile[0]["focus"])
+        samples.append(sample_tissue(pixels, params.stain))
         matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
         share = compose(pixels, stains, found, mpp).cellularity
         cellularity.append(np.nan if share is None else share)
@@ -216,6 +234,7 @@ def extract_cells(
         raise DataError("No nucleus was found in any tile.")
     cells = Cells(
         crops=np.concatenate(crops),
+        compressed=np.concatenate(compressed),
         tile_index=np.concatenate(index).astype(np.int64),
         centroids=np.concatenate(centroids),
         areas_px=np.concatenate(areas),
@@ -225,6 +244,7 @@ def extract_cells(
         cellularity=np.array(cellularity),
         segmentation=params,
         mpp=mpp,
+        appearance=measure_appearance(samples, [value for value in focus if np.isfinite(value)], params.stain),
         views=stack_views(views),
         labels=labels,
     )

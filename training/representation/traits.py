@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.pipeline.crops import pictures
+from app.pipeline.describe import explained
 from app.pipeline.types import Float64Array, Int64Array, UInt8Array
 
 BACKGROUND = 250
@@ -51,15 +52,6 @@ def measure_traits(crops: UInt8Array) -> dict[str, Float64Array]:
         "eccentricity": _eccentricity(nucleus, within),
         "contrast": steps / np.maximum(pairs, 1),
     }
-
-
-def explained(values: Float64Array, clusters: Int64Array) -> float:
-    """Return η²: the share of the variance of (N,) values that lies between the clusters; 0 if there is no variance."""
-    sizes = np.bincount(clusters)
-    means = np.bincount(clusters, values) / np.maximum(sizes, 1)
-    total = float(((values - values.mean()) ** 2).sum())
-    between = float((sizes * (means - values.mean()) ** 2).sum())
-    return min(1.0, between / total) if total > 0 else 0.0
 
 
 def _eccentricity(nucleus: np.ndarray, area: Float64Array) -> Float64Array:

@@ -323,6 +323,10 @@ class Surprise(nn.Module):
 
 SCALES = 4
 """Number of sizes at which a picture's spread is measured; each is half of the one before."""
+N_STATISTICS = 3 + 1 + 3 * (SCALES - 1)
+"""How many numbers say what colour and texture a picture has."""
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma of JPEG (ITU-R BT.601)."""
 
 
 def pictures_in(crops: Tensor) -> list[Tensor]:
@@ -331,15 +335,17 @@ def pictures_in(crops: Tensor) -> list[Tensor]:
 
 
 def picture_statistics(picture: Tensor) -> Tensor:
-    """Return what colour and texture a picture has, (B, 3, 32, 32) → (B, 15).
+    """Return what colour and texture a picture has, (B, 3, 32, 32) → (B, 13).
 
-    It is the mean of every channel, and its standard deviation at each of the `SCALES`.
+    It is the mean of every channel, and its standard deviation at each of the `SCALES`. At the finest one it is that of
+    the luma alone: JPEG keeps only half the resolution of the chroma, and would look like another tissue.
     """
     mean = picture.mean(dim=(2, 3), keepdim=True)
-    found, h = [mean.flatten(1)], picture - mean
-    for _ in range(SCALES):
-        found.append(h.square().mean(dim=(2, 3)).sqrt())
+    luma = (picture - mean).mul(torch.tensor(LUMA, device=picture.device)[:, None, None]).sum(dim=1, keepdim=True)
+    found, h = [mean.flatten(1), luma.square().mean(dim=(2, 3)).sqrt()], picture - mean
+    for _ in range(SCALES - 1):
         h = functional.avg_pool2d(h, 2)
+        found.append(h.square().mean(dim=(2, 3)).sqrt())
     return torch.cat(found, dim=1)
 
 
@@ -357,7 +363,7 @@ class PictureSurprise(nn.Module):
     def __init__(self, pictures: int, components: int, n_clusters: int) -> None:
         super().__init__()
         self.components = components
-        self.of = nn.ModuleList(Surprise(3 * (1 + SCALES), components, n_clusters) for _ in range(pictures))
+        self.of = nn.ModuleList(Surprise(N_STATISTICS, components, n_clusters) for _ in range(pictures))
 
     def forward(self, crops: Tensor) -> Tensor:
         """(B, I, 32, 32) → (B,), in nats up to a constant; the higher, the more unlike."""

@@ -77,6 +77,7 @@ def test_statistics_of_a_picture_are_its_colour_and_the_sizes_of_its_texture():
     """A chequerboard of 2 × 2 px squares on one channel: it is gone where 4 × 4 px are one."""
     board = torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8), torch.ones(2, 2))
     picture = torch.stack([0.5 * board + 0.25, torch.full((32, 32), -1.0), torch.zeros(32, 32)])[None]
-    mean, *spreads = picture_statistics(picture)[0].split(3)
+    mean, luma, *spreads = picture_statistics(picture)[0].split([3, 1, 3, 3, 3])
     assert mean.tolist() == [0.25, -1, 0]
-    assert [spread.tolist() for spread in spreads] == [[0.5, 0, 0], [0.5, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert luma.item() == pytest.approx(0.5 * 0.299)
+    assert [spread.tolist() for spread in spreads] == [[0.5, 0, 0], [0, 0, 0], [0, 0, 0]]

@@ -14,11 +14,11 @@ from app.pipeline.metadata import Metadata
 from app.pipeline.presets import DEFAULT
 from app.pipeline.quality.assess import MESSAGES, assess, file_flags, he_share, judge, stain_distance
 from app.pipeline.quality.measure import STAIN_FEATURES, QualityMeasures, measure_blockiness, measure_quality
+from app.pipeline.quality.reference import fit_reference, jpeg, measure_views, stack_views
 from app.pipeline.run import analyse
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Tile
 from tests.drawing import draw_tile, encoded, grid_of_centres
-from training.cells.quality_reference import fit_reference, jpeg, measure_views, stack_views
 from training.study.protocols.degrade import CONDITIONS, PICTURES, blur, pad, resample, stain_strength
 
 SHAPE = (480, 560)

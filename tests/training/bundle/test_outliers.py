@@ -5,7 +5,8 @@ from scipy.stats import multivariate_normal
 
 from app.pipeline.crops import to_network
 from app.pipeline.networks.architecture import Encoder, EncoderQ, map_statistics
-from training.bundle.outliers import fit_outliers, fit_surprise, tile_surprise
+from app.pipeline.quality.novelty import tile_surprise
+from training.bundle.outliers import fit_outliers, fit_surprise
 from training.gan.trainer import Trainer
 
 
@@ -89,7 +90,7 @@ def test_one_further_tile_in_fifty_is_above_the_limit():
 
     above = []
     for _ in range(400):
-        usual = tile_surprise([tile(300) for _ in range(12)])
+        usual = tile_surprise([tile(300) for _ in range(12)], 12)
         for n_cells in (20, 300):
             limit = usual.mean + np.hypot(usual.tile_margin, usual.cell_margin / n_cells**0.5)
             above += [tile(n_cells).mean() > limit for _ in range(20)]

@@ -5,9 +5,7 @@ import pytest
 
 from app.pipeline.quality.assess import judge
 from app.pipeline.quality.measure import measure_quality
-from app.pipeline.stain.unmix import unmix
-from tests.drawing import draw_tile, grid_of_centres
-from training.cells.quality_reference import (
+from app.pipeline.quality.reference import (
     CLIPPED_FLOOR,
     SQUARE_SIDES,
     SQUARES_PER_TILE,
@@ -17,6 +15,8 @@ from training.cells.quality_reference import (
     random_square,
     stack_views,
 )
+from app.pipeline.stain.unmix import unmix
+from tests.drawing import draw_tile, grid_of_centres
 from training.errors import DataError
 
 

@@ -29,7 +29,7 @@ def test_blasts_are_the_paler_half_of_the_largest_cells(cells):
     greys = [0, 249, 10, 20, 30, 40, 50, 100, 150, 200]
     for crop, grey in zip(crops, greys, strict=True):
         crop[10:20, 10:20] = grey
-    ten = replace(cells, crops=crops, areas_px=np.arange(1, 11), tile_index=np.zeros(10, int))
+    ten = replace(cells, crops=crops, compressed=crops, areas_px=np.arange(1, 11), tile_index=np.zeros(10, int))
     assert np.flatnonzero(blast_like(ten.crops, ten.areas_px)).tolist() == [8, 9]
 
 

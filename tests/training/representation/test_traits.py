@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from training.representation.traits import explained, explained_traits, measure_traits
+from app.pipeline.describe import explained
+from training.representation.traits import explained_traits, measure_traits
 
 
 def crop(height, width, colour=100):

@@ -14,9 +14,9 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.label.decide import decide_label
 from app.pipeline.measure.cells import medians
 from app.pipeline.proportions import summarise
+from app.pipeline.quality.reference import jpeg
 from app.pipeline.run import analyse_stages
 from app.pipeline.types import UInt8Array
-from training.cells.quality_reference import jpeg
 from training.cells.tile_files import MAX_TILE_PIXELS, png_bytes, read_tile, tile_paths
 from training.cells.tile_labels import LABELS
 from training.label.simulated_bags import blast_like, draw_bag

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from skimage import data as pictures
 
+from app.pipeline.quality.reference import jpeg
 from app.pipeline.stain.macenko import haematoxylin_first, macenko
 from app.pipeline.stain.optical_density import is_tissue, optical_density
 from app.pipeline.types import UInt8Array
-from training.cells.quality_reference import jpeg
 
 MIN_MAGNITUDE = 16
 WHITE_PX = 1000

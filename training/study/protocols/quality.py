@@ -14,9 +14,9 @@ from app.pipeline.manifest import QualityReference
 from app.pipeline.presets import SegmentationParams
 from app.pipeline.quality.assess import HARMLESS, MESSAGES, judge
 from app.pipeline.quality.measure import QualityMeasures, measure_quality
+from app.pipeline.quality.reference import fit_reference, measure_views, random_square, stack_views
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Float64Array, UInt8Array
-from training.cells.quality_reference import fit_reference, measure_views, random_square, stack_views
 from training.cells.tile_files import read_tile, tile_paths
 from training.study.protocols.degrade import CONDITIONS, PICTURES
 from training.study.protocols.segmentation import KAINZ_TEST_TILES, Track

@@ -12,7 +12,6 @@ from scipy.stats import rankdata
 from app.pipeline.descriptions import ClusterDescription, Descriptions, ExplainedMeasurement, MeasurementOfCluster
 from app.pipeline.measure.table import MEASUREMENTS, Measurement
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
-from training.representation.traits import explained
 
 QUARTILES = (0.25, 0.5, 0.75)
 N_FOREMOST = 3
@@ -221,3 +220,12 @@ def _listed(phrases: Sequence[str]) -> str:
 def _eta_squared(column: Float64Array, clusters: Int64Array) -> float | None:
     measured = ~np.isnan(column)
     return round(explained(column[measured], clusters[measured]), 4) if measured.any() else None
+
+
+def explained(values: Float64Array, clusters: Int64Array) -> float:
+    """Return η²: the share of the variance of (N,) values that lies between the clusters; 0 if there is no variance."""
+    sizes = np.bincount(clusters)
+    means = np.bincount(clusters, values) / np.maximum(sizes, 1)
+    total = float(((values - values.mean()) ** 2).sum())
+    between = float((sizes * (means - values.mean()) ** 2).sum())
+    return min(1.0, between / total) if total > 0 else 0.0

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from app.pipeline.errors import UnsuitableTiles
 from app.pipeline.manifest import N_STAIN_FEATURES, QualityReference
 from app.pipeline.presets import StainParams
 from app.pipeline.quality.measure import QualityMeasures, mean_radius, measure_blockiness, measure_quality
 from app.pipeline.stain.optical_density import is_tissue
 from app.pipeline.types import Float64Array, Int64Array, Stain, UInt8Array
-from training.errors import DataError
 
 SQUARES_PER_TILE = 24
 SQUARE_SIDES = (400, 1000)
@@ -191,12 +191,14 @@ def fit_reference(views: Views, stain_matrices: Float64Array) -> QualityReferenc
         stain_matrices: (T, 3, 2), after normalisation; NaN for a tile in which no two stains were found.
 
     Raises:
-        DataError: one of the measurements is NaN on every view in which two stains are seen.
+        UnsuitableTiles: one of the measurements is NaN on every view in which two stains are seen.
     """
     seen = views.only(np.asarray(np.isfinite(views.stain).all(axis=1)))
     for field in fields(seen):
         if np.isnan(getattr(seen, field.name)).all():
-            raise DataError(f"{field.name} can be measured on none of the training tiles in which two stains are seen.")
+            raise UnsuitableTiles(
+                f"{field.name} can be measured on none of the training tiles in which two stains are seen."
+            )
     matrix = np.nanmean(stain_matrices, axis=0)
     centre, scale = _centre_and_scale(seen.stain)
     return QualityReference.model_validate(

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.pipeline.measure.table import MEASUREMENTS
-from training.bundle.describe import (
+from app.pipeline.describe import (
     ALIKE,
     TOO_FEW,
     WORDS,
@@ -17,6 +16,7 @@ from training.bundle.describe import (
     make_sentence,
     rank_correlation,
 )
+from app.pipeline.measure.table import MEASUREMENTS
 
 NAMES = [measurement.name for measurement in MEASUREMENTS]
 COLUMNS = [measurement.column(scale_known=True) for measurement in MEASUREMENTS]
