@@ -385,6 +385,19 @@ class Training(ManifestModel):
     iterations: Count = Field(description="The generator was updated this many times.")
 
 
+class Adaptation(ManifestModel):
+    """From which bundle and to which tiles a bundle was adapted; the networks are those of that bundle."""
+
+    source: str = Field(description="It was adapted from the bundle of this name.")
+    source_version: str = Field(description="That bundle had this version.")
+    source_sha256: Sha256 = Field(description="That bundle's manifest had this SHA-256.")
+    tiles: Count = Field(description="It was adapted to this many unlabelled tiles.")
+    cells: Count = Field(description="This many cells were counted in them.")
+    warnings: tuple[str, ...] = Field(
+        description="What speaks against relying on the adaptation, in whole sentences; empty if nothing does."
+    )
+
+
 class ClusterMetrics(ManifestModel):
     """Figures of one cluster, measured when the bundle was made."""
 
@@ -529,6 +542,9 @@ class Manifest(ManifestModel):
         default=None,
         description="It gives each cell a type that people have named; null if nobody has taught the bundle any, and "
         "in bundles of earlier versions.",
+    )
+    adaptation: Adaptation | None = Field(
+        default=None, description="It is null if the bundle was not adapted to a laboratory."
     )
     training: Training
     metrics: Metrics

@@ -98,12 +98,14 @@ class Stages:
         stains: the normalised and unmixed tile.
         nuclei: those of the cells.
         crops: (N, 32, 32, C) uint8, one for each cell, of the kind that the bundle sees.
+        surprise: (N,) float32, how unlike the training cells each of them is.
     """
 
     pixels: UInt8Array
     stains: Stain
     nuclei: Nuclei
     crops: UInt8Array
+    surprise: Float32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ def analyse_stages(
         types=types,
         corrections=corrections,
     )
-    return analysis, Stages(pixels, stains, kept, crops)
+    return analysis, Stages(pixels, stains, kept, crops, encoded.surprise)
 
 
 def _at_bundles_scale(tile: Tile, factor: float, max_pixels: int) -> UInt8Array:

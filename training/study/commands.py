@@ -349,6 +349,20 @@ def outliers(
 
 
 @evaluate.command()
+def adaptation(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds bm_graz/ and other data sets")],
+    out: OutDir,
+    bundle: Model = MODEL,
+) -> None:
+    """Adapt a bundle to tiles recoloured as if other laboratories had made them; takes minutes."""
+    from app.pipeline.bundle.load import load_bundle
+    from training.study.protocols.adaptation import evaluate_adaptation
+
+    model = load_bundle(bundle)
+    _keep_scores(out, "adaptation", model, evaluate_adaptation(data, model, bar("laboratories")))
+
+
+@evaluate.command()
 def abstention(bm_graz: Graz, out: OutDir, bundle: Model = MODEL) -> None:
     """Count how often a label is withheld, and how often it is wrong, on shifted tiles; takes minutes."""
     from app.pipeline.bundle.load import load_bundle

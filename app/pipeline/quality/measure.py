@@ -106,7 +106,7 @@ def measure_quality(uploaded: UInt8Array, pixels: UInt8Array, stains: Stain, par
         radii = nuclear_radii(stains.haematoxylin, stains.estimate.nuclear_density)
     return QualityMeasures(
         tissue_fraction=float(tissue.mean()),
-        focus=_focus(pixels, tissue),
+        focus=measure_focus(pixels, tissue),
         blockiness=measure_blockiness(uploaded, uploaded_tissue),
         colours=_colours(pixels, tissue, params),
         radii_px=radii,
@@ -143,8 +143,16 @@ def mean_radius(radii_px: Float64Array) -> float:
     return float((radii_px**3).sum() / (radii_px**2).sum())
 
 
-def _focus(pixels: UInt8Array, tissue: BoolArray) -> float | None:
-    """Return the energy of fine over that of coarse detail, away from the edges of glass, which are always sharp."""
+def measure_focus(pixels: UInt8Array, tissue: BoolArray) -> float | None:
+    """Return the energy of fine over that of coarse detail, away from the edges of glass, which are always sharp.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB at the bundle's scale.
+        tissue: (H, W) bool.
+
+    Returns:
+        None where there is too little tissue.
+    """
     glass = cv2.morphologyEx((~tissue).astype(np.uint8), cv2.MORPH_OPEN, np.ones((GLASS_PX, GLASS_PX), np.uint8))
     reach = 2 * int(np.ceil(3 * FOCUS_SIGMAS[-1])) + 1
     inner = 1 - cv2.dilate(glass, np.ones((reach, reach), np.uint8))

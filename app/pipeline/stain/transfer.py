@@ -26,6 +26,7 @@ TILE_PIXELS = 50_000
 """About how many pixels of a tile's tissue are used."""
 TABLE_EDGE = 33
 """Grid points of the colour table along red, green and blue; between them the table is interpolated."""
+SHARPENING_RANGE = -1.0, 3.0
 SHARPENING_SIGMA = 1.0
 """Sigma in px of the Gaussian by which pictures are sharpened, or softened."""
 
