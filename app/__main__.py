@@ -284,9 +284,12 @@ def unname_cluster(cluster: Cluster, bundle: BundleOption = None) -> None:
 
 def _change_names(change: Callable[[Path], str], bundle: str | None) -> None:
     """Change the names of a bundle, and print what was done or why it failed."""
+    from app.pipeline.bundle.load import bundle_directory
+
     settings = read_settings()
     with report_errors():
-        typer.echo(change(settings.bundles_dir / (settings.bundle if bundle is None else bundle)))
+        name = settings.bundle if bundle is None else bundle
+        typer.echo(change(bundle_directory(name, settings.bundle_folders)))
 
 
 def main() -> None:

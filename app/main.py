@@ -33,7 +33,7 @@ For Research Use Only. Not for use in diagnostic procedures."""
 
 
 WATCH_S = 2.0
-"""Seconds between looks for bundles that were taught, where cells are reviewed."""
+"""Seconds between looks for bundles that were taught, where cells are reviewed or taught bundles have a folder."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _watch_bundles(analyzer: Analyzer) -> None:
-    """Load bundles that were taught meanwhile: by POST /classifiers of another process, or from the shell."""
+    """Load bundles that were taught meanwhile by POST /classifiers of another process or from the shell."""
     while True:
         await asyncio.sleep(WATCH_S)
         await run_in_threadpool(analyzer.load_taught)
@@ -97,7 +97,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         app.state.reviews = review = await run_in_threadpool(open_reviews, settings.reviews_dir, settings.database_url)
         if queue:
             queue.start()
-        watch = asyncio.create_task(_watch_bundles(analyzer)) if review else None
+        watch = asyncio.create_task(_watch_bundles(analyzer)) if review or settings.taught_dir else None
         yield
         if watch:
             watch.cancel()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.observe.metrics import Metrics
-from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle, read_manifest
+from app.pipeline.bundle.load import MANIFEST, Bundle, bundle_directories, load_bundle, read_manifest
 from app.pipeline.corrections import Corrections
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import SAMPLE
@@ -59,7 +59,7 @@ class Analyzer:
     """Runs the pipeline on worker threads.
 
     Args:
-        settings: the limits, and the folder of the bundles.
+        settings: the limits, and the folders of the bundles.
         metrics: counts tiles, stages, busy workers and the queue.
 
     Raises:
@@ -79,20 +79,20 @@ class Analyzer:
         self._unfinished: set[Future[Any]] = set()
 
     def load(self) -> None:
-        """Load every bundle of the folder. An invalid bundle is kept with its reason, and cannot be served."""
-        for manifest in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
-            self._load(manifest.parent)
+        """Load every bundle of the folders. An invalid bundle is kept with its reason, and cannot be served."""
+        for directory in bundle_directories(self._settings.bundle_folders).values():
+            self._load(directory)
 
     def load_taught(self) -> None:
-        """Load the bundles with a cell classifier that are new in the folder, or have another manifest.
+        """Load the bundles with a cell classifier that are new in the folders, or have another manifest.
 
         A bundle answers as before until its new version has reproduced its golden pair. If the new one is invalid, the
         old one is served on, and so is one that is gone.
         """
         with self._loading:
-            for path in sorted(self._settings.bundles_dir.glob(f"*/{MANIFEST}")):
+            for directory in bundle_directories(self._settings.bundle_folders).values():
                 with suppress(OSError, InvalidBundle):  # It is being replaced at this moment, or is no bundle.
-                    self._load_if_taught(path)
+                    self._load_if_taught(directory / MANIFEST)
 
     def _load_if_taught(self, path: Path) -> None:
         found, served = os.stat(path), self._bundles.get(path.parent.name)

@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="The address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes any free one.")
     bundles_dir: Path = Field(default=Path(__file__).parents[1] / "models", description="The folder of the bundles.")
+    taught_dir: Path | None = Field(
+        default=None,
+        description="The folder of taught bundles, which are served beside the others. Without it, they are written to "
+        "the folder of the bundles.",
+    )
     bundle: str = Field(default="marrow", description="The bundle that answers when a request names none.")
     max_bytes: int = Field(default=20 * 1024**2, ge=1, description="The largest request body, in bytes.")
     # Each million pixels of a large tile take about 60 MB while it is analysed (`make bench`).
@@ -101,6 +106,11 @@ class Settings(BaseSettings):
     batch_max_bytes: int = Field(
         default=1024**3, ge=1, description="The largest upload of a batch, in bytes, all its files together."
     )
+
+    @property
+    def bundle_folders(self) -> tuple[Path, ...]:
+        """The folders of the bundles; of two bundles with the same name, that of the later folder is used."""
+        return (self.bundles_dir, self.taught_dir) if self.taught_dir else (self.bundles_dir,)
 
     @property
     def allowed_names(self) -> frozenset[str]:

@@ -81,13 +81,30 @@ def test_nobody_but_the_service_shares_a_network_with_those_who_run_any_code_the
 
 def test_workers_find_slides_and_batches_where_the_service_has_them():
     service = SERVICES["marrowscope-cluster"]
-    assert SERVICES["worker"]["volumes"] == service["volumes"][:2]
+    assert SERVICES["worker"]["volumes"][:2] == service["volumes"][:2]
     folders = [volume.removesuffix(":ro").rsplit(":", 1)[1] for volume in service["volumes"]]
-    settings = service["environment"]
-    assert [settings[f"MARROWSCOPE_{name}_DIR"] for name in ("SLIDES", "BATCHES", "REVIEWS")] == folders
+    settings = {**dict(re.findall(r"(MARROWSCOPE_\w+)=(\S+)", DOCKERFILE)), **service["environment"]}
+    assert [settings[f"MARROWSCOPE_{name}_DIR"] for name in ("SLIDES", "BATCHES", "REVIEWS", "TAUGHT")] == folders
     made = " ".join(re.findall(r"install -d .*", DOCKERFILE)).split()
     assert set(folders) <= set(made)
     assert settings["MARROWSCOPE_SCHEDULER"] in SERVICES["worker"]["command"]
+
+
+def test_a_taught_bundle_is_seen_by_all_and_written_by_the_service_with_the_review():
+    taught = "taught:/var/lib/marrowscope/taught"
+    users = {name for name, service in SERVICES.items() if taught in service.get("volumes", [])}
+    assert users == {name for name, one in SERVICES.items() if "MARROWSCOPE_REVIEWS_DIR" in one.get("environment", {})}
+    readers = {name for name, service in SERVICES.items() if f"{taught}:ro" in service.get("volumes", [])}
+    assert readers == {"marrowscope", "marrowscope-gpu", "worker", "replica"}
+    (folder,) = re.findall(r"MARROWSCOPE_TAUGHT_DIR=(\S+)", DOCKERFILE)
+    assert folder == taught.split(":")[1]
+    assert folder in re.search(r"install -d -o marrowscope .*", DOCKERFILE)[0].split()
+
+
+def test_no_volume_hides_the_bundles_of_the_image():
+    (folder,) = re.findall(r"MARROWSCOPE_BUNDLES_DIR=(\S+)", DOCKERFILE)
+    mounted = {volume.split(":")[1] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert not any(folder == one or folder.startswith(f"{one}/") for one in mounted)
 
 
 def test_a_worker_stays_within_the_memory_of_its_container():

@@ -12,6 +12,7 @@ from app.api.keys import keyed_router
 from app.api.problems import declare
 from app.api.review_schemas import ClassifierIn, ClassifierOut
 from app.api.reviews import ReviewsDep
+from app.pipeline.bundle.load import bundle_directory
 from app.pipeline.errors import InvalidBundle, InvalidParameter
 from app.pipeline.manifest import Manifest
 from app.review.candidates import check_reviewable
@@ -34,12 +35,12 @@ async def teach_classifier(
     """Teach a classifier on all names of the review, and write a bundle that gives every cell its type.
 
     It takes seconds. The answer says how right the classifier is on groups of cells that were left out. The new bundle
-    is served at once, by this process, and within seconds by all others on the same folder of bundles.
+    is served at once, by this process, and within seconds by all others on the same folders of bundles.
     """
     settings: Settings = request.app.state.settings
     source = analyzer.bundle(wanted.source)
     check_reviewable(source)
-    target = settings.bundles_dir / wanted.name
+    target = bundle_directory(wanted.name, settings.bundle_folders)
 
     def taught() -> Manifest:
         try:
@@ -79,6 +80,6 @@ def _unwritable(error: OSError) -> HTTPException:
         return HTTPException(503, "The disk of the bundles is full; no bundle was written, and all names are kept.")
     return HTTPException(
         503,
-        "The service cannot write to its folder of bundles (MARROWSCOPE_BUNDLES_DIR); no bundle was written, and all "
-        "names are kept.",
+        "The service cannot write to its folder of taught bundles (MARROWSCOPE_TAUGHT_DIR, or without it "
+        "MARROWSCOPE_BUNDLES_DIR); no bundle was written, and all names are kept.",
     )

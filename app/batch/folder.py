@@ -51,7 +51,7 @@ class BatchManifest(_Manifest):
 
     bundle: str = Field(description="The name of the bundle.")
     bundle_sha256: str = Field(description="The SHA-256 of the bundle's manifest.json.")
-    bundles_dir: str = Field(description="The folder of the bundles, which must be the same on every worker.")
+    bundles_dir: str = Field(description="The folder of the bundle, which must have the same path on every worker.")
     code_version: str = Field(description="The version of the program.")
     precision: Precision = Field(description="The precision of the network that sorts the cells into clusters.")
     mpp: float | None = Field(description="µm per pixel of all slides; null takes what each file says.")

@@ -55,7 +55,7 @@ def analyze_tiles(
 
     Args:
         given: files, folders and patterns; `-` for standard input.
-        settings: the folder of bundles, and the largest tile.
+        settings: the folders of bundles, and the largest tile.
         formats: keys of SUFFIXES, at least one.
         out: folder for the answers, made if it does not exist; None for the current folder.
         bundle: name of the bundle; None for the default one.

@@ -75,7 +75,7 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
 
     Args:
         options: the options of the command.
-        settings: the folder of the bundles, and the largest PNG or JPEG.
+        settings: the folders of the bundles, and the largest PNG or JPEG.
 
     Returns:
         Whether every slide has results.
@@ -120,7 +120,7 @@ def _manifest(
     return BatchManifest(
         bundle=bundle.manifest.name,
         bundle_sha256=bundle.sha256,
-        bundles_dir=str(settings.bundles_dir.resolve()),
+        bundles_dir=str(bundle.directory.parent.resolve()),
         code_version=code_version(),
         precision=options.precision if options.precision in bundle.backend.precisions else "full",
         mpp=options.mpp,

@@ -102,11 +102,11 @@ def open_bundle(settings: Settings, name: str | None) -> Bundle:
         typer.BadParameter: there is no such bundle.
         InvalidBundle: the bundle cannot be used.
     """
-    from app.pipeline.bundle.load import MANIFEST, load_bundle
+    from app.pipeline.bundle.load import bundle_directories, load_bundle
 
     wanted = settings.bundle if name is None else name
-    found = sorted(path.parent.name for path in settings.bundles_dir.glob(f"*/{MANIFEST}"))
+    found = bundle_directories(settings.bundle_folders)
     if wanted not in found:
-        known = ", ".join(found) or "none"
-        raise typer.BadParameter(f"there is no '{wanted}' in {settings.bundles_dir}; the bundles are: {known}.")
-    return load_bundle(settings.bundles_dir / wanted, settings.threads)
+        known, folders = ", ".join(sorted(found)) or "none", " or ".join(map(str, settings.bundle_folders))
+        raise typer.BadParameter(f"there is no '{wanted}' in {folders}; the bundles are: {known}.")
+    return load_bundle(found[wanted], settings.threads)

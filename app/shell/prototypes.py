@@ -24,7 +24,7 @@ def write_prototypes(
     """Draw the grid of all clusters, or cells of one cluster, with the same bytes as the service.
 
     Args:
-        settings: the folder of bundles.
+        settings: the folders of bundles.
         cluster: 0 … K − 1; None for the grid.
         n: number of cells of the cluster, or rows of the grid, 1 … MAX_PROTOTYPES; None for CELLS or ROWS.
         seed: 0 … 2³² − 1; the same seed gives the same cells.

@@ -15,7 +15,7 @@ from app.answer.provenance import Record
 from app.answer.schemas import BundleUsed, ParametersOut
 from app.audit.chain import decode
 from app.audit.verify import lines, verify
-from app.pipeline.bundle.load import Bundle, load_bundle, read_manifest
+from app.pipeline.bundle.load import Bundle, bundle_directory, load_bundle, read_manifest
 from app.pipeline.corrections import Corrections, checked_corrections
 from app.pipeline.errors import PipelineError
 from app.pipeline.run import analyse
@@ -127,12 +127,13 @@ def _open(wanted: BundleUsed, settings: Settings) -> Bundle:
         CannotReplay: the bundle of that name has another checksum.
         InvalidBundle: there is no bundle of that name, or it cannot be used.
     """
-    directory = settings.bundles_dir / wanted.name
+    directory = bundle_directory(wanted.name, settings.bundle_folders)
     manifest, sha256 = read_manifest(directory)
     if sha256 != wanted.sha256:
+        setting = "MARROWSCOPE_TAUGHT_DIR" if settings.taught_dir else "MARROWSCOPE_BUNDLES_DIR"
         raise CannotReplay(
-            f"The bundle {wanted.name} in {settings.bundles_dir} is a different one: version {manifest.version}, "
-            f"SHA-256 {sha256}; the log has version {wanted.version}, {wanted.sha256}. Set MARROWSCOPE_BUNDLES_DIR to "
+            f"The bundle {wanted.name} in {directory.parent} is a different one: version {manifest.version}, "
+            f"SHA-256 {sha256}; the log has version {wanted.version}, {wanted.sha256}. Set {setting} to "
             "the folder with that bundle."
         )
     return load_bundle(directory, settings.threads)

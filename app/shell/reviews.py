@@ -90,12 +90,13 @@ def import_names(
 
 def _opened(settings: Settings, bundle: str | None) -> tuple[Reviews, Review]:
     """Open the review of the settings, and return it with the bundle that is reviewed."""
-    from app.pipeline.bundle.load import read_manifest
+    from app.pipeline.bundle.load import bundle_directory, read_manifest
     from app.pipeline.errors import InvalidParameter
     from app.review.candidates import review_of_manifest
     from app.review.reviews import open_reviews
 
-    review = review_of_manifest(*read_manifest(settings.bundles_dir / (bundle or settings.bundle)))
+    directory = bundle_directory(bundle or settings.bundle, settings.bundle_folders)
+    review = review_of_manifest(*read_manifest(directory))
     reviews = open_reviews(settings.reviews_dir, settings.database_url)
     if reviews is None:
         raise InvalidParameter("No review is set. Set its folder, for example MARROWSCOPE_REVIEWS_DIR=reviews.")

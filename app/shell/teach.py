@@ -23,7 +23,7 @@ from app.answer.palette import cluster_color, hex_color
 from app.cohort.naming import slides_meant
 from app.cohort.patients import COLUMNS, read_patients
 from app.cohort.sources import SlideSource, Source, find_tiles
-from app.pipeline.bundle.load import Bundle
+from app.pipeline.bundle.load import Bundle, bundle_directory
 from app.pipeline.cell_classifier import MIN_GROUPS, CellType, ClassifierValidation, Lineage, TypeValidation
 from app.pipeline.decode import decode
 from app.pipeline.errors import InvalidParameter, PipelineError
@@ -108,7 +108,7 @@ def train_classifier(
     """Learn types from named cells, write a bundle that knows them, and print what they are worth.
 
     Args:
-        settings: the folder of bundles, and the largest tile.
+        settings: the folders of bundles, and the largest tile.
         question: the named cells and their tiles.
         name: of the new bundle.
         source: name of the bundle to teach; None for the default one.
@@ -123,7 +123,7 @@ def train_classifier(
     """
     bundle = open_bundle(settings, source)
     check_name(name)
-    target = settings.bundles_dir / name
+    target = bundle_directory(name, settings.bundle_folders)
     check_target(bundle.directory, target)
     files = _files_by_tile(question)
     groups, kind, notes = _groups([tile for tile, _ in files], group)
@@ -152,7 +152,7 @@ def evaluate_classifier(settings: Settings, question: Question, name: str, *, as
     """Compare the types that a bundle gives to named cells with their names, and print how well they agree.
 
     Args:
-        settings: the folder of bundles, and the largest tile.
+        settings: the folders of bundles, and the largest tile.
         question: the named cells and their tiles.
         name: of a bundle with a cell classifier.
         as_json: whether JSON is printed instead of tables.

@@ -11,6 +11,7 @@ import pytest
 from tests.api.answers import assert_problem, post_tile
 from tests.api.test_reviews import ids, look, name, picture, put_in
 from tests.review.seeing import tile
+from tests.waiting import until
 
 TILES = [tile(seed) for seed in range(3)]
 
@@ -75,6 +76,25 @@ def test_another_process_of_the_service_serves_it_too(named, serve, settings):
     teach(named)
     other.app.state.analyzer.load_taught()
     assert other.get("/bundles/lab").status_code == HTTPStatus.OK
+
+
+def test_bundles_that_are_taught_have_a_folder_of_their_own_and_go_before_shipped_ones(
+    serve, named, settings, tmp_path
+):
+    apart = {**settings, "taught_dir": tmp_path / "taught"}
+    lab, other = serve(**apart), serve(**{**apart, "reviews_dir": None})
+    assert teach(lab).json()["version"] == "1"
+    assert [path.name for path in settings["bundles_dir"].iterdir()] == ["seeing"]
+    assert [path.name for path in apart["taught_dir"].iterdir()] == ["lab"]
+    assert [one["name"] for one in lab.get("/bundles").json()["bundles"]] == ["seeing", "lab"]
+    until(lambda: other.get("/bundles/lab").status_code == HTTPStatus.OK)  # It holds no review, and finds it by itself.
+    assert post_tile(other, TILES[0], bundle="lab").json()["bundle"]["name"] == "lab"
+    assert_problem(teach(lab, name="seeing"), 422, "exists", "no cell classifier")
+    # A release that ships a bundle of this name changes nothing for those who have taught theirs.
+    shutil.copytree(settings["bundles_dir"] / "seeing", settings["bundles_dir"] / "lab")
+    again = serve(**apart)
+    assert again.get("/bundles/lab").json()["sha256"] == lab.get("/bundles/lab").json()["sha256"]
+    assert teach(again).json()["version"] == "2"
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,18 @@ def test_names_by_size_are_learned_and_given_to_the_cells_of_the_tile(lab):
     assert answer["myeloid_erythroid_ratio"] == pytest.approx(wanted.count(LARGE) / wanted.count(SMALL), abs=0.01)
 
 
+def test_taught_bundles_may_have_a_folder_of_their_own(lab, monkeypatch):
+    monkeypatch.setenv("MARROWSCOPE_TAUGHT_DIR", str(lab / "taught"))
+    assert train().stdout.splitlines()[-1] == str(lab / "taught" / "lab")
+    assert json.loads(train("--json").stdout)["version"] == "2"
+    assert [path.name for path in (lab / "models").iterdir()] == ["seeing"]
+    analyze("tiles/t0.png", "--bundle", "lab", "--out", "answers")
+    run("batch", "tiles/t0.png", "--bundle", "lab", "--out", "slides", "--workers", "1")
+    batch = json.loads((lab / "slides" / "manifest.json").read_text(encoding="utf-8"))
+    assert batch["bundles_dir"] == str((lab / "taught").resolve())  # All that a worker is told, which has no settings.
+    assert "the bundles are: lab, seeing" in usage_error("analyze", "tiles/t0.png", "--bundle", "other")
+
+
 def test_the_bundle_is_a_copy_with_types(lab):
     train()
     source, made = lab / "models" / "seeing", lab / "models" / "lab"

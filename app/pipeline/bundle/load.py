@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,6 +153,21 @@ def load_bundle(directory: Path, threads: int = 0) -> Bundle:
     for warning in warnings:
         log.warning("%s: %s", directory.name, warning)
     return replace(bundle, warnings=warnings)
+
+
+def bundle_directories(folders: Sequence[Path]) -> dict[str, Path]:
+    """Find the bundles in some folders; a folder that does not exist holds none.
+
+    Returns:
+        The directory of each bundle by its name. Of two with the same name, that of the later folder is found: a bundle
+        that a new release brings does not take the place of one that was taught under this name.
+    """
+    return {path.parent.name: path.parent for folder in folders for path in sorted(folder.glob(f"*/{MANIFEST}"))}
+
+
+def bundle_directory(name: str, folders: Sequence[Path]) -> Path:
+    """Return the directory of a bundle; one that does not exist yet is to be in the last folder."""
+    return bundle_directories(folders).get(name, folders[-1] / name)
 
 
 def read_manifest(directory: Path) -> tuple[Manifest, str]:
