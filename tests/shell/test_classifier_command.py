@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from app.pipeline.bundle.load import load_bundle, read_manifest
+from app.review.candidates import review_of_manifest
+from app.review.reviews import open_reviews
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.encoder_bundle import make_encoder_bundle
 from tests.review.geojson import document, point
@@ -127,6 +129,26 @@ def test_training_again_makes_the_next_version_with_the_same_numbers(lab):
     assert second.cell_classifier.model_dump(exclude=without_time) == first.cell_classifier.model_dump(
         exclude=without_time
     )
+
+
+def test_what_is_taught_on_a_taught_bundle_stays_in_the_review_of_its_ancestor(lab, monkeypatch):
+    """The networks are the same, and so are the cells: names that reviewers have given go on counting."""
+    monkeypatch.setenv("MARROWSCOPE_REVIEWS_DIR", str(lab / "reviews"))
+    run("reviews", "import", "cells/t0.geojson", "--tiles", "tiles", "--reviewer", "A. Smith", "--bundle", "seeing")
+    train()
+    train("--from", "lab", name="next")
+    train("--from", "next", name="lab")
+    reviews = open_reviews(lab / "reviews", None)
+    ancestor = review_of_manifest(*read_manifest(Path("models/seeing")))
+    for name, version in (("lab", "2"), ("next", "1")):
+        manifest, sha256 = read_manifest(Path("models", name))
+        assert manifest.version == version
+        assert manifest.cell_classifier.source.bundle_sha256 == ancestor.sha256 != sha256
+        progress = reviews.progress(review_of_manifest(manifest, sha256))
+        assert (progress.n_named, progress.earlier_named) == (len(reviews.store.names(ancestor)), 0)
+        assert progress.n_named > 30
+        assert progress.reviewers == {"A. Smith": progress.n_named}
+    reviews.close()
 
 
 def test_the_terminal_shows_the_types_the_confusion_and_what_they_mean(lab):
