@@ -133,7 +133,7 @@ def train_classifier(
     types = _types(named.type_names, lineages)
     # A taught bundle finds the cells of the bundle that it was taught on, and so does whatever is taught on it.
     classifier = teach(named, types=types, bundle_sha256=review_of(bundle).sha256)
-    manifest = write_taught(bundle.directory, target, classifier)
+    manifest, _ = write_taught(bundle, target, classifier)
     if as_json:
         about = {"bundle": name, "version": manifest.version, "directory": str(target), "from": bundle.manifest.name}
         learned = classifier.model_dump(mode="json", exclude={"mean", "deviation", "weights", "bias"})

@@ -249,6 +249,16 @@ def outside(lab):
     write(lab / "cells" / "t1.geojson", document(point(5000, 20, SMALL)))
 
 
+def beside_the_nuclei(lab):
+    """As QuPath writes the cells of another tile: it leaves out which tile they are of."""
+    collection = json.loads((lab / "cells" / "t1.geojson").read_text(encoding="utf-8"))
+    for feature in collection["features"]:
+        rings = feature["geometry"]["coordinates"]
+        feature["geometry"]["coordinates"] = [[[x + 20, y + 20] for x, y in ring] for ring in rings]
+    inside = [one for one in collection["features"] if one["geometry"]["coordinates"][0][0][0] < SHAPE[1] - 30]
+    write(lab / "cells" / "t1.geojson", {"type": "FeatureCollection", "features": inside})
+
+
 def one_type(lab):
     for path in (lab / "cells").iterdir():
         write(path, path.read_bytes().replace(SMALL.encode(), LARGE.encode()))
@@ -300,6 +310,7 @@ REFUSALS = {
     two_tiles: "t0.geojson may belong to any of tiles/t0.png, tiles/t0.tif; keep one",
     of_another_tile: "t1.geojson: The named cells are those of another file, with the SHA-256",
     outside: "t1.geojson: 1 of 1 named objects lie outside the tile of 320 x 260 px, such as 'small' at (5000, 20)",
+    beside_the_nuclei: "named objects lie on no nucleus of this tile, such as '",
     one_type: "named cells have the one type 'large'; at least two types are needed.",
     few_cells: "9 cells are named; at least 10 are needed.",
     rare_type: "Fewer than 5 cells have the type 'rare' (4): name more, or leave it out.",
@@ -340,7 +351,7 @@ def test_a_bundle_without_features_is_refused(lab, shipped_bundle):
         ("seeing", "exists, and is no cell classifier of seeing 1; choose another name."),
         ("Lab", "'Lab' is no name for a bundle"),
         ("../lab", "is no name for a bundle"),
-        ("thing", "exists, and is no bundle; choose another name."),
+        ("thing", "exists, and has no manifest that can be read; choose another name."),
     ],
 )
 def test_a_name_that_cannot_be_taken_is_refused(lab, name, message):
