@@ -65,6 +65,7 @@ Examples:
   marrowscope analyze patients --out answers      # answers/p1/a.json ...
   marrowscope analyze "tiles/**/*.tif" --out answers
   marrowscope analyze tile.png --nuclei qupath.geojson > tile.json
+  marrowscope analyze tile.png --bundle lab --corrections types.json
 
 Each tile gets a file per format, in the same sub-folders as the tiles.
 summary.csv gets a row per tile: cells, proportions, label, flags, or
@@ -114,6 +115,32 @@ Nuclei = Annotated[
 ]
 
 
+CorrectionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="Types that a person gives to cells of the only tile, in place of those that the bundle finds: JSON with "
+        'the numbers of the cells by type, as in {"Plasma cell": [12, 40]}.',
+        show_default=False,
+    ),
+]
+ReviewerOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Who gives these types. Default: reviewer.", show_default=False),
+]
+CellsSha256Option = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEX",
+        help="cells_sha256 of the answer that this person has looked at: if the bundle or the cells have changed "
+        "since, the tile is refused.",
+        show_default=False,
+    ),
+]
+
+
 @cli.command(help=ANALYZE)
 def analyze(
     tiles: Tiles,
@@ -123,11 +150,17 @@ def analyze(
     mpp: MppOption = None,
     precision: PrecisionOption = "fast",
     nuclei: Nuclei = None,
+    corrections: CorrectionsOption = None,
+    reviewer: ReviewerOption = None,
+    cells_sha256: CellsSha256Option = None,
 ) -> None:
     """Analyse tiles without a server."""
     from app.pipeline.memory import keep_buffers
-    from app.shell.analyze import analyze_tiles
+    from app.shell.analyze import CorrectionsFile, analyze_tiles
 
+    for option, value in (("--reviewer", reviewer), ("--cells-sha256", cells_sha256)):
+        if value is not None and corrections is None:
+            raise typer.BadParameter(f"{option} belongs to corrections; name their file with --corrections.")
     keep_buffers()
     with report_errors():
         is_complete = analyze_tiles(
@@ -139,6 +172,7 @@ def analyze(
             mpp=mpp,
             precision=precision,
             nuclei=nuclei,
+            corrections=None if corrections is None else CorrectionsFile(corrections, reviewer, cells_sha256),
         )
     if not is_complete:
         raise typer.Exit(1)

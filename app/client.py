@@ -150,6 +150,7 @@ class Client:
         features: bool = False,
         corrections: Mapping[str, Sequence[int]] | None = None,
         reviewer: str | None = None,
+        cells_sha256: str | None = None,
     ) -> AnalysisOut:
         """Find the cells of a tile, their clusters and proportions, and the tile's label.
 
@@ -168,6 +169,8 @@ class Client:
             corrections: types that a person gives to cells, in place of those that the bundle found: the numbers of the
                 cells by the name of the type, as in `{"Plasma cell": [12, 40]}`. None corrects nothing.
             reviewer: who corrects them. Where the service asks for keys, it is the name of the key.
+            cells_sha256: that of the answer whose cells were looked at. The service refuses the corrections if the
+                bundle has changed since, or the numbers mean other cells. None does not check that.
 
         Raises:
             ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
@@ -182,6 +185,7 @@ class Client:
             "measurements": measurements,
             "features": features or None,  # a service of an earlier version knows no such parameter
             "reviewer": reviewer,
+            "cells_sha256": cells_sha256,
         }
         return _read_answer(AnalysisOut, self._post(tile, nuclei, query, corrections))
 
@@ -197,6 +201,7 @@ class Client:
         measurements: bool = True,
         corrections: Mapping[str, Sequence[int]] | None = None,
         reviewer: str | None = None,
+        cells_sha256: str | None = None,
     ) -> bytes:
         """Analyse a tile, and return the bytes of a file.
 
@@ -211,6 +216,7 @@ class Client:
             measurements: whether GeoJSON and CSV hold the measurements of every cell.
             corrections: types that a person gives to cells, as for `analyze`.
             reviewer: who corrects them, as for `analyze`.
+            cells_sha256: on which cells they were made, as for `analyze`.
 
         Raises:
             ServiceProblem: the service refuses the tile, its nuclei or a parameter, or cannot be reached.
@@ -229,6 +235,7 @@ class Client:
             "format": format,
             "measurements": measurements,
             "reviewer": reviewer,
+            "cells_sha256": cells_sha256,
         }
         response = self._post(tile, nuclei, query, corrections)
         if response.headers.get("Content-Type", "").partition(";")[0] != MEDIA_TYPES[format]:

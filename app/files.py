@@ -178,10 +178,15 @@ def _remove(path: Path) -> None:
 
 
 def _renamed(error: OSError, temporary: Path, target: Path) -> OSError:
-    """Return the same error about `target`, if it is about the temporary path, a folder above it, or no path at all."""
+    """Return the same error about `target`, if it is about the temporary path, a folder above it, or no path at all.
+
+    If a copy fails, its error names the file that was read first, and then the one that could not be written.
+    """
     if error.errno is None:
         return error  # A library raised it, with a text of its own.
-    path = Path(error.filename or target)
+    path = Path(error.filename2 or error.filename or target)
+    if not path.is_relative_to(temporary):
+        path = Path(error.filename or target)
     if path.is_relative_to(temporary):
         path = target / path.relative_to(temporary)
     elif path in temporary.parents:

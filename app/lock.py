@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout, lock_descriptor
@@ -43,6 +43,31 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def turn_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process or thread is in such a block for the same folder, and run the block.
+
+    The folder itself is locked, so no file is left in it. Windows cannot lock a folder, nor can some network disks; the
+    block runs at once there.
+
+    Args:
+        folder: it must exist.
+
+    Raises:
+        OSError: the folder cannot be opened.
+    """
+    if os.name != "posix":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            lock_descriptor(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_locked(folder: Path) -> bool:

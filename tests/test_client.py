@@ -141,6 +141,8 @@ def test_corrections_reach_the_service(service, answer):
     for ask in (service.analyze, partial(service.export, format="csv")):
         with pytest.raises(ServiceProblem, match="the reviewer is the name of the key"):
             ask(SAMPLE, corrections={"Lymphocyte": [0]}, reviewer="A. Smith")
+        with pytest.raises(ServiceProblem, match="cells_sha256"):
+            ask(SAMPLE, corrections={"Lymphocyte": [0]}, cells_sha256="that of no answer")
     assert service.analyze(SAMPLE, corrections={}).result_sha256 == answer.result_sha256
     with pytest.raises(TypeError):
         service.analyze(SAMPLE, corrections={"Lymphocyte": [0.5]})

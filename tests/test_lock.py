@@ -1,12 +1,15 @@
 """The lock of a folder: one process holds it, until it lets go or dies."""
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from filelock import lock_descriptor
 
-from app.lock import LOCK, FolderLocked, is_locked, lock_folder
+from app.lock import LOCK, FolderLocked, is_locked, lock_folder, turn_in
 from tests.conftest import REPOSITORY
 from tests.processes import started
 from tests.waiting import PATIENCE_S
@@ -81,3 +84,30 @@ def test_command_of_an_earlier_version_still_holds_its_folder(tmp_path):
         assert is_locked(tmp_path)
         with pytest.raises(FolderLocked), lock_folder(tmp_path):
             pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a folder cannot be locked there")
+def test_turns_come_one_after_the_other_and_leave_nothing(tmp_path):
+    within, most = [], []
+
+    def work(number):
+        with turn_in(tmp_path):
+            within.append(number)
+            most.append(len(within))
+            (tmp_path / "file").write_text(str(number))
+            (tmp_path / "file").unlink()
+            within.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(50)))
+    assert (max(most), len(most), list(tmp_path.iterdir())) == (1, 50, [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a folder cannot be locked there")
+def test_turn_of_a_killed_process_ends(tmp_path):
+    with held_by_another(tmp_path, HOLD.replace("lock_folder", "turn_in")):
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        assert not lock_descriptor(descriptor, blocking=False)
+    with turn_in(tmp_path):
+        assert not lock_descriptor(descriptor, blocking=False)
+    os.close(descriptor)

@@ -41,6 +41,8 @@ def geojson(result: Result) -> bytes:
         "segmentation": result.segmentation.model_dump(mode="json"),
         "bundle": result.bundle_used.model_dump(mode="json"),
     }
+    if result.cells_sha256 is not None:
+        about["cells_sha256"] = result.cells_sha256
     if result.corrections is not None:
         about["corrections"] = result.corrections.model_dump(mode="json")
     collection = {"type": "FeatureCollection", **about, "features": _features(result)}

@@ -48,6 +48,7 @@ from app.answer.schemas import (
     VeryLargeNucleusOut,
 )
 from app.pipeline.bundle.load import Bundle
+from app.pipeline.corrections import cells_sha256
 from app.pipeline.label.decide import Label
 from app.pipeline.label.reference import Placement
 from app.pipeline.manifest import Manifest
@@ -199,6 +200,13 @@ class Result:
         return None if given is None else CorrectionsOut(n=given.number, by=given.by)
 
     @cached_property
+    def cells_sha256(self) -> str | None:
+        """On which cells corrections of types are made; None where the bundle has no cell classifier."""
+        if self.analysis.types is None:
+            return None
+        return cells_sha256(self.analysis.tile.sha256, self.bundle.sha256, self.analysis.cells.nuclei.bboxes)
+
+    @cached_property
     def label(self) -> LabelOut:
         """The tile's label, and what it rests on."""
         return label_out(self.analysis.label, self.analysis.proportions, self.bundle.manifest)
@@ -261,6 +269,7 @@ class Result:
             clusters=self.clusters,
             **self.types,
             corrections=self.corrections,
+            cells_sha256=self.cells_sha256,
             measurements=self.measurements,
             tissue=self.tissue,
             label=self.label,

@@ -621,6 +621,13 @@ class AnalysisOut(_Answer):
         "of the types, and the ratio, are those with these types; clusters and label do not depend on types. The field "
         "is left out if no type was corrected.",
     )
+    cells_sha256: str | None = Field(
+        default=None,
+        exclude_if=lambda sha256: sha256 is None,
+        description="SHA-256 of the tile, the bundle and the boxes of the cells, in hexadecimal. Send it with "
+        "corrections of types, and they are refused if the numbers no longer mean these cells, or the bundle has "
+        "changed. The field is left out if the bundle has no cell classifier.",
+    )
     measurements: list[MeasurementOut] = Field(
         default_factory=list,
         description="What the nuclei of the tile are like: every measurement over its counted cells.",

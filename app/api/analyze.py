@@ -46,7 +46,7 @@ router = keyed_router(tags=["analysis"])
     "/analyze",
     response_class=Response,
     response_description="The analysis of the tile, in the form that was asked for.",
-    responses={200: {"model": AnalysisOut, "content": CONTENT}, **declare(400, 404, 406, 408, 413, 415, 504)},
+    responses={200: {"model": AnalysisOut, "content": CONTENT}, **declare(400, 404, 406, 408, 409, 413, 415, 504)},
     openapi_extra=UPLOAD,
 )
 async def analyze(
@@ -114,6 +114,15 @@ async def analyze(
             "`reviewer`. Without corrections the parameter says nothing.",
         ),
     ] = None,
+    cells_sha256: Annotated[
+        str | None,
+        Query(
+            pattern="^[0-9a-f]{64}$",
+            description="On which cells the corrections were made: the field cells_sha256 of the answer that the "
+            "person has looked at. If the bundle was changed since, or the numbers mean other cells, the request is "
+            "refused with 409. Without corrections the parameter says nothing.",
+        ),
+    ] = None,
     format: Annotated[
         FormatName | None,
         Query(
@@ -133,7 +142,7 @@ async def analyze(
     state.format, is_audited = wanted, request.app.state.audit_log is not None
     if is_audited:
         state.upload = data  # The log also names the checksum of an upload that is refused.
-    given = corrections_of(corrections, reviewer_of(request, reviewer), analyzer.bundle(bundle))
+    given = corrections_of(corrections, reviewer_of(request, reviewer), cells_sha256, analyzer.bundle(bundle))
 
     def answer(analysis: Analysis, used: Bundle) -> bytes:
         result = Result(analysis, used, state.request_id, n_prototypes, measurements, with_features)
@@ -178,12 +187,13 @@ async def read_uploads(
     return data
 
 
-def corrections_of(text: str | None, by: str, bundle: Bundle) -> Corrections | None:
+def corrections_of(text: str | None, by: str, made_on: str | None, bundle: Bundle) -> Corrections | None:
     """Return the corrections of a request; None if it has none.
 
     Args:
         text: the form's field, JSON.
         by: who sends it.
+        made_on: on which cells they were made; None if that is not said.
         bundle: the bundle that is to analyse.
 
     Raises:
@@ -195,7 +205,7 @@ def corrections_of(text: str | None, by: str, bundle: Bundle) -> Corrections | N
     if not cells:
         return None
     check_known(cells, bundle.manifest)
-    return Corrections(cells, by)
+    return Corrections(cells, by, made_on)
 
 
 def check_features(bundle: Bundle) -> None:

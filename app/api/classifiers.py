@@ -42,9 +42,9 @@ async def teach_classifier(
     check_reviewable(source)
     target = bundle_directory(wanted.name, settings.bundle_folders)
 
-    def taught() -> Manifest:
+    def taught() -> tuple[Manifest, str]:
         try:
-            manifest = reviews.teach(source, target, wanted.groups, wanted.leave_out)
+            written = reviews.teach(source, target, wanted.groups, wanted.leave_out)
         except InvalidParameter as error:  # The text is also for the shell, and has the path.
             raise InvalidParameter(str(error).replace(str(target), f"A bundle '{wanted.name}'")) from error
         except InvalidBundle as error:
@@ -53,10 +53,10 @@ async def teach_classifier(
         except OSError as error:
             raise _unwritable(error) from error
         analyzer.load_taught()
-        return manifest
+        return written
 
-    manifest = await analyzer.work(taught)
-    served = analyzer.bundle(wanted.name)
+    manifest, sha256 = await analyzer.work(taught)
+    analyzer.bundle(wanted.name)  # It is served, this version or one that somebody has taught meanwhile.
     classifier = manifest.cell_classifier
     assert classifier is not None  # noqa: S101 - for mypy: it was written just now
     request.state.reviewed = {"n_named": classifier.source.cells}
@@ -64,7 +64,7 @@ async def teach_classifier(
     return ClassifierOut(
         name=wanted.name,
         version=manifest.version,
-        sha256=served.sha256,
+        sha256=sha256,
         types=classifier.types,
         measurements=classifier.measurements,
         neighbours=classifier.neighbours,

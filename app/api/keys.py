@@ -12,15 +12,13 @@ from app.api.parameters import Route
 from app.api.problems import declare
 from app.api.sites import refuse_other_sites
 from app.pipeline.errors import InvalidParameter
-from app.review.names import MAX_PERSON, checked_text
+from app.review.names import ANYBODY, MAX_PERSON, checked_text
 
 HEADER = "X-API-Key"
 api_key = APIKeyHeader(
     name=HEADER, auto_error=False, description="Key of the client. It is needed only when the service has keys set."
 )
 """Declares in openapi.json the key that `KeyedRoute` asks for."""
-ANYBODY = "reviewer"
-"""The reviewer where the service asks for no key and nobody says a name."""
 
 
 def require_key(request: Request) -> None:

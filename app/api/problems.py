@@ -39,6 +39,7 @@ STATUS: Mapping[type[Exception], int] = {
     errors.TooManyNuclei: 413,
     errors.InvalidNuclei: 422,
     errors.InvalidCorrections: 422,
+    errors.OtherCells: 409,
     errors.InvalidParameter: 422,
     errors.UnknownCluster: 404,
     errors.EngineUnavailable: 503,
@@ -66,7 +67,8 @@ DESCRIPTIONS: Mapping[int, str] = {
     405: "The path does not have this method.",
     406: "The answer has none of the media types that the header Accept names.",
     408: "The body paused for too long, or arrived too slowly.",
-    409: "The batch has ended already; or what the request relies on in the review, or in a bundle, has changed.",
+    409: "The batch has ended already; or what the request relies on in the review, in a bundle, or among the cells of "
+    "a tile, has changed.",
     413: "The body has too many bytes, the tile too many pixels, or there are too many nuclei.",
     414: "Path and query are too long.",
     415: "The upload is not a readable 8-bit PNG, JPEG or TIFF image, or the body is no multipart form, or no JSON.",

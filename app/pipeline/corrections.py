@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from app.pipeline.cell_types import CellTypes
-from app.pipeline.errors import InvalidCorrections
+from app.pipeline.errors import InvalidCorrections, OtherCells
 from app.pipeline.manifest import Manifest
-from app.pipeline.types import BoolArray
+from app.pipeline.types import BoolArray, Int64Array
 
 MAX_CORRECTIONS = 5000
 """Largest number of corrected cells of one tile. Their numbers fit into one line of the audit log."""
@@ -31,10 +32,12 @@ class Corrections:
     Attributes:
         cells: at least one cell. Each cell occurs once.
         by: name of the person, 1 to 80 printable characters.
+        cells_sha256: what the answer says that the person has looked at; see `cells_sha256`. None if that is not said.
     """
 
     cells: CellsByType
     by: str
+    cells_sha256: str | None = None
 
     @property
     def number(self) -> int:
@@ -118,6 +121,47 @@ def check_known(names: Collection[str], manifest: Manifest) -> None:
             raise InvalidCorrections(
                 f"The bundle {manifest.name} knows no type '{shown(name)}'; its types are {listed}."
             )
+
+
+def cells_sha256(tile: str, bundle: str, bboxes: Int64Array) -> str:
+    """Return what tells whether the numbers of cells, and their types, are still those that somebody has looked at.
+
+    It changes with the file of the tile, with anything in the bundle, and with any cell that is found, moved or lost:
+    because of another scale, other nuclei, or a version of the program that seeks them otherwise.
+
+    Args:
+        tile: hex digest of the upload.
+        bundle: hex digest of the bundle's manifest.
+        bboxes: (N, 4) int64, the boxes of the nuclei in the order of their numbers, in px of the analysed tile.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(f"{tile}/{bundle}/".encode() + bboxes.astype("<i8").tobytes()).hexdigest()
+
+
+def check_cells(given: Corrections, found: str, manifest: Manifest) -> None:
+    """Check that corrections were made on the cells that were found, if they say on which.
+
+    Args:
+        given: the corrections.
+        found: see `cells_sha256`.
+        manifest: the bundle's.
+
+    Raises:
+        OtherCells: they were made on others.
+    """
+    if given.cells_sha256 not in {None, found}:
+        raise OtherCells(
+            f"The corrections were made on another answer, as its cells_sha256 says, and cell {_first(given)} may be "
+            f"another cell now. Either the bundle {manifest.name} was changed since, as when it is taught again, or "
+            "this is another tile, mpp or file of nuclei. Analyse the tile again without corrections, look at its "
+            "cells, and send the cells_sha256 of that answer. Nothing was corrected."
+        )
+
+
+def _first(given: Corrections) -> int:
+    return min(number for numbers in given.cells.values() for number in numbers)
 
 
 def correct(found: CellTypes, given: Corrections, outlier: BoolArray, manifest: Manifest) -> CellTypes:

@@ -33,6 +33,10 @@ class InvalidCorrections(PipelineError):
     """The types that a person has given to cells cannot be used."""
 
 
+class OtherCells(InvalidCorrections):
+    """The types were given to the cells of an answer that this bundle would not give about this tile now."""
+
+
 class InvalidParameter(PipelineError):
     """A parameter of the analysis is outside its range."""
 

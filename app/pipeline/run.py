@@ -16,7 +16,7 @@ import numpy as np
 
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.cell_types import CellTypes, classify
-from app.pipeline.corrections import Corrections, check_known, correct
+from app.pipeline.corrections import Corrections, cells_sha256, check_cells, check_known, correct
 from app.pipeline.crops import crop_cells
 from app.pipeline.decode import decode
 from app.pipeline.errors import TileTooLarge
@@ -207,6 +207,7 @@ def analyse_stages(
             cells = Cells.of_tile(kept, encoded.cluster_probs, tile, measured.outlines)
             types = _types(encoded, measured.cells, kept, manifest)
             if types is not None and corrections is not None:
+                check_cells(corrections, cells_sha256(tile.sha256, bundle.sha256, kept.bboxes), manifest)
                 types = correct(types, corrections, proportions.outlier, manifest)
     analysis = Analysis(
         tile=tile,

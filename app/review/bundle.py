@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.files import whole_directory
-from app.pipeline.bundle.load import MANIFEST, read_manifest
+from app.lock import turn_in
+from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle, read_manifest
 from app.pipeline.cell_classifier import CellClassifier
 from app.pipeline.errors import InvalidBundle, InvalidParameter
 from app.pipeline.manifest import NAME_PATTERN, SCHEMA_VERSION, Manifest
 
 FIRST_VERSION = "1"
+OF_A_VERSION = frozenset({"version", "created", "cell_classifier"})
+"""The members of a manifest that differ between the versions of a taught bundle. Its cells do not depend on them."""
 
 
 def check_name(name: str) -> None:
@@ -48,7 +52,9 @@ def check_target(source: Path, target: Path) -> str:
     try:
         there, _ = read_manifest(target)
     except InvalidBundle as error:
-        raise InvalidParameter(f"{target} exists, and is no bundle; choose another name.") from error
+        raise InvalidParameter(
+            f"{target} exists, and has no manifest that can be read; choose another name."
+        ) from error
     base, _ = read_manifest(source)
     if there.cell_classifier is None or there.files != base.files:
         raise InvalidParameter(
@@ -57,37 +63,69 @@ def check_target(source: Path, target: Path) -> str:
     return str(int(there.version) + 1) if there.version.isdecimal() else FIRST_VERSION
 
 
-def write_taught(source: Path, target: Path, classifier: CellClassifier) -> Manifest:
+def write_taught(source: Bundle, target: Path, classifier: CellClassifier) -> tuple[Manifest, str]:
     """Write the bundle as a whole, or not at all. All its files but the manifest are those of the source.
 
     Args:
-        source: directory of the bundle whose features the types were learned from.
+        source: the bundle whose features the types were learned from, as it was loaded.
         target: directory of the new bundle; one that is there is replaced if `check_target` allows it.
         classifier: what was learned.
 
     Returns:
-        The manifest of the new bundle.
+        The manifest of the new bundle, and the hex digest of its bytes.
 
     Raises:
-        InvalidBundle: the manifest of the source cannot be read.
+        InvalidBundle: a file of the source cannot be read, or is not the one that was loaded.
         InvalidParameter: the name cannot be taken; see `check_target`.
         OSError: a file cannot be read or written; the disk may be full.
     """
-    version = check_target(source, target)
-    base, _ = read_manifest(source)
-    changed = {
-        "schema_version": SCHEMA_VERSION,
-        "name": target.name,
-        "version": version,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cell_classifier": classifier.model_dump(mode="json"),
-    }
-    manifest = Manifest.model_validate({**base.model_dump(mode="json"), **changed})
-    with whole_directory(target) as staged:
-        for file in base.files:
-            # A file that another one replaces may be missing.
-            if (source / file).exists():
-                (staged / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / file, staged / file)
-        (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return manifest
+    with turn_in(target.parent):  # Others may teach a bundle of the same name, and each gets a version of its own.
+        version = check_target(source.directory, target)
+        base = _as_loaded(source)
+        changed = {
+            "schema_version": SCHEMA_VERSION,
+            "name": target.name,
+            "version": version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "cell_classifier": classifier.model_dump(mode="json"),
+        }
+        manifest = Manifest.model_validate({**base.model_dump(mode="json"), **changed})
+        raw = (manifest.model_dump_json(indent=2) + "\n").encode()
+        with whole_directory(target) as staged:
+            for file in base.files:
+                # A file that another one replaces may be missing.
+                if (source.directory / file).exists():
+                    (staged / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source.directory / file, staged / file)
+            (staged / MANIFEST).write_bytes(raw)
+            _check_loads(staged, source)
+    return manifest, hashlib.sha256(raw).hexdigest()
+
+
+def _check_loads(staged: Path, source: Bundle) -> None:
+    """Check that the new bundle can be served, before it replaces one that is.
+
+    Raises:
+        InvalidBundle: it cannot.
+    """
+    try:
+        load_bundle(staged, threads=1)
+    except InvalidBundle as error:
+        raise InvalidBundle(
+            f"A copy of {source.manifest.name} that knows the types cannot be loaded: {error}"
+        ) from error
+
+
+def _as_loaded(source: Bundle) -> Manifest:
+    """Return the manifest that the source has on the disk.
+
+    Raises:
+        InvalidBundle: it cannot be read, or its cells would not be those that were learned from.
+    """
+    found, _ = read_manifest(source.directory)
+    if found.model_dump(exclude=set(OF_A_VERSION)) != source.manifest.model_dump(exclude=set(OF_A_VERSION)):
+        raise InvalidBundle(
+            f"{source.directory.name}/{MANIFEST} was changed after the bundle was loaded, which may find other cells "
+            "now. Restart the service, or the command, and teach again."
+        )
+    return found

@@ -27,9 +27,8 @@ from app.review.names import (
     checked_text,
     checked_type,
     majority,
-    unused_color,
 )
-from app.review.store import PlacedCell, Store, TypeChange
+from app.review.store import PlacedCell, Store
 
 MAX_LISTED = 50
 """The largest number of objects that were not used of which an answer says why."""
@@ -150,9 +149,8 @@ def imported(store: Store, data: bytes, tile: ReviewTile, reviewer: str | None, 
     unmatched = _unmatched(found, list(matched.values()))
     if not given:
         raise InvalidParameter(f"No object of the file names a cell of this tile. {' '.join(unmatched[:5])}".rstrip())
-    if add_types:
-        _add_types(store, [name for _, _, name, _ in given if name is not None], data)
-    return Imported(len({cell for cell, *_ in given}), store.put_names(given, tile.review), unmatched)
+    new_types = _new_types([name for _, _, name, _ in given if name is not None], data) if add_types else {}
+    return Imported(len({cell for cell, *_ in given}), store.put_names(given, tile.review, new_types), unmatched)
 
 
 def _of_reviewers(data: bytes, tile: Tile) -> dict[str, NamesOfFile]:
@@ -209,14 +207,10 @@ def _as_named_by(person: str, feature: Mapping[str, Any]) -> Iterator[dict[str, 
             }
 
 
-def _add_types(store: Store, names: Sequence[str], data: bytes) -> None:
-    """Put types at the end of the list that it does not have yet, with their colours in the file."""
-    types = store.types()
+def _new_types(names: Sequence[str], data: bytes) -> dict[str, str | None]:
+    """Return the types that a file gives, each once, with their colours in the file, if it has any."""
     colors = _colors(data)
-    for name in dict.fromkeys(checked_type(name) for name in names):
-        if name not in {one.name for one in types}:
-            types.append(NamedType(name, colors.get(name) or unused_color(types)))
-    store.set_types([TypeChange(one) for one in types])
+    return {name: colors.get(name) for name in dict.fromkeys(checked_type(name) for name in names)}
 
 
 def _colors(data: bytes) -> dict[str, str]:

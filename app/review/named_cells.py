@@ -33,6 +33,8 @@ NEAR_PX = 10.0
 """A name that lies on no nucleus is that of the nearest one whose centre is at most this many px of the tile away."""
 AREA_NUCLEI = 4
 """An annotation that is larger than this many nuclei of the tile is an area, which names every cell in it."""
+FEW_OBJECTS = 10
+"""Of at least so many names of single cells, half must lie on nuclei. Those of another tile hit a quarter by chance."""
 MAX_OBJECTS = 200_000
 """Largest number of objects in one file."""
 UNNAMED = re.compile(r"Cluster \d+|Outlier")
@@ -301,7 +303,8 @@ def match_names(files: Sequence[NamesOfFile], cells: Cells) -> MatchedNames:
         cells: those of the tile.
 
     Raises:
-        InvalidNamedCells: two names were given to a cell equally often.
+        InvalidNamedCells: two names were given to a cell equally often, or the names of a file are those of another
+            tile.
     """
     own: dict[int, Counter[str]] = defaultdict(Counter)
     by_area: dict[int, Counter[str]] = defaultdict(Counter)
@@ -311,7 +314,9 @@ def match_names(files: Sequence[NamesOfFile], cells: Cells) -> MatchedNames:
     for names in files:
         is_area = [one.may_be_area and one.area_px > largest_px for one in names.objects]
         single = [one for one, area in zip(names.objects, is_area, strict=True) if not area]
-        for one, cell in zip(single, _matched(single, cells.label_image, places), strict=True):
+        found = _matched(single, cells.label_image, places)
+        _check_most_match(single, found)
+        for one, cell in zip(single, found, strict=True):
             if cell < 0:
                 unmatched.append(Unmatched(one.name, one.x, one.y, NO_NUCLEUS))
             else:
@@ -349,6 +354,22 @@ def _matched(objects: Sequence[NamedObject], label_image: Any, places: Float64Ar
             cells[one] = cell
             taken.add(cell)
     return [int(cell) for cell in cells]
+
+
+def _check_most_match(objects: Sequence[NamedObject], found: Sequence[int]) -> None:
+    """Refuse the names of another tile. One of the same size is not told by its coordinates, and QuPath keeps no more.
+
+    Args:
+        objects: those of one file that name single cells.
+        found: the cell of each; -1 for none.
+    """
+    lost = [one for one, cell in zip(objects, found, strict=True) if cell < 0]
+    if len(objects) >= FEW_OBJECTS and 2 * len(lost) > len(objects):
+        raise InvalidNamedCells(
+            f"{len(lost)} of {len(objects)} named objects lie on no nucleus of this tile, such as "
+            f"{_at(lost[0].name, lost[0].x, lost[0].y)}: they are those of another tile or of another part of the "
+            "slide, or the tile was analysed at a wrong mpp. None of them was used."
+        )
 
 
 def _inside(rings: Sequence[Float64Array], points: Float64Array) -> BoolArray:

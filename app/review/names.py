@@ -16,6 +16,8 @@ from app.review.named_cells import IGNORED_MARK
 MAX_TYPE, MAX_PERSON, MAX_TITLE = 60, 80, 200
 """Characters of the name of a type, of a reviewer, and of a tile or group."""
 MAX_TYPES = 32
+ANYBODY = "reviewer"
+"""The reviewer where nobody says a name."""
 RESERVED = re.compile(r"(outlier|no type|cluster \d+)", re.IGNORECASE)
 """Names that answers give to cells without a type; a type of that name could not be told from them."""
 

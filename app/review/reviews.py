@@ -17,6 +17,7 @@ import numpy as np
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.cell_classifier import CellType
 from app.pipeline.cell_types import type_probabilities
+from app.pipeline.errors import InvalidParameter
 from app.pipeline.manifest import Manifest
 from app.pipeline.measure.table import INDEX
 from app.pipeline.run import Analysis, Stages
@@ -132,7 +133,6 @@ class Reviews:
         self.store = store
         self._candidates: Kept[Candidates] = Kept(KEPT)
         self._taught: Kept[Taught | str] = Kept(KEPT)
-        self._writing = Lock()
 
     def close(self) -> None:
         """Close the database."""
@@ -222,7 +222,7 @@ class Reviews:
 
     def teach(
         self, source: Bundle, target: Path, group_kind: GroupKind | None = None, leave_out: Collection[str] = ()
-    ) -> Manifest:
+    ) -> tuple[Manifest, str]:
         """Teach a classifier on all names of a review, and write a bundle that has it.
 
         Args:
@@ -232,26 +232,30 @@ class Reviews:
             leave_out: names of types that are not learned.
 
         Returns:
-            The manifest of the new bundle.
+            The manifest of the new bundle, and the hex digest of its bytes.
 
         Raises:
-            InvalidParameter: the new bundle cannot have that name.
+            InvalidParameter: the new bundle cannot have that name, or a type that is to be left out does not exist.
             InvalidNamedCells: there are too few names.
-            InvalidBundle: the files of the source cannot be read any more.
+            InvalidBundle: the files of the source cannot be read any more, or have changed since it was loaded.
             OSError: the bundle cannot be written; nothing of it is left.
         """
         check_target(source.directory, target)
-        review = review_of(source)
-        named = {cell: kind for cell, kind in majority(self.store.names(review)).items() if kind not in leave_out}
+        review, types = review_of(source), self.store.types()
+        if unknown := set(leave_out) - {one.name for one in types}:
+            raise InvalidParameter(f"leave_out names '{min(unknown)}', and there is no such cell type.")
+        given = majority(self.store.names(review))
+        named = {cell: kind for cell, kind in given.items() if kind not in leave_out}
         if not named:
-            raise InvalidNamedCells("No cell of this bundle has a name yet.")
+            raise InvalidNamedCells(
+                "Every named cell has a type that is left out." if given else "No cell of this bundle has a name yet."
+            )
         classifier = teach(
             self.named_cells(review, named, group_kind),
-            types=cell_types(self.store.types()),
+            types=cell_types(types),
             bundle_sha256=review.sha256,
         )
-        with self._writing:  # Two requests may give the same name, and each gets a version of its own.
-            return write_taught(source.directory, target, classifier)
+        return write_taught(source, target, classifier)
 
     def named_cells(self, review: Review, named: Mapping[str, str], group_kind: GroupKind | None = None) -> NamedCells:
         """Return what a classifier learns from.

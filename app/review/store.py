@@ -43,7 +43,7 @@ from app.pipeline.errors import InvalidParameter
 from app.pipeline.types import UInt8Array
 from app.review.candidates import MEASURED, Candidates, NewCells, Outline, Review, ReviewTile
 from app.review.errors import NotInReview, ReviewConflict, ReviewUnavailable
-from app.review.names import CellName, NamedType, check_types
+from app.review.names import CellName, NamedType, check_types, unused_color
 
 log = logging.getLogger(__name__)
 
@@ -414,14 +414,23 @@ class Store:
         now = datetime.now(UTC)
         return self.put_names([(cell, reviewer, kind, now) for cell, kind in given.items()], review)
 
-    def put_names(self, given: Sequence[tuple[str, str, str | None, datetime]], review: Review) -> int:
+    def put_names(
+        self,
+        given: Sequence[tuple[str, str, str | None, datetime]],
+        review: Review,
+        new_types: Mapping[str, str | None] | None = None,
+    ) -> int:
         """Keep names of cells, all of them or none; see `set_names`.
 
         Args:
             given: cell, reviewer, type and time of each; a cell occurs once for each reviewer.
             review: the review that all of the cells must belong to.
+            new_types: the types that are put at the end of the list if it does not have them, by name, with their
+                colours; None is a colour that no other type has.
         """
         with self._changing("names") as connection:
+            # Others may put in types at the same moment, so the list is read and written in one transaction.
+            _add_types(connection, new_types or {})
             _check_cells(connection, list(dict.fromkeys(cell for cell, *_ in given)), review)
             ids = {row.name: row.id for row in connection.execute(select(_types))}
             unknown = sorted({kind for _, _, kind, _ in given if kind is not None and kind not in ids})
@@ -514,6 +523,19 @@ def _without_values(error: SQLAlchemyError) -> str:
 
 def _count(connection: Connection, counter: Counter) -> None:
     connection.execute(update(_state).where(_state.c.id == 1).values({counter: _state.c[counter] + 1}))
+
+
+def _add_types(connection: Connection, wanted: Mapping[str, str | None]) -> None:
+    """Put types at the end of the list that it does not have yet."""
+    types = [_named_type(row) for row in connection.execute(select(_types).order_by(_types.c.place))]
+    n_before = len(types)
+    known = {one.name for one in types}
+    for name, color in wanted.items():
+        if name not in known:
+            types.append(NamedType(name, color or unused_color(types)))
+    check_types(types)
+    for place, one in enumerate(types[n_before:], n_before):
+        connection.execute(insert(_types).values(place=place, name=one.name, color=one.color, lineage=one.lineage))
 
 
 def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:

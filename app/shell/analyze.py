@@ -22,10 +22,12 @@ from app.answer.schemas import NOTICE
 from app.cohort.nuclei import nuclei_of_tile
 from app.cohort.sources import STDIN, NoSuchTile, Source, find_tiles
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.errors import InvalidNuclei, PipelineError
+from app.pipeline.corrections import Corrections, read_corrections
+from app.pipeline.errors import InvalidCorrections, InvalidNuclei, PipelineError
 from app.pipeline.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Stages, analyse_stages
+from app.review.names import ANYBODY, MAX_PERSON, checked_text
 from app.settings import Settings
 from app.shell.options import open_bundle, usage_errors
 from app.shell.outputs import SUMMARY, CannotWrite, Row, answered_row, failed_row, plan_outputs, summary_table, write
@@ -40,6 +42,45 @@ TEXT = ("json", "geojson", "csv")
 """The formats that a terminal or a pipe can show."""
 
 
+@dataclass(frozen=True, slots=True)
+class CorrectionsFile:
+    """A file with the types that a person gives to cells of the only tile.
+
+    Attributes:
+        path: JSON, as the form field `corrections` of POST /analyze takes it.
+        reviewer: who gives them; None for nobody's name.
+        cells_sha256: on which cells they were made; None if that is not said.
+    """
+
+    path: Path
+    reviewer: str | None
+    cells_sha256: str | None
+
+    def read(self, tiles: Sequence[Source]) -> Corrections | None:
+        """Return the corrections; None if the file corrects nothing.
+
+        Args:
+            tiles: the tiles that are to be analysed.
+
+        Raises:
+            typer.BadParameter: there are several tiles, or the file or the name cannot be used.
+            OSError: the file cannot be read.
+        """
+        if len(tiles) > 1:
+            raise typer.BadParameter(
+                f"{self.path} corrects cells of one tile, and these are {len(tiles)}; analyse each with its own file."
+            )
+        with usage_errors():
+            by = ANYBODY if self.reviewer is None else checked_text(self.reviewer, "--reviewer", MAX_PERSON)
+        try:
+            cells = read_corrections(self.path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise typer.BadParameter(f"{self.path}: this is not UTF-8.") from error
+        except InvalidCorrections as error:
+            raise typer.BadParameter(f"{self.path}: {error}") from error
+        return Corrections(cells, by, self.cells_sha256) if cells else None
+
+
 def analyze_tiles(
     given: Sequence[str],
     settings: Settings,
@@ -50,6 +91,7 @@ def analyze_tiles(
     mpp: float | None,
     precision: Precision,
     nuclei: Path | None,
+    corrections: CorrectionsFile | None = None,
 ) -> bool:
     """Answer every tile in files. A single tile that is named itself, in one text format and without `out`, is printed.
 
@@ -62,6 +104,7 @@ def analyze_tiles(
         mpp: µm per pixel of the tiles; None if it is not known.
         precision: precision of Q.
         nuclei: the nuclei of the only tile, or a folder with those of each tile; None to seek them.
+        corrections: the types that a person gives to cells of the only tile; None for none.
 
     Returns:
         Whether every tile was answered.
@@ -79,12 +122,16 @@ def analyze_tiles(
             raise NoSuchTile("- reads a tile from standard input, and none is sent: write `… analyze - < tile.png`.")
     if nuclei is not None and len(tiles) > 1 and not nuclei.is_dir():
         raise typer.BadParameter(f"{nuclei} is one file for {len(tiles)} tiles; name a folder with a file for each.")
+    given_types = None if corrections is None else corrections.read(tiles)
     wanted = list(dict.fromkeys(formats))
     folder = out or Path()
     to_stdout = len(tiles) == 1 and tiles[0].is_named and len(wanted) == 1 and wanted[0] in TEXT and out is None
     if not to_stdout:
-        outputs = plan_outputs(tiles, folder, [SUFFIXES[name] for name in wanted], _files_of_nuclei(nuclei, tiles))
-    request = TileRequest(wanted, open_bundle(settings, bundle), settings.max_pixels, mpp, precision, nuclei)
+        inputs = {"a file of nuclei": _files_of_nuclei(nuclei, tiles)}
+        inputs["a file of corrections"] = [] if corrections is None else [corrections.path]
+        outputs = plan_outputs(tiles, folder, [SUFFIXES[name] for name in wanted], inputs)
+    used = open_bundle(settings, bundle)
+    request = TileRequest(wanted, used, settings.max_pixels, mpp, precision, nuclei, given_types)
     if to_stdout:
         return _print_answer(request, tiles[0])
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +149,7 @@ class TileRequest:
         mpp: µm per pixel of the tiles; None if it is not known.
         precision: precision of Q.
         nuclei: the nuclei of the only tile, or a folder with those of each tile; None to seek them.
+        corrections: the types that a person gives to cells of the only tile; None if nobody does.
     """
 
     formats: list[str]
@@ -110,6 +158,7 @@ class TileRequest:
     mpp: float | None
     precision: Precision
     nuclei: Path | None
+    corrections: Corrections | None
 
     def answer(self, tile: Source) -> tuple[Result, list[bytes]]:
         """Analyse one tile once, and return the result and its bytes in every format.
@@ -126,6 +175,7 @@ class TileRequest:
             mpp=self.mpp,
             precision=self.precision,
             nuclei=nuclei,
+            corrections=self.corrections,
         )
         # POST /analyze would have given such an id, too.
         result = Result(analysis, self.bundle, uuid.uuid4().hex)

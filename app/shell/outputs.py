@@ -68,7 +68,7 @@ def write(data: bytes, target: Path) -> None:
 
 
 def plan_outputs(
-    tiles: Sequence[Source], folder: Path, suffixes: Sequence[str], nuclei: Sequence[Path] = ()
+    tiles: Sequence[Source], folder: Path, suffixes: Sequence[str], inputs: Mapping[str, Sequence[Path]] | None = None
 ) -> list[list[Path]]:
     """Return the files of each tile, one for each suffix. `folder` also gets the summary.
 
@@ -76,11 +76,11 @@ def plan_outputs(
         tiles: the tiles.
         folder: the folder for the answers.
         suffixes: the endings of the files of each tile.
-        nuclei: the files of nuclei that belong to the tiles.
+        inputs: other files that are read, by the words for what they are.
 
     Raises:
-        typer.BadParameter: an answer would replace another answer, a tile or nuclei, or the summary would replace a
-            table that marrowscope did not write.
+        typer.BadParameter: an answer would replace another answer, a tile or another input, or the summary would
+            replace a table that marrowscope did not write.
         OSError: a file of the folder cannot be read.
     """
     outputs = [[folder / f"{tile.stem}{suffix}" for suffix in suffixes] for tile in tiles]
@@ -93,7 +93,7 @@ def plan_outputs(
             if other is not tile.path:
                 raise typer.BadParameter(_clash(other, tile.path, file, summary))
     written = [summary, *(file for files in outputs for file in files)]
-    for kind, paths in (("a tile", [tile.path for tile in tiles]), ("a file of nuclei", nuclei)):
+    for kind, paths in {"a tile": [tile.path for tile in tiles], **(inputs or {})}.items():
         overwritten = {os.path.realpath(path) for path in written} & {os.path.realpath(path) for path in paths}
         if overwritten:
             raise typer.BadParameter(f"{min(overwritten)} is {kind}, and would be overwritten; choose another --out.")

@@ -31,6 +31,7 @@ from app.pipeline.inputs import check_mpp
 from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import Int64Array
 from app.review.bundle import check_name, check_target, write_taught
+from app.review.candidates import review_of
 from app.review.classifier import teach
 from app.review.named_cells import (
     GroupKind,
@@ -130,8 +131,9 @@ def train_classifier(
     tiles = _analysed(bundle, files, question.mpp, settings.max_pixels)
     named = gather([named_tile(one.analysis, one.matched) for one in tiles], groups, kind)
     types = _types(named.type_names, lineages)
-    classifier = teach(named, types=types, bundle_sha256=bundle.sha256)
-    manifest = write_taught(bundle.directory, target, classifier)
+    # A taught bundle finds the cells of the bundle that it was taught on, and so does whatever is taught on it.
+    classifier = teach(named, types=types, bundle_sha256=review_of(bundle).sha256)
+    manifest, _ = write_taught(bundle, target, classifier)
     if as_json:
         about = {"bundle": name, "version": manifest.version, "directory": str(target), "from": bundle.manifest.name}
         learned = classifier.model_dump(mode="json", exclude={"mean", "deviation", "weights", "bias"})

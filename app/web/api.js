@@ -59,11 +59,12 @@ async function problemOf(response) {
 }
 
 /** Post a tile, with the corrected types of its cells if there are some, and return its answer: an object for JSON, a blob for any other format. */
-export async function analyse(file, { mpp, bundle, corrections, reviewer }, format = "json") {
+export async function analyse(file, { mpp, bundle, corrections, reviewer, madeOn }, format = "json") {
   const body = new FormData();
   body.append("tile", file, file.name);
   if (corrections) body.append("corrections", JSON.stringify(corrections));
-  const query = new URLSearchParams({ format, ...(mpp && { mpp }), ...(bundle && { bundle }), ...(corrections && reviewer && { reviewer }) });
+  const corrected = corrections && { cells_sha256: madeOn, ...(reviewer && { reviewer }) };
+  const query = new URLSearchParams({ format, ...(mpp && { mpp }), ...(bundle && { bundle }), ...corrected });
   const response = await ask(`analyze?${query}`, { method: "POST", body });
   return format === "json" ? response.json() : response.blob();
 }

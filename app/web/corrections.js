@@ -73,7 +73,8 @@ export class Corrections {
     this.show(entry, "Counting again …");
     while (edits.counted !== edits.given) {
       const wanted = edits.given;
-      const options = { ...entry.options, corrections: byType(wanted), reviewer: hasKey() ? null : byId("corrector").value.trim() };
+      const reviewer = hasKey() ? null : byId("corrector").value.trim();
+      const options = { ...entry.options, corrections: byType(wanted), reviewer, madeOn: entry.answer.cells_sha256 };
       try {
         adopt(entry, await analyse(entry.file, options));
         Object.assign(entry, { options });
@@ -121,8 +122,8 @@ function byType(given) {
 
 /** Take a new answer for a tile. Its cells are the same ones, so the page keeps the objects that stand for them. */
 function adopt(entry, answer) {
-  const { cells, bundle } = entry.answer;
-  if (answer.bundle.sha256 !== bundle.sha256 || answer.cells.length !== cells.length)
+  const { cells, cells_sha256: madeOn } = entry.answer;
+  if (answer.cells_sha256 !== madeOn)
     throw new Problem(0, "Not corrected", "The bundle has changed since, and may number cells otherwise. Analyse the tile again.", answer.request_id);
   for (const cell of cells) {
     delete cell.type_corrected;

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 import numpy as np
@@ -133,6 +134,8 @@ def test_rare_type_is_left_out_and_keeps_its_names(named):
     ).raise_for_status()
     name(named, dict.fromkeys(ids(named, kind="named")[:2], "Rare"))
     assert_problem(teach(named), 422, "'Rare' (2)")
+    assert_problem(teach(named, leave_out=["rare"]), 422, "leave_out names 'rare', and there is no such cell type")
+    assert_problem(teach(named, leave_out=["Rare", "Small", "Large"]), 422, "Every named cell has a type that is left")
     taught = teach(named, leave_out=["Rare"]).json()
     assert [one["name"] for one in taught["types"]] == ["Small", "Large"]
     assert [one["count"] for one in named.get("/reviews").json()["types"]][2] == 2
@@ -152,6 +155,44 @@ def test_bundle_that_cannot_be_written_leaves_nothing(named, settings, monkeypat
     assert named.get("/reviews").json() == before
     monkeypatch.undo()
     assert teach(named).status_code == HTTPStatus.ACCEPTED
+
+
+def test_source_that_was_changed_since_it_was_loaded_is_not_taught(named, settings):
+    """Its names are of cells that other networks have found, or at another scale."""
+    models = settings["bundles_dir"]
+    version = teach(named).json()["sha256"]
+    path, network = models / "seeing" / "manifest.json", models / "seeing" / "q.onnx"
+    before, made = path.read_bytes(), network.read_bytes()
+    path.write_bytes(before.replace(b'"mpp": 0.25', b'"mpp": 0.5'))
+    assert path.read_bytes() != before
+    refused = [teach(named), teach(named, name="other")]
+    path.write_bytes(before)
+    for one in refused:
+        assert_problem(one, 503, "seeing/manifest.json was changed after the bundle was loaded", "names are kept")
+    network.write_bytes(made[:-1] + b"!")
+    refused = [teach(named), teach(named, name="other")]
+    network.unlink()
+    refused += [teach(named), teach(named, name="other")]
+    for one, words in zip(refused, ["has been altered"] * 2 + ["does not fit"] * 2, strict=True):
+        assert_problem(one, 503, "A copy of seeing that knows the types cannot be loaded", words, "names are kept")
+    assert sorted(one.name for one in models.iterdir()) == ["lab", "seeing"]
+    assert hashlib.sha256((models / "lab" / "manifest.json").read_bytes()).hexdigest() == version
+    assert (models / "lab" / "q.onnx").read_bytes() == made
+    assert post_tile(named, TILES[0], bundle="lab").json()["bundle"]["sha256"] == version
+    network.write_bytes(made)
+    assert teach(named).json()["version"] == "2"
+
+
+def test_two_who_teach_at_once_get_a_version_each(named, serve, settings):
+    clients = [named, serve(**settings)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [one.json() for one in pool.map(teach, clients * 3)]
+    assert sorted(one["version"] for one in answers) == list("123456")
+    assert len({one["sha256"] for one in answers}) == 6
+    last = max(answers, key=lambda one: one["version"])
+    path = settings["bundles_dir"] / "lab" / "manifest.json"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == last["sha256"]
+    assert sorted(one.name for one in settings["bundles_dir"].iterdir()) == ["lab", "seeing"]
 
 
 def test_deleted_tile_is_forgotten_by_the_next_classifier(named):

@@ -1,6 +1,7 @@
 """`POST /analyze` by a bundle that people have taught types of cells, from the upload to the answer."""
 
 import csv
+import hashlib
 import io
 import json
 from dataclasses import replace
@@ -41,7 +42,9 @@ def served(serve, monkeypatch, fake_bundle, manifest_values):
     def start(settings=None, **values):
         manifest_values["architecture"]["encoder_width"] = 1
         manifest_values["cell_classifier"] = taught_values() | values
-        bundle = replace(fake_bundle, manifest=Manifest.model_validate(manifest_values), backend=Seeing())
+        manifest = Manifest.model_validate(manifest_values)
+        sha256 = hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
+        bundle = replace(fake_bundle, manifest=manifest, sha256=sha256, backend=Seeing())
         monkeypatch.setattr(app.service, "load_bundle", lambda *_: bundle)
         return serve(**(settings or {}))
 
@@ -148,6 +151,34 @@ def test_bundle_without_types_and_wrong_forms_are_refused(served, client):
     assert client.post("/analyze", files={"tile": DRAWN, "corrections": (None, "")}).status_code == HTTPStatus.OK
     assert_problem(post_tile(client, DRAWN, corrections="{}"), 422, "`corrections` belongs in the form of /analyze")
     assert_problem(corrected(client, "{}", reviewer="a\nb"), 422, "The name of a reviewer")
+
+
+def test_corrections_are_refused_if_the_person_looked_at_other_cells(served):
+    client, given = served(), '{"dark small": [3]}'
+    plain = post_tile(client, DRAWN).json()
+    looked_at = plain["cells_sha256"]
+    guarded = corrected(client, given, cells_sha256=looked_at).json()
+    assert guarded["result_sha256"] == corrected(client, given).json()["result_sha256"], "it is no part of the result"
+    assert guarded["cells_sha256"] == looked_at == post_tile(client, DRAWN, format="geojson").json()["cells_sha256"]
+    # Of a number that no other cell has, the message speaks of the cells first.
+    for cells, tile, query in (
+        (given, DRAWN, {"mpp": 0.5}),
+        (given, encoded(draw_tile(grid_of_centres(), seed=5)), {}),
+        ('{"dark small": [100000]}', DRAWN, {"mpp": 0.5}),
+    ):
+        refused = corrected(client, cells, tile, cells_sha256=looked_at, **query)
+        assert_problem(refused, 409, "made on another answer", "Nothing was corrected")
+    taught_again = served(threshold=0.6)
+    assert_problem(
+        corrected(taught_again, given, cells_sha256=looked_at), 409, "was changed since, as when it is taught again"
+    )
+    assert_problem(corrected(client, given, cells_sha256="0"), 422, "cells_sha256")
+    assert corrected(client, "{}", cells_sha256="0" * 64).json()["result_sha256"] == plain["result_sha256"]
+
+
+def test_answers_of_a_bundle_without_types_say_nothing_of_corrections(client):
+    assert "cells_sha256" not in post_tile(client, DRAWN).json()
+    assert "cells_sha256" not in post_tile(client, DRAWN, format="geojson").json()
 
 
 def test_corrections_show_in_tables_and_in_qupath(served):

@@ -69,7 +69,7 @@ def test_programs_take_what_they_are_given(page, tmp_path, monkeypatch):
             assert given <= {*options, "--help"}, words
         elif "--help" not in rest:
             for word in rest:
-                if re.fullmatch(r"[\w.-]+\.(?:csv|geojson)", word):  # a file that has to be there
+                if re.fullmatch(r"[\w.-]+\.(?:csv|geojson|json)", word):  # a file that has to be there
                     Path(word).touch()
             command.make_context(command.name, list(rest))
 

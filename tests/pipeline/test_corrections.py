@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.pipeline.cell_types import NO_TYPE, CellTypes, myeloid_erythroid, summarise_types
-from app.pipeline.corrections import MAX_CORRECTIONS, Corrections, correct, read_corrections
-from app.pipeline.errors import InvalidCorrections
+from app.pipeline.corrections import MAX_CORRECTIONS, Corrections, cells_sha256, check_cells, correct, read_corrections
+from app.pipeline.errors import InvalidCorrections, OtherCells
 from tests.cell_classifiers import taught
 
 DARK, PALE = "dark small", "pale large"
@@ -113,6 +113,24 @@ def test_unknown_cell_unknown_type_and_outlier_are_refused(knowing, manifest):
     with pytest.raises(InvalidCorrections) as refused:
         corrected(found, knowing, **{"\ud800": [0]})
     str(refused.value).encode()
+
+
+def test_corrections_of_other_cells_are_refused(knowing):
+    boxes = np.array([[0, 0, 9, 9], [5, 5, 20, 12]], np.int64)
+    found = cells_sha256("a" * 64, "b" * 64, boxes)
+    assert found == cells_sha256("a" * 64, "b" * 64, boxes.astype(np.int32)), "whatever the machine counts with"
+    others = {
+        cells_sha256("b" * 64, "b" * 64, boxes),
+        cells_sha256("a" * 64, "a" * 64, boxes),
+        cells_sha256("a" * 64, "b" * 64, boxes[:1]),
+        cells_sha256("a" * 64, "b" * 64, boxes[::-1]),
+    }
+    assert len(others - {found}) == 4
+    for made_on in (found, None):
+        check_cells(Corrections({DARK: (1,)}, "A", made_on), found, knowing)
+    for made_on in others:
+        with pytest.raises(OtherCells, match="cell 1 may be another cell now"):
+            check_cells(Corrections({DARK: (1,)}, "A", made_on), found, knowing)
 
 
 def test_corrected_cell_has_its_type_for_sure_and_others_stay(knowing):

@@ -231,3 +231,16 @@ def test_cells_of_tiles_are_gathered_with_their_groups():
 def test_no_name_at_all_is_refused():
     with pytest.raises(InvalidNamedCells, match="No cell has a name"):
         gather([replace(tile_of([]))], ["a"], "tiles")
+
+
+def test_names_of_another_tile_are_refused_if_enough_of_them_miss(cells):
+    on = [point(x + 5, y + 5, "A") for x, y in CORNERS[:5]]
+    beside = [point(45 + i, 45, "B") for i in range(6)]
+    assert len(names_of(cells, *on, *beside[:5])) == 5, "half of them lie on nuclei"
+    assert len(names_of(cells, on[0], *beside[:8])) == 1, "so few may all be cells that the bundle does not find"
+    everywhere = outline(0, 0, 159, "C", "annotation")
+    with pytest.raises(InvalidNamedCells, match=r"6 of 11 named objects lie on no nucleus of this tile, such as 'B'"):
+        names_of(cells, *on, *beside, everywhere)
+    with pytest.raises(InvalidNamedCells, match="of another tile"):
+        named(cells, document(*on), document(*on, *beside))
+    assert len(names_of(cells, everywhere, *([outline(40, 40, 1, "A", "annotation")] * 3))) == 6

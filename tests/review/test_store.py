@@ -2,6 +2,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -167,6 +168,36 @@ def test_reviewers_write_at_once_and_none_loses_a_name(reviews, put_in, bundle):
         jobs = [(cell, reviewer) for cell in cells for reviewer in ("Ann", "Bo", "Cy", "Di")]
         list(pool.map(lambda job: store.set_names({job[0]: "Small"}, job[1], review), jobs))
     assert len(store.names(review)) == len(jobs)
+
+
+def test_reviewers_bring_types_at_once_and_none_is_lost(reviews, put_in, bundle):
+    put_in(reviews)
+    store, review, now = reviews.store, review_of(bundle), datetime.now(UTC)
+    set_types(store, SMALL)
+    cells = store.candidates(review).ids[:10]
+    jobs = [(cell, f"Type {i} of {reviewer}", reviewer) for i, cell in enumerate(cells) for reviewer in ("Ann", "Bo")]
+
+    def bring(job):
+        cell, kind, reviewer = job
+        return store.put_names([(cell, reviewer, kind, now)], review, {kind: None, "Small": "#000000"})
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(bring, jobs)) == [1] * len(jobs)
+    types = store.types()
+    assert {one.name for one in types} == {"Small", *(kind for _, kind, _ in jobs)}
+    assert types[0] == SMALL, "a type that is there stays as it is"
+    assert len(store.names(review)) == len(jobs)
+
+
+def test_types_that_names_bring_are_kept_with_them_or_not_at_all(reviews, put_in, bundle):
+    put_in(reviews)
+    store, review, now = reviews.store, review_of(bundle), datetime.now(UTC)
+    set_types(store, SMALL)
+    with pytest.raises(InvalidParameter, match="not in the review"):
+        store.put_names([("f" * 32, "Ann", "Odd", now)], review, {"Odd": None})
+    with pytest.raises(InvalidParameter, match="name of its own, found 'Small' more than once"):
+        store.put_names([(store.candidates(review).ids[0], "Ann", "small", now)], review, {"small": None})
+    assert store.types() == [SMALL]
 
 
 def test_tables_are_made_once_by_many(url):

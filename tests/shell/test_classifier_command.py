@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from app.pipeline.bundle.load import load_bundle, read_manifest
+from app.review.candidates import review_of_manifest
+from app.review.reviews import open_reviews
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.encoder_bundle import make_encoder_bundle
 from tests.review.geojson import document, point
@@ -141,6 +143,26 @@ def test_training_again_makes_the_next_version_with_the_same_numbers(lab):
     )
 
 
+def test_what_is_taught_on_a_taught_bundle_stays_in_the_review_of_its_ancestor(lab, monkeypatch):
+    """The networks are the same, and so are the cells: names that reviewers have given go on counting."""
+    monkeypatch.setenv("MARROWSCOPE_REVIEWS_DIR", str(lab / "reviews"))
+    run("reviews", "import", "cells/t0.geojson", "--tiles", "tiles", "--reviewer", "A. Smith", "--bundle", "seeing")
+    train()
+    train("--from", "lab", name="next")
+    train("--from", "next", name="lab")
+    reviews = open_reviews(lab / "reviews", None)
+    ancestor = review_of_manifest(*read_manifest(Path("models/seeing")))
+    for name, version in (("lab", "2"), ("next", "1")):
+        manifest, sha256 = read_manifest(Path("models", name))
+        assert manifest.version == version
+        assert manifest.cell_classifier.source.bundle_sha256 == ancestor.sha256 != sha256
+        progress = reviews.progress(review_of_manifest(manifest, sha256))
+        assert (progress.n_named, progress.earlier_named) == (len(reviews.store.names(ancestor)), 0)
+        assert progress.n_named > 30
+        assert progress.reviewers == {"A. Smith": progress.n_named}
+    reviews.close()
+
+
 def test_the_terminal_shows_the_types_the_confusion_and_what_they_mean(lab):
     result = train()
     said = words(result.stdout)
@@ -239,6 +261,16 @@ def outside(lab):
     write(lab / "cells" / "t1.geojson", document(point(5000, 20, SMALL)))
 
 
+def beside_the_nuclei(lab):
+    """As QuPath writes the cells of another tile: it leaves out which tile they are of."""
+    collection = json.loads((lab / "cells" / "t1.geojson").read_text(encoding="utf-8"))
+    for feature in collection["features"]:
+        rings = feature["geometry"]["coordinates"]
+        feature["geometry"]["coordinates"] = [[[x + 20, y + 20] for x, y in ring] for ring in rings]
+    inside = [one for one in collection["features"] if one["geometry"]["coordinates"][0][0][0] < SHAPE[1] - 30]
+    write(lab / "cells" / "t1.geojson", {"type": "FeatureCollection", "features": inside})
+
+
 def one_type(lab):
     for path in (lab / "cells").iterdir():
         write(path, path.read_bytes().replace(SMALL.encode(), LARGE.encode()))
@@ -290,6 +322,7 @@ REFUSALS = {
     two_tiles: "t0.geojson may belong to any of tiles/t0.png, tiles/t0.tif; keep one",
     of_another_tile: "t1.geojson: The named cells are those of another file, with the SHA-256",
     outside: "t1.geojson: 1 of 1 named objects lie outside the tile of 320 x 260 px, such as 'small' at (5000, 20)",
+    beside_the_nuclei: "named objects lie on no nucleus of this tile, such as '",
     one_type: "named cells have the one type 'large'; at least two types are needed.",
     few_cells: "9 cells are named; at least 10 are needed.",
     rare_type: "Fewer than 5 cells have the type 'rare' (4): name more, or leave it out.",
@@ -330,7 +363,7 @@ def test_a_bundle_without_features_is_refused(lab, shipped_bundle):
         ("seeing", "exists, and is no cell classifier of seeing 1; choose another name."),
         ("Lab", "'Lab' is no name for a bundle"),
         ("../lab", "is no name for a bundle"),
-        ("thing", "exists, and is no bundle; choose another name."),
+        ("thing", "exists, and has no manifest that can be read; choose another name."),
     ],
 )
 def test_a_name_that_cannot_be_taken_is_refused(lab, name, message):
@@ -360,12 +393,12 @@ def test_a_full_disk_leaves_what_was_there(lab, monkeypatch, is_new):
 
     def full(source, target, **options):
         if str(target).endswith("generator.onnx"):
-            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+            raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
         return copy(source, target, **options)
 
     monkeypatch.setattr(shutil, "copyfile", full)
     line = refused()
     assert "No space left on device" in line
-    assert "generator.onnx" in line
+    assert line.replace("\\", "/").endswith("/models/lab/generator.onnx'"), "the file that could not be written"
     assert (lab / "models" / "lab").exists() is not is_new
     assert not list((lab / "models").glob(".unfinished*"))

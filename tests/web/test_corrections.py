@@ -155,6 +155,32 @@ def test_refusal_goes_back_to_what_was_counted(corrected, answer, cells):
     assert counts(page) == [one["count"] for one in answer["types"]]
 
 
+def test_bundle_that_was_taught_again_is_not_corrected_unseen(corrected, service, answer, cells):
+    page = corrected()
+    page.refused.add(409)
+    choose(page, cells[0])
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/analyze?" in request.url else None)
+    page.select_option("#cell-type", PALE)
+    said(page, "1 cell corrected")
+    assert f"cells_sha256={answer['cells_sha256']}" in asked[-1]
+    # The same as a bundle that was taught again, to the service and to the page.
+    other = "0" * 64
+    page.route(
+        "**/analyze?*", lambda route: route.continue_(url=route.request.url.replace(answer["cells_sha256"], other))
+    )
+    choose(page, cells[1])
+    page.select_option("#cell-type", PALE)
+    page.wait_for_selector("#problems .problem")
+    assert "may be another cell now" in page.text_content("#problems")
+    said(page, "1 cell corrected")
+    page.unroute("**/analyze?*")
+    page.route("**/analyze?*", lambda route: route.fulfill(json={**answer, "cells_sha256": other}))
+    page.click("#correct-undo")
+    until(lambda: "may number cells otherwise" in page.text_content("#problems"))
+    said(page, "1 cell corrected")
+
+
 def test_corrected_cells_go_to_the_review(corrected, service, cells):
     page = corrected()
     for cell in cells[:2]:
