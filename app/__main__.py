@@ -36,7 +36,7 @@ Every command has examples: marrowscope analyze --help
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
-bundle_cli = typer.Typer(no_args_is_help=True, help="Name the clusters of a bundle.")
+bundle_cli = typer.Typer(no_args_is_help=True, help="Adapt a bundle to a laboratory, or name its clusters.")
 cli.add_typer(bundle_cli, name="bundle")
 cli.add_typer(classifier.cli, name="classifier")
 cli.add_typer(keys.cli, name="keys")
@@ -273,6 +273,54 @@ def serve(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+@bundle_cli.command("adapt")
+def adapt_to_laboratory(
+    tiles: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TILE",
+            help="A PNG, JPEG or TIFF with 8 bits per channel; a folder, for all such files below it; or a pattern.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="The name of the new bundle: small letters, digits, - and _.")
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="BUNDLE",
+            help="The bundle to adapt. Default: the one that MARROWSCOPE_BUNDLE names, else marrow.",
+            show_default=False,
+        ),
+    ] = None,
+    mpp: MppOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, metavar="FILE", help="The page to write. Default: NAME.html.", show_default=False),
+    ] = None,
+) -> None:
+    """Adapt a bundle to the stain and scanner of your laboratory.
+
+    Give ten or more unlabelled tiles of healthy marrow, of several slides.
+    The new bundle recolours tiles before it analyses them, so that they look
+    like the training tiles, and knows what is usual in yours. Its networks
+    and clusters are those of --from.
+
+    A page in HTML says what differs, and which flags and proportions the
+    tiles had before and have now. Look at it before you use the bundle.
+
+    Examples:
+      marrowscope bundle adapt tiles --name ours
+      marrowscope analyze tile.png --bundle ours
+    """
+    from app.shell.adapt import adapt_bundle
+
+    with report_errors():
+        adapt_bundle(tiles, read_settings(), name, source=source, mpp=mpp, report=report)
 
 
 @bundle_cli.command("name")
