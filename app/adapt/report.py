@@ -29,7 +29,8 @@ MEDIAN, HIGH = AMOUNT_PERCENTILES.index(50), AMOUNT_PERCENTILES.index(95)
 def write_report(adapted: Adapted) -> bytes:
     """Return the page, as UTF-8. It holds pictures of a few of the tiles, and loads nothing."""
     transfer = adapted.manifest.segmentation.stain.transfer
-    middles = adapted.look.middles[:: max(1, len(adapted.look.middles) // PICTURES)][:PICTURES]
+    look = adapted.look
+    shown = np.linspace(0, len(look.middles) - 1, min(PICTURES, len(look.middles))).astype(int)
     flags = sorted({*adapted.before.flags, *adapted.after.flags})
     clusters = range(adapted.manifest.n_clusters)
     described = adapted.manifest.descriptions.clusters if adapted.manifest.descriptions else ()
@@ -40,7 +41,13 @@ def write_report(adapted: Adapted) -> bytes:
         adapted=adapted,
         n_tiles=len(adapted.tiles),
         looks=_looks(adapted),
-        pictures=[(_png(_cut(middle)), _png(transferred(_cut(middle), transfer))) for middle in middles],
+        pictures=[
+            tuple(
+                _png(_cut(picture))
+                for picture in (look.middles[i], transferred(look.normalised[i].normalised, transfer))
+            )
+            for i in shown
+        ],
         sharpening=transfer.sharpening if transfer else 0.0,
         flags=[(code, code not in HARMLESS, adapted.before.flags[code], adapted.after.flags[code]) for code in flags],
         labels=[

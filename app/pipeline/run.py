@@ -36,7 +36,6 @@ from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import NetworkParams
 from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import Flag, Quality, assess, cell_flags
-from app.pipeline.stain.transfer import transferred
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.classes import Tissue
 from app.pipeline.tissue.compose import compose
@@ -178,8 +177,7 @@ def analyse_stages(
             uploaded = None if nuclei is None else read_nuclei(nuclei, tile, max_pixels)
         with _timed(timing, "segment"):
             stain = manifest.segmentation.stain
-            shown = transferred(pixels, stain.transfer)
-            stains = unmix(shown, stain, manifest.segmentation.engine)
+            stains = unmix(pixels, stain, manifest.segmentation.engine)
             if not isinstance(manifest.segmentation, NetworkParams):
                 stains.separated()  # the search for nuclei and the quality both begin with it
             judging = _begin(
@@ -191,7 +189,7 @@ def analyse_stages(
             is_kept = ~cut_by_more_than_half(found)
             kept = select_nuclei(found, is_kept)
         analysed_mpp = _analysed_mpp(tile, pixels, manifest)
-        measuring = _begin(timing, "measure", lambda: _measure(shown, stains, found, kept, is_kept, analysed_mpp))
+        measuring = _begin(timing, "measure", lambda: _measure(pixels, stains, found, kept, is_kept, analysed_mpp))
         with _timed(timing, "encode"):
             crops = crop_cells(stains.normalised, kept, manifest.architecture.crops)
             encoded = encode(crops, bundle.backend, manifest.n_clusters, precision, manifest.temperature)

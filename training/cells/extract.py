@@ -20,6 +20,7 @@ from app.pipeline.nuclei.measure import select_nuclei
 from app.pipeline.nuclei.network import MapNetwork
 from app.pipeline.nuclei.segment import segment
 from app.pipeline.presets import LEARNED, Appearance, SegmentationParams
+from app.pipeline.quality.measure import measure_focus
 from app.pipeline.quality.reference import ORDINARY_JPEG, Views, jpeg, measure_views, stack_views
 from app.pipeline.stain.transfer import measure_appearance, sample_tissue
 from app.pipeline.stain.unmix import unmix
@@ -52,7 +53,7 @@ class Cells:
         cellularity: (T,) float64, 0–1, NaN for a tile that has none.
         segmentation: the parameters that the nuclei were found with.
         mpp: µm per px of the tiles, at which the nuclei were measured.
-        appearance: how the tiles look before normalisation; None if two stains cannot be distinguished in them.
+        appearance: how the tiles look after normalisation; None if two stains cannot be distinguished in them.
         views: measurements on the tiles and on squares cut from them; the limits of the quality flags rest on these.
         labels: of the tiles, None if the user gave none.
     """
@@ -223,10 +224,9 @@ def extract_cells(
         index.append(np.full(len(nuclei), i))
         centroids.append(nuclei.centroids)
         areas.append(nuclei.areas_px)
-        of_tile = measure_views(i, pixels, stains, params.stain)
-        views += of_tile
-        focus.append(of_tile[0]["focus"])
-        samples.append(sample_tissue(pixels, params.stain))
+        views += measure_views(i, pixels, stains, params.stain)
+        focus.append(measure_focus(stains.normalised, stains.tissue))
+        samples.append(sample_tissue(stains.normalised, stains.tissue))
         matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
         share = compose(pixels, stains, found, mpp).cellularity
         cellularity.append(np.nan if share is None else share)
@@ -244,7 +244,7 @@ def extract_cells(
         cellularity=np.array(cellularity),
         segmentation=params,
         mpp=mpp,
-        appearance=measure_appearance(samples, [value for value in focus if np.isfinite(value)], params.stain),
+        appearance=measure_appearance(samples, [value for value in focus if value is not None], params.stain),
         views=stack_views(views),
         labels=labels,
     )

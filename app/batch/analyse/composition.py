@@ -18,8 +18,6 @@ from app.batch.plan.grid import core_of
 from app.batch.plan.plan import Plan
 from app.batch.plan.regions import union
 from app.batch.read.slide import Slide, Window
-from app.pipeline.presets import Transfer
-from app.pipeline.stain.transfer import transferred
 from app.pipeline.tissue.classes import BACKGROUND, CLASSES, Composition
 from app.pipeline.tissue.compose import MAP_MPP, compose
 from app.pipeline.types import BoolArray, Nuclei, Stain, UInt8Array
@@ -48,9 +46,7 @@ class SlideTissue:
     classes: UInt8Array
 
 
-def core_classes(
-    slide: Slide, plan: Plan, core: Window, seen: Stain, nuclei: Nuclei, window: Window, transfer: Transfer | None
-) -> UInt8Array:
+def core_classes(slide: Slide, plan: Plan, core: Window, seen: Stain, nuclei: Nuclei, window: Window) -> UInt8Array:
     """Find what the tissue of a core is, from the core and so much round it that vacuoles at its edge are whole.
 
     That is more than the margin in which nuclei are sought, and at a lower scale.
@@ -62,7 +58,6 @@ def core_classes(
         seen: the core with its margin, unmixed.
         nuclei: the nuclei of the core and of its margin.
         window: the core with its margin.
-        transfer: see `transferred`.
 
     Returns:
         (h, w) uint8 the class map of the core.
@@ -72,7 +67,7 @@ def core_classes(
     """
     reach = max(math.ceil(CONTEXT_UM / plan.um_per_px), core.x - window.x, core.y - window.y)
     wide = core.grown(reach, plan.width, plan.height)
-    pixels = transferred(slide.read(wide, max(plan.downsample, MAP_MPP / plan.um_per_px)), transfer)
+    pixels = slide.read(wide, max(plan.downsample, MAP_MPP / plan.um_per_px))
     height, width = pixels.shape[:2]
     to_map = height / wide.height, width / wide.width
     y0, x0 = round((window.y - wide.y) * to_map[0]), round((window.x - wide.x) * to_map[1])

@@ -34,8 +34,7 @@ from app.pipeline.nuclei.border import cut_by_more_than_half
 from app.pipeline.nuclei.measure import measure, select_nuclei
 from app.pipeline.nuclei.outlines import polygons
 from app.pipeline.nuclei.segment import segment
-from app.pipeline.presets import SegmentationParams, Transfer
-from app.pipeline.stain.transfer import transferred
+from app.pipeline.presets import SegmentationParams
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.compose import compose
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, Nuclei, Stain, UInt8Array
@@ -145,7 +144,6 @@ class _Seen:
         to_slide: maps the window onto the slide.
         mpp: µm per px of `pixels`.
         found: the nuclei.
-        transfer: what made the pixels look like the training tiles; None if nothing did.
     """
 
     window: Window
@@ -154,7 +152,6 @@ class _Seen:
     to_slide: PixelMap
     mpp: float
     found: _Found
-    transfer: Transfer | None
 
     @classmethod
     def of(cls, slide: Slide, plan: Plan, core: Window, bundle: Bundle, nuclei_at: Path) -> _Seen:
@@ -166,7 +163,7 @@ class _Seen:
         given = None if plan.nuclei is None else _Given.of_core(nuclei_at, plan, core)
         if given is not None:
             window = given.window(core, plan)
-        pixels = transferred(slide.read(window, plan.downsample), params.stain.transfer)
+        pixels = slide.read(window, plan.downsample)
         stains = unmix(pixels, params.stain, params.engine, plan.stain.estimate())
         to_slide = PixelMap.onto((window.width, window.height), pixels.shape, (window.x, window.y))
         if given is None:
@@ -174,7 +171,7 @@ class _Seen:
         else:
             found = given.draw(window, pixels.shape, plan, params)
         mpp = plan.um_per_px * math.sqrt(to_slide.scale.prod())
-        return cls(window, pixels, stains, to_slide, mpp, found, params.stain.transfer)
+        return cls(window, pixels, stains, to_slide, mpp, found)
 
     def measurements(self, plan: Plan) -> Float32Array:
         """Return (N, M) float32 the measurements of all nuclei, as the results show them.
@@ -197,7 +194,7 @@ class _Seen:
         nuclei = self.found.nuclei
         if (self.window.width, self.window.height) == (plan.width, plan.height):
             return core_of_map(compose(self.pixels, self.stains, nuclei, self.mpp).classes, self.window, core)
-        return core_classes(slide, plan, core, self.stains, nuclei, self.window, self.transfer)
+        return core_classes(slide, plan, core, self.stains, nuclei, self.window)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from app.pipeline.declared_scale import MppSource
 from app.pipeline.manifest import Manifest
 from app.pipeline.quality.assess import Quality, assess
 from app.pipeline.stain.slide import APRON_PX, Piece, estimate_stain
-from app.pipeline.stain.transfer import transferred
 from app.pipeline.stain.unmix import unmix, unstained
 from app.pipeline.types import StainEstimate, Tile, UInt8Array
 
@@ -62,15 +61,14 @@ def measure_stain(
         whole = Window(0, 0, slide.width, slide.height)
         pixels = slide.read(whole, downsample)
         full_size = pixels if downsample == 1 else slide.read(whole)
-        stains = unmix(transferred(pixels, params.transfer), params, engine)
+        stains = unmix(pixels, params, engine)
         tile = Tile(full_size, "", mpp, mpp_source, slide.metadata)
         return stains.estimate, assess(tile, pixels, stains, params, manifest.quality)
     windows = sample_windows(slide.width, slide.height, overview, downsample)
     pieces = {window: _piece(slide, window, downsample) for window in windows}
-    shown = [replace(piece, pixels=transferred(piece.pixels, params.transfer)) for piece in pieces.values()]
-    estimate = estimate_stain(shown, params, engine)
+    estimate = estimate_stain(list(pieces.values()), params, engine)
     sample = _sample({window: piece.counted for window, piece in pieces.items()}, overview)
-    stains = unmix(transferred(sample, params.transfer), params, engine, estimate)
+    stains = unmix(sample, params, engine, estimate)
     if estimate is None:
         stains = unstained(stains.normalised, stains.tissue)
     quality = assess(Tile(sample, "", mpp, mpp_source, slide.metadata), sample, stains, params, manifest.quality)

@@ -13,10 +13,10 @@ from app.pipeline.stain.optical_density import NUCLEAR_DENSITY_SIGMA, density_im
 from app.pipeline.stain.unmix import (
     haematoxylin_of,
     masked_pixels,
+    normalise,
     smoothed,
     stain_engine,
     stain_matrix,
-    target_of,
     used_pixels,
 )
 from app.pipeline.types import BoolArray, Float32Array, StainEstimate, UInt8Array
@@ -66,7 +66,7 @@ def estimate_stain(pieces: Sequence[Piece], params: StainParams, engine: Engine 
         return None
 
     def density(piece: Piece, tissue: BoolArray) -> Float32Array:
-        normalised = steps.reinhard(piece.pixels, lab, target_of(params))
+        normalised = normalise(piece.pixels, lab, params, steps)
         image = haematoxylin_of(normalised, tissue, matrix, params, steps)
         return density_image(image, NUCLEAR_DENSITY_SIGMA)[piece.inner][tissue[piece.inner]]
 

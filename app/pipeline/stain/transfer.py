@@ -1,8 +1,8 @@
 """How the tiles of a laboratory look, and the transfer that makes tiles of another one look like them.
 
 Normalisation brings mean and spread of a tile's colours to the bundle's. It cannot part stains whose colours differ
-from those of the training tiles, bend a scanner's tone curve, or sharpen. A transfer does, and is the same for all
-tiles of a laboratory, so that what differs between its tiles stays as it is.
+from those of the training tiles, bend a scanner's tone curve, or sharpen. A transfer does so after it, and is the same
+for all tiles of a laboratory, so that what differs between its tiles stays as it is.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from PIL import Image, ImageFilter
 
 from app.pipeline.presets import AMOUNT_PERCENTILES, Amounts, Appearance, StainParams, Transfer
 from app.pipeline.stain.macenko import haematoxylin_first, macenko
-from app.pipeline.stain.optical_density import is_tissue, optical_density
-from app.pipeline.stain.unmix import masked_pixels
-from app.pipeline.types import Float64Array, UInt8Array
+from app.pipeline.stain.optical_density import optical_density
+from app.pipeline.types import BoolArray, Float64Array, UInt8Array
 
 N_ENDS = 3
 """Beyond the last percentile a curve goes on as steeply as between the last and the one so many before it."""
@@ -31,10 +30,10 @@ SHARPENING_SIGMA = 1.0
 """Sigma in px of the Gaussian by which pictures are sharpened, or softened."""
 
 
-def sample_tissue(pixels: UInt8Array, params: StainParams) -> UInt8Array:
-    """Return pixels of a tile's tissue, evenly spread, (H, W, 3) uint8 → (N, 3) uint8."""
-    tissue = masked_pixels(pixels, is_tissue(pixels, params.min_magnitude))
-    return np.ascontiguousarray(tissue[:: max(1, len(tissue) // TILE_PIXELS)])
+def sample_tissue(normalised: UInt8Array, tissue: BoolArray) -> UInt8Array:
+    """Return pixels of a tile's tissue, evenly spread, (H, W, 3) uint8 and (H, W) bool → (N, 3) uint8."""
+    pixels = normalised[tissue]
+    return np.ascontiguousarray(pixels[:: max(1, len(pixels) // TILE_PIXELS)])
 
 
 def measure_appearance(samples: Iterable[UInt8Array], focus: Iterable[float], params: StainParams) -> Appearance | None:
@@ -42,7 +41,7 @@ def measure_appearance(samples: Iterable[UInt8Array], focus: Iterable[float], pa
 
     Args:
         samples: (N, 3) uint8 RGB pixels of the tissue of each tile, as `sample_tissue` returns them.
-        focus: of the tiles that have one.
+        focus: of the normalised tiles that have one.
         params: of the stain estimate.
 
     Returns:
@@ -64,27 +63,37 @@ def measure_appearance(samples: Iterable[UInt8Array], focus: Iterable[float], pa
     )
 
 
-def transferred(pixels: UInt8Array, transfer: Transfer | None) -> UInt8Array:
-    """Return a tile as if the laboratory of the training tiles had stained and scanned it.
-
-    The amounts of both stains are unmixed; each is bent so that its percentiles over the laboratory's tiles become
-    those over the training tiles; the stains of the training tiles then show them. What two stains do not explain
-    stays.
+def transferred(normalised: UInt8Array, transfer: Transfer | None) -> UInt8Array:
+    """Return a tile as if the laboratory of the training tiles had stained and scanned it; see `recoloured`.
 
     Args:
-        pixels: (H, W, 3) uint8 RGB, at the bundle's scale.
+        normalised: (H, W, 3) uint8 RGB, at the bundle's scale.
         transfer: of the laboratory; None leaves the tile as it is.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    if transfer is None:
-        return pixels
-    picture = np.asarray(Image.fromarray(pixels).filter(_table(transfer)), dtype=np.uint8)
-    if transfer.sharpening == 0:
+    return normalised if transfer is None else sharpened(recoloured(normalised, transfer), transfer.sharpening)
+
+
+def sharpened(picture: UInt8Array, sharpening: float) -> UInt8Array:
+    """Add so much of its fine detail to a picture, or take it away, (H, W, 3) uint8 RGB → the same."""
+    if sharpening == 0:
         return picture
     soft = cv2.GaussianBlur(picture, (0, 0), SHARPENING_SIGMA)
-    return np.asarray(cv2.addWeighted(picture, 1 + transfer.sharpening, soft, -transfer.sharpening, 0), dtype=np.uint8)
+    return np.asarray(cv2.addWeighted(picture, 1 + sharpening, soft, -sharpening, 0), dtype=np.uint8)
+
+
+def recoloured(normalised: UInt8Array, transfer: Transfer | None) -> UInt8Array:
+    """Return pixels in the colours of the training tiles, (H, W, 3) uint8 RGB → the same.
+
+    The amounts of both stains are unmixed; each is bent so that its percentiles over the laboratory's tiles become
+    those over the training tiles; the stains of the training tiles then show them. What two stains do not explain
+    stays.
+    """
+    if transfer is None:
+        return normalised
+    return np.asarray(Image.fromarray(normalised).filter(_table(transfer)), dtype=np.uint8)
 
 
 @lru_cache(maxsize=16)

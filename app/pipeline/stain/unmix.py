@@ -13,6 +13,7 @@ from app.pipeline.presets import Engine, StainParams
 from app.pipeline.stain.macenko import haematoxylin_image, macenko, stain_spread_deg
 from app.pipeline.stain.normalise import lab_statistics, reinhard
 from app.pipeline.stain.optical_density import is_seen, is_tissue, nuclear_density
+from app.pipeline.stain.transfer import recoloured, transferred
 from app.pipeline.types import BoolArray, Float64Array, LabStatistics, Later, Stain, StainEstimate, UInt8Array
 
 
@@ -74,7 +75,7 @@ def unmix(
         lab = estimate.lab
     if lab is None:
         return unstained(pixels, tissue)
-    normalised = steps.reinhard(pixels, lab, target_of(params))
+    normalised = normalise(pixels, lab, params, steps)
     matrix = stain_matrix(counted, lab, params, steps) if estimate is None else estimate.stain_matrix
     if matrix is None:
         return unstained(normalised, tissue)
@@ -114,6 +115,18 @@ def target_of(params: StainParams) -> LabStatistics:
     return LabStatistics(np.asarray(params.target_mean), np.asarray(params.target_sd))
 
 
+def normalise(pixels: UInt8Array, lab: LabStatistics, params: StainParams, steps: StainEngine) -> UInt8Array:
+    """Bring the colours of pixels to the bundle's, and then make them look like the training tiles.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        lab: their statistics.
+        params: target statistics, and the transfer of a bundle that is adapted to a laboratory.
+        steps: a stain engine.
+    """
+    return transferred(steps.reinhard(pixels, lab, target_of(params)), params.transfer)
+
+
 def stain_matrix(
     counted: UInt8Array, lab: LabStatistics, params: StainParams, steps: StainEngine
 ) -> Float64Array | None:
@@ -131,8 +144,11 @@ def stain_matrix(
     magnitude, percentiles = params.min_magnitude, params.angle_percentiles
     if stain_spread_deg(counted, min_magnitude=magnitude, angle_percentiles=percentiles) < params.min_angle_deg:
         return None
-    normalised = steps.reinhard(counted[:, None], lab, target_of(params))[:, 0]
-    return steps.macenko(normalised, min_magnitude=magnitude, angle_percentiles=percentiles)
+    normalised = steps.reinhard(counted[:, None], lab, target_of(params))
+    # These pixels are no picture, which could be sharpened.
+    return steps.macenko(
+        recoloured(normalised, params.transfer)[:, 0], min_magnitude=magnitude, angle_percentiles=percentiles
+    )
 
 
 def haematoxylin_of(

@@ -27,8 +27,9 @@ def amounts_of_tile(seed):
 
 
 def look(*tiles):
-    focus = [measure_focus(tile, is_tissue(tile, PARAMS.min_magnitude)) for tile in tiles]
-    return measure_appearance([sample_tissue(tile, PARAMS) for tile in tiles], focus, PARAMS)
+    tissues = [is_tissue(tile, PARAMS.min_magnitude) for tile in tiles]
+    focus = [measure_focus(tile, tissue) for tile, tissue in zip(tiles, tissues, strict=True)]
+    return measure_appearance([sample_tissue(*both) for both in zip(tiles, tissues, strict=True)], focus, PARAMS)
 
 
 @given(source=amounts, target=amounts)
@@ -76,7 +77,7 @@ def test_what_differs_between_tiles_of_a_laboratory_stays():
 
 def test_white_tiles_have_no_appearance():
     white = np.full((100, 100, 3), 255, np.uint8)
-    assert measure_appearance([sample_tissue(white, PARAMS)], [], PARAMS) is None
+    assert measure_appearance([sample_tissue(white, white[..., 0] < 255)], [], PARAMS) is None
 
 
 def test_sharpening_adds_detail_and_softening_takes_it_away():
