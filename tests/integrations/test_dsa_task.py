@@ -12,6 +12,7 @@ from PIL import Image
 from shapely import Polygon, box
 
 from app.pipeline.bundle.load import load_bundle
+from app.pipeline.errors import PipelineError
 from app.shell.dsa import annotate
 from tests.answer.annotation_schema import check_annotation
 from tests.batch.read.drawn_slides import drawn_pixels, write_leica, write_pyramid
@@ -104,6 +105,7 @@ def test_description_and_program_have_the_same_options(description):
     assert found == {one.longflag for one in description.classifyParameters()[1]}
 
 
+@pytest.mark.slow
 def test_a_region_of_a_real_tile_is_annotated_where_it_lies(entrance, bm_graz, tmp_path):
     tile, output = bm_graz / "tiles" / "BM_GRAZ_HE_0001_01.png", tmp_path / "cells.anot"
     given = ["--analysis_roi", "300.2, 400.0, 500.0, 350.0", "--bundle", "", "--mpp", "0.25"]
@@ -123,6 +125,7 @@ def test_a_region_of_a_real_tile_is_annotated_where_it_lies(entrance, bm_graz, t
     assert np.mean(inside) < red[400:750, 300:800].mean() - 20
 
 
+@pytest.mark.slow
 def test_a_whole_tile_gives_the_outlines_of_the_command(bm_graz, tmp_path):
     tile, output = bm_graz / "tiles" / "BM_GRAZ_HE_0001_01.png", tmp_path / "cells.anot"
     done = called(OURS, "Marrowscope", "--analysis_roi", "-1,-1,-1,-1", tile, output)
@@ -164,30 +167,21 @@ def test_a_region_beyond_the_border_is_cut_off(bundle, tmp_path):
         (WHOLE, "600 x 500 pixels, and at most 200000 are analysed at once"),
     ],
 )
-def test_what_cannot_be_analysed_is_one_line(tmp_path, region, said):
+def test_what_cannot_be_analysed_is_refused(bundle, tmp_path, region, said):
     slide = write_pyramid(tmp_path / "slide.tif", drawn_pixels(600, 500))
-    done = called(
-        OURS,
-        "Marrowscope",
-        "--analysis_roi",
-        region,
-        slide,
-        tmp_path / "cells.anot",
-        status=1,
-        MARROWSCOPE_MAX_PIXELS="200000",
-    )
-    assert re.fullmatch(r"Error: .*\n", done.stderr)
-    assert said in done.stderr
-    assert ("marrowscope batch" in done.stderr) == (region == WHOLE)
+    with pytest.raises(PipelineError, match=re.escape(said)) as refused:
+        annotate(slide, region, tmp_path / "cells.anot", bundle, max_pixels=200_000)
+    assert ("marrowscope batch" in str(refused.value)) == (region == WHOLE)
     assert not (tmp_path / "cells.anot").exists()
 
 
-def test_a_slide_without_a_scale_asks_for_it(bundle, tmp_path):
+@pytest.mark.slow
+def test_a_slide_without_a_scale_asks_for_it_in_one_line(bundle, tmp_path):
     slide = write_pyramid(tmp_path / "slide.tif", drawn_pixels(600, 500), mpp=None)
-    output = tmp_path / "cells.anot"
-    done = called(OURS, "Marrowscope", "--analysis_roi", "0, 0, 300, 300", slide, output, status=1)
-    assert "how many µm a pixel has" in done.stderr
-    called(OURS, "Marrowscope", "--analysis_roi", "0, 0, 300, 300", "--mpp", "0.25", slide, output)
+    output, region = tmp_path / "cells.anot", "0, 0, 300, 300"
+    done = called(OURS, "Marrowscope", "--analysis_roi", region, slide, output, status=1)
+    assert re.fullmatch(r"Error: .*how many µm a pixel has.*\n", done.stderr)
+    annotate(slide, region, output, bundle, mpp=0.25, max_pixels=9_000_000)
     assert read(output)["attributes"]["tile"]["mpp"] == 0.25
 
 
