@@ -30,7 +30,7 @@ SCRIPT = REPOSITORY / "integrations" / "qupath" / "marrowscope.groovy"
 STUBS = REPOSITORY / "tests" / "integrations" / "qupath_stubs"
 GSON = Path("/usr/share/java/gson.jar")
 NEEDS = "Groovy or Gson is not installed (Debian: apt install groovy default-jre-headless libgoogle-gson-java)"
-SESSION_S = 170
+SESSION_S = 280
 """A session of QuPath ends within this time on a busy machine."""
 NOTICE = "Marrowscope: For Research Use Only. Not for use in diagnostic procedures."
 KEY = "a key that only this test knows"
