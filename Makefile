@@ -45,7 +45,7 @@ check: $(VENV)/.test ## formatter, linters, types, import rules, contract drift
 	$(BIN)/python -m app.openapi --check
 	$(BIN)/python -m app.measurements --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile integrations/dsa/Dockerfile
 	$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yaml
 
 format: $(VENV)/.test ## format the code and sort its imports

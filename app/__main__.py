@@ -16,7 +16,9 @@ from app.shell.options import BundleOption, MppOption, PrecisionOption, read_set
 from app.streams import write_any_text
 
 # Each command imports what it needs when it runs, so that --help and the other commands start at once.
-Format = StrEnum("Format", ["json", "geojson", "csv", "overlay", "labels", "stages"])  # Typer has no list of literals.
+Format = StrEnum(
+    "Format", ["json", "geojson", "dsa", "csv", "overlay", "labels", "stages"]
+)  # Typer has no list of literals.
 
 # rich keeps the line breaks of every paragraph but the first, so no line of a help text is wider than 76 characters.
 HELP = """Cells, clusters, proportions and label of bone-marrow tiles.
@@ -51,6 +53,7 @@ ANALYZE = """Analyse tiles without a server: one, several, or whole folders.
 Formats:
   json      all of the answer, as POST /analyze gives it
   geojson   outlines, classes and measurements, for QuPath
+  dsa       an annotation for HistomicsUI (Digital Slide Archive)
   csv       a row per cell
   overlay   the tile with the outlines in the clusters' colours, PNG
   labels    16-bit PNG: 0 is background, i + 1 is cell i
@@ -70,7 +73,7 @@ Examples:
 Each tile gets a file per format, in the same sub-folders as the tiles.
 summary.csv gets a row per tile: cells, proportions, label, flags, or
 what went wrong. The answer for a single tile goes to stdout if there is
-no --out and the only format is json, geojson or csv.
+no --out and the only format is json, geojson, dsa or csv.
 
 A tile that cannot be read is named on stderr, and the others go on; the
 exit status is then 1. It is 2 if no tile was analysed at all.

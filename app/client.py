@@ -29,11 +29,12 @@ NucleiSource = str | os.PathLike[str] | bytes | NDArray[np.integer[Any]]
 TileSource = str | os.PathLike[str] | bytes | UInt8Array | Image.Image
 Part = tuple[str | None, bytes]
 """A part of a form: the name of its file, None for text; and its bytes."""
-ExportFormat = Literal["geojson", "csv", "overlay", "labels"]
+ExportFormat = Literal["geojson", "dsa", "csv", "overlay", "labels"]
 
 # `app.answer.formats` has the table of formats, but would import the whole pipeline with it.
 MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "geojson": "application/geo+json",
+    "dsa": "application/json",
     "csv": "text/csv",
     "overlay": "image/png",
     "labels": "image/png",
@@ -207,13 +208,14 @@ class Client:
 
         Args:
             tile: a path, bytes, an array or a PIL image, as the class describes.
-            format: geojson holds detections for QuPath; csv a row for each cell; overlay is a PNG of the tile with
-                outlines; labels a 16-bit PNG, where 0 is background and i + 1 is cell i.
+            format: geojson holds detections for QuPath; dsa an annotation for HistomicsUI; csv a row for each cell;
+                overlay is a PNG of the tile with outlines; labels a 16-bit PNG, where 0 is background and i + 1 is
+                cell i.
             mpp: µm per pixel of the tile, as for `analyze`.
             bundle: name of the bundle, as for `analyze`.
             precision: precision of the network, as for `analyze`.
             nuclei: nuclei to take instead of seeking them, as for `analyze`.
-            measurements: whether GeoJSON and CSV hold the measurements of every cell.
+            measurements: whether GeoJSON, annotation and CSV hold the measurements of every cell.
             corrections: types that a person gives to cells, as for `analyze`.
             reviewer: who corrects them, as for `analyze`.
             cells_sha256: on which cells they were made, as for `analyze`.

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.answer.cell_table import cell_table
+from app.answer.dsa import dsa
 from app.answer.geojson import geojson
 from app.answer.label_image import label_png
 from app.answer.overlay import overlay
 from app.answer.present import Result, png
 
-FormatName = Literal["json", "geojson", "csv", "overlay", "labels", "tile"]
+FormatName = Literal["json", "geojson", "dsa", "csv", "overlay", "labels", "tile"]
 PNG = "image/png"
 
 
@@ -37,6 +38,7 @@ class Format:
 FORMATS: Mapping[FormatName, Format] = {
     "json": Format("application/json", ".json", Result.json),
     "geojson": Format("application/geo+json", ".geojson", geojson),
+    "dsa": Format("application/json", ".anot", dsa),
     "csv": Format("text/csv", ".csv", cell_table),
     "overlay": Format(PNG, ".overlay.png", overlay),
     "labels": Format(PNG, ".labels.png", label_png),

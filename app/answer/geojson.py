@@ -33,7 +33,14 @@ def geojson(result: Result) -> bytes:
     analyses the same tile. The collection also says where it comes from, in members that QuPath ignores. Where types
     were corrected, each cell has the measurement `Type corrected`, 1 or 0.
     """
-    about = {
+    collection = {"type": "FeatureCollection", **provenance(result), "features": _features(result)}
+    # Whatever is not ASCII is escaped, because some readers do not take the file for UTF-8.
+    return json.dumps(collection, allow_nan=False, separators=(",", ":")).encode()
+
+
+def provenance(result: Result) -> dict[str, Any]:
+    """Return where an answer comes from, for files whose cells hold no room for it: members of the JSON answer."""
+    about: dict[str, Any] = {
         "notice": NOTICE,
         "tile": result.tile.model_dump(mode="json"),
         "tissue": result.tissue.model_dump(mode="json"),
@@ -45,9 +52,7 @@ def geojson(result: Result) -> bytes:
         about["cells_sha256"] = result.cells_sha256
     if result.corrections is not None:
         about["corrections"] = result.corrections.model_dump(mode="json")
-    collection = {"type": "FeatureCollection", **about, "features": _features(result)}
-    # Whatever is not ASCII is escaped, because some readers do not take the file for UTF-8.
-    return json.dumps(collection, allow_nan=False, separators=(",", ":")).encode()
+    return about
 
 
 def _features(result: Result) -> list[dict[str, Any]]:

@@ -127,8 +127,9 @@ async def analyze(
         FormatName | None,
         Query(
             description="Form of the answer; it overrides the header Accept. json, the default, holds everything; "
-            "geojson holds detections for QuPath; csv a row for each cell; overlay is the tile with outlines as PNG; "
-            "labels a 16-bit PNG, where 0 is background and i + 1 is cell i; tile is the tile as it was read, as PNG."
+            "geojson holds detections for QuPath; dsa an annotation for HistomicsUI and the Digital Slide Archive; csv "
+            "a row for each cell; overlay is the tile with outlines as PNG; labels a 16-bit PNG, where 0 is background "
+            "and i + 1 is cell i; tile is the tile as it was read, as PNG."
         ),
     ] = None,
 ) -> Response:

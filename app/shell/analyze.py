@@ -38,7 +38,7 @@ STAGES = "stages"
 _FORMATS: dict[str, Format] = {name: form for name, form in FORMATS.items() if name != "tile"}
 SUFFIXES = {**{name: form.suffix for name, form in _FORMATS.items()}, STAGES: ".stages.png"}
 """The ending of each format's files, in place of the tile's suffix."""
-TEXT = ("json", "geojson", "csv")
+TEXT = ("json", "geojson", "dsa", "csv")
 """The formats that a terminal or a pipe can show."""
 
 

@@ -14,6 +14,7 @@ from tests.drawing import draw_tile, encoded, grid_of_centres
 TYPES = {
     "json": "application/json",
     "geojson": "application/geo+json",
+    "dsa": "application/json",
     "csv": "text/csv; charset=utf-8",
     "overlay": "image/png",
     "labels": "image/png",
@@ -70,6 +71,7 @@ def test_formats_agree_on_the_number_of_cells(client):
     n = len(ask(client).json()["cells"])
     assert n == len(grid_of_centres())
     assert len(strict_json(ask(client, format="geojson").text)["features"]) == n
+    assert len(strict_json(ask(client, format="dsa").text)["elements"]) == n
     assert len(list(csv.DictReader(io.StringIO(ask(client, format="csv").text)))) == n
     assert pixels_of(ask(client, format="labels")).max() == n
 

@@ -12,7 +12,7 @@ from tests.api.answers import post_tile, strict_json
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.shell.runs import analyze, run
 
-FORMATS = ("json", "geojson", "csv", "overlay", "labels")
+FORMATS = ("json", "geojson", "dsa", "csv", "overlay", "labels")
 
 
 @pytest.fixture(scope="module")

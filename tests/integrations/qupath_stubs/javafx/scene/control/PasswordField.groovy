@@ -1,0 +1,5 @@
+package javafx.scene.control
+
+class PasswordField {
+    String text, promptText
+}

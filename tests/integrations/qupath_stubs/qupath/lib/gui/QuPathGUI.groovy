@@ -1,0 +1,7 @@
+package qupath.lib.gui
+
+import stubs.Scene
+
+class QuPathGUI {
+    static QuPathGUI getInstance() { Scene.given.headless ? null : new QuPathGUI() }
+}

@@ -1,0 +1,7 @@
+package qupath.lib.scripting
+
+import stubs.Scene
+
+class QP {
+    static getCurrentImageData() { Scene.imageData }
+}
