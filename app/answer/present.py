@@ -513,9 +513,13 @@ def bundle_summary(bundle: Bundle, *, default: bool) -> BundleSummary:
 def bundle_out(bundle: Bundle, *, default: bool) -> BundleOut:
     """Return the body of GET /bundles/{name}."""
     summary = bundle_summary(bundle, default=default).model_dump()
-    segmentation = segmentation_out(bundle.manifest.own_segmentation)
+    classifier = bundle.manifest.cell_classifier
     return BundleOut(
-        **summary, network=describe_q(bundle.manifest), segmentation=segmentation, manifest=bundle.manifest
+        **summary,
+        network=describe_q(bundle.manifest),
+        segmentation=segmentation_out(bundle.manifest.own_segmentation),
+        types_warning=classifier.validation.warning if classifier else None,
+        manifest=bundle.manifest,
     )
 
 

@@ -719,6 +719,11 @@ class BundleOut(BundleSummary):
         "probabilities are, and what sets each cluster apart.",
     )
     segmentation: SegmentationOut
+    types_warning: str | None = Field(
+        default=None,
+        description="Why the figures of the cell classifier are better than those of a new tile, in a sentence; null "
+        "if they are not, or if the bundle knows no cell types.",
+    )
     manifest: Manifest
 
 

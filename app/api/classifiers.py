@@ -69,6 +69,7 @@ async def teach_classifier(
         measurements=classifier.measurements,
         neighbours=classifier.neighbours,
         threshold=classifier.threshold,
+        types_warning=classifier.validation.warning,
         validation=classifier.validation,
         source=classifier.source,
     )

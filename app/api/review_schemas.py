@@ -128,8 +128,8 @@ class ClassifierIn(_Sent):
     )
     groups: Literal["patients", "slides"] | None = Field(
         default=None,
-        description="What the groups of the tiles are, for the answer to say; null for slides. Without any group, "
-        "tiles are left out.",
+        description="What the groups of the tiles are, for the answer to say. null says nothing about them: they are "
+        "then called tiles if each has one tile, and else groups. Without any group, tiles are left out.",
     )
     leave_out: list[TypeName] = Field(
         default_factory=list,
@@ -314,6 +314,9 @@ class ImportedOut(_Answer):
 
     n_named: int = Field(ge=0, description="Number of cells that the objects name.")
     n_changed: int = Field(ge=0, description="Number of these cells that had no name or another one before.")
+    n_unmatched: int = Field(
+        ge=0, description="Number of objects with a name that lie on no nucleus and near none, or hold none."
+    )
     unmatched: list[str] = Field(description="What was not used and why, in sentences.")
 
 
@@ -330,6 +333,9 @@ class ClassifierOut(_Answer):
     neighbours: bool = Field(description="Whether it looks at the features of the four nearest cells as well.")
     threshold: float = Field(
         ge=0, le=1, description="A cell whose most probable type is less probable than this gets no type."
+    )
+    types_warning: str | None = Field(
+        description="Why the figures are better than those of a new tile, in a sentence; null if they are not."
     )
     validation: ClassifierValidation
     source: ClassifierSource

@@ -521,4 +521,6 @@ async def import_names(
     found = await analyzer.work(lambda: imported(reviews.store, data, kept, person, add_types=add_types))
     request.state.tile_sha256 = tile
     request.state.reviewed = {"n_names": found.n_changed}
-    return ImportedOut(n_named=found.n_named, n_changed=found.n_changed, unmatched=found.unmatched)
+    return ImportedOut(
+        n_named=found.n_named, n_changed=found.n_changed, n_unmatched=found.n_unmatched, unmatched=found.unmatched
+    )

@@ -58,8 +58,9 @@ class LearningPoint(ManifestModel):
 class ClassifierValidation(ManifestModel):
     """How right the classifier is on named cells that it had not learned from."""
 
-    held_out: Literal["patients", "slides", "tiles"] = Field(
-        description="These are the groups of cells: all of a patient, else of a slide, else of a tile."
+    held_out: Literal["patients", "slides", "tiles", "groups"] = Field(
+        description="These are the groups of cells: all of a patient, of a slide, or of a tile; or groups of tiles of "
+        "which nobody said what they are."
     )
     groups: int = Field(ge=1, description="The named cells are of this many groups.")
     cells: int = Field(ge=1, description="This many named cells were left out once, and classified.")

@@ -42,11 +42,13 @@ class Imported:
     Attributes:
         n_named: how many cells they name.
         n_changed: how many of these had no name or another one before.
+        n_unmatched: how many objects with a name mean no cell.
         unmatched: what was not used and why, in sentences.
     """
 
     n_named: int
     n_changed: int
+    n_unmatched: int
     unmatched: list[str]
 
 
@@ -150,7 +152,12 @@ def imported(store: Store, data: bytes, tile: ReviewTile, reviewer: str | None, 
     if not given:
         raise InvalidParameter(f"No object of the file names a cell of this tile. {' '.join(unmatched[:5])}".rstrip())
     new_types = _new_types([name for _, _, name, _ in given if name is not None], data) if add_types else {}
-    return Imported(len({cell for cell, *_ in given}), store.put_names(given, tile.review, new_types), unmatched)
+    return Imported(
+        n_named=len({cell for cell, *_ in given}),
+        n_changed=store.put_names(given, tile.review, new_types),
+        n_unmatched=sum(len(one.unmatched) for one in matched.values()),
+        unmatched=unmatched,
+    )
 
 
 def _of_reviewers(data: bytes, tile: Tile) -> dict[str, NamesOfFile]:
@@ -242,7 +249,7 @@ def _drawn(placed: Sequence[PlacedCell], tile: ReviewTile) -> tuple[Cells, list[
 
 def _unmatched(found: NamesOfFile, matched: Sequence[MatchedNames]) -> list[str]:
     lost = [f"'{one.name}' at ({one.x:.0f}, {one.y:.0f}): {one.reason}." for each in matched for one in each.unmatched]
-    skipped = [f"{n} objects {reason}." for reason, n in found.skipped.items()]
+    skipped = [f"{n} {'object' if n == 1 else 'objects'} {reason}." for reason, n in found.skipped.items()]
     disagreed = [sentence for each in matched for sentence in each.disagreements]
     listed = lost[:MAX_LISTED] + ([f"And {len(lost) - MAX_LISTED} more."] if len(lost) > MAX_LISTED else [])
     return skipped + listed + disagreed[:MAX_LISTED]

@@ -25,8 +25,8 @@ from app.pipeline.run import Analysis
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, Tile
 from app.pipeline.uploaded_nuclei import DETECTIONS, check_tile, of_kind, polygons_of, read_json, read_points
 
-GroupKind = Literal["patients", "slides", "tiles"]
-"""What is left out together: all cells of a patient, else of a slide, else of a tile."""
+GroupKind = Literal["patients", "slides", "tiles", "groups"]
+"""What is left out together: all cells of a patient, of a slide, of a tile, or of a group of which no more was said."""
 WHAT = "named cells"
 """What the files hold, for messages."""
 NEAR_PX = 10.0

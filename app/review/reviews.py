@@ -263,7 +263,8 @@ class Reviews:
         Args:
             review: the review.
             named: the type of each cell that is learned from, by its id.
-            group_kind: what the groups of the tiles are; None for slides, or tiles if no tile has a group.
+            group_kind: what a person says that the groups of the tiles are; None if nobody said it. They are then
+                tiles where each has one tile, and else groups. Without any group, they are always tiles.
         """
         candidates, tiles = self.candidates(review), {tile.sha256: tile for tile in self.store.tiles(review)}
         known = {cell: kind for cell, kind in named.items() if cell in candidates.rows}
@@ -273,7 +274,9 @@ class Reviews:
         numbers = {group: i for i, group in enumerate(sorted(set(groups)))}
         used = set(known.values())
         type_names = tuple(one.name for one in self.store.types() if one.name in used)
+        used_tiles = tuple(sorted({tile.sha256 for tile in of_cell}))
         has_groups = any(tile.group for tile in of_cell)
+        kind: GroupKind = group_kind or ("tiles" if len(numbers) == len(used_tiles) else "groups")
         return NamedCells(
             features=candidates.features[rows].astype(np.float32),
             measured=candidates.measured[rows].astype(np.float64),
@@ -281,8 +284,8 @@ class Reviews:
             types=np.array([type_names.index(kind) for kind in known.values()], np.int64),
             type_names=type_names,
             groups=np.array([numbers[group] for group in groups], np.int64),
-            group_kind=(group_kind or "slides") if has_groups else "tiles",
-            tiles=tuple(sorted({tile.sha256 for tile in of_cell})),
+            group_kind=kind if has_groups else "tiles",
+            tiles=used_tiles,
             reviewers=tuple(sorted({name.reviewer for name in self.store.names(review) if name.cell in known})),
         )
 

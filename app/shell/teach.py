@@ -53,7 +53,7 @@ SUFFIXES = (".geojson", ".json")
 GROUPS: Mapping[tuple[str, str], GroupKind] = {
     ("tile", "patient"): "patients",
     ("tile", "slide"): "slides",
-    ("tile", "group"): "slides",
+    ("tile", "group"): "groups",
     COLUMNS: "patients",
 }
 """What the groups are, by the columns of the table that names them."""

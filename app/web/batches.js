@@ -83,7 +83,7 @@ async function start() {
 function filled() {
   const tiles = [...byId("batch-tiles").files];
   const path = byId("batch-path").value.trim();
-  if (!byId("mpp").reportValidity()) return null;
+  if (!byId("mpp").reportValidity() || !byId("bundle").reportValidity()) return null;
   if ((tiles.length > 0) === (path !== "") || tiles.length > MAX_TILES) {
     const many = tiles.length > MAX_TILES ? `At most ${MAX_TILES} files can be sent.` : null;
     const what = byId("batch-path-field").hidden ? "Choose slides or tiles first." : "Choose files or give a path, but not both.";

@@ -1,7 +1,6 @@
 // The model card: what the bundle is, what it was trained on, and how good it is.
 
 import { byId, headings, html, number, percent, plural, swatch } from "./dom.js";
-import { optimism } from "./types.js";
 
 /** How the presets find nuclei. */
 const PRESETS = {
@@ -23,7 +22,7 @@ export function showCard(card) {
       entry("Trained on", training.data.map((data) => html("p", {}, `${data.description}: ${data.tiles} tiles, ${data.cells} cells. Source: ${data.source}. Licence: ${data.licence}.`))),
       entry("Scale", `${manifest.mpp} µm per pixel (${manifest.mpp_basis})`),
       entry("Clusters", `${card.n_clusters}; ${names(manifest)}`),
-      manifest.cell_classifier ? entry("Cell types", ...taught(manifest.cell_classifier)) : [],
+      manifest.cell_classifier ? entry("Cell types", ...taught(manifest.cell_classifier, card.types_warning)) : [],
       entry("Nuclei", `found by ${PRESETS[card.segmentation.method]} (preset ${card.segmentation.method})`),
       entry("Network Q", card.network),
       entry("Licence of the weights", manifest.licence),
@@ -38,15 +37,15 @@ export function showCard(card) {
 }
 
 /** Return what the cell classifier was taught, and how right it was on cells that were left out. */
-function taught({ types, source, validation, threshold, measurements, neighbours }) {
-  const { held_out: heldOut, groups, cells, folds, accuracy, optimistic } = validation;
+function taught({ types, source, validation, threshold, measurements, neighbours }, warning) {
+  const { held_out: heldOut, groups, cells, folds, accuracy } = validation;
   const seen = ["its features", measurements.length ? `${plural(measurements.length, "measurement")} of it` : null, neighbours ? "the features of the four nearest cells" : null].filter(Boolean);
   const [before, after] = [validation.calibration_error_before, validation.calibration_error_after].map((error) => number(error, 3));
   return [
     html("p", {}, `Taught on ${source.created.slice(0, 10)} with ${plural(source.cells, "named cell")} of ${plural(source.tiles, "tile")}${source.reviewers ? `, named by ${plural(source.reviewers, "person").replace("persons", "people")}` : ""}. ` +
       `The type of a cell follows from ${seen.join(", and from ")}. A cell whose largest probability is below ${percent(threshold)} has no type.`),
-    optimistic
-      ? html("p", { class: "serious" }, html("strong", {}, "Optimistic: "), optimism(validation))
+    warning
+      ? html("p", { class: "serious" }, html("strong", {}, "Optimistic: "), warning)
       : html("p", {}, `Measured on ${plural(cells, "named cell")} of ${groups} ${heldOut}, in ${folds} folds; a fold has whole ${heldOut}, which the classifier had not learned from.`),
     html("p", {}, `The most probable type was right for ${percent(accuracy, 1)} of the cells that were left out; its probability was off by ${after} on average, and by ${before} before it was calibrated.${gain(validation)}`),
     byType(types, validation),

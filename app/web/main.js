@@ -23,6 +23,8 @@ import { showTypes } from "./types.js";
 import { Viewer } from "./viewer.js";
 
 const CROP_PX = 32;
+/** How often a service of several processes is asked for a bundle that was taught a moment ago, and how long it takes between. */
+const [MOST_ASKED, ASK_AGAIN_MS] = [4, 1500];
 const MAX_PROBLEMS = 3;
 
 let shown = null;
@@ -188,7 +190,7 @@ function colorBy(by) {
 
 function addFiles(files) {
   const { mpp, bundle } = Object.fromEntries(new FormData(byId("options")));
-  if (!byId("mpp").reportValidity() || files.length === 0) return;
+  if (!byId("mpp").reportValidity() || !byId("bundle").reportValidity() || files.length === 0) return;
   say(`Analysing ${files.length === 1 ? files[0].name : plural(files.length, "tile")} …`);
   queue.add(files, { mpp, bundle });
 }
@@ -200,6 +202,7 @@ function listen() {
     event.target.value = "";
   });
   byId("sample").addEventListener("click", async () => {
+    if (!byId("bundle").reportValidity()) return;
     try {
       addFiles([await sampleTile(byId("bundle").value)]);
     } catch (problem) {
@@ -209,7 +212,12 @@ function listen() {
   byId("colors").addEventListener("change", (event) => colorBy(event.target.value));
   listenToBatches((problem) => showProblem(problem, "Batch"));
   byId("options").addEventListener("submit", (event) => event.preventDefault());
-  byId("bundle").addEventListener("change", async (event) => showCard(await card(event.target.value)));
+  byId("bundle").addEventListener("change", ({ target }) => {
+    byId("no-bundle")?.remove();
+    // The address of the page names the bundle that is chosen.
+    history.replaceState(null, "", `?${new URLSearchParams({ bundle: target.value })}`);
+    showChosen().catch((problem) => showProblem(problem));
+  });
   // A tile may be dropped anywhere on the page: the browser would otherwise leave the page and show the file.
   for (const kind of ["dragover", "dragleave", "drop"])
     document.addEventListener(kind, (event) => {
@@ -219,14 +227,35 @@ function listen() {
   document.addEventListener("drop", (event) => addFiles([...event.dataTransfer.files]));
 }
 
+/** Show the model card of the bundle that is chosen, if one is. */
+async function showChosen() {
+  const { value: name } = byId("bundle");
+  byId("model-card").hidden = !name;
+  if (name) showCard(await card(name));
+}
+
+/** Return the list of bundles. One that was taught a moment ago may be missing from it still. */
+async function bundlesWith(wanted) {
+  for (let n = 1; ; n++) {
+    const answer = await bundles();
+    if (!wanted || n === MOST_ASKED || answer.bundles.some(({ name }) => name === wanted)) return answer;
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+  }
+}
+
 async function loadBundles() {
-  const { bundles: found, batches, reviews } = await bundles();
+  const wanted = new URLSearchParams(location.search).get("bundle");
+  const { bundles: found, batches, reviews } = await bundlesWith(wanted);
   byId("to-review").hidden = !reviews;
   corrections.hasReview = reviews;
+  const isThere = wanted === null || found.some(({ name }) => name === wanted);
   byId("bundle").replaceChildren(
-    ...found.map(({ name, version, default: isDefault }) => html("option", { value: name, selected: isDefault }, `${name} ${version}`)),
+    // Another bundle than the one that was asked for is never taken silently.
+    ...(isThere ? [] : [html("option", { value: "", id: "no-bundle", selected: true }, "choose one")]),
+    ...found.map(({ name, version, default: isDefault }) => html("option", { value: name, selected: isThere && (wanted === null ? isDefault : name === wanted) }, `${name} ${version}`)),
   );
-  await Promise.all([card(byId("bundle").value).then(showCard), showBatches(batches)]);
+  if (!isThere) showProblem({ message: `The address of this page asks for the bundle “${wanted}”, which this service does not have. Choose one of: ${found.map(({ name }) => name).join(", ")}.` }, "No such bundle");
+  await Promise.all([showChosen(), showBatches(batches)]);
 }
 
 async function start() {

@@ -23,18 +23,9 @@ export function showTypes({ types, cells_without_type: without, myeloid_erythroi
     ratio === undefined || ratio === null ? "" : html("p", {}, "Myeloid to erythroid cells: ", html("strong", {}, `${number(ratio)} to 1`)),
     html("p", {}, withoutType(without)),
     html("p", { class: "hint" }, "Shares are of the cells that have a type. An interval allows for the errors that the classifier made on named cells that were left out, and takes these to be like the cells of this tile."),
-    warning(card.manifest.cell_classifier?.validation),
+    card.types_warning ? html("p", { class: "hint" }, card.types_warning) : "",
   );
 }
-
-const warning = (validation) => (validation?.optimistic ? html("p", { class: "hint" }, optimism(validation)) : "");
-
-/** As app/pipeline/cell_classifier.py has it. */
-const MIN_GROUPS = 3;
-
-/** Return why the figures of a classifier are better than those of a new tile. */
-export const optimism = ({ held_out: heldOut, groups }) =>
-  `${groups < MIN_GROUPS ? `The named cells are of fewer than three ${heldOut}` : `Too few types were named on several ${heldOut}`}, so the errors on a new tile are likely to be larger than those that were measured, and the intervals too narrow.`;
 
 const withoutType = (n) => (n ? `${plural(n, "counted cell")} ${n === 1 ? "has" : "have"} no type, because none is probable enough.` : "Every counted cell has a type.");
 

@@ -16,7 +16,7 @@ def test_bundles_lists_the_shipped_one_as_default(client, card):
     listed = client.get("/bundles").json()["bundles"]
     assert [(bundle["name"], bundle["default"]) for bundle in listed] == [("marrow", True)]
     assert listed[0] == {
-        key: value for key, value in card.items() if key not in ("manifest", "network", "segmentation")
+        key: value for key, value in card.items() if key not in ("manifest", "network", "segmentation", "types_warning")
     }
 
 

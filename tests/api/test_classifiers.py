@@ -56,6 +56,7 @@ def test_taught_bundle_answers_at_once_and_says_how_right_it_is(named, settings)
     assert ([one["name"] for one in taught["types"]], taught["version"]) == (["Small", "Large"], "1")
     assert (taught["validation"]["held_out"], taught["validation"]["groups"]) == ("patients", 3)
     assert taught["validation"]["accuracy"] > 0.8
+    assert taught["types_warning"] is None
     card = named.get("/bundles/lab").json()
     assert card["sha256"] == taught["sha256"]
     answer = post_tile(named, TILES[0], bundle="lab").json()
@@ -69,6 +70,35 @@ def test_taught_bundle_answers_at_once_and_says_how_right_it_is(named, settings)
     assert (again["version"], again["source"]["bundle_sha256"]) == ("2", taught["source"]["bundle_sha256"])
     source, made = (settings["bundles_dir"] / one / "q.onnx" for one in ("seeing", "lab"))
     assert source.read_bytes() == made.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("groups", "said", "found"),
+    [
+        ([None, None, None], None, "tiles"),
+        ([None, None, None], "patients", "tiles"),
+        (["a", "b", "c"], None, "tiles"),
+        (["a", "b", None], None, "tiles"),
+        (["a", "a", "b"], None, "groups"),
+        (["a", "a", "b"], "slides", "slides"),
+        (["a", "b", "c"], "patients", "patients"),
+    ],
+)
+def test_groups_are_slides_or_patients_only_if_somebody_says_so(lab, groups, said, found):
+    for data, group in zip(TILES, groups, strict=True):
+        put_in(lab, data, **({"group": group} if group else {}))
+    lab.put("/reviews/types", json={"types": [{"name": "Small"}, {"name": "Large"}]})
+    cells = look(lab, n=100, kind="random")["cells"]
+    name(lab, {cell["id"]: ("Small", "Large")[i % 2] for i, cell in enumerate(cells)})
+    taught = teach(lab, **({"groups": said} if said else {})).json()
+    assert taught["validation"]["held_out"] == found
+    is_few = len({group or i for i, group in enumerate(groups)}) < 3
+    assert taught["validation"]["optimistic"] == is_few
+    warning = f"The named cells are of fewer than three {found}" if is_few else None
+    card = lab.get("/bundles/lab").json()
+    assert card["types_warning"] == taught["types_warning"]
+    assert (taught["types_warning"] or "").startswith(warning or "")
+    assert (warning is None) == (taught["types_warning"] is None)
 
 
 def test_another_process_of_the_service_serves_it_too(named, serve, settings):

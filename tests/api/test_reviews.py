@@ -315,7 +315,7 @@ def test_bundle_that_changed_since(begun, serve, bundles, manifest_values, tmp_p
     assert put_in(changed).status_code == HTTPStatus.CREATED
     assert changed.get("/reviews/export", params={"tile": SHA}).content == geojson
     sent = changed.post("/reviews/import", params={"tile": SHA}, files={"cells": ("a.geojson", geojson)})
-    assert sent.json() == {"n_named": 5, "n_changed": 5, "unmatched": []}
+    assert sent.json() == {"n_named": 5, "n_changed": 5, "n_unmatched": 0, "unmatched": []}
     assert changed.get("/reviews").json()["n_named"] == 5
     assert changed.delete(f"/reviews/tiles/{SHA}").json() == {"n_cells": 2 * len(cells), "n_names": 10}
     assert changed.get("/reviews").json()["earlier"] is None
@@ -355,7 +355,7 @@ def test_points_name_cells_and_what_does_not_match_is_said(begun):
     sent = begun.post(
         "/reviews/import", params={"tile": SHA}, files={"cells": points((22, 25, "Small"), (3, 318, "Small"))}
     ).json()
-    assert (sent["n_named"], sent["n_changed"]) == (1, 1)
+    assert (sent["n_named"], sent["n_changed"], sent["n_unmatched"]) == (1, 1, 1)
     (lost,) = sent["unmatched"]
     assert "'Small' at (3, 318)" in lost
     assert begun.get("/reviews").json()["n_named"] == 1
@@ -386,6 +386,57 @@ def test_import_that_cannot_be_used_keeps_nothing(begun):
     assert begun.get("/reviews").json() == before
     assert send(points((22, 25, "Odd")), add_types=True).status_code == HTTPStatus.OK
     assert begun.get("/reviews").json()["types"][-1]["color"] == "#010203"
+
+
+def feature(geometry, classification="Small", **properties):
+    return {"type": "Feature", "geometry": geometry, "properties": {"classification": classification, **properties}}
+
+
+HERE = {"type": "Point", "coordinates": [22, 25]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Dear colleague", ["not GeoJSON"]),
+        (b"{", ["not GeoJSON"]),
+        (b"\xff\xfe{\x00", ["UTF-16"]),
+        (b"\x00\x01\x02", []),
+        (b"[" * 100_000, []),
+        (b"null", ["not GeoJSON"]),
+        (b"[]", ["names a cell of this tile"]),
+        ([1, 2], ["not GeoJSON"]),
+        ({"type": "FeatureCollection", "features": "all"}, ["not GeoJSON"]),
+        ({"type": "FeatureCollection", "features": []}, ["names a cell of this tile"]),
+        ([feature(None)], ["without a point or a polygon"]),
+        ([feature(HERE, None)], ["without a classification"]),
+        ([feature(HERE, "Region*")], ["which QuPath ignores"]),
+        ([feature(HERE, "Cluster 3")], ["named by nobody"]),
+        ([feature({"type": "Point", "coordinates": ["a", 5]})], []),
+        ([feature({"type": "Point", "coordinates": [4000, 5]})], ["outside the tile"]),
+        ([feature({"type": "Polygon", "coordinates": [[[1, 1], [2, 2]]]})], []),
+        ([feature({"type": "Polygon", "coordinates": 7})], []),
+        ([feature(HERE, "=1+1")], ["begin with ="]),
+        ([feature(HERE, "x" * 61)], ["1 to 60 characters"]),
+        ([feature(HERE, "a\u202eb")], ["printable"]),
+        ([feature(HERE, "small")], ["a name of its own"]),
+        ([feature(HERE, {"name": ["Small"], "color": [10**30, -1, True]}), feature(HERE, "Large")], ["Contradictory"]),
+        ({"tile": {"sha256": "0" * 64}, "type": "FeatureCollection", "features": [feature(HERE)]}, ["another file"]),
+    ],
+)
+def test_geojson_that_names_no_cell_is_refused_with_the_reason(begun, content, words):
+    before = begun.get("/reviews").json()
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    sent = begun.post("/reviews/import", params={"tile": SHA, "add_types": True}, files={"cells": ("a.geojson", data)})
+    assert_problem(sent, 422, *words)
+    assert begun.get("/reviews").json() == before
+
+
+def test_geojson_that_is_too_large_is_refused(serve, bundles, tmp_path):
+    lab = serve(reviews_dir=tmp_path / "reviews", max_bytes=1_000_000)
+    assert put_in(lab).status_code == HTTPStatus.CREATED
+    large = json.dumps([feature(HERE)] * 20_000).encode()
+    assert_problem(lab.post("/reviews/import", params={"tile": SHA}, files={"cells": large}), 413, "1000000")
 
 
 def test_full_disk_is_said_and_the_store_stays_whole(begun):

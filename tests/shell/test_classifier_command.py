@@ -191,7 +191,7 @@ def test_one_tile_is_optimistic_and_said_to_be(lab):
 def test_a_table_says_what_is_left_out_together(lab):
     (lab / "groups.csv").write_text("tile,group\nt0,one\nt1.png,one\nt2,two\n", encoding="utf-8")
     found = json.loads(train("--group", "groups.csv", "--json").stdout)["validation"]
-    assert (found["held_out"], found["groups"], found["optimistic"]) == ("slides", 2, True)
+    assert (found["held_out"], found["groups"], found["optimistic"]) == ("groups", 2, True)
     (lab / "patients.csv").write_text("slide;patient\nt0;one\nt1;three\nt2;two\n", encoding="utf-8")
     found = json.loads(train("--group", "patients.csv", "--json", name="other").stdout)["validation"]
     assert (found["held_out"], found["groups"], found["optimistic"]) == ("patients", 3, False)

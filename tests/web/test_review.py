@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import httpx
 import numpy as np
@@ -424,3 +425,282 @@ def test_main_page_links_to_the_review_only_if_there_is_one(open_page, service, 
     page = open_page(path="/review", ready="#off:not([hidden])")
     assert "without MARROWSCOPE_REVIEWS_DIR" in page.text_content("#off")
     assert violations(page) == []
+
+
+def posts(page):
+    """The names of each request so far that names cells, as (cell, type)."""
+    found = []
+    page.on(
+        "request",
+        lambda request: (
+            found.append([(one["cell"], one["type"]) for one in request.post_data_json["names"]])
+            if request.method == "POST" and re.search(r"/reviews\?", request.url)
+            else None
+        ),
+    )
+    return found
+
+
+def test_fast_typing_is_gathered_into_few_requests_in_its_order(open_review, begun):
+    page = open_review()
+    sent = posts(page)
+    page.focus("#wall")
+    page.keyboard.press("Home")
+    shown = page.eval_on_selector_all(".one", "all => all.map(({ id }) => id.replace('cell-', ''))")[:30]
+    # Nobody types faster: all keys come before the first answer.
+    named = page.evaluate(
+        """keys => {
+          const press = (key, ctrlKey = false) => {
+            const event = new KeyboardEvent("keydown", { key, ctrlKey, bubbles: true, cancelable: true });
+            document.activeElement.dispatchEvent(event);
+          };
+          const nNamed = () => document.querySelectorAll(".one.named").length;
+          for (const key of keys) press(key);
+          const before = nNamed();
+          press("z", true);
+          press("z", true);
+          return [before, nNamed(), document.querySelector("#saving").textContent];
+        }""",
+        ["1", "2"] * 15,
+    )
+    assert named == [30, 28, "Saving 30 names …"], "the page does not wait for the service"
+    page.wait_for_function("() => document.querySelector('#saving').textContent === ''")
+    assert page.locator(".one.unsaved").count() == 0
+    assert counts(begun) == {SMALL: 14, LARGE: 14}
+    assert [len(request) for request in sent] == [1, 29], "what came during a request is in the next one"
+    assert [cell for request in sent for cell, _ in request] == shown, "in the order in which they were given"
+    assert [kind for request in sent for _, kind in request] == [SMALL, LARGE] * 14 + [None, None]
+
+
+def test_names_that_cannot_be_sent_are_kept_shown_and_sent_again(open_review, begun, shoot):
+    page = open_review()
+    page.refused |= {"ERR_FAILED"}
+    sent = posts(page)
+    is_off = [True]
+    page.route(re.compile(r"/reviews\?"), lambda route: route.abort() if is_off[0] else route.continue_())
+    page.focus("#wall")
+    page.keyboard.press("1")
+    page.wait_for_selector("#unsaved:not([hidden])")
+    for key in ("2", "2"):
+        page.keyboard.press(key)
+    assert "The service cannot be reached" in page.text_content("#unsaved-words")
+    assert page.text_content("#saving") == "3 names not saved yet"
+    assert page.locator(".one.unsaved").count() == 3
+    assert "not saved yet" in page.locator(".one").nth(1).get_attribute("aria-label")
+    assert violations(page) == []
+    shoot(page, "review-unsaved")
+    # Nothing is taught without the names that people think are given, and nobody leaves by mistake.
+    page.click("#teach-start")
+    page.wait_for_selector("#teach-problem .problem")
+    assert "3 names could not be saved yet" in page.text_content("#teach-problem")
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.close(run_before_unload=True)
+    page.wait_for_timeout(500)
+    assert asked == ["beforeunload"]
+    # Names that wait are undone like others, and other cells do not hide them.
+    page.keyboard.press("Control+z")
+    page.select_option("#kind", "random")
+    settled(page)
+    assert counts(begun) == {SMALL: 0, LARGE: 0}
+    is_off[0] = False
+    page.click("#send-again")
+    page.wait_for_selector("#unsaved", state="hidden")
+    page.wait_for_function("() => document.querySelector('#saving').textContent === ''")
+    assert counts(begun) == {SMALL: 1, LARGE: 1}
+    assert page.locator(".one.unsaved").count() == 0
+    assert len(sent[-1]) == 2 or sent[-1][-1][1] is None
+
+
+def test_names_are_sent_again_by_themselves(open_review, begun):
+    page = open_review()
+    page.refused |= {503}
+    answers = iter([503, 503])
+
+    def busy(route):
+        status = next(answers, None)
+        full = {"title": "Busy", "detail": "The disk of the review is full; nothing was kept of this request."}
+        route.fulfill(status=status, headers={"Retry-After": "5"}, json=full) if status else route.continue_()
+
+    page.route(re.compile(r"/reviews\?"), busy)
+    page.locator(".one").first.click()
+    page.keyboard.press("1")
+    page.wait_for_selector("#unsaved-words >> text=disk of the review is full")
+    page.wait_for_selector("#unsaved", state="hidden")
+    page.wait_for_function("() => document.querySelector('#saving').textContent === ''")
+    assert counts(begun) == {SMALL: 1, LARGE: 0}
+
+
+def test_refused_names_take_no_others_with_them(open_review, begun):
+    page = open_review()
+    page.refused |= {422}
+    begun.put("/reviews/types", json={"types": TYPES[:1]})
+    waiting = []
+    page.route(re.compile(r"/reviews\?"), lambda route: waiting.append(route) if not waiting else route.continue_())
+    page.focus("#wall")
+    for key in "1212102":
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.locator(".one.named").count() == 6
+    waiting[0].continue_()
+    page.wait_for_selector("#problems .problem")
+    page.wait_for_function("() => document.querySelector('#saving').textContent === ''")
+    assert "3 names not kept" in page.text_content("#problems")
+    assert "There is no cell type 'pale large'" in page.text_content("#problems")
+    assert counts(begun) == {SMALL: 3}
+    named = [i for i, one in enumerate(page.locator(".one").all()) if "named" in one.get_attribute("class")]
+    assert named == [0, 2, 4]
+    for left in ([0, 2], [0], []):
+        page.keyboard.press("Control+z")
+        page.wait_for_function("() => document.querySelector('#saving').textContent === ''")
+        assert counts(begun) == {SMALL: len(left)}
+    assert page.is_disabled("#undo")
+
+
+def test_groups_are_called_what_the_person_says(open_review, lab):
+    for seed, group in enumerate(["one", "one", "two"]):
+        lab.post("/reviews/tiles", params={"group": group}, files={"tile": tile(seed)})
+    lab.put("/reviews/types", json={"types": TYPES})
+    name(lab, by_size(cells_of(lab, kind="random")))
+    page = open_review()
+    assert page.locator("#groups option").all_text_contents() == ["groups, not said of what", "slides", "patients"]
+    page.fill("#teach-name", "grouped")
+    page.click("#teach-start")
+    page.wait_for_selector("#taught:not([hidden])")
+    # What the service says is what the page shows.
+    assert "The named cells are of fewer than three groups, so the errors" in page.text_content("#taught .problem")
+    page.select_option("#groups", "patients")
+    page.click("#teach-start")
+    page.wait_for_selector("#taught >> text=version 2")
+    assert "fewer than three patients" in page.text_content("#taught .problem")
+
+
+def test_the_page_of_tiles_opens_with_the_bundle_that_was_taught(open_review, open_page, lab, service, encoder_bundle):
+    for seed in range(3):
+        lab.post("/reviews/tiles", params={"group": f"g{seed}"}, files={"tile": tile(seed)})
+    lab.put("/reviews/types", json={"types": TYPES})
+    name(lab, by_size(cells_of(lab, kind="random")))
+    page = open_review()
+    assert page.locator("#groups option").first.text_content() == "tiles"
+    page.fill("#teach-name", "mine")
+    page.click("#teach-start")
+    page.click("#taught a")
+    page.wait_for_selector("#card-title")
+    assert page.url.endswith("?bundle=mine")
+    assert page.input_value("#bundle") == "mine"
+    assert page.text_content("#card-title") == "Model card: mine, version 1"
+    assert "of 3 tiles, in" in page.text_content("#model-card")
+    page.select_option("#bundle", encoder_bundle.name)
+    page.wait_for_selector(f"#card-title >> text={encoder_bundle.name}")
+    page.reload()
+    page.wait_for_selector("#card-title")
+    assert page.input_value("#bundle") == encoder_bundle.name
+
+
+def test_unknown_bundle_is_refused_in_words(open_page, service, encoder_bundle):
+    page = open_page(url=service, path="/?bundle=nobodys", ready="#problems .problem")
+    assert "the bundle “nobodys”, which this service does not have" in page.text_content("#problems")
+    assert page.input_value("#bundle") == ""
+    assert not page.is_visible("#model-card")
+    page.click("#sample")
+    assert not page.is_visible("#queue"), "nothing is analysed with another bundle"
+    assert violations(page) == []
+    page.select_option("#bundle", encoder_bundle.name)
+    page.wait_for_selector("#card-title")
+    assert page.locator("#bundle option[value='']").count() == 0
+    page.click("#sample")
+    page.wait_for_selector("#viewer[data-tile]")
+
+
+def objects(*points):
+    """GeoJSON of QuPath with a classified point for each (x, y, class)."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": [x, y]},
+            "properties": {"objectType": "annotation", "classification": {"name": kind, "color": [1, 2, 3]}},
+        }
+        for x, y, kind in points
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
+def chosen_file(name_of, data, mime="application/geo+json"):
+    return {"name": name_of, "mimeType": mime, "buffer": data}
+
+
+def test_names_come_from_qupath(open_review, lab, shoot):
+    page = open_review()
+    page.refused |= {422}
+    page.fill("#person", "A. Smith")
+    page.press("#person", "Tab")
+    page.click("#open-import")
+    assert "A. Smith" in page.text_content("#import")
+    assert violations(page) == []
+    page.set_input_files(
+        "#import-geojson", chosen_file("t0.geojson", objects((22, 25, "Blast"), (3, 318, "Blast"), (304, 26, "Pale")))
+    )
+    page.set_input_files("#import-image", chosen_file("t0.png", tile(0), "image/png"))
+    page.fill("#import-group", "patient 1")
+    page.click("#import-start")
+    page.wait_for_selector("#import-result li")
+    said = page.text_content("#import-result")
+    assert "2 cells named by the file, 2 of them new or changed." in said
+    assert "1 named object of the file was not matched to a nucleus." in said
+    assert "'Blast' at (3, 318): on no nucleus" in said
+    assert violations(page) == []
+    shoot(page, "review-imported")
+    assert counts(lab) == {"Blast": 1, "Pale": 1}
+    progress = lab.get("/reviews").json()
+    assert ([one["name"] for one in progress["reviewers"]], progress["tiles"][0]["group"]) == (
+        ["A. Smith"],
+        "patient 1",
+    )
+    page.click("#import-close")
+    page.wait_for_selector(".one")
+
+    # The tile is in the review now, and our own file says which one it is.
+    data = lab.get("/reviews/export", params={"tile": progress["tiles"][0]["sha256"]}).content
+    page.click("#tiles-summary") if not page.is_visible("#open-import") else None
+    page.click("#open-import")
+    page.set_input_files("#import-geojson", chosen_file("any.geojson", data))
+    page.wait_for_selector("#import-image-fields", state="hidden")
+    page.click("#import-start")
+    page.wait_for_selector("#import-result >> text=2 cells named by the file, 0 of them new or changed.")
+    assert "Every named object of the file was matched" in page.text_content("#import-result")
+
+    wrong = [
+        (b"Dear colleague", "not GeoJSON"),
+        (objects((4000, 25, "Blast")), "outside the tile"),
+        (objects((3, 318, "Blast")), "No object of the file names a cell of this tile"),
+    ]
+    for data, words in wrong:
+        page.set_input_files("#import-geojson", chosen_file("wrong.geojson", data))
+        page.click("#import-start")
+        page.wait_for_selector(f"#import-result .problem >> text={words}")
+    page.uncheck("#import-add-types")
+    page.set_input_files("#import-geojson", chosen_file("odd.geojson", objects((22, 25, "Odd"))))
+    page.click("#import-start")
+    page.wait_for_selector("#import-result .problem >> text=There is no cell type 'Odd'")
+    assert counts(lab) == {"Blast": 1, "Pale": 1}
+
+
+def test_geojson_is_dropped_with_its_tile(open_review, begun):
+    page = open_review()
+    page.evaluate(
+        """([geojson, image]) => {
+          const files = new DataTransfer();
+          files.items.add(new File([geojson], "t9.geojson"));
+          const bytes = Uint8Array.from(atob(image), (c) => c.charCodeAt(0));
+          files.items.add(new File([bytes], "t9.png", { type: "image/png" }));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+        }""",
+        [objects((22, 25, SMALL)).decode(), base64.b64encode(tile(9)).decode()],
+    )
+    page.wait_for_selector("#import[open]")
+    assert page.text_content("#import-geojson-dropped") == "t9.geojson"
+    assert page.text_content("#import-image-dropped") == "t9.png"
+    page.click("#import-start")
+    page.wait_for_selector("#import-result >> text=1 cell named by the file")
+    assert counts(begun) == {SMALL: 1, LARGE: 0}
+    assert len(begun.get("/reviews").json()["tiles"]) == 3

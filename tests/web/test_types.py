@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.answer.schemas import AnalysisOut, BundleOut
+from app.pipeline.cell_classifier import CellClassifier
 from tests.cell_classifiers import taught_values
 from tests.waiting import PATIENCE_S
 from tests.web.steps import download, hover, try_sample
@@ -58,7 +59,9 @@ def answer(plain):
 def with_classifier(card, *, optimistic=False):
     found = copy.deepcopy(card)
     found["manifest"]["cell_classifier"] = taught_values(neighbours=True, measurements=["area"], threshold=0.6)
-    found["manifest"]["cell_classifier"]["validation"] |= {"optimistic": True, "groups": 2} if optimistic else {}
+    classifier = found["manifest"]["cell_classifier"]
+    classifier["validation"] |= {"optimistic": True, "groups": 2} if optimistic else {}
+    found["types_warning"] = CellClassifier.model_validate(classifier).validation.warning
     return found
 
 

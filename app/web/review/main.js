@@ -2,6 +2,7 @@
 
 import { bundleCard, bundles, hasKey, watchKey } from "../api.js";
 import { byId, html, plural } from "../dom.js";
+import { listenToImport } from "./import.js";
 import { Names } from "./names.js";
 import { showPeople } from "./people.js";
 import { Plot } from "./plot.js";
@@ -26,8 +27,8 @@ let asked = 0;
 
 const wall = new Wall({ onSelect: selected, onKey: press });
 const plot = new Plot({ onTake: take, onProblem: showProblem });
-const names = new Names({ onChange: retyped, onProgress: show, onProblem: showProblem });
-const types = new Types({ onName: (type) => name(type), onKept: keptTypes });
+const names = new Names({ onChange: retyped, onProgress: show, onProblem: showProblem, onWaiting: showWaiting });
+const types = new Types({ onName: (type) => name(type), onKeep: () => names.save(), onKept: keptTypes });
 
 function say(text) {
   byId("status").textContent = text;
@@ -94,7 +95,7 @@ async function reload() {
     const progress = await askProgress();
     await fillClusters(progress);
     show(progress);
-    if (!byId("review").hidden) await Promise.all([plot.load(), look()]);
+    if (!byId("review").hidden) await Promise.all([plot.load().then(() => plot.retype(asPlotted(names.unsaved))), look()]);
   });
 }
 
@@ -116,7 +117,11 @@ async function advance(isNew) {
 
 async function fill(found, isNew) {
   const { cells, left, reason } = found;
-  for (const cell of cells) source.seen.set(cell.id, cell);
+  const { unsaved } = names;
+  for (const cell of cells) {
+    if (unsaved.has(cell.id)) cell.type = unsaved.get(cell.id);
+    source.seen.set(cell.id, cell);
+  }
   const begin = isNew ? 0 : wall.cells.length;
   if (isNew) await wall.show(cells);
   else await wall.append(cells);
@@ -140,10 +145,11 @@ async function further() {
     return { cells, left: source.ids.length - source.seen.size - cells.length, reason: null, learned };
   }
   await names.sent;
+  const { unsaved } = names;
   const [kind, cluster, type] = ["kind", "cluster", "of-type"].map((id) => byId(id).value);
   // Those that were named since do not come again, and the others stand before those that come now.
   const stays = (cell) => (LISTED.includes(kind) ? kind !== "named" || (type ? cell.type === type : cell.type !== null) : cell.type === null);
-  let skip = [...source.seen.values()].filter(stays).length;
+  let skip = [...source.seen.values()].filter((cell) => unsaved.has(cell.id) || stays(cell)).length;
   for (;;) {
     const answer = await nextCells({ kind, cluster, type, seed: source.seed, skip, n: PAGE });
     const cells = answer.cells.filter(({ id }) => !source.seen.has(id));
@@ -191,14 +197,29 @@ function undo() {
   selected();
 }
 
-function retyped(cells) {
-  wall.relabel();
-  plot.retype(cells);
+const asPlotted = (of) => [...of].map(([id, type]) => ({ id, type }));
+
+/** Show cells with other types, by their ids. */
+function retyped(changed) {
+  for (const cell of [...wall.cells, ...source.seen.values()]) if (changed.has(cell.id)) cell.type = changed.get(cell.id);
+  wall.relabel(now.types, (id) => changed.has(id));
+  plot.retype(asPlotted(changed));
   selected();
 }
 
+/** Show which names are not saved yet, and why. */
+function showWaiting() {
+  const { nUnsaved: n, problem, unsaved } = names;
+  byId("saving").textContent = n === 0 ? "" : problem ? `${plural(n, "name")} not saved yet` : `Saving ${plural(n, "name")} …`;
+  byId("unsaved").hidden = !problem;
+  const words = problem && `Names are not saved. ${problem.message} They are kept on this page${problem.status === 401 ? "." : ", and sent again by themselves."}`;
+  // An unchanged text is not read out again.
+  if (problem && byId("unsaved-words").textContent !== words) byId("unsaved-words").textContent = words;
+  wall.markUnsaved(unsaved, problem !== null);
+}
+
 function keptTypes(progress, renamed) {
-  names.rename(renamed, progress.types);
+  names.rename(renamed);
   for (const cell of source.seen.values()) if (cell.type !== null) cell.type = renamed[cell.type] ?? null;
   plot.rename(renamed);
   show(progress);
@@ -229,8 +250,9 @@ function press(key) {
 }
 
 function listen() {
-  listenToTiles({ onChange: reload, onProblem: showProblem, onSay: say });
-  listenToTeach({ onTaught: fillBundles, onSay: say });
+  const { openImport } = listenToImport({ before: () => names.save(), tiles: () => now?.tiles ?? [], onChange: reload, onSay: say });
+  listenToTiles({ onChange: reload, onProblem: showProblem, onSay: say, onGeoJson: openImport });
+  listenToTeach({ before: () => names.save(), onTaught: fillBundles, onSay: say });
   byId("who").addEventListener("submit", (event) => event.preventDefault());
   byId("wanted").addEventListener("submit", (event) => event.preventDefault());
   byId("person").value = sessionStorage.getItem(PERSON) ?? "";
@@ -239,7 +261,11 @@ function listen() {
     reload();
   });
   byId("bundle").addEventListener("change", reload);
-  byId("key").addEventListener("change", start);
+  byId("key").addEventListener("change", () => {
+    names.sendAgain();
+    start();
+  });
+  byId("send-again").addEventListener("click", () => names.sendAgain());
   for (const id of ["kind", "cluster", "of-type"]) byId(id).addEventListener("change", look);
   byId("pictures").addEventListener("change", ({ target }) => (byId("wall").dataset.pictures = target.value));
   byId("size").addEventListener("change", ({ target }) => byId("wall").style.setProperty("--cell", `${target.value}px`));

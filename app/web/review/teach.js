@@ -1,7 +1,6 @@
 // Teaching a classifier, and what was measured on the cells that it did not learn from.
 
 import { byId, headings, html, number, percent, plural, swatch } from "../dom.js";
-import { optimism } from "../types.js";
 import { teach } from "./service.js";
 
 /** As app/review/classifier.py has them. */
@@ -11,8 +10,8 @@ const DARKEST = 45;
 /** The types that too few cells have to be learned. */
 let few = [];
 
-/** Connect the form. `onTaught()` is called when a classifier was taught. */
-export function listenToTeach({ onTaught, onSay }) {
+/** Connect the form. `before()` is awaited before a classifier is taught, and `onTaught()` is called afterwards. */
+export function listenToTeach({ before, onTaught, onSay }) {
   byId("teach-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = byId("teach-start");
@@ -20,7 +19,8 @@ export function listenToTeach({ onTaught, onSay }) {
     byId("teach-problem").replaceChildren();
     onSay("Teaching …");
     try {
-      const groups = byId("groups-field").hidden ? null : byId("groups").value;
+      await before();
+      const groups = byId("groups-field").hidden ? null : byId("groups").value || null;
       const leaveOut = byId("leave-out").checked ? few.map(({ name }) => name) : [];
       const result = await teach({ name: byId("teach-name").value, groups, leaveOut });
       show(result);
@@ -39,7 +39,10 @@ export function showReady({ types, tiles }) {
   byId("teach").hidden = types.length === 0;
   byId("groups-field").hidden = !tiles.some(({ group }) => group);
   const enough = types.filter(({ count }) => count >= CELLS_OF_A_TYPE).length;
-  const groups = new Set(tiles.filter(({ n_named: n }) => n > 0).map(({ group, sha256 }) => group ?? sha256)).size;
+  const named = tiles.filter(({ n_named: n }) => n > 0);
+  const groups = new Set(named.map(({ group, sha256 }) => group ?? sha256)).size;
+  // What they are called if the person does not say it, as app/review/reviews.py has it.
+  byId("groups-unsaid").textContent = groups === named.length ? "tiles" : "groups, not said of what";
   few = types.filter(({ count }) => count > 0 && count < CELLS_OF_A_TYPE);
   byId("leave-out-field").hidden = few.length === 0;
   byId("leave-out-words").textContent = `Leave out what fewer than ${CELLS_OF_A_TYPE} cells are: ${few.map(({ name, count }) => `${name} (${count})`).join(", ")}. Their names are kept.`;
@@ -51,19 +54,17 @@ export function showReady({ types, tiles }) {
 }
 
 function show(result) {
-  const { types, validation, name, version } = result;
+  const { types, validation, name, version, types_warning: warning } = result;
   byId("taught").hidden = false;
   byId("taught").replaceChildren(
     html("h4", {}, `Bundle ${name}, version ${version}`),
     html("p", {}, ...source(result)),
-    validation.optimistic
-      ? html("p", { class: "problem" }, html("strong", {}, "Optimistic: "), validation.folds ? optimism(validation) : "nothing could be left out. New tiles will do worse.")
-      : "",
+    warning ? html("p", { class: "problem" }, html("strong", {}, "Optimistic: "), warning) : "",
     html("p", {}, gain(validation)),
     html("div", { class: "scrolls", tabindex: "0", role: "region", "aria-label": "How right it is, by type" }, byType(types, validation)),
     html("div", { class: "scrolls", tabindex: "0", role: "region", "aria-label": "What was taken for what" }, confusion(types, validation)),
     html("p", { class: "hint" }, "A row is what people named, a column what the classifier said. The darker, the larger the share of the row."),
-    html("p", {}, html("a", { href: "." }, "Analyse tiles with it"), `: choose the bundle ${name} there.`),
+    html("p", {}, html("a", { href: `.?${new URLSearchParams({ bundle: name })}` }, "Analyse tiles with it")),
   );
   byId("taught").focus();
 }
@@ -80,7 +81,7 @@ function source({ validation: { held_out: what, groups, cells, folds, accuracy }
 
 /** Say what 50 more cells would bring. */
 function gain({ gain_of_50: more, learning_curve: curve }) {
-  const now = curve.length ? ` With all cells, F is ${number(curve.at(-1).f)} on average over the types.` : "";
+  const now = curve.length ? ` With all cells, F is ${number(curve.at(-1).f)} on average over the types, before any cell is left without a type.` : "";
   if (more === null) return `What more named cells would bring cannot be told yet.${now}`;
   const change = more < 0.005 ? "hardly change F" : `raise F by about ${number(more)}`;
   return `Another 50 named cells would ${change} on average over the types.${now}`;

@@ -2,17 +2,19 @@
 
 import { hasKey } from "../api.js";
 import { byId, headings, html, plural, save } from "../dom.js";
+import { isGeoJson } from "./import.js";
 import { addTile, deleteTile, exportAddress, exported } from "./service.js";
 
 let changed = null;
 let complain = null;
 let say = null;
+let importGeoJson = null;
 let chosen = [];
 let isFirst = true;
 
-/** Connect the section. `onChange()` is called after tiles were put in or taken out. */
-export function listenToTiles({ onChange, onProblem, onSay }) {
-  [changed, complain, say] = [onChange, onProblem, onSay];
+/** Connect the section. `onChange()` is called after tiles were put in or taken out, and `onGeoJson(file, image)` with GeoJSON that was dropped. */
+export function listenToTiles({ onChange, onProblem, onSay, onGeoJson }) {
+  [changed, complain, say, importGeoJson] = [onChange, onProblem, onSay, onGeoJson];
   byId("files").addEventListener("change", ({ target }) => {
     choose([...target.files]);
     target.value = "";
@@ -34,8 +36,17 @@ export function listenToTiles({ onChange, onProblem, onSay }) {
   document.addEventListener("drop", (event) => {
     if (!event.dataTransfer.files.length) return;
     byId("tiles").open = true;
-    choose([...event.dataTransfer.files]);
+    take([...event.dataTransfer.files]);
   });
+}
+
+/** Take files that were dropped: one GeoJSON file with the image of its tile, or without it, or else tiles. */
+function take(files) {
+  const names = files.filter(isGeoJson);
+  const tiles = files.filter((file) => !isGeoJson(file));
+  if (names.length === 1 && tiles.length <= 1) importGeoJson(names[0], tiles[0]);
+  else if (names.length) complain({ message: "Drop one GeoJSON file at a time, alone or with the image of its tile." }, "Import from QuPath");
+  else choose(files);
 }
 
 /** List files that were chosen, for the user to say what they are. */

@@ -9,9 +9,9 @@ const CONFIRM = (lost) =>
   `${lost.map(({ name, count }) => `“${name}” names ${plural(count, "cell")}`).join(", ")}. Delete ${lost.length === 1 ? "this type" : "these types"} and the names of the cells?`;
 
 export class Types {
-  /** `onName(type)` is called with the type of the button that was clicked, `onKept(progress, renamed)` after an edit. */
-  constructor({ onName, onKept }) {
-    Object.assign(this, { onName, onKept, types: [], suggestions: [], rows: [] });
+  /** `onName(type)` is called with the type of the button that was clicked, `onKeep()` before an edit is sent, `onKept(progress, renamed)` after it. */
+  constructor({ onName, onKeep, onKept }) {
+    Object.assign(this, { onName, onKeep, onKept, types: [], suggestions: [], rows: [] });
     byId("edit-types").addEventListener("click", () => this.edit());
     byId("type-cancel").addEventListener("click", () => byId("type-editor").close());
     byId("add-type").addEventListener("click", () => this.add({ name: "", lineage: null }, true));
@@ -30,7 +30,7 @@ export class Types {
         ? types.map((one, i) => this.button(one, i, most))
         : [html("p", {}, "There are no types yet."), html("button", { type: "button", class: "primary", id: "first-types", onclick: () => this.edit() }, "Choose types")]),
     );
-    byId("edit-types").hidden = byId("take-back").hidden = types.length === 0;
+    byId("edit-types").hidden = byId("take-back").hidden = byId("undo").hidden = types.length === 0;
     byId("named-words").textContent = named ? `${named === 1 ? "1 cell has" : `${named} cells have`} a name` : "";
   }
 
@@ -129,6 +129,7 @@ export class Types {
     const names = gone.filter(({ count }) => count > 0);
     if (names.length && !confirm(CONFIRM(names))) return;
     try {
+      await this.onKeep();
       await this.send(wanted, names.length > 0);
     } catch (problem) {
       // Others may have named cells meanwhile, or cells have another type by most reviewers.

@@ -14,7 +14,7 @@ const SCROLL_PX = 24;
 export class Wall {
   /** `onSelect()` is called after a change of the selection or focus, and `onKey(key)` with keys that are not the wall's. */
   constructor({ onSelect, onKey }) {
-    Object.assign(this, { onSelect, onKey, cells: [], chosen: new Set(), at: 0, anchor: 0, types: [], band: null });
+    Object.assign(this, { onSelect, onKey, cells: [], chosen: new Set(), at: 0, anchor: 0, types: [], unsaved: new Map(), band: null });
     this.element = byId("wall");
     this.stage = byId("stage");
     this.element.addEventListener("keydown", (event) => this.press(event));
@@ -77,10 +77,18 @@ export class Wall {
     return option;
   }
 
-  /** Show the types of cells as they are now. */
-  relabel(types = this.types) {
+  /** Show the types of cells as they are now, or of those that `has` says. */
+  relabel(types = this.types, has = () => true) {
     this.types = types;
-    this.cells.forEach((cell, i) => this.label(this.element.children[i], cell));
+    this.cells.forEach((cell, i) => has(cell.id) && this.label(this.element.children[i], cell));
+  }
+
+  /** Mark the cells whose names are not saved yet; `isStuck` says so in words, because it takes long. */
+  markUnsaved(unsaved, isStuck) {
+    const before = this.unsaved;
+    this.unsaved = unsaved;
+    this.element.classList.toggle("stuck", isStuck);
+    this.relabel(this.types, (id) => unsaved.has(id) !== before.has(id));
   }
 
   label(option, cell) {
@@ -89,13 +97,15 @@ export class Wall {
     const [likely] = suggested;
     const guess = type === null && likely ? `${likely.type}? ${percent(likely.probability)}` : null;
     const all = names.map(({ reviewer, type: given }) => `${reviewer}: ${given}`);
+    const isUnsaved = this.unsaved.has(cell.id);
     option.classList.toggle("named", type !== null);
+    option.classList.toggle("unsaved", isUnsaved);
     option.style.setProperty("--type", color ?? "transparent");
     option.querySelector(".name").replaceChildren(
       ...[type ? [swatch(color), type] : guess ? html("i", {}, guess) : html("span", { class: "visually-hidden" }, "no name")].flat(),
       ...all.map((text) => html("small", {}, text)),
     );
-    const words = [type ?? "no name", `cluster ${cluster}`, guess && `perhaps ${guess.replace("?", ",")}`, ...all];
+    const words = [type ?? "no name", `cluster ${cluster}`, guess && `perhaps ${guess.replace("?", ",")}`, isUnsaved && "not saved yet", ...all];
     option.setAttribute("aria-label", words.filter(Boolean).join(", "));
     option.title = `Cluster ${cluster}, ${percent(cell.probability)}`;
   }
