@@ -91,7 +91,7 @@ def adapt(tiles: Sequence[Path], source: Bundle, target: Path, *, mpp: float | N
         raise UnsuitableTiles(f"At least {FEWEST_TILES} tiles are needed, and {MIN_TILES} wanted; found {len(tiles)}.")
     look = look_at(tiles, source, mpp, track)
     before = find_in(tiles, source, mpp, track)
-    transfer = fit_transfer(look, manifest.appearance)
+    transfer = fit_transfer(look, manifest.appearance, manifest.segmentation.stain)
     stain = manifest.segmentation.stain.model_copy(update={"transfer": transfer})
     segmentation = manifest.segmentation.model_copy(update={"stain": stain})
     seen = find_in(tiles, _with(source, manifest.model_copy(update={"segmentation": segmentation})), mpp, track)

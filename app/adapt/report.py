@@ -42,10 +42,7 @@ def write_report(adapted: Adapted) -> bytes:
         n_tiles=len(adapted.tiles),
         looks=_looks(adapted),
         pictures=[
-            tuple(
-                _png(_cut(picture))
-                for picture in (look.middles[i], transferred(look.normalised[i].normalised, transfer))
-            )
+            tuple(_png(_cut(picture)) for picture in (look.middles[i], transferred(look.middles[i], transfer)))
             for i in shown
         ],
         sharpening=transfer.sharpening if transfer else 0.0,

@@ -15,10 +15,11 @@ from app.pipeline.bundle.load import Bundle
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError, UnsuitableTiles
 from app.pipeline.geometry import rescale
-from app.pipeline.presets import Appearance, Transfer
+from app.pipeline.presets import Appearance, StainParams, Transfer
 from app.pipeline.quality.measure import measure_focus
 from app.pipeline.quality.reference import Views, measure_views, stack_views
 from app.pipeline.run import Analysis, analyse_stages
+from app.pipeline.stain.optical_density import is_tissue
 from app.pipeline.stain.transfer import (
     SHARPENING_RANGE,
     measure_appearance,
@@ -26,8 +27,7 @@ from app.pipeline.stain.transfer import (
     sample_tissue,
     sharpened,
 )
-from app.pipeline.stain.unmix import unmix
-from app.pipeline.types import Float32Array, Float64Array, Stain, UInt8Array
+from app.pipeline.types import Float32Array, Float64Array, UInt8Array
 
 MAX_TILE_PIXELS = 100_000_000
 """Largest tile, in pixels."""
@@ -48,12 +48,10 @@ class Look:
     Attributes:
         appearance: of all tiles together.
         middles: (h, w, 3) uint8 RGB, the middle of some of the tiles, at the bundle's scale.
-        normalised: the same after normalisation.
     """
 
     appearance: Appearance
     middles: tuple[UInt8Array, ...]
-    normalised: tuple[Stain, ...]
 
 
 @dataclass(frozen=True)
@@ -102,37 +100,35 @@ def look_at(tiles: Sequence[Path], bundle: Bundle, mpp: float | None, track: Tra
         PipelineError: a tile cannot be read; the text names it.
     """
     params = bundle.manifest.segmentation.stain
-    samples, focus, middles, normalised = [], [], [], []
+    samples, focus, middles = [], [], []
     chosen = set(np.linspace(0, len(tiles) - 1, min(FOCUS_TILES, len(tiles))).astype(int).tolist())
     for i, path in enumerate(track(tiles)):
         pixels = _pixels(path, bundle, mpp)
-        stains = unmix(pixels, params, bundle.manifest.segmentation.engine)
-        samples.append(sample_tissue(stains.normalised, stains.tissue))
-        sharp = measure_focus(stains.normalised, stains.tissue)
+        samples.append(sample_tissue(pixels, params))
+        sharp = _focus(pixels, params)
         focus += [] if sharp is None else [sharp]
         if i in chosen:
-            middle = _middle(pixels)
-            middles.append(np.ascontiguousarray(pixels[middle]))
-            normalised.append(stains.part(middle))
+            middles.append(_middle(pixels))
     appearance = measure_appearance(samples, focus, params)
     if appearance is None:
         raise UnsuitableTiles("Haematoxylin and eosin cannot be distinguished in these tiles.")
-    return Look(appearance, tuple(middles), tuple(normalised))
+    return Look(appearance, tuple(middles))
 
 
-def fit_transfer(look: Look, target: Appearance) -> Transfer:
+def fit_transfer(look: Look, target: Appearance, params: StainParams) -> Transfer:
     """Return the transfer that makes tiles look like those of another appearance, and as sharp.
 
     Args:
         look: of the laboratory's tiles.
         target: how the training tiles look.
+        params: say which pixels are background.
     """
     transfer = Transfer(source=look.appearance, target=target, sharpening=0)
-    coloured = [(recoloured(of_tile.normalised, transfer), of_tile.tissue) for of_tile in look.normalised]
+    coloured = [recoloured(middle, transfer) for middle in look.middles]
     low, high = SHARPENING_RANGE
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        found = [measure_focus(sharpened(picture, middle), tissue) for picture, tissue in coloured]
+        found = [_focus(sharpened(picture, middle), params) for picture in coloured]
         known = [value for value in found if value is not None]
         if not known:
             return transfer
@@ -195,10 +191,14 @@ def _named(path: Path) -> Iterator[None]:
         raise type(error)(f"{path.name}: {error}") from error
 
 
-def _middle(pixels: UInt8Array) -> tuple[slice, slice]:
-    """Return the rows and columns of the square in the middle of a tile, or all of a smaller one."""
-    first, second = (max(0, (edge - FOCUS_EDGE_PX) // 2) for edge in pixels.shape[:2])
-    return slice(first, first + FOCUS_EDGE_PX), slice(second, second + FOCUS_EDGE_PX)
+def _focus(pixels: UInt8Array, params: StainParams) -> float | None:
+    return measure_focus(pixels, is_tissue(pixels, params.min_magnitude))
+
+
+def _middle(pixels: UInt8Array) -> UInt8Array:
+    """Return the square in the middle of a tile, or all of a smaller one."""
+    starts = [max(0, (edge - FOCUS_EDGE_PX) // 2) for edge in pixels.shape[:2]]
+    return np.ascontiguousarray(pixels[tuple(slice(start, start + FOCUS_EDGE_PX) for start in starts)])
 
 
 def _or_nan(value: float | None) -> float:

@@ -27,7 +27,7 @@ Amounts = Annotated[tuple[float, ...], Field(min_length=len(AMOUNT_PERCENTILES),
 
 
 class Appearance(ManifestModel):
-    """How the tissue of a set of tiles looks after normalisation, at the bundle's scale."""
+    """How the tissue of a set of tiles looks before normalisation, at the bundle's scale."""
 
     stains: tuple[Triple, Triple] = Field(
         description="Optical densities of haematoxylin and eosin in red, green and blue, as unit vectors."
@@ -37,11 +37,11 @@ class Appearance(ManifestModel):
         "of 0 to 255: 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5."
     )
     eosin: Amounts = Field(description="The same percentiles of the amount of eosin.")
-    focus: float = Field(ge=0, description="Median of the focus of the normalised tiles; a higher one is sharper.")
+    focus: float = Field(ge=0, description="Median of the tiles' focus; see quality.focus of an answer.")
 
 
 class Transfer(ManifestModel):
-    """How normalised tiles of a laboratory are made to look like the training tiles."""
+    """How tiles of a laboratory are made to look like the training tiles, before they are normalised."""
 
     source: Appearance = Field(description="How the laboratory's tiles look.")
     target: Appearance = Field(description="How the training tiles look.")

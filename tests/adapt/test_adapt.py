@@ -87,7 +87,7 @@ def test_command_writes_the_next_version_and_its_report(adapted, recoloured, shi
     assert "ours 2, adapted to 4 tiles" in result.stdout
     assert json.loads((target / "manifest.json").read_text())["version"] == "2"
     text = page.read_text()
-    assert "As it is analysed" in text
+    assert "Recoloured" in text
     assert "For Research Use Only" in text
     assert "http" not in text.replace("http-equiv", "")
 

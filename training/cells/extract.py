@@ -53,7 +53,7 @@ class Cells:
         cellularity: (T,) float64, 0–1, NaN for a tile that has none.
         segmentation: the parameters that the nuclei were found with.
         mpp: µm per px of the tiles, at which the nuclei were measured.
-        appearance: how the tiles look after normalisation; None if two stains cannot be distinguished in them.
+        appearance: how the tiles look before normalisation; None if two stains cannot be distinguished in them.
         views: measurements on the tiles and on squares cut from them; the limits of the quality flags rest on these.
         labels: of the tiles, None if the user gave none.
     """
@@ -225,8 +225,8 @@ def extract_cells(
         centroids.append(nuclei.centroids)
         areas.append(nuclei.areas_px)
         views += measure_views(i, pixels, stains, params.stain)
-        focus.append(measure_focus(stains.normalised, stains.tissue))
-        samples.append(sample_tissue(stains.normalised, stains.tissue))
+        focus.append(measure_focus(pixels, stains.tissue))
+        samples.append(sample_tissue(pixels, params.stain))
         matrices.append(np.full((3, 2), np.nan) if stains.stain_matrix is None else stains.stain_matrix)
         share = compose(pixels, stains, found, mpp).cellularity
         cellularity.append(np.nan if share is None else share)

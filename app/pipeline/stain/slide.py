@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.pipeline.presets import Engine, StainParams
 from app.pipeline.stain.normalise import lab_statistics
 from app.pipeline.stain.optical_density import NUCLEAR_DENSITY_SIGMA, density_image, otsu_threshold
+from app.pipeline.stain.transfer import transferred
 from app.pipeline.stain.unmix import (
     haematoxylin_of,
     masked_pixels,
-    normalise,
     smoothed,
     stain_engine,
     stain_matrix,
+    target_of,
     used_pixels,
 )
 from app.pipeline.types import BoolArray, Float32Array, StainEstimate, UInt8Array
@@ -58,6 +59,7 @@ def estimate_stain(pieces: Sequence[Piece], params: StainParams, engine: Engine 
         EngineUnavailable: the engine is not installed.
     """
     steps = stain_engine(engine)
+    pieces = [replace(piece, pixels=transferred(piece.pixels, params.transfer)) for piece in pieces]
     tissues = [used_pixels(piece.pixels, params) for piece in pieces]
     counted = np.concatenate([_counted(piece, tissue, params) for piece, tissue in zip(pieces, tissues, strict=True)])
     lab = lab_statistics(counted)
@@ -66,7 +68,7 @@ def estimate_stain(pieces: Sequence[Piece], params: StainParams, engine: Engine 
         return None
 
     def density(piece: Piece, tissue: BoolArray) -> Float32Array:
-        normalised = normalise(piece.pixels, lab, params, steps)
+        normalised = steps.reinhard(piece.pixels, lab, target_of(params))
         image = haematoxylin_of(normalised, tissue, matrix, params, steps)
         return density_image(image, NUCLEAR_DENSITY_SIGMA)[piece.inner][tissue[piece.inner]]
 

@@ -13,7 +13,7 @@ from app.pipeline.presets import Engine, StainParams
 from app.pipeline.stain.macenko import haematoxylin_image, macenko, stain_spread_deg
 from app.pipeline.stain.normalise import lab_statistics, reinhard
 from app.pipeline.stain.optical_density import is_seen, is_tissue, nuclear_density
-from app.pipeline.stain.transfer import recoloured, transferred
+from app.pipeline.stain.transfer import transferred
 from app.pipeline.types import BoolArray, Float64Array, LabStatistics, Later, Stain, StainEstimate, UInt8Array
 
 
@@ -57,6 +57,8 @@ def unmix(
 ) -> Stain:
     """Normalise a tile's colours, and separate its haematoxylin when it is asked for.
 
+    In a bundle that is adapted to a laboratory, the tile is first made to look like the training tiles.
+
     Args:
         pixels: (H, W, 3) uint8 RGB.
         params: target statistics and Macenko's limits.
@@ -67,6 +69,7 @@ def unmix(
         EngineUnavailable: the engine is not installed.
     """
     steps = stain_engine(engine)
+    pixels = transferred(pixels, params.transfer)
     tissue = used_pixels(pixels, params)
     if estimate is None:
         counted = masked_pixels(smoothed(pixels, params.smoothing_px), tissue)
@@ -75,7 +78,7 @@ def unmix(
         lab = estimate.lab
     if lab is None:
         return unstained(pixels, tissue)
-    normalised = normalise(pixels, lab, params, steps)
+    normalised = steps.reinhard(pixels, lab, target_of(params))
     matrix = stain_matrix(counted, lab, params, steps) if estimate is None else estimate.stain_matrix
     if matrix is None:
         return unstained(normalised, tissue)
@@ -115,18 +118,6 @@ def target_of(params: StainParams) -> LabStatistics:
     return LabStatistics(np.asarray(params.target_mean), np.asarray(params.target_sd))
 
 
-def normalise(pixels: UInt8Array, lab: LabStatistics, params: StainParams, steps: StainEngine) -> UInt8Array:
-    """Bring the colours of pixels to the bundle's, and then make them look like the training tiles.
-
-    Args:
-        pixels: (H, W, 3) uint8 RGB.
-        lab: their statistics.
-        params: target statistics, and the transfer of a bundle that is adapted to a laboratory.
-        steps: a stain engine.
-    """
-    return transferred(steps.reinhard(pixels, lab, target_of(params)), params.transfer)
-
-
 def stain_matrix(
     counted: UInt8Array, lab: LabStatistics, params: StainParams, steps: StainEngine
 ) -> Float64Array | None:
@@ -144,11 +135,8 @@ def stain_matrix(
     magnitude, percentiles = params.min_magnitude, params.angle_percentiles
     if stain_spread_deg(counted, min_magnitude=magnitude, angle_percentiles=percentiles) < params.min_angle_deg:
         return None
-    normalised = steps.reinhard(counted[:, None], lab, target_of(params))
-    # These pixels are no picture, which could be sharpened.
-    return steps.macenko(
-        recoloured(normalised, params.transfer)[:, 0], min_magnitude=magnitude, angle_percentiles=percentiles
-    )
+    normalised = steps.reinhard(counted[:, None], lab, target_of(params))[:, 0]
+    return steps.macenko(normalised, min_magnitude=magnitude, angle_percentiles=percentiles)
 
 
 def haematoxylin_of(
