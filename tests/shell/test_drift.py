@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import ttest_ind
 
 from app.answer.csv_table import csv_table
-from app.shell.drift import holm
+from app.shell.drift import _p_of_means, holm
 from tests.shell.runs import analyze, run, words
 
 
@@ -75,6 +76,12 @@ def test_what_differs_is_reported_and_nothing_else(tmp_path):
 def test_p_values_are_corrected_as_holm_does():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
+
+
+def test_means_are_compared_as_welch_does():
+    x, y = [0.1, 0.4, 0.35, 0.8], [0.9, 1.4, 1.1]
+    assert _p_of_means(x, y) == pytest.approx(ttest_ind(x, y, equal_var=False).pvalue, rel=1e-9)
+    assert _p_of_means([1.0] * 3, [2.0] * 3) == pytest.approx(0.1)
 
 
 def test_chance_alone_is_rarely_reported(tmp_path):
