@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.shell import audit, batch, classifier, keys, reviews
+from app.shell import audit, batch, classifier, drift, keys, reviews
 from app.shell.options import BundleOption, MppOption, PrecisionOption, read_settings, report_errors
 from app.streams import write_any_text
 
@@ -45,6 +45,7 @@ cli.add_typer(keys.cli, name="keys")
 cli.add_typer(audit.cli, name="audit")
 cli.add_typer(reviews.cli, name="reviews")
 cli.command()(audit.replay)
+cli.command()(drift.drift)
 Cluster = Annotated[int, typer.Argument(min=0, help="The number of the cluster, from 0.")]
 
 

@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         form_limits={"max_files": MAX_FILES, "max_fields": MAX_FIELDS},
     )
     app.state.settings = settings
-    app.state.metrics = Metrics()
+    app.state.metrics = Metrics(settings.drift_dir)
     app.state.keyring = Keyring(settings.keys_file)
     app.state.audit_log = AuditLog(settings.audit_log) if settings.audit_log else None
     install_form_parser()

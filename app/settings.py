@@ -72,6 +72,9 @@ class Settings(BaseSettings):
         description="The audit log, with a line for each request to /analyze and each change of the review. Without "
         "it, there is none.",
     )
+    drift_dir: UnixPath | None = Field(
+        default=None, description="The folder of daily summaries of tiles. Without it, none are kept."
+    )
     without_keys: bool = Field(default=False, description="Whether other machines may use the service without a key.")
     allowed_hosts: str = Field(
         default="",

@@ -8,9 +8,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from app import __version__
+from app.observe.days import Days, LastDay
 from app.observe.processes import shown_registry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.pipeline.bundle.load import Bundle
     from app.pipeline.run import Analysis
 
@@ -31,9 +34,12 @@ class Metrics:
 
     The values of every metric label come from a fixed set, so that the number of series stays small: route templates,
     known methods, statuses, stages, flag codes and loaded bundles.
+
+    Args:
+        drift_dir: the folder of daily summaries; None to keep none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drift_dir: Path | None = None) -> None:
         own = CollectorRegistry()
         self.requests = Counter(
             "marrowscope_requests", "Requests that were answered.", ["route", "method", "status"], registry=own
@@ -92,7 +98,11 @@ class Metrics:
             "marrowscope_build_info", "The version of the code.", ["version"], registry=own, multiprocess_mode="livemax"
         )
         self.build.labels(__version__).set(1)
+        self._days = None if drift_dir is None else Days(drift_dir)
+        self._last_day = LastDay(self._days)
         self._shown = shown_registry(own)
+        # Every process reads the same files, so it must not be among what is added up.
+        self._shown.register(self._last_day)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -106,9 +116,10 @@ class Metrics:
             self.tiles.labels(name, label)
         self.cells.labels(name)
         self.outliers.labels(name)
+        self._last_day.bundles[name] = bundle
 
     def analysed(self, bundle: Bundle, analysis: Analysis) -> None:
-        """Count an analysed tile, its cells, its stages and why it has no label."""
+        """Count an analysed tile, its cells, its stages and why it has no label, and add it to the day's summary."""
         for stage, ms in analysis.timing_ms.items():
             self.stage_seconds.labels(stage).observe(ms / 1000)
         name, label = bundle.manifest.name, analysis.label.value
@@ -118,6 +129,8 @@ class Metrics:
         if label == "indeterminate":
             for code in [flag.code for flag in analysis.quality.flags if flag.prevents_label] or [NO_FLAG]:
                 self.abstentions.labels(name, code).inc()
+        if self._days is not None:
+            self._days.add(bundle, analysis)
 
 
 def _sum_gauge(name: str, documentation: str, registry: CollectorRegistry) -> Gauge:

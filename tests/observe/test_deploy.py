@@ -28,7 +28,8 @@ def expressions():
     return shown + alerts
 
 
-def test_every_metric_that_is_watched_is_one_that_the_service_has(client, sample):
+def test_every_metric_that_is_watched_is_one_that_the_service_has(serve, sample, tmp_path):
+    client = serve(drift_dir=tmp_path)
     for tile in (sample, WHITE):
         post_tile(client, tile)
     for path in ("/livez", "/readyz", "/metrics"):
