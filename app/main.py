@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.access.keyring import Keyring, KeysUnreadable
-from app.api import analyze, batches, bundles, classifiers, health, pages, reviews
+from app.api import adaptations, analyze, batches, bundles, classifiers, health, pages, reviews
 from app.api.audit import AuditMiddleware
 from app.api.forms import install_form_parser
 from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware
@@ -33,7 +33,7 @@ For Research Use Only. Not for use in diagnostic procedures."""
 
 
 WATCH_S = 2.0
-"""Seconds between looks for bundles that were taught, where cells are reviewed or taught bundles have a folder."""
+"""Seconds between looks for bundles that were taught or adapted, where the service may write bundles."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = Metrics(settings.drift_dir)
     app.state.keyring = Keyring(settings.keys_file)
+    app.state.is_adapting = False
     app.state.audit_log = AuditLog(settings.audit_log) if settings.audit_log else None
     install_form_parser()
     app.add_middleware(LimitsMiddleware, settings=settings)
@@ -64,7 +65,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestMiddleware)
     install_problem_handlers(app)
     install_document(app)
-    routers = [module.router for module in (health, analyze, bundles, batches, reviews, classifiers, pages)]
+    routers = [
+        module.router for module in (health, analyze, bundles, adaptations, batches, reviews, classifiers, pages)
+    ]
     for router in routers:
         app.include_router(router)
     app.mount("/web", pages.page_files)
@@ -75,10 +78,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _watch_bundles(analyzer: Analyzer) -> None:
-    """Load bundles that were taught meanwhile by POST /classifiers of another process or from the shell."""
+    """Load bundles that were taught or adapted meanwhile, by another process or from the shell."""
     while True:
         await asyncio.sleep(WATCH_S)
-        await run_in_threadpool(analyzer.load_taught)
+        await run_in_threadpool(analyzer.load_new)
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -97,7 +100,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         app.state.reviews = review = await run_in_threadpool(open_reviews, settings.reviews_dir, settings.database_url)
         if queue:
             queue.start()
-        watch = asyncio.create_task(_watch_bundles(analyzer)) if review or settings.taught_dir else None
+        watch = asyncio.create_task(_watch_bundles(analyzer)) if settings.writes_bundles else None
         yield
         if watch:
             watch.cancel()

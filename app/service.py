@@ -74,7 +74,7 @@ class Analyzer:
         self._bundles: dict[str, Bundle | InvalidBundle] = {}
         self._loading = threading.Lock()
         self._stamps: dict[Path, tuple[int, int]] = {}
-        """When each manifest was written that `load_taught` has looked at, and its number on the disk."""
+        """When each manifest was written that `load_new` has looked at, and its number on the disk."""
         self._workers = _started_workers(settings.workers)
         self._unfinished: set[Future[Any]] = set()
 
@@ -83,8 +83,8 @@ class Analyzer:
         for directory in bundle_directories(self._settings.bundle_folders).values():
             self._load(directory)
 
-    def load_taught(self) -> None:
-        """Load the bundles with a cell classifier that are new in the folders, or have another manifest.
+    def load_new(self) -> None:
+        """Load the bundles that were taught or adapted, and are new in the folders or have another manifest.
 
         A bundle answers as before until its new version has reproduced its golden pair. If the new one is invalid, the
         old one is served on, and so is one that is gone.
@@ -92,15 +92,16 @@ class Analyzer:
         with self._loading:
             for directory in bundle_directories(self._settings.bundle_folders).values():
                 with suppress(OSError, InvalidBundle):  # It is being replaced at this moment, or is no bundle.
-                    self._load_if_taught(directory / MANIFEST)
+                    self._load_if_new(directory / MANIFEST)
 
-    def _load_if_taught(self, path: Path) -> None:
+    def _load_if_new(self, path: Path) -> None:
         found, served = os.stat(path), self._bundles.get(path.parent.name)
         stamp = (found.st_mtime_ns, found.st_ino)
         if self._stamps.get(path) == stamp:
             return
         manifest, sha256 = read_manifest(path.parent)
-        if manifest.cell_classifier and not (isinstance(served, Bundle) and served.sha256 == sha256):
+        is_made_here = manifest.cell_classifier or manifest.adaptation
+        if is_made_here and not (isinstance(served, Bundle) and served.sha256 == sha256):
             self._load(path.parent)
         self._stamps[path] = stamp
 
@@ -208,9 +209,14 @@ class Analyzer:
 
         return await self._on_worker(answered)
 
-    async def work(self, call: Callable[[], T]) -> T:
-        """Return the result of a call that takes a worker's time, as an analysis does; raises as `analyse` does."""
-        return await self._on_worker(call)
+    async def work(self, call: Callable[[], T], time_limit_s: float | None = None) -> T:
+        """Return the result of a call that takes a worker's time, as an analysis does; raises as `analyse` does.
+
+        Args:
+            call: what is to be done.
+            time_limit_s: the time that it may take, with the wait for a worker, in s; None for that of an analysis.
+        """
+        return await self._on_worker(call, time_limit_s)
 
     async def prototypes(self, cluster: int, n: int, seed: int, bundle_name: str | None) -> UInt8Array:
         """Return generated cells of one cluster, (n, 32, 32, 3) uint8; raises as `analyse` does."""
@@ -244,8 +250,9 @@ class Analyzer:
         """Whether every worker and every place of the queue is taken. Only the event loop may ask."""
         return len(self._unfinished) >= self._settings.workers + self._settings.queue
 
-    async def _on_worker(self, call: Callable[[], T]) -> T:
+    async def _on_worker(self, call: Callable[[], T], time_limit_s: float | None = None) -> T:
         """Run a blocking call on a worker thread, and return its result."""
+        limit_s = time_limit_s or self._settings.time_limit_s
         if self.is_full:
             raise Busy(BUSY)
         self._metrics.waiting.inc()
@@ -254,9 +261,9 @@ class Analyzer:
         self._unfinished.add(future)
         future.add_done_callback(self._finished)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.time_limit_s)
+            return await asyncio.wait_for(asyncio.wrap_future(future), limit_s)
         except TimeoutError as error:
-            raise TookTooLong(f"The analysis took longer than {self._settings.time_limit_s:g} s.") from error
+            raise TookTooLong(f"The analysis took longer than {limit_s:g} s.") from error
         except asyncio.CancelledError as error:  # The server stops, and the client gets this answer before it does.
             raise Stopping("The service is stopping before the answer is complete; try again shortly.") from error
 

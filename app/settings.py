@@ -69,8 +69,8 @@ class Settings(BaseSettings):
     )
     audit_log: UnixPath | None = Field(
         default=None,
-        description="The audit log, with a line for each request to /analyze and each change of the review. Without "
-        "it, there is none.",
+        description="The audit log, with a line for each request to /analyze and each change of the review and the "
+        "bundles. Without it, there is none.",
     )
     drift_dir: UnixPath | None = Field(
         default=None, description="The folder of daily summaries of tiles. Without it, none are kept."
@@ -114,6 +114,11 @@ class Settings(BaseSettings):
     def bundle_folders(self) -> tuple[Path, ...]:
         """The folders of the bundles; of two bundles with the same name, that of the later folder is used."""
         return (self.bundles_dir, self.taught_dir) if self.taught_dir else (self.bundles_dir,)
+
+    @property
+    def writes_bundles(self) -> bool:
+        """Whether the service may write bundles: cells are reviewed, or taught bundles have a folder."""
+        return self.reviews_dir is not None or self.taught_dir is not None
 
     @property
     def allowed_names(self) -> frozenset[str]:

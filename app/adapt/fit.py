@@ -5,24 +5,29 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from app.adapt.tiles import Found, Look, Track, find_in, fit_transfer, look_at
+from app.adapt.adapted import Adapted
+from app.adapt.report import write_report
+from app.adapt.tiles import MAX_TILE_PIXELS, Found, Track, find_in, fit_transfer, look_at
 from app.files import whole_directory
 from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
 from app.pipeline.describe import describe
 from app.pipeline.errors import InvalidBundle, InvalidParameter, UnsuitableTiles
 from app.pipeline.manifest import SCHEMA_VERSION, Adaptation, Manifest
 from app.pipeline.measure.table import MEASUREMENTS
+from app.pipeline.presets import Appearance
 from app.pipeline.quality.novelty import outlier_limits
 from app.pipeline.quality.reference import fit_reference
 from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
 from app.review.bundle import FIRST_VERSION, check_name
 
+REPORT = "report.html"
+"""The report of an adaptation, in the directory of its bundle. The manifest does not name it."""
 MIN_TILES = 10
 """With fewer tiles a warning is given: they show too little of how tiles of a laboratory differ."""
 FEWEST_TILES = 3
@@ -32,31 +37,16 @@ ALIKE_LAB = 0.02
 BASIS = "{n} tiles of {name}, unlabelled; whether they are healthy, and of how many patients, nobody has stated"
 
 
-@dataclass(frozen=True)
-class Adapted:
-    """What became of an adaptation.
-
-    Attributes:
-        manifest: of the new bundle.
-        source: the bundle that it comes from.
-        tiles: the files of the tiles.
-        look: how the tiles look.
-        before: what the source finds in the tiles.
-        after: what the new bundle finds in them.
-        warnings: what speaks against relying on it, in whole sentences.
-    """
-
-    manifest: Manifest
-    source: Bundle
-    tiles: tuple[Path, ...]
-    look: Look
-    before: Found
-    after: Found
-    warnings: tuple[str, ...]
-
-
-def adapt(tiles: Sequence[Path], source: Bundle, target: Path, *, mpp: float | None, track: Track) -> Adapted:
-    """Write a bundle that knows how the tiles of a laboratory look, and what is usual in them.
+def adapt(
+    tiles: Sequence[Path],
+    source: Bundle,
+    target: Path,
+    *,
+    mpp: float | None,
+    track: Track,
+    max_pixels: int = MAX_TILE_PIXELS,
+) -> Adapted:
+    """Write a bundle that knows how the tiles of a laboratory look, and what is usual in them, with a report.
 
     Limits of cells and tiles that are unlike marrow are taken from the tiles only if the networks find them to be like
     marrow; otherwise those of the source stay, and tissue that is no marrow gets no label by being adapted to.
@@ -67,10 +57,11 @@ def adapt(tiles: Sequence[Path], source: Bundle, target: Path, *, mpp: float | N
         target: directory of the new bundle; its name is that of the bundle. One that was adapted from the same source
             is replaced, with the next version.
         mpp: µm per pixel of the tiles; None takes what each file says, or else the bundle's.
-        track: wraps the tiles each of the four times that they are read, to show progress.
+        track: wraps the tiles each of the four times that they are read, to show progress, or to stop by an exception.
+        max_pixels: largest tile, in pixels.
 
     Raises:
-        InvalidParameter: the name is taken by another bundle.
+        InvalidParameter: the name is taken by another bundle, or was taken meanwhile.
         InvalidBundle: the source does not say how its training tiles look, or is adapted itself.
         UnsuitableTiles: the tiles are too few, or show no two stains or no nuclei.
         PipelineError: a tile cannot be read; the text names it.
@@ -78,23 +69,16 @@ def adapt(tiles: Sequence[Path], source: Bundle, target: Path, *, mpp: float | N
     """
     manifest = source.manifest
     version = _next_version(manifest, target)
-    if manifest.appearance is None:
-        raise InvalidBundle(
-            f"The bundle {manifest.name} does not say how its training tiles look, so that nothing can be adapted to "
-            "them; take a bundle of a later version."
-        )
-    if manifest.adaptation is not None:
-        raise InvalidBundle(
-            f"The bundle {manifest.name} is adapted itself; adapt {manifest.adaptation.source} instead."
-        )
+    appearance = check_source(manifest)
     if len(tiles) < FEWEST_TILES:
         raise UnsuitableTiles(f"At least {FEWEST_TILES} tiles are needed, and {MIN_TILES} wanted; found {len(tiles)}.")
-    look = look_at(tiles, source, mpp, track)
-    before = find_in(tiles, source, mpp, track)
-    transfer = fit_transfer(look, manifest.appearance, manifest.segmentation.stain)
+    look = look_at(tiles, source, mpp, track, max_pixels)
+    before = find_in(tiles, source, mpp, track, max_pixels)
+    transfer = fit_transfer(look, appearance, manifest.segmentation.stain)
     stain = manifest.segmentation.stain.model_copy(update={"transfer": transfer})
     segmentation = manifest.segmentation.model_copy(update={"stain": stain})
-    seen = find_in(tiles, _with(source, manifest.model_copy(update={"segmentation": segmentation})), mpp, track)
+    recoloured = replace(source, manifest=manifest.model_copy(update={"segmentation": segmentation}))
+    seen = find_in(tiles, recoloured, mpp, track, max_pixels)
     is_marrow = like_marrow(seen, manifest)
     warnings = _warnings(seen, is_marrow, manifest)
     counted = ~seen.outlier
@@ -127,8 +111,31 @@ def adapt(tiles: Sequence[Path], source: Bundle, target: Path, *, mpp: float | N
     with whole_directory(target) as staged:
         _write(staged, source, adapted)
         # What does not load, or does not reproduce its golden pair, is never served.
-        after = find_in(tiles, load_bundle(staged), mpp, track)
-    return Adapted(adapted, source, tuple(tiles), look, before, after, warnings)
+        bundle = load_bundle(staged)
+        after = find_in(tiles, bundle, mpp, track, max_pixels)
+        result = Adapted(adapted, bundle.sha256, source, tuple(tiles), look, before, after, warnings)
+        (staged / REPORT).write_bytes(write_report(result))
+        if _next_version(manifest, target) != version:
+            raise InvalidParameter(f"{target} was written by somebody else meanwhile; adapt again.")
+    return result
+
+
+def check_source(manifest: Manifest) -> Appearance:
+    """Return how the training tiles of a bundle look.
+
+    Raises:
+        InvalidBundle: the bundle cannot be adapted, because it does not say so, or is adapted itself.
+    """
+    if manifest.appearance is None:
+        raise InvalidBundle(
+            f"The bundle {manifest.name} does not say how its training tiles look, so that nothing can be adapted to "
+            "them; take a bundle of a later version."
+        )
+    if manifest.adaptation is not None:
+        raise InvalidBundle(
+            f"The bundle {manifest.name} is adapted itself; adapt {manifest.adaptation.source} instead."
+        )
+    return manifest.appearance
 
 
 def like_marrow(found: Found, manifest: Manifest) -> bool:
@@ -160,10 +167,6 @@ def _next_version(manifest: Manifest, target: Path) -> str:
     if there.adaptation is None or there.files != manifest.files:
         raise InvalidParameter(f"{target} exists, and was not adapted from {manifest.name}; choose another name.")
     return str(int(there.version) + 1) if there.version.isdecimal() else FIRST_VERSION
-
-
-def _with(bundle: Bundle, manifest: Manifest) -> Bundle:
-    return replace(bundle, manifest=manifest)
 
 
 def _write(staged: Path, source: Bundle, manifest: Manifest) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from app.adapt.fit import Adapted
+from app.adapt.adapted import Adapted
 from app.adapt.tiles import Found
 from app.answer.schemas import NOTICE
 from app.pipeline.presets import AMOUNT_PERCENTILES, Appearance

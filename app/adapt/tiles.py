@@ -16,9 +16,10 @@ from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError, UnsuitableTiles
 from app.pipeline.geometry import rescale
 from app.pipeline.presets import Appearance, StainParams, Transfer
+from app.pipeline.proportions import Proportions
 from app.pipeline.quality.measure import measure_focus
 from app.pipeline.quality.reference import Views, measure_views, stack_views
-from app.pipeline.run import Analysis, analyse_stages
+from app.pipeline.run import analyse_stages
 from app.pipeline.stain.optical_density import is_tissue
 from app.pipeline.stain.transfer import (
     SHARPENING_RANGE,
@@ -92,7 +93,9 @@ class Found:
         return np.asarray(self.counts.sum(axis=0) / total if total else np.full(self.counts.shape[1], np.nan))
 
 
-def look_at(tiles: Sequence[Path], bundle: Bundle, mpp: float | None, track: Track) -> Look:
+def look_at(
+    tiles: Sequence[Path], bundle: Bundle, mpp: float | None, track: Track, max_pixels: int = MAX_TILE_PIXELS
+) -> Look:
     """Measure how tiles look.
 
     Raises:
@@ -103,7 +106,7 @@ def look_at(tiles: Sequence[Path], bundle: Bundle, mpp: float | None, track: Tra
     samples, focus, middles = [], [], []
     chosen = set(np.linspace(0, len(tiles) - 1, min(FOCUS_TILES, len(tiles))).astype(int).tolist())
     for i, path in enumerate(track(tiles)):
-        pixels = _pixels(path, bundle, mpp)
+        pixels = _pixels(path, bundle, mpp, max_pixels)
         samples.append(sample_tissue(pixels, params))
         sharp = _focus(pixels, params)
         focus += [] if sharp is None else [sharp]
@@ -136,7 +139,9 @@ def fit_transfer(look: Look, target: Appearance, params: StainParams) -> Transfe
     return transfer.model_copy(update={"sharpening": round((low + high) / 2, 3)})
 
 
-def find_in(tiles: Sequence[Path], bundle: Bundle, mpp: float | None, track: Track) -> Found:
+def find_in(
+    tiles: Sequence[Path], bundle: Bundle, mpp: float | None, track: Track, max_pixels: int = MAX_TILE_PIXELS
+) -> Found:
     """Analyse tiles as a bundle does, and keep what its limits are taken from.
 
     Raises:
@@ -144,42 +149,47 @@ def find_in(tiles: Sequence[Path], bundle: Bundle, mpp: float | None, track: Tra
         PipelineError: a tile cannot be read; the text names it.
     """
     manifest = bundle.manifest
-    analyses: list[Analysis] = []
+    kept: list[tuple[Proportions, Float64Array, float]] = []
+    flags: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
     surprise: list[Float32Array] = []
     matrices: list[Float64Array] = []
     rows: list[dict[str, Any]] = []
     for i, path in enumerate(track(tiles)):
         with _named(path):
-            analysis, stages = analyse_stages(path.read_bytes(), bundle, max_pixels=MAX_TILE_PIXELS, mpp=mpp)
-        analyses.append(analysis)
+            analysis, stages = analyse_stages(path.read_bytes(), bundle, max_pixels=max_pixels, mpp=mpp)
+        # A tile and its label image are large, and not needed any more.
+        kept.append((analysis.proportions, analysis.measurements.values, _or_nan(analysis.tissue.cellularity)))
+        flags.update(flag.code for flag in analysis.quality.flags)
+        labels[analysis.label.value] += 1
         surprise.append(stages.surprise)
         matrix = stages.stains.stain_matrix
         matrices.append(np.full((3, 2), np.nan) if matrix is None else matrix)
         rows += measure_views(i, stages.pixels, stages.stains, manifest.segmentation.stain)
     if not sum(map(len, surprise)):
         raise UnsuitableTiles("No nucleus was found in any of these tiles.")
-    cells = [analysis.proportions for analysis in analyses]
+    cells, measurements, cellularity = zip(*kept, strict=True)
     return Found(
-        flags=Counter(flag.code for analysis in analyses for flag in analysis.quality.flags),
-        labels=Counter(analysis.label.value for analysis in analyses),
+        flags=flags,
+        labels=labels,
         counts=np.stack([one.counts for one in cells]),
         clusters=np.concatenate([one.clusters for one in cells]),
         outlier=np.concatenate([one.outlier for one in cells]),
         surprise=np.concatenate(surprise).astype(np.float64),
         tile_index=np.repeat(np.arange(len(cells)), [len(one.clusters) for one in cells]),
-        measurements=np.concatenate([analysis.measurements.values for analysis in analyses]),
-        cellularity=np.array([_or_nan(analysis.tissue.cellularity) for analysis in analyses]),
+        measurements=np.concatenate(measurements),
+        cellularity=np.array(cellularity),
         stain_matrices=np.stack(matrices),
         views=stack_views(rows),
     )
 
 
-def _pixels(path: Path, bundle: Bundle, mpp: float | None) -> UInt8Array:
+def _pixels(path: Path, bundle: Bundle, mpp: float | None, max_pixels: int) -> UInt8Array:
     """Return a tile at the bundle's scale, (H, W, 3) uint8 RGB."""
     with _named(path):
-        tile = decode(path.read_bytes(), max_pixels=MAX_TILE_PIXELS, mpp=mpp)
+        tile = decode(path.read_bytes(), max_pixels=max_pixels, mpp=mpp)
         factor = 1.0 if tile.mpp is None else tile.mpp / bundle.manifest.mpp
-        return rescale(tile.pixels, factor, max_pixels=MAX_TILE_PIXELS)
+        return rescale(tile.pixels, factor, max_pixels=max_pixels)
 
 
 @contextmanager

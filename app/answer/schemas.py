@@ -708,6 +708,10 @@ class BundlesOut(_Answer):
         default=False,
         description="Whether this service also holds a review, in which people name cells (GET /reviews).",
     )
+    adapts: bool = Field(
+        default=False,
+        description="Whether this service also adapts bundles to the tiles of a laboratory (POST /bundles).",
+    )
 
 
 class BundleOut(BundleSummary):

@@ -1,4 +1,4 @@
-"""Write every request to POST /analyze, and every change of the review, to the audit log before its answer goes out."""
+"""Write requests to POST /analyze, and changes of the review and the bundles, to the audit log before their answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.audit.log import AuditLog, NotWritten
 
 ASKED = ("bundle", "mpp", "precision", "prototypes", "format")
 """The query parameters whose values are logged. Other parameters are not logged."""
-REVIEW = ("/reviews", "/classifiers")
+REVIEW = ("/reviews", "/classifiers", "/bundles")
 """Paths whose changes are logged, with all paths below them."""
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 MAX_SHOWN = 80
@@ -25,7 +25,7 @@ MAX_SHOWN = 80
 
 
 class AuditMiddleware:
-    """Holds each response to POST /analyze, and to a change of the review, back until its line is on the disk.
+    """Holds each response to POST /analyze, and to a change of the review or the bundles, until its line is written.
 
     Args:
         app: the application, inside the middleware that gives each request its id.
@@ -107,7 +107,7 @@ def log_line(scope: Scope, status: int) -> dict[str, Any]:
 
 
 def _review_line(scope: Scope, status: int) -> dict[str, Any]:
-    """Return what the log says about a change of the review: who made it, which route, and how much it changed."""
+    """Return what the log says about a change of the review or the bundles: who made it, where, and how much of it."""
     state, client = scope["state"], scope.get("client")
     return {
         "event": "review",

@@ -134,7 +134,7 @@ class Sent:
     regions: Mapping[str, str]
 
 
-class _FileOnDisk(UploadFile):
+class FileOnDisk(UploadFile):
     """A file of the form. It is opened for each piece, so that a form of a thousand files holds none open."""
 
     def __init__(self, path: Path, filename: str, headers: Headers) -> None:
@@ -151,21 +151,19 @@ class _FileOnDisk(UploadFile):
             file.write(data)
 
 
-class _BatchParser(FormParser):
+class DiskParser(FormParser):
     """The parser of forms, made to write the files into a folder.
 
     Args:
         request: the request whose body is read.
         folder: gets the files, each named by its number.
+        max_files: most files of the form.
+        max_fields: most parts of the form that are no files.
     """
 
-    def __init__(self, request: Request, folder: Path) -> None:
+    def __init__(self, request: Request, folder: Path, max_files: int, max_fields: int) -> None:
         super().__init__(
-            request.headers,
-            request.stream(),
-            max_files=2 * MAX_TILES + 1,
-            max_fields=len(BatchForm.model_fields) + 1,
-            max_part_size=4096,
+            request.headers, request.stream(), max_files=max_files, max_fields=max_fields, max_part_size=4096
         )
         self._folder = folder
 
@@ -176,7 +174,7 @@ class _BatchParser(FormParser):
         if held is not None:
             held.file.close()
             path = self._folder / str(self._current_files)
-            self._current_part.file = _FileOnDisk(path, held.filename or "", held.headers)
+            self._current_part.file = FileOnDisk(path, held.filename or "", held.headers)
 
 
 async def read_batch_form(request: Request, folder: Path) -> Sent:
@@ -197,7 +195,7 @@ async def read_batch_form(request: Request, folder: Path) -> Sent:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise HTTPException(415, "The body must be multipart/form-data with `path` or the files `tiles`.")
     try:
-        form = await _BatchParser(request, folder).parse()
+        form = await DiskParser(request, folder, 2 * MAX_TILES + 1, len(BatchForm.model_fields) + 1).parse()
     except MultiPartException as error:
         raise HTTPException(400, error.message) from error
     except ClientDisconnect as error:
@@ -230,16 +228,16 @@ def _fields(form: FormData) -> BatchForm:
         raise HTTPException(422, f"Field {first['loc'][0]}: {first['msg']}, found {first['input']!r:.80}.") from error
 
 
-def _files(form: FormData, name: str) -> list[_FileOnDisk]:
+def _files(form: FormData, name: str) -> list[FileOnDisk]:
     """Return the files of one field. A browser sends an empty file without a name if none was chosen."""
-    found = [value for value in form.getlist(name) if isinstance(value, _FileOnDisk) and value.filename]
+    found = [value for value in form.getlist(name) if isinstance(value, FileOnDisk) and value.filename]
     most = 1 if name == "patients" else MAX_TILES
     if len(found) > most:
         raise HTTPException(422, f"The field `{name}` may have at most {most} files, found {len(found)}.")
     return found
 
 
-def _sort(folder: Path, files: dict[str, list[_FileOnDisk]]) -> dict[str, dict[str, str]]:
+def _sort(folder: Path, files: dict[str, list[FileOnDisk]]) -> dict[str, dict[str, str]]:
     """Move each file to its place in the folder; return for tiles and regions the given name of each file there."""
     given: dict[str, dict[str, str]] = {}
     places = {"tiles": (TILES, SINGLE_FILE_SUFFIXES), "regions": (REGIONS, REGION_SUFFIXES)}

@@ -90,6 +90,7 @@ async def bundles(request: Request, analyzer: AnalyzerDep) -> BundlesOut:
         bundles=[present.bundle_summary(bundle, default=analyzer.is_default(name)) for name, bundle in served],
         batches=request.app.state.batches is not None,
         reviews=request.app.state.reviews is not None,
+        adapts=request.app.state.settings.writes_bundles,
     )
 
 

@@ -52,7 +52,7 @@ async def teach_classifier(
             raise HTTPException(503, f"{error} No bundle was written, and all names are kept.") from error
         except OSError as error:
             raise _unwritable(error) from error
-        analyzer.load_taught()
+        analyzer.load_new()
         return written
 
     manifest, sha256 = await analyzer.work(taught)

@@ -19,7 +19,10 @@ MAX_TARGET_BYTES = 4096
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
 """Largest length of the names and values of all headers together."""
-BATCHES = "/batches"
+BATCHES, BUNDLES = ("POST", "/batches"), ("POST", "/bundles")
+"""The requests whose files are written to the disk."""
+MAX_ADAPTATION_TILES = 50
+"""Largest number of tiles that a bundle is adapted to over HTTP. Each may have as many bytes as any other tile."""
 JSON_PATHS = ("/reviews", "/reviews/types", "/classifiers")
 """Paths whose bodies are JSON."""
 MAX_JSON_BYTES = 2 * 1024**2
@@ -70,8 +73,8 @@ class LimitsMiddleware:
 class _Body:
     """The body of one request while it arrives.
 
-    The body of a batch has its own limit of bytes, and is written to the disk instead of held in memory. So has one of
-    JSON, which no worker analyses.
+    The body of a batch, and that of the tiles to adapt to, have their own limits of bytes, and are written to the disk
+    instead of held in memory. One of JSON has its own, too, and no worker analyses it.
     """
 
     def __init__(self, limits: LimitsMiddleware, scope: Scope, receive: Receive) -> None:
@@ -79,9 +82,14 @@ class _Body:
         self.headers = Headers(scope=scope)
         self.app: FastAPI = scope["app"]
         self._receive = receive
-        self.is_batch = (scope["method"], scope["path"]) == ("POST", BATCHES)
+        asked = (scope["method"], scope["path"])
+        self.is_batch = asked == BATCHES
+        self.is_held = asked not in (BATCHES, BUNDLES)
         self.is_json = scope["path"] in JSON_PATHS
-        self.max_bytes = limits.settings.batch_max_bytes if self.is_batch else limits.settings.max_bytes
+        settings = limits.settings
+        self.max_bytes = settings.batch_max_bytes if self.is_batch else settings.max_bytes
+        if asked == BUNDLES:
+            self.max_bytes *= MAX_ADAPTATION_TILES
         if self.is_json:
             self.max_bytes = min(self.max_bytes, MAX_JSON_BYTES)
         self.n_bytes = self.n_held = 0
@@ -134,7 +142,7 @@ class _Body:
         self.n_bytes += n_bytes
         if self.n_bytes > self.max_bytes:
             raise self._too_large("more arrived")
-        if self.is_batch:
+        if not self.is_held:
             return
         self.n_held += n_bytes
         self.limits.held += n_bytes

@@ -41,6 +41,7 @@ STATUS: Mapping[type[Exception], int] = {
     errors.InvalidCorrections: 422,
     errors.OtherCells: 409,
     errors.InvalidParameter: 422,
+    errors.UnsuitableTiles: 422,
     errors.UnknownCluster: 404,
     errors.EngineUnavailable: 503,
     UnknownBundle: 404,
@@ -62,8 +63,8 @@ DESCRIPTIONS: Mapping[int, str] = {
     "JSON is broken.",
     401: "The API key is missing or wrong. This happens only when the service has keys set.",
     403: "Another web page asked, or the service was asked under a name that is not its own.",
-    404: "There is no such path, cluster, bundle, batch, tile or reviewer; or the service runs no batches, or holds no "
-    "review.",
+    404: "There is no such path, cluster, bundle, batch, tile or reviewer; or the service runs no batches, holds no "
+    "review, or adapts no bundles; or the bundle has no report.",
     405: "The path does not have this method.",
     406: "The answer has none of the media types that the header Accept names.",
     408: "The body paused for too long, or arrived too slowly.",

@@ -8,8 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from app.adapt.fit import adapt
-from app.adapt.report import write_report
+from app.adapt.fit import REPORT, adapt
 from app.cohort.sources import NoSuchTile, find_tiles
 from app.files import write_whole
 from app.pipeline.bundle.load import bundle_directory
@@ -30,7 +29,7 @@ def adapt_bundle(
         name: of the new bundle.
         source: name of the bundle to adapt; None for the default one.
         mpp: µm per pixel of the tiles; None for what each file says, or else the bundle's.
-        report: the HTML file to write; None for NAME.html in the current folder.
+        report: where a copy of the report is written; None for NAME.html in the current folder.
 
     Raises:
         typer.BadParameter: there is no such bundle, or no tile.
@@ -55,7 +54,7 @@ def adapt_bundle(
 
         adapted = adapt(tiles, bundle, target, mpp=mpp, track=track)
     page = report or Path(f"{name}.html")
-    write_whole(write_report(adapted), page)
+    write_whole((target / REPORT).read_bytes(), page)
     for sentence in adapted.warnings:
         typer.echo(f"Warning: {sentence}", err=True)
     before, after = (_refused(found.flags) for found in (adapted.before, adapted.after))

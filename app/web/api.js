@@ -109,4 +109,8 @@ export const startBatch = async (form) => (await ask("batches", { method: "POST"
 /** Return the address of a file of results, whose `url` is relative to the address of its batch. */
 export const resultAddress = (id, url) => new URL(url, new URL(`batches/${id}`, document.baseURI)).href;
 export const resultFile = async (id, url) => (await ask(resultAddress(id, url))).blob();
+/** Adapt a bundle with the form of POST /bundles. It may be large, so it is not sent again if the service is busy. */
+export const adaptBundle = async (form) => (await ask("bundles", { method: "POST", body: form }, 0)).json();
+export const reportAddress = (name) => `bundles/${encodeURIComponent(name)}/report`;
+export const bundleReport = async (name) => (await ask(reportAddress(name))).blob();
 export const hasKey = () => byId("key").value !== "";

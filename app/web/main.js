@@ -1,5 +1,6 @@
 // The page: it takes tiles and shows their results.
 
+import { Adaptation } from "./adapt.js";
 import { bundleCard, bundles, sampleTile, watchKey } from "./api.js";
 import { listenToBatches, showBatches } from "./batches.js";
 import { showCard } from "./card.js";
@@ -35,6 +36,7 @@ const viewer = new Viewer(
   (cell, digit) => corrections.byDigit(cell, digit),
 );
 const corrections = new Corrections({ onCounted: recount, onProblem: (problem, entry) => showProblem(problem, entry.name) });
+const adaptation = new Adaptation({ onAdapted: choose });
 const table = new CellsTable({
   onChoose: (cell) => viewer.goTo(cell),
   onGoTo: goTo,
@@ -112,6 +114,7 @@ async function show() {
   showTissue(answer);
   showLabel(answer, isSimulated(shown.card));
   showQuality(answer);
+  adaptation.offer(answer, shown.card);
   showTypes(answer, shown.card);
   corrections.show(entry);
   showProportions(answer);
@@ -245,9 +248,10 @@ async function bundlesWith(wanted) {
 
 async function loadBundles() {
   const wanted = new URLSearchParams(location.search).get("bundle");
-  const { bundles: found, batches, reviews } = await bundlesWith(wanted);
+  const { bundles: found, batches, reviews, adapts } = await bundlesWith(wanted);
   byId("to-review").hidden = !reviews;
   corrections.hasReview = reviews;
+  adaptation.isOffered = adapts;
   const isThere = wanted === null || found.some(({ name }) => name === wanted);
   byId("bundle").replaceChildren(
     // Another bundle than the one that was asked for is never taken silently.
@@ -256,6 +260,13 @@ async function loadBundles() {
   );
   if (!isThere) showProblem({ message: `The address of this page asks for the bundle “${wanted}”, which this service does not have. Choose one of: ${found.map(({ name }) => name).join(", ")}.` }, "No such bundle");
   await Promise.all([showChosen(), showBatches(batches)]);
+}
+
+/** Choose a bundle that was made a moment ago, in place of an earlier version of it. */
+async function choose(name) {
+  cards.delete(name);
+  history.replaceState(null, "", `?${new URLSearchParams({ bundle: name })}`);
+  await loadBundles();
 }
 
 async function start() {

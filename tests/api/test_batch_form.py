@@ -226,7 +226,7 @@ def test_full_disk_is_503_and_leaves_nothing_behind(lab, folders, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(batch_form._FileOnDisk, "_append", full)
+    monkeypatch.setattr(batch_form.FileOnDisk, "_append", full)
     assert_problem(post_tiles(lab, "a.png"), 503, "full")
     assert kept(folders) == []
 

@@ -105,7 +105,7 @@ def test_another_process_of_the_service_serves_it_too(named, serve, settings):
     other = serve(**settings)
     assert_problem(other.get("/bundles/lab"), 404)
     teach(named)
-    other.app.state.analyzer.load_taught()
+    other.app.state.analyzer.load_new()
     assert other.get("/bundles/lab").status_code == HTTPStatus.OK
 
 

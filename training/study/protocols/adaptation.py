@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from app.adapt.fit import Adapted, adapt
+from app.adapt.adapted import Adapted
+from app.adapt.fit import adapt
 from app.adapt.tiles import Found, find_in, look_at
 from app.pipeline.bundle.load import Bundle, load_bundle
 from app.pipeline.quality.assess import HARMLESS
