@@ -349,6 +349,22 @@ def outliers(
 
 
 @evaluate.command()
+def novelty(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds the sets of other organs")],
+    cells: Annotated[Path, typer.Argument(metavar="CELLS", help="directory of the cells that the bundle learned from")],
+    out: OutDir,
+    bundle: Model = MODEL,
+) -> None:
+    """Count the tiles of other organs with a label, and the tiles of marrow that are called unlike; takes minutes."""
+    from app.pipeline.bundle.load import load_bundle
+    from training.cells.extract import Cells
+    from training.study.protocols.novelty import evaluate_novelty
+
+    model = load_bundle(bundle)
+    _keep_scores(out, "novelty", model, evaluate_novelty(data, model, Cells.load(cells), bar("tiles")))
+
+
+@evaluate.command()
 def adaptation(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="directory that holds bm_graz/ and other data sets")],
     out: OutDir,

@@ -15,7 +15,7 @@ from training.study.report.segmentation import detection, missed, segmentation, 
 from training.study.report.speed import slides, speed, training_speed
 from training.study.report.teach import teach
 from training.study.report.tissue import tissue
-from training.study.report.uncertainty import abstention, adaptation, intervals, outliers, quality
+from training.study.report.uncertainty import abstention, adaptation, intervals, novelty, outliers, quality
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
     "detection": detection,
@@ -38,6 +38,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "intervals": intervals,
     "outliers": outliers,
     "abstention": abstention,
+    "novelty": novelty,
     "adaptation": adaptation,
     "tissue": tissue,
     "speed": speed,

@@ -32,6 +32,7 @@ TITLES = {
     "flagged": "share of tiles with many_outliers",
     "unlike": "with unlike_training_tiles",
     "labelled": "with a label",
+    "by_cells": "refused by their cells",
     "pooled": "largest difference of a proportion",
     "worst_tile": "in any tile",
     "foreign": "other organs with a label",

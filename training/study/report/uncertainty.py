@@ -78,6 +78,19 @@ the label of every bag. The bundle was trained on these tiles without a shift.
 """
 
 
+NOVELTY = """## Is it marrow?
+
+Bundle `{bundle}`, measured {date}. Command: `python -m training evaluate novelty ../shared/data CELLS docs/results`
+
+Every tile of other organs is analysed with its scale. A label on one of them would be wrong. *By their cells* counts
+the tiles that many_outliers or unlike_training_tiles would refuse even if their stain and scale were those of marrow.
+
+"""
+NOVELTY_OF_MARROW = """
+Tiles of the training marrow, held against limits and a score that were fitted without them, though the networks have
+seen them: refused are those with many_outliers or unlike_training_tiles.
+
+"""
 ADAPTATION = """## Adapting to another laboratory
 
 Bundle `{bundle}`, measured {date}. Command: `python -m training evaluate adaptation ../shared/data docs/results`
@@ -91,6 +104,22 @@ together and in any single tile. Recoloured in the same way, {foreign} tiles of 
 bundle, but for those in the last column.
 
 """
+
+
+def novelty(result: dict[str, Any]) -> str:
+    """Return the section on what `evaluate_novelty` measured."""
+    rows = {
+        (f"`{name}`", f"{found['mpp']:g}"): {
+            **found,
+            "flags": ", ".join(f"{code} {number}" for code, number in found["flags"].items()) or "none",
+        }
+        for name, found in result["other"].items()
+    }
+    text = NOVELTY.format(**result)
+    text += table(("set", "µm per px"), rows, {"tiles": "d", "labelled": "d", "by_cells": "d", "flags": ""})
+    titles = {"whole": "tiles", "jpeg": "the same as JPEG of quality 75", "crops": "random crops of 600 px"}
+    marrow = {(titles[name],): found for name, found in result["marrow"].items()}
+    return text + NOVELTY_OF_MARROW + table(("marrow",), marrow, {"n": "d", "refused": "d"}) + "\n"
 
 
 def adaptation(result: dict[str, Any]) -> str:
