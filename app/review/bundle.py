@@ -79,6 +79,7 @@ def write_taught(source: Bundle, target: Path, classifier: CellClassifier) -> tu
         InvalidParameter: the name cannot be taken; see `check_target`.
         OSError: a file cannot be read or written; the disk may be full.
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
     with turn_in(target.parent):  # Others may teach a bundle of the same name, and each gets a version of its own.
         version = check_target(source.directory, target)
         base = _as_loaded(source)

@@ -15,7 +15,6 @@ import typer
 
 from app.pipeline.errors import PipelineError
 from app.shell.options import report_errors
-from app.shell.outputs import SUMMARY
 
 LEVEL = 0.05
 """A difference is beyond chance if its p-value, corrected for the number of quantities, is below this."""
@@ -143,6 +142,8 @@ def read_folder(folder: Path) -> list[TileNumbers]:
     """
     if not folder.is_dir():
         raise CannotCompare(f"{folder} is not a folder.")
+    from app.shell.outputs import SUMMARY  # it brings NumPy, for which no help text should wait
+
     answers, summary = sorted(folder.rglob("*.json")), folder / SUMMARY
     if answers:
         tiles = [_of_answer(path) for path in answers]

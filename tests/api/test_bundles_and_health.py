@@ -93,7 +93,7 @@ def test_openapi_names_every_endpoint_of_the_contract():
         "/analyze": {"post"},
         "/prototypes": {"get"},
         "/prototypes/{cluster}": {"get"},
-        "/bundles": {"get"},
+        "/bundles": {"get", "post"},
         "/bundles/{name}": {"get"},
         "/livez": {"get"},
         "/readyz": {"get"},
@@ -145,7 +145,7 @@ def damage(path):
 def assert_not_ready(client, sample, *words):
     """It lives, and everything that needs a bundle says why there is none."""
     assert client.get("/livez").status_code == 200
-    assert client.get("/bundles").json() == {"bundles": [], "batches": False, "reviews": False}
+    assert client.get("/bundles").json() == {"bundles": [], "batches": False, "reviews": False, "adapts": False}
     for response in (client.get("/readyz"), post_tile(client, sample), client.get("/prototypes/0")):
         assert_problem(response, 503, *words)
         assert int(response.headers["Retry-After"]) > 0

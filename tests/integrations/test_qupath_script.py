@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.pipeline.bundle.load import read_manifest
 from tests.conftest import REPOSITORY
 from tests.drawing import encoded
 from tests.keys_file import write_keys
@@ -199,14 +200,15 @@ def check_added(outcome, features, left, top, factor=1.0, parent="A"):
     assert len({found["id"] for found in added}) == len(added)
 
 
-def test_cells_of_an_annotation_lie_where_it_lies(outcomes, address, sample_file):
+def test_cells_of_an_annotation_lie_where_it_lies(outcomes, address, sample_file, shipped_bundle):
     outcome = outcomes["rectangle"]
     left, top, width, height = RECTANGLE
     assert read_of(outcome) == [[1.0, *RECTANGLE]]
     check_added(outcome, features_of(address, sample_file, (left, top, left + width, top + height)), left, top)
     assert {"fired": True} in outcome["events"]
     assert {"resolved": True} not in outcome["events"]
-    assert {found["metadata"]["Marrowscope"] for found in outcome["detections"]} == {"marrow 11"}
+    version = read_manifest(shipped_bundle)[0].version
+    assert {found["metadata"]["Marrowscope"] for found in outcome["detections"]} == {f"marrow {version}"}
 
 
 def test_the_log_says_what_was_found_and_that_it_is_for_research(outcomes):

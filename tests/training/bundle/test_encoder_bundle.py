@@ -40,7 +40,8 @@ def seeing_cells(cells):
     field = np.full_like(cells.crops, 255)
     field[:, 8:24, 8:24] = cells.crops[:, ::2, ::2]
     mask = np.where((field < 255).any(axis=3, keepdims=True), 255, 0).astype(np.uint8)
-    return replace(cells, crops=np.concatenate([cells.crops, field, mask], axis=3))
+    seeing = np.concatenate([cells.crops, field, mask], axis=3)
+    return replace(cells, crops=seeing, compressed=seeing)
 
 
 @pytest.fixture(scope="module")

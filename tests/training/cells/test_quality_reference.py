@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from app.pipeline.errors import UnsuitableTiles
 from app.pipeline.quality.assess import judge
 from app.pipeline.quality.measure import measure_quality
 from app.pipeline.quality.reference import (
@@ -17,7 +18,6 @@ from app.pipeline.quality.reference import (
 )
 from app.pipeline.stain.unmix import unmix
 from tests.drawing import draw_tile, grid_of_centres
-from training.errors import DataError
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_blank_tile_among_the_training_tiles_changes_nothing(views, cells):
 @pytest.mark.parametrize("field", [field.name for field in fields(Views)[1:]])
 def test_what_no_tile_shows_is_an_error_that_names_it(field, views, cells):
     unseen = replace(views, **{field: np.full_like(getattr(views, field), np.nan)})
-    with pytest.raises(DataError, match=field):
+    with pytest.raises(UnsuitableTiles, match=field):
         fit_reference(unseen, cells.stain_matrices)
 
 
