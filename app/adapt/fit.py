@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +22,7 @@ from app.pipeline.presets import Appearance
 from app.pipeline.quality.novelty import outlier_limits
 from app.pipeline.quality.reference import fit_reference
 from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
-from app.review.bundle import FIRST_VERSION, check_name
+from app.review.bundle import FIRST_VERSION, check_name, copy_files
 
 REPORT = "report.html"
 """The report of an adaptation, in the directory of its bundle. The manifest does not name it."""
@@ -151,8 +149,7 @@ def like_marrow(found: Found, manifest: Manifest) -> bool:
     like = []
     for tile in np.unique(found.tile_index):
         cells = found.surprise[found.tile_index == tile]
-        limit = usual.mean + math.hypot(usual.tile_margin, usual.cell_margin / len(cells) ** 0.5)
-        like.append(cells.mean() <= limit)
+        like.append(cells.mean() <= usual.limit(len(cells)))
     return float(np.mean(like)) >= 0.5
 
 
@@ -171,11 +168,7 @@ def _next_version(manifest: Manifest, target: Path) -> str:
 
 def _write(staged: Path, source: Bundle, manifest: Manifest) -> None:
     """Fill a directory: all files but the manifest are those of the source."""
-    for file in manifest.files:
-        # A file that another one replaces may be missing.
-        if (source.directory / file).exists():
-            (staged / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source.directory / file, staged / file)
+    copy_files(source.directory, manifest, staged)
     (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

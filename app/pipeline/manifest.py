@@ -231,6 +231,13 @@ class TileSurprise(ManifestModel):
     )
     tiles: int = Field(ge=2, description="These numbers were measured on this many tiles.")
 
+    def limit(self, n_cells: int) -> float:
+        """Return the largest mean surprise that a tile of so many cells usually has.
+
+        It is the end of a prediction interval for the mean of a new tile: tiles differ, and the cells of a tile differ.
+        """
+        return self.mean + math.hypot(self.tile_margin, self.cell_margin / n_cells**0.5)
+
 
 class Outliers(ManifestModel):
     """When a cell is unlike the training cells, and when a tile is, because too many or all of its cells are."""

@@ -93,14 +93,23 @@ def write_taught(source: Bundle, target: Path, classifier: CellClassifier) -> tu
         manifest = Manifest.model_validate({**base.model_dump(mode="json"), **changed})
         raw = (manifest.model_dump_json(indent=2) + "\n").encode()
         with whole_directory(target) as staged:
-            for file in base.files:
-                # A file that another one replaces may be missing.
-                if (source.directory / file).exists():
-                    (staged / file).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(source.directory / file, staged / file)
+            copy_files(source.directory, base, staged)
             (staged / MANIFEST).write_bytes(raw)
             _check_loads(staged, source)
     return manifest, hashlib.sha256(raw).hexdigest()
+
+
+def copy_files(source: Path, manifest: Manifest, staged: Path) -> None:
+    """Copy all files of a bundle but its manifest, to a directory that is to become another bundle.
+
+    Raises:
+        OSError: a file cannot be read or written; the disk may be full.
+    """
+    for file in manifest.files:
+        # A file that another one replaces may be missing.
+        if (source / file).exists():
+            (staged / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / file, staged / file)
 
 
 def _check_loads(staged: Path, source: Bundle) -> None:

@@ -6,7 +6,6 @@ says and the analysis did not follow. `cell_flags` judges the cells, once they a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -273,10 +272,9 @@ def _unlike(mean: float, n_cells: int, usual: TileSurprise) -> Iterator[Flag]:
     """Yield `unlike_training_tiles` if the cells of a tile are, taken together, unlike those of any training tile.
 
     Each of the cells may be within what the training cells show, where their mean is not: the cells of another organ
-    are all a little odd. The limit is that of a prediction interval for the mean of a new tile, in which tiles differ
-    and the cells of a tile differ.
+    are all a little odd.
     """
-    limit = usual.mean + math.hypot(usual.tile_margin, usual.cell_margin / n_cells**0.5)
+    limit = usual.limit(n_cells)
     if mean > limit:
         message = (
             f"On average, the cells are unlike the training cells by {mean:.1f}, and the bundle's limit for "
