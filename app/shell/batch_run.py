@@ -53,6 +53,8 @@ class BatchOptions:
         scheduler: the address of a Dask scheduler; None for this machine.
         gzip: whether to compress GeoJSON.
         map: the measurement whose mean over each slide is drawn; None for none.
+        anndata: whether to write the cells as AnnData, too.
+        dicom_annotations: whether to write the outlines of DICOM slides as DICOM annotations, too.
     """
 
     sources: Sequence[str]
@@ -68,6 +70,8 @@ class BatchOptions:
     scheduler: str | None
     gzip: bool
     map: str | None
+    anndata: bool = False
+    dicom_annotations: bool = False
 
 
 def run_batch(options: BatchOptions, settings: Settings) -> bool:
@@ -128,6 +132,8 @@ def _manifest(
         max_pixels=settings.max_pixels,
         gzip=options.gzip,
         map=options.map,
+        anndata=options.anndata,
+        dicom_annotations=options.dicom_annotations,
         slides=tuple(
             BatchSlide(
                 slide=source.slide,

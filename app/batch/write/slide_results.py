@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,7 @@ from app.pipeline.measure.table import INDEX
 from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float32Array, Int32Array
 
+ANNDATA, ANNOTATIONS = "cells.h5ad", "annotations.dcm"
 CELLS, OVERVIEW, DENSITY, REPORT = "cells.parquet", "overview.jpg", "density.tif", "report.html"
 TISSUE = "tissue.png"
 
@@ -98,12 +100,39 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
         for table in _tables(folder, plan, measured, manifest):
             writer.write(table)
     files, pictures = _maps(slide, plan, overview, measured, n_clusters)
-    links = [CELLS, folder.geojson(source.slide, batch).name, SUMMARY, *files]
+    exchanged = _write_for_others(results, source, summary, overview, batch, manifest)
+    links = [CELLS, *exchanged, folder.geojson(source.slide, batch).name, SUMMARY, *files]
     files |= {OVERVIEW: pictures.overview, REPORT: slide_report(summary, pictures, links)}
     for name, content in files.items():
         write_whole(content, results / name)
-    lengths = {CELLS: (results / CELLS).stat().st_size, **{name: len(content) for name, content in files.items()}}
+    lengths = {name: (results / name).stat().st_size for name in (CELLS, *exchanged)}
+    lengths |= {name: len(content) for name, content in files.items()}
     write_summary(summary.model_copy(update={"files": lengths}), folder.draft(source.slide))
+
+
+def _write_for_others(
+    results: Path,
+    source: BatchSlide,
+    summary: SlideSummary,
+    overview: Overview,
+    batch: BatchManifest,
+    manifest: Manifest,
+) -> list[str]:
+    """Write the cells in the formats of other programs from cells.parquet; return the names of the files.
+
+    The libraries of these formats are optional, and take a second to import.
+    """
+    if batch.anndata:
+        from app.batch.write.cell_anndata import write_anndata
+
+        overview_px = max(summary.width, summary.height) / max(overview.pixels.shape)
+        write_anndata(results / CELLS, results / ANNDATA, summary, manifest, overview.pixels, overview_px)
+    if batch.dicom_annotations:
+        from app.batch.write.dicom_annotations import is_dicom, write_annotations
+
+        if is_dicom(Path(source.path)):
+            write_annotations(results / CELLS, Path(source.path), results / ANNOTATIONS, summary, manifest)
+    return [name for name in (ANNDATA, ANNOTATIONS) if (results / name).exists()]
 
 
 def _maps(
