@@ -29,8 +29,11 @@ run: $(VENV)/.serve ## serve the shipped bundle (HOST=127.0.0.1 PORT=8000)
 batch: $(VENV)/.batch ## install what whole slides and cohorts need, too, and say how to analyse them
 	@echo "Ready: $(BIN)/marrowscope batch SLIDES --out DIR    (SLIDES: slides, tiles or folders of them; all options: $(BIN)/marrowscope batch --help)"
 
-anndata dicom: $(VENV)/.exchange ## install what `marrowscope batch --anndata` and `--dicom-annotations` need, too
-	@echo "Ready: $(BIN)/marrowscope batch SLIDES --out DIR --anndata    (or --dicom-annotations)"
+anndata: $(VENV)/.exchange ## install what `marrowscope batch --anndata` needs, too
+	@echo "Ready: $(BIN)/marrowscope batch SLIDES --out DIR --anndata"
+
+dicom: $(VENV)/.exchange ## install what `marrowscope batch --dicom-annotations` needs, too
+	@echo "Ready: $(BIN)/marrowscope batch SLIDES --out DIR --dicom-annotations"
 
 install: $(VENV)/.test ## install everything into .venv, training and tests included
 

@@ -17,7 +17,7 @@ def locked(name):
     """Package → every version that the file has of it."""
     text = (REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     found = {}
-    for package, number in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==([\d.]+)", text):
+    for package, number in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==(\d+(?:\.\d+)*)", text):
         found.setdefault(package.lower(), set()).add(version(number))
     return found
 

@@ -30,7 +30,7 @@ ROWS = 65_536
 
 
 def write_anndata(
-    cells: Path, target: Path, summary: SlideSummary, manifest: Manifest, overview: UInt8Array, overview_px: float
+    cells: Path, target: Path, summary: SlideSummary, manifest: Manifest, view: UInt8Array, view_px: float
 ) -> None:
     """Write the cells of a slide as AnnData; the same cells give the same bytes.
 
@@ -50,8 +50,8 @@ def write_anndata(
         target: the path of the new file.
         summary: the summary of the slide.
         manifest: that of the bundle.
-        overview: (h, w, 3) uint8, a picture of the slide.
-        overview_px: the edge of a px of it, in px of level 0.
+        view: (h, w, 3) uint8, a picture of the slide.
+        view_px: the edge of a px of it, in px of level 0.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -66,7 +66,7 @@ def write_anndata(
         write_elem(file, "var", pd.DataFrame(index=pd.Index(names)))
         _write_obs(file, table, summary, manifest)
         _write_places(file, table, summary.mpp)
-        picture = (overview, overview_px)
+        picture = (view, view_px)
         write_elem(file, "uns", _uns(summary, manifest, picture, "features" if manifest.n_features else "measured"))
 
 
@@ -125,9 +125,9 @@ def _write_places(file: h5py.File, table: parquet.ParquetFile, mpp: float | None
 def _uns(
     summary: SlideSummary, manifest: Manifest, picture: tuple[UInt8Array, float], in_x: str
 ) -> Mapping[str, object]:
-    overview, overview_px = picture
+    view, view_px = picture
     # The diameter of a nucleus of 40 µm², for programs that draw each cell as a disc.
-    scales = {"tissue_hires_scalef": 1 / overview_px, "spot_diameter_fullres": 7.0 / summary.um_per_px}
+    scales = {"tissue_hires_scalef": 1 / view_px, "spot_diameter_fullres": 7.0 / summary.um_per_px}
     colors = type_colors(manifest)
     clusters = [hex_color(cluster_color(k)) for k in range(manifest.n_clusters)]
     names = [manifest.cluster_names.of(k) if manifest.cluster_names else None for k in range(manifest.n_clusters)]
@@ -152,7 +152,7 @@ def _uns(
     }
     return {
         "marrowscope": about,
-        "spatial": {summary.slide: {"images": {"hires": overview}, "scalefactors": scales}},
+        "spatial": {summary.slide: {"images": {"hires": view}, "scalefactors": scales}},
         CLUSTER_COLORS: np.array(clusters, dtype=object),
         **({TYPE_COLORS: np.array([hex_color(color) for color in colors.values()], dtype=object)} if colors else {}),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,13 @@ from pydicom.sr.coding import Code
 
 from app.answer.palette import NO_TYPE, OUTLIER, Color, cluster_color, type_colors
 from app.answer.schemas import NOTICE
+from app.batch.read.openslide_slide import dicom_file
 from app.batch.read.slide import SlideError
-from app.batch.summary import SlideSummary
+from app.batch.summary import Frame, SlideSummary
 from app.files import whole_file
 from app.pipeline.manifest import Manifest
 from app.pipeline.types import BoolArray, Float32Array, Int64Array
 
-SUFFIX = ".dcm"
 HEADER = (
     "AccessionNumber",
     "PatientBirthDate",
@@ -55,16 +56,12 @@ class _Group:
     rows: Int64Array
 
 
-def is_dicom(path: Path) -> bool:
-    """Return whether the path of a slide is that of a DICOM file, or of a folder, which only DICOM slides are."""
-    return path.suffix.lower() == SUFFIX or path.is_dir()
-
-
-def write_annotations(cells: Path, slide: Path, target: Path, summary: SlideSummary, manifest: Manifest) -> None:
+def write_annotations(cells: Path, slide: Path, target: Path, summary: SlideSummary, manifest: Manifest) -> bool:
     """Write the outlines of all cells, one group for each cluster, or type where the bundle knows types.
 
-    Coordinates are px of the total pixel matrix of level 0, as in the GeoJSON; the corner of the first pixel is 0, 0.
-    All outlines of the slide are in memory, about 1 kB for each cell.
+    Coordinates are px of the total pixel matrix of level 0. The top left corner of its first pixel is 0, 0, and the
+    bottom right corner of that pixel 1, 1 (PS3.3, C.37.1.2 and C.10.5), as in the GeoJSON, so nothing is shifted by
+    half a pixel. A polygon of DICOM has no holes. All outlines of the slide are in memory, about 1 kB for each cell.
 
     Args:
         cells: the path of cells.parquet.
@@ -72,6 +69,9 @@ def write_annotations(cells: Path, slide: Path, target: Path, summary: SlideSumm
         target: the path of the new file.
         summary: the summary of the slide.
         manifest: that of the bundle.
+
+    Returns:
+        Whether there is a file: without a cell there is none, because DICOM wants at least one group.
 
     Raises:
         SlideError: no file of the slide holds its level 0.
@@ -81,13 +81,13 @@ def write_annotations(cells: Path, slide: Path, target: Path, summary: SlideSumm
     table = pq.read_table(cells, columns=columns)
     outlines = shapely.from_wkb(table["geometry"].to_numpy())
     offset = np.array([summary.frame.x, summary.frame.y])
-    image = _level_0(slide, summary)
+    image = level_0(slide, summary.frame)
     groups = [
         _annotation_group(number, group, outlines, offset, table, summary)
         for number, group in enumerate(_groups(table, manifest), 1)
     ]
     if not groups:
-        return
+        return False
     dataset = MicroscopyBulkSimpleAnnotations(
         source_images=[image],
         annotation_coordinate_type="2D",
@@ -111,17 +111,27 @@ def write_annotations(cells: Path, slide: Path, target: Path, summary: SlideSumm
         equipment.pop("ContributionDateTime", None)
     with whole_file(target) as temporary:
         dataset.save_as(temporary)
+    return True
 
 
-def _level_0(slide: Path, summary: SlideSummary) -> Dataset:
-    """Return the header of the file that holds the full resolution; the file that was named may hold another level."""
-    folder = slide if slide.is_dir() else slide.parent
-    named = None if slide.is_dir() else dcmread(slide, stop_before_pixels=True).SeriesInstanceUID
-    size = (summary.frame.canvas_width, summary.frame.canvas_height)
-    for header in _headers(folder):
+def level_0(slide: Path, frame: Frame) -> Dataset:
+    """Return the header of the file that holds the full resolution; the file that was named may hold another level.
+
+    Args:
+        slide: a file of the slide, or its folder.
+        frame: that of the slide, whose canvas is level 0.
+
+    Raises:
+        SlideError: no file of the slide holds its level 0.
+        OSError: a file cannot be read.
+    """
+    named = dicom_file(slide) if slide.is_dir() else slide
+    series = dcmread(named, stop_before_pixels=True).SeriesInstanceUID
+    size = (frame.canvas_width, frame.canvas_height)
+    for header in _headers(named.parent):
         found = (header.get("TotalPixelMatrixColumns"), header.get("TotalPixelMatrixRows"))
         is_volume = "VOLUME" in header.get("ImageType", ())
-        if is_volume and found == size and named in (None, header.SeriesInstanceUID):
+        if is_volume and found == size and header.get("SeriesInstanceUID") == series:
             for name in HEADER:
                 if name not in header:
                     setattr(header, name, None)
@@ -132,11 +142,9 @@ def _level_0(slide: Path, summary: SlideSummary) -> Dataset:
 
 
 def _headers(folder: Path) -> Iterator[Dataset]:
-    for path in sorted(folder.glob("[!.]*.[dD][cC][mM]")):
-        try:
+    for path in sorted(path for path in folder.glob("[!.]*") if path.is_file()):
+        with suppress(InvalidDicomError):
             yield dcmread(path, stop_before_pixels=True)
-        except InvalidDicomError:
-            continue
 
 
 def _groups(table: pa.Table, manifest: Manifest) -> Iterator[_Group]:

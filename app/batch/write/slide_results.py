@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +34,7 @@ from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import SUMMARY, RegionSummary, SlideInputs, SlideSummary, read_summary, write_summary
 from app.batch.write.cell_table import CellTableWriter, final_table, table_schema
+from app.batch.write.exchange import write_exchanged
 from app.batch.write.pictures import Pictures, slide_pictures
 from app.batch.write.report import slide_report
 from app.files import write_whole
@@ -44,7 +44,6 @@ from app.pipeline.measure.table import INDEX
 from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float32Array, Int32Array
 
-ANNDATA, ANNOTATIONS = "cells.h5ad", "annotations.dcm"
 CELLS, OVERVIEW, DENSITY, REPORT = "cells.parquet", "overview.jpg", "density.tif", "report.html"
 TISSUE = "tissue.png"
 
@@ -100,7 +99,7 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
         for table in _tables(folder, plan, measured, manifest):
             writer.write(table)
     files, pictures = _maps(slide, plan, overview, measured, n_clusters)
-    exchanged = _write_for_others(results, source, summary, overview, batch, manifest)
+    exchanged = write_exchanged(results / CELLS, slide, source, summary, overview, batch, manifest)
     links = [CELLS, *exchanged, folder.geojson(source.slide, batch).name, SUMMARY, *files]
     files |= {OVERVIEW: pictures.overview, REPORT: slide_report(summary, pictures, links)}
     for name, content in files.items():
@@ -108,31 +107,6 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
     lengths = {name: (results / name).stat().st_size for name in (CELLS, *exchanged)}
     lengths |= {name: len(content) for name, content in files.items()}
     write_summary(summary.model_copy(update={"files": lengths}), folder.draft(source.slide))
-
-
-def _write_for_others(
-    results: Path,
-    source: BatchSlide,
-    summary: SlideSummary,
-    overview: Overview,
-    batch: BatchManifest,
-    manifest: Manifest,
-) -> list[str]:
-    """Write the cells in the formats of other programs from cells.parquet; return the names of the files.
-
-    The libraries of these formats are optional, and take a second to import.
-    """
-    if batch.anndata:
-        from app.batch.write.cell_anndata import write_anndata
-
-        overview_px = max(summary.width, summary.height) / max(overview.pixels.shape)
-        write_anndata(results / CELLS, results / ANNDATA, summary, manifest, overview.pixels, overview_px)
-    if batch.dicom_annotations:
-        from app.batch.write.dicom_annotations import is_dicom, write_annotations
-
-        if is_dicom(Path(source.path)):
-            write_annotations(results / CELLS, Path(source.path), results / ANNOTATIONS, summary, manifest)
-    return [name for name in (ANNDATA, ANNOTATIONS) if (results / name).exists()]
 
 
 def _maps(

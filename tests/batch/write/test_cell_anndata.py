@@ -1,5 +1,6 @@
 """The cells of a slide as AnnData, read back with the library itself."""
 
+import errno
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,8 @@ from tests.batch.one_slide import prepared, small_tiles
 from tests.batch.read.drawn_slides import drawn_pixels, write_striped
 
 anndata = pytest.importorskip("anndata")
+cell_anndata = pytest.importorskip("app.batch.write.cell_anndata")
+PICTURE = np.zeros((4, 4, 3), np.uint8)
 
 
 def slide_of(folder, bundle, name):
@@ -83,21 +86,31 @@ def test_files_of_slides_can_be_put_together_on_disk(slide, written, bundle, tmp
 
 
 def test_without_features_x_holds_the_measurements(slide, written, tmp_path):
-    from app.batch.write.cell_anndata import write_anndata
-
     bare = SimpleNamespace(n_features=0, n_clusters=5, cluster_names=None, cell_classifier=None)
     summary = read_summary(written / "summary.json")
-    write_anndata(written / "cells.parquet", tmp_path / "c.h5ad", summary, bare, np.zeros((4, 4, 3), np.uint8), 8.0)
+    cell_anndata.write_anndata(written / "cells.parquet", tmp_path / "c.h5ad", summary, bare, PICTURE, 8.0)
     cells = anndata.read_h5ad(tmp_path / "c.h5ad")
     assert list(cells.var_names) == list(measured_columns(scale_known=True))
     np.testing.assert_array_equal(cells[:, "perimeter_um"].X[:, 0], cells.obs["perimeter_um"])
 
 
 def test_table_without_cells_gives_an_empty_file(slide, written, tmp_path):
-    from app.batch.write.cell_anndata import write_anndata
-
+    manifest, summary = slide.bundle.manifest, read_summary(written / "summary.json")
     pq.write_table(pq.read_table(written / "cells.parquet").slice(0, 0), tmp_path / "none.parquet")
-    summary, picture = read_summary(written / "summary.json"), np.zeros((4, 4, 3), np.uint8)
-    write_anndata(tmp_path / "none.parquet", tmp_path / "c.h5ad", summary, slide.bundle.manifest, picture, 8.0)
+    cell_anndata.write_anndata(tmp_path / "none.parquet", tmp_path / "c.h5ad", summary, manifest, PICTURE, 8.0)
     cells = anndata.read_h5ad(tmp_path / "c.h5ad")
-    assert (cells.n_obs, cells.n_vars) == (0, slide.bundle.manifest.n_features)
+    assert (cells.n_obs, cells.n_vars) == (0, manifest.n_features)
+
+
+def test_full_disk_leaves_the_file_that_was_there(slide, written, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "c.h5ad").write_bytes(b"before")
+    summary = read_summary(written / "summary.json")
+    monkeypatch.setattr(cell_anndata, "_write_places", full)
+    with pytest.raises(OSError, match="No space left"):
+        cell_anndata.write_anndata(
+            written / "cells.parquet", tmp_path / "c.h5ad", summary, slide.bundle.manifest, PICTURE, 8.0
+        )
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("c.h5ad", b"before")]
