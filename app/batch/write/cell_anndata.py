@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,18 +57,58 @@ def write_anndata(
     Raises:
         OSError: a file cannot be read or written.
     """
-    with whole_file(target) as temporary, parquet.ParquetFile(cells) as table, h5py.File(temporary, "w") as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        for name in ("layers", "obsp", "varm", "varp"):
-            write_elem(file, name, {})
-        measured = list(measured_columns(summary.mpp is not None))
-        names = [f"feature_{i}" for i in range(manifest.n_features)] or measured
-        _write_x(file, table, names, is_features=manifest.n_features > 0)
-        write_elem(file, "var", pd.DataFrame(index=pd.Index(names)))
-        _write_obs(file, table, summary, manifest)
-        _write_places(file, table, summary.mpp)
-        picture = (view, view_px)
-        write_elem(file, "uns", _uns(summary, manifest, picture, "features" if manifest.n_features else "measured"))
+    with whole_file(target) as temporary, parquet.ParquetFile(cells) as table, _Disk(temporary) as disk:
+        try:
+            with h5py.File(disk, "w") as file:
+                _write(file, table, summary, manifest, (view, view_px))
+        finally:
+            disk.check()
+
+
+class _Disk(io.FileIO):
+    """A file for HDF5, which hears of no error of the disk: it could not close the file, and would end the process.
+
+    Args:
+        path: the path of a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "r+")
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write bytes at the current place; after the first error, do nothing."""
+        rest = memoryview(data)
+        while rest and self._error is None:
+            try:
+                rest = rest[super().write(rest) :]
+            except OSError as error:
+                self._error = error
+        return len(data)
+
+    def check(self) -> None:
+        """Raise the first error of the disk, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+
+def _write(
+    file: h5py.File,
+    table: parquet.ParquetFile,
+    summary: SlideSummary,
+    manifest: Manifest,
+    picture: tuple[UInt8Array, float],
+) -> None:
+    file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+    for name in ("layers", "obsp", "varm", "varp"):
+        write_elem(file, name, {})
+    measured = list(measured_columns(summary.mpp is not None))
+    names = [f"feature_{i}" for i in range(manifest.n_features)] or measured
+    _write_x(file, table, names, is_features=manifest.n_features > 0)
+    write_elem(file, "var", pd.DataFrame(index=pd.Index(names)))
+    _write_obs(file, table, summary, manifest)
+    _write_places(file, table, summary.mpp)
+    write_elem(file, "uns", _uns(summary, manifest, picture, "features" if manifest.n_features else "measured"))
 
 
 def _write_x(file: h5py.File, table: parquet.ParquetFile, names: Sequence[str], *, is_features: bool) -> None:

@@ -103,10 +103,12 @@ def write_annotations(cells: Path, slide: Path, target: Path, summary: SlideSumm
         content_label="NUCLEI",
         content_description=NOTICE[:64],
     )
+    # Empty, as everything that may be needed and is not known: whether the part of the body is paired is not.
+    dataset.Laterality = image.get("Laterality")
     # The library writes the time of day.
-    date, time = image.StudyDate or DATE, image.StudyTime or TIME
-    dataset.InstanceCreationDate = dataset.ContentDate = date
-    dataset.InstanceCreationTime = dataset.ContentTime = time
+    for name in ("InstanceCreation", "Content"):
+        setattr(dataset, f"{name}Date", image.StudyDate or DATE)
+        setattr(dataset, f"{name}Time", image.StudyTime or TIME)
     for equipment in dataset.get("ContributingEquipmentSequence", ()):
         equipment.pop("ContributionDateTime", None)
     with whole_file(target) as temporary:
