@@ -15,7 +15,8 @@ from tests.conftest import REPOSITORY
 from tests.processes import ran
 
 NOTEBOOK = REPOSITORY / "docs" / "notebooks" / "cells.ipynb"
-LIMIT_S = 170
+LIMIT_S = 280
+"""It takes 15 seconds on an idle machine."""
 
 
 def small_tiles():
@@ -39,6 +40,7 @@ def test_notebook_holds_no_outputs():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_notebook_goes_from_tiles_to_a_figure(tmp_path):
     pytest.importorskip("anndata")
     tiles = tmp_path / "tiles"
