@@ -20,7 +20,7 @@ FROM python:3.11-slim-bookworm
 # Nothing is installed in this stage, so the pip of the base image is removed. The folders are for volumes.
 RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip /usr/local/bin/pip* /usr/local/bin/wheel \
     && useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin marrowscope \
-    && install -d -o marrowscope -g marrowscope -m 0700 /var/lib/marrowscope/keys /var/lib/marrowscope/audit /var/lib/marrowscope/batches /var/lib/marrowscope/reviews /var/lib/marrowscope/taught \
+    && install -d -o marrowscope -g marrowscope -m 0700 /var/lib/marrowscope/keys /var/lib/marrowscope/audit /var/lib/marrowscope/batches /var/lib/marrowscope/reviews /var/lib/marrowscope/taught /var/lib/marrowscope/drift \
     && install -d /slides
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv/marrowscope

@@ -117,6 +117,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_unconfigure(config):
+    """Name the tests that failed in the last lines: in continuous integration, the reasons above fill many screens."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        for report in [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])]:
+            print(f"FAILED {report.nodeid}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_process_is_left_over():
     """Fail where a process that some test began is still alive when all tests and fixtures have ended."""

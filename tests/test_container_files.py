@@ -3,6 +3,8 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
+from app.api.adaptations import TILES_PER_TIME_LIMIT
+from app.api.limits import MAX_ADAPTATION_TILES
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -84,21 +86,24 @@ def test_workers_find_slides_and_batches_where_the_service_has_them():
     assert SERVICES["worker"]["volumes"][:2] == service["volumes"][:2]
     folders = [volume.removesuffix(":ro").rsplit(":", 1)[1] for volume in service["volumes"]]
     settings = {**dict(re.findall(r"(MARROWSCOPE_\w+)=(\S+)", DOCKERFILE)), **service["environment"]}
-    assert [settings[f"MARROWSCOPE_{name}_DIR"] for name in ("SLIDES", "BATCHES", "REVIEWS", "TAUGHT")] == folders
+    assert [
+        settings[f"MARROWSCOPE_{name}_DIR"] for name in ("SLIDES", "BATCHES", "REVIEWS", "TAUGHT", "DRIFT")
+    ] == folders
     made = " ".join(re.findall(r"install -d .*", DOCKERFILE)).split()
     assert set(folders) <= set(made)
     assert settings["MARROWSCOPE_SCHEDULER"] in SERVICES["worker"]["command"]
 
 
-def test_a_taught_bundle_is_seen_by_all_and_written_by_the_service_with_the_review():
-    taught = "taught:/var/lib/marrowscope/taught"
-    users = {name for name, service in SERVICES.items() if taught in service.get("volumes", [])}
-    assert users == {name for name, one in SERVICES.items() if "MARROWSCOPE_REVIEWS_DIR" in one.get("environment", {})}
-    readers = {name for name, service in SERVICES.items() if f"{taught}:ro" in service.get("volumes", [])}
-    assert readers == {"marrowscope", "marrowscope-gpu", "worker", "replica"}
-    (folder,) = re.findall(r"MARROWSCOPE_TAUGHT_DIR=(\S+)", DOCKERFILE)
-    assert folder == taught.split(":")[1]
-    assert folder in re.search(r"install -d -o marrowscope .*", DOCKERFILE)[0].split()
+def test_every_service_of_a_laboratory_keeps_named_cells_taught_bundles_and_daily_summaries():
+    made = re.search(r"install -d -o marrowscope .*", DOCKERFILE)[0].split()
+    of_image = dict(re.findall(r"(MARROWSCOPE_\w+)=(\S+)", DOCKERFILE))
+    for name in ("marrowscope", "marrowscope-gpu", "marrowscope-cluster", "replica"):
+        settings = {**of_image, **SERVICES[name]["environment"]}
+        for what in ("reviews", "taught", "drift"):
+            folder = settings[f"MARROWSCOPE_{what.upper()}_DIR"]
+            assert f"{what}:{folder}" in SERVICES[name]["volumes"]
+            assert folder in made
+    assert f"taught:{of_image['MARROWSCOPE_TAUGHT_DIR']}:ro" in SERVICES["worker"]["volumes"]
 
 
 def test_no_volume_hides_the_bundles_of_the_image():
@@ -136,7 +141,12 @@ def test_the_proxy_has_the_limits_of_the_service():
     megabytes = int(re.search(r"client_max_body_size (\d+)m;", PROXY)[1])
     assert megabytes * 1024**2 == settings.max_bytes
     assert f"{megabytes} MiB" in PROXY
-    assert int(re.search(r"proxy_read_timeout (\d+)s;", PROXY)[1]) > settings.time_limit_s
+    times = re.findall(r"proxy_read_timeout (\d+)s;", PROXY)
+    assert int(times[0]) > settings.time_limit_s
+    # Bundles are adapted to at most 50 tiles, in the time of one analysis for every five.
+    bodies = re.findall(r"client_max_body_size (\d+)m;", PROXY)
+    assert int(bodies[1]) * 1024**2 == MAX_ADAPTATION_TILES * settings.max_bytes
+    assert int(times[1]) > settings.time_limit_s * MAX_ADAPTATION_TILES / TILES_PER_TIME_LIMIT
     assert "server replica:8000 resolve" in (REPOSITORY / "deploy" / "proxy" / "upstream.conf").read_text()
 
 

@@ -1,5 +1,8 @@
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -57,3 +60,34 @@ def test_tests_run_on_the_very_packages_that_batches_run_on():
 
 def test_nothing_served_or_run_on_slides_needs_pytorch():
     assert "torch" not in locked("serve") | locked("batch") | locked("exchange")
+
+
+OPTIONAL = {
+    "app/pipeline/networks/architecture.py",
+    "app/pipeline/networks/pytorch.py",
+    "app/pipeline/stain/histomicstk.py",
+}
+"""What the service imports only where PyTorch or HistomicsTK is installed."""
+
+
+def packages_imported_by(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.partition(".")[0]
+
+
+def test_service_starts_on_the_packages_that_make_run_installs():
+    known = packages_distributions()
+    # Names of packages may be written in several ways.
+    served = {
+        module
+        for module, names in known.items()
+        if any(re.sub(r"[-_.]+", "-", name.lower()) in locked("serve") for name in names)
+    }
+    served |= {*sys.stdlib_module_names, "app", "marrowscope"}
+    for path in sorted((REPOSITORY / "app").rglob("*.py")):
+        name = path.relative_to(REPOSITORY).as_posix()
+        if not name.startswith("app/batch/") and name not in OPTIONAL:
+            assert set(packages_imported_by(path)) <= served, name

@@ -20,12 +20,16 @@ ASKED = ("bundle", "mpp", "precision", "prototypes", "format")
 REVIEW = ("/reviews", "/classifiers", "/bundles")
 """Paths whose changes are logged, with all paths below them."""
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+KEPT = "What was asked for was done and is kept, but the log has no line of it. Do not send it again."
 MAX_SHOWN = 80
 """Characters of a parameter's value that are logged."""
 
 
 class AuditMiddleware:
     """Holds each response to POST /analyze, and to a change of the review or the bundles, until its line is written.
+
+    An analysis whose line cannot be written is not answered. A change cannot be taken back, so it is refused beforehand
+    while the log cannot be written. If its line fails all the same, the answer says that the change was kept.
 
     Args:
         app: the application, inside the middleware that gives each request its id.
@@ -41,6 +45,14 @@ class AuditMiddleware:
         if not _is_logged(scope):
             await self.app(scope, receive, send)
             return
+        is_change = _is_review(scope["path"])
+        if is_change:
+            try:
+                await run_in_threadpool(self.log.check)
+            except NotWritten as error:
+                text = f"{error} What cannot be logged is not done: nothing was changed."
+                await problem(Request(scope), 503, text)(scope, receive, send)
+                return
         is_begun = is_refused = False
 
         async def send_logged(message: Message) -> None:
@@ -51,9 +63,10 @@ class AuditMiddleware:
                     await run_in_threadpool(self._write, scope, message["status"])
                 except NotWritten as error:
                     is_refused = True
-                    await problem(Request(scope), 503, f"{error} What cannot be logged is not answered.")(
-                        scope, receive, send
-                    )
+                    is_kept = is_change and message["status"] < 400
+                    # A 503 would have the change sent again.
+                    status, text = (500, KEPT) if is_kept else (503, "What cannot be logged is not answered.")
+                    await problem(Request(scope), status, f"{error} {text}")(scope, receive, send)
             if not is_refused:
                 await send(message)
 

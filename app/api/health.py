@@ -31,7 +31,7 @@ async def readyz(request: Request, analyzer: AnalyzerDep) -> HealthOut:
     request.app.state.keyring.check()
     audit_log: AuditLog | None = request.app.state.audit_log
     if audit_log:
-        await run_in_threadpool(audit_log.retry)
+        await run_in_threadpool(audit_log.check)
     analyzer.bundle()
     return HealthOut(status="ready")
 

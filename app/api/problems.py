@@ -77,7 +77,8 @@ DESCRIPTIONS: Mapping[int, str] = {
     422: "A parameter is unknown, given twice, or outside its range; or the nuclei, corrections or names that were "
     "sent cannot be used.",
     431: "The request has too many headers, or they are too long.",
-    500: "Something unexpected went wrong. The problem holds nothing but the id of the request.",
+    500: "Something unexpected went wrong, and the problem holds nothing but the id of the request; or a change was "
+    "made that the audit log has no line of, and the problem says so.",
     503: "The service is busy or not ready. The header Retry-After holds the seconds to wait.",
     504: "The analysis took too long.",
 }

@@ -75,14 +75,22 @@ class AuditLog:
             raise self._failed(error) from error
         self.failure = None
 
-    def retry(self) -> None:
-        """If the last line could not be written, try to write a line that records the gap.
+    def check(self) -> None:
+        """Make sure that a line can be written now, as far as this can be known before it is.
+
+        If the last line could not be written, one that records the gap is written.
 
         Raises:
-            NotWritten: no line can be written yet.
+            NotWritten: no line can be written.
         """
         if self.failure is not None:
             self.append({"event": "writable again", "reason": self.failure})
+            return
+        try:
+            with locked(self.path) as file:
+                last_of(file, self.path)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _failed(self, error: OSError) -> NotWritten:
         # Clients see `failure`, so the path of the log goes only to the service's own log.

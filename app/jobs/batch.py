@@ -17,7 +17,7 @@ State = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 
 class StoreUnavailable(PipelineError):
-    """The database cannot be reached."""
+    """The database cannot be reached, or its disk is full."""
 
 
 class BatchesUnavailable(PipelineError):

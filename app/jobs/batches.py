@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.jobs.runner import Runner
     from app.jobs.store import Store
 
-NEEDED = ("dask", "distributed", "jinja2", "matplotlib", "openslide", "pyarrow", "shapely", "sqlalchemy", "tifffile")
+NEEDED = ("dask", "distributed", "matplotlib", "openslide", "pyarrow", "shapely", "tifffile")
 """The packages of the extra `batch`."""
 ARRIVING = ".arriving-"
 """The name of a folder begins with this until its upload is complete."""

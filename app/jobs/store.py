@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -13,7 +10,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Connection,
     DateTime,
     Dialect,
     Integer,
@@ -24,20 +20,15 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     and_,
-    create_engine,
-    inspect,
     or_,
     select,
     tuple_,
     update,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
+from app.database import Database
 from app.jobs.batch import Batch, Order, State, StoreUnavailable
 from app.jobs.progress import Progress
-
-log = logging.getLogger(__name__)
 
 STALE_S = 30
 """A runner without a heartbeat for this many seconds is dead. The clocks of several machines must agree better."""
@@ -80,52 +71,19 @@ table = Table(
 )
 
 
-class Store:
-    """The batches, for any number of threads, processes and machines at once.
+class Store(Database):
+    """The batches, for any number of threads, processes and machines at once."""
 
-    Every method raises StoreUnavailable if the database cannot be reached.
-
-    Args:
-        url: the address of the database, as SQLAlchemy writes it.
-
-    Raises:
-        StoreUnavailable: this is not the address of a database, or its driver is not installed.
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            address = make_url(url)
-            if address.drivername == "postgresql":  # SQLAlchemy would take an older driver.
-                address = address.set(drivername="postgresql+psycopg")
-            is_file = address.get_backend_name() == "sqlite"
-            wait: dict[str, Any] = {"timeout": 10} if is_file else {"connect_timeout": 5}
-            self._engine = create_engine(address, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
-        except (SQLAlchemyError, ImportError) as error:
-            raise StoreUnavailable(f"MARROWSCOPE_DATABASE_URL cannot be used: {error}") from error
-
-    def create(self) -> None:
-        """Make the table if it does not exist."""
-        try:
-            with self._begin() as connection:
-                metadata.create_all(connection)
-        except StoreUnavailable:
-            # Another process may have made it at the same moment.
-            with self._begin() as connection:
-                if not inspect(connection).has_table(table.name):
-                    raise
-
-    def close(self) -> None:
-        """Close the connections to the database."""
-        self._engine.dispose()
+    holds, unavailable, tables = "batches", StoreUnavailable, metadata
 
     def add(self, batch: Batch) -> None:
         """Store a new batch."""
-        with self._begin() as connection:
+        with self._transaction(is_write=True) as connection:
             connection.execute(table.insert().values(_as_row(batch)))
 
     def get(self, name: str) -> Batch | None:
         """Return the batch with this id, or None if there is none."""
-        with self._begin() as connection:
+        with self._transaction() as connection:
             row = connection.execute(select(table).where(table.c.id == name)).first()
         return None if row is None else _as_batch(row)
 
@@ -140,7 +98,7 @@ class Store:
         query = select(table).order_by(table.c.created.desc(), table.c.id.desc()).limit(limit)
         if after is not None:
             query = query.where(age < tuple_(after.created, after.id, types=[table.c.created.type, table.c.id.type]))
-        with self._begin() as connection:
+        with self._transaction() as connection:
             return [_as_batch(row) for row in connection.execute(query)]
 
     def cancel(self, name: str) -> bool:
@@ -159,12 +117,12 @@ class Store:
         """Give a runner the oldest batch that waits or whose runner is dead; None if there is no such batch.
 
         PostgreSQL locks the row, and other runners skip it and take the next one. SQLite has no row locks: a runner
-        that comes second finds the row changed, gets None and tries again later.
+        that comes second waits until the first has its batch.
         """
         is_dead = and_(table.c.state == "running", table.c.heartbeat < _now() - timedelta(seconds=STALE_S))
         is_free = or_(table.c.state == "queued", is_dead)
         oldest = select(table).where(is_free).order_by(table.c.created).limit(1).with_for_update(skip_locked=True)
-        with self._begin() as connection:
+        with self._transaction(is_write=True) as connection:
             row = connection.execute(oldest).first()
             if row is None:
                 return None
@@ -173,8 +131,8 @@ class Store:
             claimed = replace(found, state="running", started=found.started or _now(), n_lost=n_lost)
             values = {"state": "running", "started": claimed.started, "n_lost": n_lost}
             values |= {"runner": runner, "heartbeat": _now()}
-            changed = connection.execute(update(table).where(table.c.id == found.id, is_free).values(values))
-        return claimed if changed.rowcount == 1 else None
+            connection.execute(update(table).where(table.c.id == found.id).values(values))
+        return claimed
 
     def beat(self, name: str, runner: str, progress: Progress | None) -> Beat:
         """Record that the runner lives and how far its batch is.
@@ -202,17 +160,8 @@ class Store:
         self._update(_runs(name, runner), {"state": "queued"})
 
     def _update(self, which: ColumnElement[bool], values: dict[str, Any]) -> bool:
-        with self._begin() as connection:
+        with self._transaction(is_write=True) as connection:
             return connection.execute(update(table).where(which).values(values)).rowcount == 1
-
-    @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            log.error("the database of the batches cannot be used: %s", error)
-            raise StoreUnavailable("The database of the batches cannot be reached now; try again later.") from error
 
 
 def _runs(name: str, runner: str) -> ColumnElement[bool]:

@@ -16,8 +16,8 @@ from app.pipeline.errors import InvalidBundle, InvalidParameter
 from app.pipeline.manifest import NAME_PATTERN, SCHEMA_VERSION, Manifest
 
 FIRST_VERSION = "1"
-OF_A_VERSION = frozenset({"version", "created", "cell_classifier"})
-"""The members of a manifest that differ between the versions of a taught bundle. Its cells do not depend on them."""
+NOT_OF_CELLS = {"version", "created", "cell_classifier", "cluster_names"}
+"""The members of a manifest on which cells do not depend: a new version or a named cluster changes them."""
 
 
 def check_name(name: str) -> None:
@@ -133,7 +133,7 @@ def _as_loaded(source: Bundle) -> Manifest:
         InvalidBundle: it cannot be read, or its cells would not be those that were learned from.
     """
     found, _ = read_manifest(source.directory)
-    if found.model_dump(exclude=set(OF_A_VERSION)) != source.manifest.model_dump(exclude=set(OF_A_VERSION)):
+    if found.model_dump(exclude=NOT_OF_CELLS) != source.manifest.model_dump(exclude=NOT_OF_CELLS):
         raise InvalidBundle(
             f"{source.directory.name}/{MANIFEST} was changed after the bundle was loaded, which may find other cells "
             "now. Restart the service, or the command, and teach again."

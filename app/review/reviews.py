@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from app.review.store import Store
 
 T = TypeVar("T")
-NEEDED = ("sqlalchemy",)
-"""The packages of the extra `batch` that the review needs."""
 KEPT = 2
 """Reviews whose cells are held in memory at once."""
 
@@ -337,17 +334,11 @@ def open_reviews(directory: Path | None, database_url: str | None) -> Reviews | 
         database_url: the address of the database; None for a file in that folder.
 
     Raises:
-        ReviewUnavailable: a package is missing, or the folder or the database cannot be used.
+        ReviewUnavailable: the folder or the database cannot be used.
     """
     if directory is None:
         return None
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise ReviewUnavailable(
-            f"MARROWSCOPE_REVIEWS_DIR is set, but the review needs packages that are not installed: "
-            f"{', '.join(missing)}. Install them with `make batch` or `pip install marrowscope[batch]`."
-        )
-    # It is imported late, because a service without a review neither needs nor loads the packages of a database.
+    # It is imported late, because a service without a review does not load the packages of a database.
     from app.review.store import Store
 
     folder = _writable(directory.resolve())

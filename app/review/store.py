@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Engine,
     Float,
     Integer,
     LargeBinary,
@@ -26,26 +24,21 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     inspect,
     select,
     update,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from app.database import Database
 from app.pipeline.cell_classifier import Lineage
 from app.pipeline.errors import InvalidParameter
 from app.pipeline.types import UInt8Array
 from app.review.candidates import MEASURED, Candidates, NewCells, Outline, Review, ReviewTile
 from app.review.errors import NotInReview, ReviewConflict, ReviewUnavailable
 from app.review.names import CellName, NamedType, check_types, unused_color
-
-log = logging.getLogger(__name__)
 
 MAX_CELLS = 200_000
 """Largest number of cells of one review: their features are held in memory while cells are chosen."""
@@ -54,8 +47,6 @@ AT_ONCE = 500
 CROP = (32, 32, 7)
 ID_SHOWN = 40
 """Characters of an unknown id that a message repeats."""
-BUSY_S = 10
-"""How long a writer waits for another one, in seconds."""
 
 metadata = MetaData()
 # Times are text in UTC, which sorts as they do: SQLite keeps no zone, and fewer digits than PostgreSQL.
@@ -166,49 +157,16 @@ class PlacedCell:
     cluster: int
 
 
-class Store:
-    """Cells, their types and their names, for any number of threads, processes and machines at once.
+class Store(Database):
+    """Cells, their types and their names, for any number of threads, processes and machines at once."""
 
-    Every method raises ReviewUnavailable if the database cannot be reached or its disk is full; nothing of what it was
-    to write is kept then.
-
-    Args:
-        url: the address of the database, as SQLAlchemy writes it.
-
-    Raises:
-        ReviewUnavailable: this is not the address of a database, or its driver is not installed.
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            address = make_url(url)
-            if address.drivername == "postgresql":  # SQLAlchemy would take an older driver.
-                address = address.set(drivername="postgresql+psycopg")
-            is_file = address.get_backend_name() == "sqlite"
-            wait: dict[str, Any] = {"timeout": BUSY_S} if is_file else {"connect_timeout": 5}
-            self._engine = create_engine(address, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
-        except (SQLAlchemyError, ImportError) as error:
-            raise ReviewUnavailable(f"MARROWSCOPE_DATABASE_URL cannot be used: {error}") from error
-        if is_file:
-            _make_durable(self._engine)
-
-    def create(self) -> None:
-        """Make the tables if they do not exist."""
-        try:
-            self._create()
-        except ReviewUnavailable:
-            # Another process may have made them at the same moment.
-            self._create()
+    holds, unavailable, tables = "review", ReviewUnavailable, metadata
 
     def _create(self) -> None:
         with self._transaction(is_write=True) as connection:
             if not inspect(connection).has_table(_state.name):
                 metadata.create_all(connection)
                 connection.execute(insert(_state).values(id=1, cells=0, names=0))
-
-    def close(self) -> None:
-        """Close the connections to the database."""
-        self._engine.dispose()
 
     def revision(self) -> Revision:
         """Return how often the store has changed."""
@@ -478,47 +436,6 @@ class Store:
         with self._transaction(is_write=True) as connection:
             _count(connection, counter)
             yield connection
-
-    @contextmanager
-    def _transaction(self, *, is_write: bool = False) -> Iterator[Connection]:
-        try:
-            with self._engine.connect().execution_options(is_write=is_write) as connection, connection.begin():
-                yield connection
-        except SQLAlchemyError as error:
-            log.error("the database of the review cannot be used: %s", _without_values(error))
-            if _is_full(error):
-                raise ReviewUnavailable("The disk of the review is full; nothing was kept of this request.") from error
-            raise ReviewUnavailable("The database of the review cannot be used now; try again later.") from error
-
-
-def _make_durable(engine: Engine) -> None:
-    """Let SQLite keep each transaction through a crash and a power cut, and let readers and a writer not wait."""
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # Python's driver would begin transactions by itself, and too late.
-        cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {BUSY_S * 1000}"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        # A writer that reads first must be the writer from the start: it could not become one beside another.
-        is_write = connection.get_execution_options().get("is_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
-
-
-def _is_full(error: SQLAlchemyError) -> bool:
-    """Return whether the disk was full: SQLite says so in words, PostgreSQL by its code disk_full."""
-    original = error.orig if isinstance(error, DBAPIError) else None
-    return getattr(original, "sqlstate", None) == "53100" or "disk is full" in str(original)
-
-
-def _without_values(error: SQLAlchemyError) -> str:
-    """Return what the database said, without the statement; a statement may hold names."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return f"{type(original).__name__}: {str(original).splitlines()[0] if str(original) else ''}"
 
 
 def _count(connection: Connection, counter: Counter) -> None:

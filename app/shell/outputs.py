@@ -23,6 +23,7 @@ TYPES_COLUMNS: tuple[Literal["cells_without_type", "myeloid_erythroid_ratio"], .
     "cells_without_type",
     "myeloid_erythroid_ratio",
 )
+CORRECTIONS_COLUMNS = ("corrected_cells", "corrected_by")
 SEGMENTATION_COLUMNS = ("segmentation_source", "segmentation_method")
 LAST_COLUMNS = (
     "mpp_source",
@@ -149,6 +150,8 @@ def answered_row(tile: Path, result: Result) -> Row:
         row.update(zip(_cluster_columns(cluster.cluster), values, strict=True))
     types = result.types
     row.update(share_values(types["types"] or []))
+    if given := result.corrections:
+        row.update(zip(CORRECTIONS_COLUMNS, (given.n, given.by), strict=True))
     return row | {name: types[name] for name in TYPES_COLUMNS}
 
 
@@ -163,10 +166,11 @@ def summary_table(rows: Sequence[Row], n_clusters: int, types: Sequence[str] = (
     Args:
         rows: the rows, in the order of the tiles.
         n_clusters: K of the bundle; each cluster has four columns.
-        types: the names of the types that the bundle knows; each has four columns, and there are two more.
+        types: the names of the types that the bundle knows; each has four columns, and there are four more.
     """
     clusters = [column for k in range(n_clusters) for column in _cluster_columns(k)]
-    of_types = [*(column for name in types for column in share_columns(name)), *(TYPES_COLUMNS if types else ())]
+    shares = [column for name in types for column in share_columns(name)]
+    of_types = [*shares, *TYPES_COLUMNS, *CORRECTIONS_COLUMNS] if types else []
     columns = [*FIRST_COLUMNS, *LABEL_COLUMNS, *clusters, *of_types, *LAST_COLUMNS]
     return csv_table(columns, ([row.get(column) for column in columns] for row in rows))
 

@@ -24,7 +24,7 @@ from app.cohort.naming import slides_meant
 from app.cohort.patients import COLUMNS, read_patients
 from app.cohort.sources import SlideSource, Source, find_tiles
 from app.pipeline.bundle.load import Bundle, bundle_directory
-from app.pipeline.cell_classifier import MIN_GROUPS, CellType, ClassifierValidation, Lineage, TypeValidation
+from app.pipeline.cell_classifier import CellType, ClassifierValidation, Lineage, TypeValidation
 from app.pipeline.decode import decode
 from app.pipeline.errors import InvalidParameter, PipelineError
 from app.pipeline.inputs import check_mpp
@@ -401,21 +401,12 @@ def _sentences(named: NamedCells, validation: ClassifierValidation, threshold: f
     """Yield what the figures mean, in plain words."""
     kind = validation.held_out
     one = kind.removesuffix("s")
-    if not validation.optimistic:
+    if validation.warning:
+        yield f"These figures are optimistic. {validation.warning}"
+    else:
         yield (
             f"These are figures of {validation.cells} cells that were left out, in {validation.folds} folds of "
             f"{validation.groups} {kind}."
-        )
-    elif validation.groups < MIN_GROUPS:
-        yield (
-            f"These figures are optimistic: all cells are of {validation.groups} {_noun(validation.groups, one)}, so "
-            f"each was judged by what was learned from others of the same {one}. Expect less on a new one, and name "
-            f"cells on three {kind} or more."
-        )
-    else:
-        yield (
-            f"These figures are optimistic: too few types were named on several {kind}, so each cell was judged by "
-            f"what was learned from others of the same {one}. Expect less on a new one."
         )
     unseen = [f"'{name}'" for name, score in zip(named.type_names, validation.types, strict=True) if not score.n]
     if unseen:

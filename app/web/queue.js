@@ -90,7 +90,7 @@ export class Queue {
     const k = Math.max(0, ...this.entries.map(({ answer }) => answer?.clusters.length ?? 0));
     const each = (prefix) => Array.from({ length: k }, (_, i) => `${prefix}_${i}`);
     const types = [...new Set(this.entries.flatMap(({ answer }) => (answer?.types ?? []).map(({ type }) => type)))];
-    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion"), "cellularity", ...types.flatMap(typeColumns)];
+    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion"), "cellularity", ...types.flatMap(typeColumns), ...(types.length ? ["corrected_cells", "corrected_by"] : [])];
     const rows = this.entries.filter(({ state }) => state === "done" || state === "failed").map((entry) => summaryRow(entry, k, types));
     const csv = [header, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n");
     save(new Blob([csv + "\r\n"], { type: "text/csv" }), "summary.csv");
@@ -114,6 +114,7 @@ function summaryRow({ name, answer, problem }, k, types) {
       const found = answer.types?.find((one) => one.type === type);
       return [found?.count, found?.proportion];
     }),
+    ...(types.length ? [answer.corrections?.n, answer.corrections?.by] : []),
   ];
 }
 

@@ -9,6 +9,7 @@ from http import HTTPStatus
 import numpy as np
 import pytest
 
+from app.pipeline.bundle.names import name_cluster
 from tests.api.answers import assert_problem, post_tile
 from tests.api.test_reviews import ids, look, name, picture, put_in
 from tests.review.seeing import tile
@@ -211,6 +212,15 @@ def test_source_that_was_changed_since_it_was_loaded_is_not_taught(named, settin
     assert post_tile(named, TILES[0], bundle="lab").json()["bundle"]["sha256"] == version
     network.write_bytes(made)
     assert teach(named).json()["version"] == "2"
+
+
+def test_bundle_whose_clusters_were_named_since_it_was_loaded_is_taught(named, settings):
+    """Cells do not depend on the names of clusters, and the new bundle has them."""
+    name_cluster(settings["bundles_dir"] / "seeing", 1, "round", by="Ann", cells=None)
+    response = teach(named)
+    assert response.status_code == HTTPStatus.ACCEPTED, response.text
+    assert post_tile(named, TILES[0], bundle="lab").json()["clusters"][1]["name"] == "round"
+    assert named.get("/reviews?bundle=lab").json()["n_named"] == named.get("/reviews").json()["n_named"]
 
 
 def test_two_who_teach_at_once_get_a_version_each(named, serve, settings):

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
@@ -451,6 +452,49 @@ def test_full_disk_is_said_and_the_store_stays_whole(begun):
 
     assert_problem(put_in(begun, OTHER), 503, "disk of the review is full", "nothing was kept")
     assert begun.get("/reviews").json() == before
+
+
+@pytest.fixture
+def logged(serve, bundles, tmp_path):
+    """A review with a tile and two types, and the path of its audit log."""
+    path = tmp_path / "audit.jsonl"
+    lab = serve(reviews_dir=tmp_path / "reviews", audit_log=path)
+    put_in(lab)
+    lab.put("/reviews/types", json={"types": TYPES})
+    return lab, path
+
+
+def test_nothing_changes_while_the_audit_log_cannot_be_written(logged, tmp_path):
+    lab, path = logged
+    before, (cell, *_) = lab.get("/reviews").json(), ids(lab)
+    path.rename(tmp_path / "away")
+    for refused in (
+        name(lab, {cell: "Small"}),
+        lab.put("/reviews/types", json={"types": []}),
+        lab.delete(f"/reviews/tiles/{SHA}"),
+        put_in(lab, OTHER),
+        lab.post("/classifiers", json={"name": "lab"}),
+    ):
+        assert_problem(refused, 503, "audit log cannot be written", "nothing was changed")
+    assert lab.get("/reviews").json() == before
+    (tmp_path / "away").rename(path)
+    assert name(lab, {cell: "Small"}).status_code == HTTPStatus.OK
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["review", "review", "writable again", "review"]
+
+
+def test_a_change_that_was_kept_but_not_logged_is_not_asked_for_again(logged, monkeypatch):
+    lab, path = logged
+    (cell, *_), write = ids(lab), os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
+    assert_problem(name(lab, {cell: "Small"}), 500, "No space left", "is kept", "Do not send it again")
+    assert_problem(name(lab, {cell: "Large"}), 503, "nothing was changed")
+    monkeypatch.undo()
+    assert lab.get("/reviews").json()["reviewers"] == [{"name": "reviewer", "n_names": 1}]
+    assert look(lab, cells=cell)["cells"][0]["type"] == "Small"
+    assert_problem(name(lab, {cell: "None"}), 422)
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["review", "review", "writable again", "review"]
 
 
 def test_with_keys_the_key_is_the_reviewer(serve, bundles, tmp_path):

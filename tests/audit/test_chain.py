@@ -189,8 +189,9 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path, content):
 def test_a_log_that_was_taken_away_is_not_begun_anew(path):
     log = written(path)
     path.unlink()
-    with pytest.raises(NotWritten, match="No such file"):
-        log.append({"event": "test"})
+    for write in (log.check, lambda: log.append({"event": "test"}), log.check):
+        with pytest.raises(NotWritten, match="No such file"):
+            write()
     assert not path.exists()
 
 
@@ -202,7 +203,7 @@ def test_a_full_disk_leaves_no_half_line(path, monkeypatch):
         log.append({"event": "test"})
     assert path.read_bytes() == before
     monkeypatch.undo()
-    log.retry()
+    log.check()
     assert "No space left" in json.loads(path.read_bytes().splitlines()[-1])["reason"]
     assert (log.failure, faults(path)) == (None, [])
 

@@ -23,7 +23,7 @@ def test_service_without_batches_needs_nothing_of_them():
 
 
 def test_missing_package_is_named_with_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(batches_module, "NEEDED", ("sqlalchemy", "no_such_package"))
+    monkeypatch.setattr(batches_module, "NEEDED", ("shapely", "no_such_package"))
     with pytest.raises(BatchesUnavailable, match=r"not installed: no_such_package\..*marrowscope\[batch\]"):
         check_batches(Settings(batches_dir=tmp_path))
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app.jobs import store as store_module
 from app.jobs.batch import StoreUnavailable
@@ -134,12 +134,27 @@ def test_cancelling(store):
 
 def test_database_that_cannot_be_used_is_said_without_its_password(caplog):
     for url in ("postgresql://me:secret@127.0.0.1:1/none", "sqlite:////nowhere/at/all.sqlite"):
-        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        with pytest.raises(StoreUnavailable, match="database of the batches cannot be used now"):
             Store(url).create()
     assert "secret" not in caplog.text
     for url in ("nonsense", "oracle+nodriver://here", "mysql://here"):
         with pytest.raises(StoreUnavailable, match="MARROWSCOPE_DATABASE_URL"):
             Store(url)
+
+
+def test_full_disk_is_said_and_leaves_the_batches_whole(file_store):
+    kept = new_batch()
+    file_store.add(kept)
+
+    # SQLite says of a database that has reached its limit what it says of a full disk.
+    @event.listens_for(file_store._engine, "begin")
+    def no_more_pages(connection):
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(StoreUnavailable, match="disk of the batches is full"):
+        file_store.add(new_batch("x" * 100_000))
+    assert file_store.newest(9) == [kept]
 
 
 def test_table_is_made_once_by_many(url):

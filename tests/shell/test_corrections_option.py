@@ -10,7 +10,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.api.answers import post_tile, strict_json
 from tests.cell_classifiers import taught_values
-from tests.shell.runs import analyze, listing, run, usage_error
+from tests.shell.runs import analyze, listing, run, summary_of, usage_error
 from tests.shell.test_same_bytes import without_what_differs
 
 FORMATS = ("json", "geojson", "csv", "overlay", "labels")
@@ -45,6 +45,11 @@ def test_every_format_is_in_the_bytes_of_the_service(lab, sample):
                 assert strict_json(found)["corrections"] == {"n": 3, "by": "A. Smith"}
                 found, expected = without_what_differs(found), without_what_differs(expected)
             assert found == expected, name
+    (row,) = summary_of(lab / "answers")
+    assert (row["corrected_cells"], row["corrected_by"]) == ("3", "A. Smith")
+    analyze("tile.png", "--out", "plain")
+    (row,) = summary_of(lab / "plain")
+    assert (row["corrected_cells"], row["corrected_by"]) == ("", "")
 
 
 def test_who_corrects_and_what_is_no_correction(lab):

@@ -1,6 +1,8 @@
 """Types that a person corrects on the page, with a bundle that knows types: what is counted, taken back and sent on."""
 
+import csv
 import hashlib
+import io
 import json
 import shutil
 
@@ -129,6 +131,18 @@ def test_digits_correct_cells_in_the_picture_and_downloads_have_it(corrected, an
     assert data.decode().count(",1.0,true,") == len(cells)
     page.keyboard.press("Tab")
     assert violations(page) == []
+
+
+def test_table_of_tiles_says_which_were_corrected(corrected, cells):
+    page = corrected()
+    choose(page, cells[0])
+    page.select_option("#cell-type", PALE)
+    said(page, "1 cell corrected by A. Smith.")
+    page.click("#sample")
+    page.wait_for_selector("#summary tbody tr:nth-child(2) button")
+    data, _ = download(page, "#summary-csv")
+    rows = csv.DictReader(io.StringIO(data.decode(), newline=""))
+    assert [(row["corrected_cells"], row["corrected_by"]) for row in rows] == [("1", "A. Smith"), ("", "")]
 
 
 def test_types_that_are_hidden_stay_hidden(corrected, cells):

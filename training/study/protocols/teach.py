@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, count, repeat
+from itertools import chain, repeat
 from math import exp, log
 from time import perf_counter
 
@@ -39,8 +39,8 @@ ACTIONS = (5, 10, 20, 50, 100, 200, 400)
 """Numbers of actions after which F is measured."""
 WANTED_SHARE = 0.9
 """Share of the F with all cells named that is to be reached."""
-WALL = 24
-"""Largest number of cells that are shown at once."""
+WALL = 40
+"""Largest number of cells that are shown at once, as on the page."""
 GROWTH = 1.5
 """The classifier that says which cells are doubtful learns again when so many times the cells are named that it learned
 from. The page does so after every action; here, that would take days."""
@@ -87,8 +87,6 @@ class Split:
         training: the N cells that may be named.
         test: the cells that are tested on.
         clusters: (N,) int64, the cluster of each cell of `training`.
-        distances: (N,) float64, how far it lies from the mean of its cluster.
-        margins: (N,) float64, how far it lies from the border of its cluster.
         type_names: names of the types.
         full: f1 and macro_f1 of the classifier that learns from all cells of `training`.
     """
@@ -96,8 +94,6 @@ class Split:
     training: Side
     test: Side
     clusters: Int64Array
-    distances: Float64Array
-    margins: Float64Array
     type_names: tuple[str, ...]
     full: dict[str, float]
 
@@ -177,24 +173,15 @@ Naming = Callable[[Split, Pupil, np.random.Generator], Iterator[Int64Array]]
 def by_groups(split: Split, pupil: Pupil, random: np.random.Generator) -> Iterator[Int64Array]:
     """Name the cells of one wall after the other: first those of its commonest type, then those of each other type.
 
-    Each wall shows up to WALL cells of one cluster that have no name, and the clusters take turns: first the cells
-    nearest to the mean of their cluster, then those at its border, then random ones and, as soon as a classifier can be
-    taught, those that it doubts most.
+    Each wall shows up to WALL random cells of one cluster that have no name, and the clusters take turns.
     """
-    clusters = np.unique(split.clusters)
-    at_random = random.permutation(len(split.clusters)).astype(np.float64)
-    for turn in count():
-        for cluster in clusters:
-            rank = (split.distances, split.margins, at_random)[min(turn, 2)]
-            if turn > 2 and (certainty := pupil.certainty()) is not None:
-                rank = certainty
-            shown = np.flatnonzero((split.clusters == cluster) & ~pupil.is_named)
-            shown = shown[np.argsort(rank[shown], kind="stable")][:WALL]
+    order = random.permutation(len(split.clusters))
+    while not pupil.is_named.all():
+        for cluster in np.unique(split.clusters):
+            shown = order[(split.clusters[order] == cluster) & ~pupil.is_named[order]][:WALL]
             counts = np.bincount(split.training.types[shown], minlength=len(split.type_names))
             for kind in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]:
                 yield shown[split.training.types[shown] == kind]
-        if pupil.is_named.all():
-            return
 
 
 def one_by_one(split: Split, pupil: Pupil, random: np.random.Generator) -> Iterator[Int64Array]:
@@ -255,10 +242,8 @@ def fit_split(system: DescriberFactory, cells: TypedCells, split: int, seed: int
     training, test = split_by_tile(cells, split)
     described = system(seed)
     learned_from = cells.unlabelled[training]
-    clusters, probabilities = _cluster(described, learned_from, seed)
+    clusters = _cluster(described, learned_from, seed)
     features = described.features(learned_from.crops)
-    distances = distances_to_means(features, clusters)
-    own = distances[np.arange(len(clusters)), np.searchsorted(np.unique(clusters), clusters)]
     reduced, of_test = _reduce(features, described.features(cells.unlabelled.crops[test]))
     sides = Side.of(cells, training, reduced), Side.of(cells, test, of_test)
     pupil = Pupil(sides[0], cells.type_names, seed)
@@ -267,22 +252,19 @@ def fit_split(system: DescriberFactory, cells: TypedCells, split: int, seed: int
     return Split(
         *sides,
         clusters=clusters,
-        distances=own,
-        margins=_lead(distances, -1) if probabilities is None else _lead(probabilities, 1),
         type_names=cells.type_names,
         full=score_types(sides[1].types, pupil.types(sides[1])),
     )
 
 
-def _cluster(described: Describer, cells: UnlabelledCells, seed: int) -> tuple[Int64Array, Float32Array | None]:
-    """Fit a system, and return the cluster of each cell, (N,), and their probabilities, (N, K), if it has any."""
+def _cluster(described: Describer, cells: UnlabelledCells, seed: int) -> Int64Array:
+    """Fit a system, and return the cluster of each cell, (N,): its own, or those of k-means on its features."""
     if isinstance(described, Probable):
         described.fit(cells)
-        probabilities = described.probabilities(cells.crops)
-        return probabilities.argmax(axis=1).astype(np.int64), probabilities
+        return described.probabilities(cells.crops).argmax(axis=1).astype(np.int64)
     kmeans = KMeansOn(described, N_CLUSTERS, seed)
     kmeans.fit(cells)
-    return kmeans.clusters(cells.crops), None
+    return kmeans.clusters(cells.crops)
 
 
 def score_way(split: Split, way: str, draw: int, seed: int) -> Record:
@@ -373,21 +355,6 @@ def named_cells(side: Side, is_named: np.ndarray, kinds: Int64Array, type_names:
         tiles=tuple(map(str, tiles)),
         reviewers=("simulated",),
     )
-
-
-def distances_to_means(features: Float32Array, clusters: Int64Array) -> Float64Array:
-    """Return (N, K) float64, how far each cell lies from the mean of each cluster, of standardised features."""
-    standardised = StandardScaler().fit_transform(features.astype(np.float64))
-    means = [standardised[clusters == cluster].mean(axis=0) for cluster in np.unique(clusters)]
-    return np.stack([np.linalg.norm(standardised - mean, axis=1) for mean in means], axis=1)
-
-
-def _lead(scores: np.ndarray, sign: int) -> Float64Array:
-    """Return by how much the best of (N, K) scores is better than the second, (N,); sign is −1 if low ones are good."""
-    if scores.shape[1] < 2:
-        return np.zeros(len(scores))
-    ranked = np.sort(sign * scores.astype(np.float64), axis=1)
-    return np.asarray(ranked[:, -1] - ranked[:, -2])
 
 
 def _reduce(training: Float32Array, test: Float32Array) -> tuple[Float32Array, Float32Array]:

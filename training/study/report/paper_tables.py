@@ -83,7 +83,7 @@ together. The service does not do this: its answer for a cell depends on that ce
 
 """
 NOTES = """
-What the systems report about their fits (means over all fits of the tables):
+What the systems report about their fits (means over all fits of the tables, apart for each number of iterations):
 
 """
 PUBLISHED_CLUSTERING = """
@@ -267,13 +267,14 @@ def _notes(records: list[Record]) -> str:
     lines = []
     for system, fits in _in_order(records):
         failed = [fit["failed"] for fit in fits if "failed" in fit]
-        noted = [fit["notes"] for fit in fits if "notes" in fit]
-        names = dict.fromkeys(name for notes in noted for name in notes)
-        means = {name: mean(notes[name] for notes in noted if name in notes) for name in names}
-        figures = [f"{name} {value:.3g}" for name, value in means.items()]
-        reasons = [f"{len(failed)} of {len(fits)} fits failed ({failed[0]})"] if failed else []
-        if figures or reasons:
-            lines.append(f"- {_title(system)}: {'; '.join([*reasons, *figures])}")
+        reported = [f"{len(failed)} of {len(fits)} fits failed ({failed[0]})"] if failed else []
+        # Fits of one length share a line: a mean over 200 and 2,000 iterations would be that of none.
+        for iterations in sorted({_iterations(fit) for fit in fits if "notes" in fit}):
+            noted = [fit["notes"] for fit in fits if "notes" in fit and _iterations(fit) == iterations]
+            names = dict.fromkeys(name for notes in noted for name in notes)
+            means = {name: mean(notes[name] for notes in noted if name in notes) for name in names}
+            reported.append("; ".join(f"{name} {value:.3g}" for name, value in means.items()))
+        lines += [f"- {_title(system)}: {one}" for one in reported if one]
     return NOTES + "\n".join(lines) + "\n" if lines else ""
 
 
@@ -297,13 +298,25 @@ def _title(system: str) -> str:
 
 
 def _rows(of_set: list[Record]) -> list[tuple[str, list[Record]]]:
-    """Return title and records of each row; the title names the number of cells if it is not the usual one."""
-    usual = _usual_cells(of_set)
-    return [
-        (_title(system) if cells == usual else f"{_title(system)}, {cells} cells", on_cells)
-        for system, fits in _in_order(of_set)
-        for cells, on_cells in group_by(fits, "cells").items()
-    ]
+    """Return title and records of each row.
+
+    The title names the number of cells if it is not the usual one, and that of the iterations if the system's differ.
+    """
+    usual, rows = _usual_cells(of_set), []
+    for system, fits in _in_order(of_set):
+        differ = len({_iterations(fit) for fit in fits}) > 1
+        for cells, on_cells in group_by(fits, "cells").items():
+            for iterations in sorted({_iterations(fit) for fit in on_cells}, reverse=True):
+                title = _title(system)
+                title += f", {iterations:.0f} iterations" if differ else ""
+                title += f", {cells} cells" if cells != usual else ""
+                rows.append((title, [fit for fit in on_cells if _iterations(fit) == iterations]))
+    return rows
+
+
+def _iterations(record: Record) -> float:
+    """Return how many iterations a generator learned for; 0 if the fit has none."""
+    return float(record.get("notes", {}).get("generator_iterations", 0))
 
 
 def _usual_cells(records: list[Record]) -> int:

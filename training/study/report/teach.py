@@ -33,9 +33,8 @@ An action is one naming of any number of selected cells: select them, press a ke
 action. The number of named cells is therefore given too: it is the number of cells that have to be clicked, if every
 cell is clicked singly; with dragging and shift, fewer clicks do.
 
-- **By groups**: walls of up to 24 cells of one cluster are shown, the clusters in turn: first the cells nearest to the
-  mean of their cluster, then those at its border, then random ones and, once a classifier can be taught, those that it
-  doubts most. All cells of the commonest type of a wall are named by one action, those of each other type by another.
+- **By groups**: walls of up to 40 random cells of one cluster are shown, as on the page, the clusters in turn. All
+  cells of the commonest type of a wall are named by one action, those of each other type by another.
 - **One by one**: random cells of the training tiles; every cell is an action.
 - **One by one, doubtful first**: the same, but the cell comes next that the classifier doubts most.
 

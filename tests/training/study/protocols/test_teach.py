@@ -29,8 +29,7 @@ def split():
     features = random.normal(size=(N, 4)).astype(np.float32)
     features[np.arange(N), types] += 4
     side = Side(features, features.astype(np.float64), random.uniform(0, 99, (N, 2)), np.arange(N) % 6, types)
-    distances, margins = random.uniform(size=N), random.uniform(size=N)
-    return Split(side, side, np.minimum(types, 1), distances, margins, ("a", "b", "c"), {"f1": 1.0, "macro_f1": 1.0})
+    return Split(side, side, np.minimum(types, 1), ("a", "b", "c"), {"f1": 1.0, "macro_f1": 1.0})
 
 
 @pytest.fixture
@@ -51,25 +50,14 @@ def named(split):
 
 
 def test_commonest_type_of_a_wall_is_named_first_and_each_other_type_by_an_action_of_its_own(split, named):
-    first, *others = named("groups", 3)
-    # Cluster 0 has one type; those nearest to its mean come first.
-    np.testing.assert_array_equal(first, np.argsort(split.distances[:100])[:WALL])
-    core_of_1 = 100 + np.argsort(split.distances[100:])[:WALL]
-    assert set(np.concatenate(others)) == set(core_of_1)
+    first, *others, again = named("groups", 4)
+    # Cluster 0 has one type.
+    assert len(first) == len(again) == WALL
+    assert max(*first, *again) < 100
+    assert min(map(min, others)) >= 100
+    assert sum(map(len, others)) == WALL
     assert [len(set(split.training.types[cells])) for cells in others] == [1, 1]
     assert len(others[0]) >= len(others[1])
-
-
-def test_border_comes_after_the_core_and_then_random_cells_and_then_doubtful_ones(split, named, monkeypatch):
-    certainty = np.linspace(1, 0, N)
-    monkeypatch.setattr(Pupil, "certainty", lambda self: certainty)
-    of_cluster_0 = [cells for cells in named("groups") if cells[0] < 100]
-    core, border, at_random, doubtful = of_cluster_0[:4]
-    rest = np.setdiff1d(np.arange(100), core)
-    np.testing.assert_array_equal(border, rest[np.argsort(split.margins[rest])][:WALL])
-    rest = np.setdiff1d(rest, border)
-    assert set(at_random) < set(rest)
-    np.testing.assert_array_equal(doubtful, np.setdiff1d(rest, at_random)[::-1][:WALL])
 
 
 @pytest.mark.parametrize("way", ["groups", "one-by-one"])
@@ -178,7 +166,6 @@ def test_features_without_clusters_get_those_of_kmeans_and_many_are_reduced():
     few = fit_split(Wide, cells, 0, 0)
     assert few.training.features.shape == (96, MOST_DIMENSIONS + 44)
     assert len(np.unique(few.clusters)) == 5
-    assert (few.margins >= 0).all()
     assert few.full["f1"] > 0.9
 
 
