@@ -18,7 +18,7 @@ AUDIT := $(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run batch install test test-fast check format container-test cluster-test bench openapi measurements lock audit sbom clean
+.PHONY: help run batch anndata dicom install test test-fast check format container-test cluster-test bench openapi measurements lock audit sbom clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -28,6 +28,12 @@ run: $(VENV)/.serve ## serve the shipped bundle (HOST=127.0.0.1 PORT=8000)
 
 batch: $(VENV)/.batch ## install what whole slides and cohorts need, too, and say how to analyse them
 	@echo "Ready: $(BIN)/marrowscope batch SLIDES --out DIR    (SLIDES: slides, tiles or folders of them; all options: $(BIN)/marrowscope batch --help)"
+
+anndata: $(VENV)/.exchange ## install what `marrowscope batch --anndata` needs, too
+	@echo "Ready: $(BIN)/marrowscope batch SLIDES --out DIR --anndata"
+
+dicom: $(VENV)/.exchange ## install what `marrowscope batch --dicom-annotations` needs, too
+	@echo "Ready: $(BIN)/marrowscope batch SLIDES --out DIR --dicom-annotations"
 
 install: $(VENV)/.test ## install everything into .venv, training and tests included
 
@@ -73,15 +79,17 @@ lock: $(VENV)/.uv ## write the hash-locked requirements anew (ARGS=--upgrade for
 	$(LOCK) $(EVERYWHERE) $(ARGS) -o requirements/serve.txt pyproject.toml
 	$(LOCK) $(EVERYWHERE) $(ARGS) -o requirements/batch.txt pyproject.toml --extra batch --extra postgres \
 	    --constraints requirements/serve.txt
+	$(LOCK) $(EVERYWHERE) $(ARGS) -o requirements/exchange.txt pyproject.toml --extra batch --extra postgres \
+	    --extra anndata --extra dicom --constraints requirements/batch.txt
 	$(LOCK) $(EVERYWHERE) $(ARGS) -o requirements/test.txt pyproject.toml requirements/torch-deps.in \
-	    --extra training --extra histomics --extra batch --extra postgres --extra test \
-	    --constraints requirements/batch.txt --excludes requirements/not-locked.in
+	    --extra training --extra histomics --extra batch --extra postgres --extra anndata --extra dicom --extra test \
+	    --constraints requirements/exchange.txt --excludes requirements/not-locked.in
 	$(LOCK) --python-platform x86_64-manylinux_2_28 $(ARGS) -o requirements/gpu.txt pyproject.toml requirements/gpu.in \
 	    --constraints requirements/serve.txt --excludes requirements/gpu-replaces.in
 
 # Strict: a package that could not be looked up is a failure too.
 audit: $(VENV)/.audit ## look the locked packages up among the known vulnerabilities (needs the internet)
-	$(AUDIT) -r requirements/serve.txt -r requirements/batch.txt -r requirements/gpu.txt -r requirements/test.txt
+	$(AUDIT) -r requirements/serve.txt -r requirements/batch.txt -r requirements/exchange.txt -r requirements/gpu.txt -r requirements/test.txt
 	$(AUDIT) -r requirements/torch.txt
 
 sbom: $(VENV)/.sbom ## list what the service is made of, in sbom.json (CycloneDX, validated)
@@ -104,6 +112,11 @@ $(VENV)/.serve: $(VENV)/.created requirements/serve.txt pyproject.toml
 	@echo "Installing the service into $(VENV) (about a minute the first time)"
 	@$(PIP) install --no-deps --require-hashes -r requirements/serve.txt
 	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.exchange: $(VENV)/.batch requirements/exchange.txt
+	@echo "Installing what AnnData and DICOM need into $(VENV)"
+	@$(PIP) install --no-deps --require-hashes -r requirements/exchange.txt
 	@touch $@
 
 $(VENV)/.batch: $(VENV)/.serve requirements/batch.txt

@@ -20,12 +20,12 @@ def locked(name):
     """Package → every version that the file has of it."""
     text = (REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     found = {}
-    for package, number in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==([\d.]+)", text):
+    for package, number in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==(\d+(?:\.\d+)*)", text):
         found.setdefault(package.lower(), set()).add(version(number))
     return found
 
 
-@pytest.mark.parametrize("name", ["serve", "batch", "gpu", "test"])
+@pytest.mark.parametrize("name", ["serve", "batch", "exchange", "gpu", "test"])
 @pytest.mark.parametrize(("package", "floor"), FLOORS.items())
 def test_what_reads_uploads_is_locked_without_known_vulnerabilities(name, package, floor):
     assert min(locked(name)[package]) >= version(floor)
@@ -38,7 +38,7 @@ def test_product_asks_for_no_older_ones(package, floor):
     assert version(re.search(r">=([\d.]+)", wanted)[1]) >= version(floor)
 
 
-@pytest.mark.parametrize("name", ["serve", "batch", "gpu", "test"])
+@pytest.mark.parametrize("name", ["serve", "batch", "exchange", "gpu", "test"])
 def test_every_package_is_locked_with_its_hashes(name):
     text = (REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     blocks = re.split(r"(?m)^(?=[\w.-]+(?:\[[\w,-]+\])?==)", text)[1:]
@@ -53,12 +53,13 @@ def test_batches_run_on_the_very_packages_that_the_service_runs_on():
 
 
 def test_tests_run_on_the_very_packages_that_batches_run_on():
-    batch, tests = locked("batch"), locked("test")
-    assert {package: tests.get(package) for package in batch} == batch
+    batch, exchange, tests = locked("batch"), locked("exchange"), locked("test")
+    assert {package: exchange.get(package) for package in batch} == batch
+    assert {package: tests.get(package) for package in exchange} == exchange
 
 
 def test_nothing_served_or_run_on_slides_needs_pytorch():
-    assert "torch" not in locked("serve") | locked("batch")
+    assert "torch" not in locked("serve") | locked("batch") | locked("exchange")
 
 
 OPTIONAL = {

@@ -64,6 +64,10 @@ class BatchManifest(_Manifest):
         default=None, description="The measurement whose mean over the slide is drawn as a map; null if none is."
     )
     gzip: bool = Field(description="Whether the GeoJSON files are compressed.")
+    anndata: bool = Field(default=False, description="Whether the cells are written as AnnData, too.")
+    dicom_annotations: bool = Field(
+        default=False, description="Whether the outlines of DICOM slides are written as DICOM annotations, too."
+    )
     slides: tuple[BatchSlide, ...] = Field(description="The slides, in the order of the command line.")
 
     def content(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,19 @@ Map = Annotated[
     ),
 ]
 Gzip = Annotated[bool, typer.Option("--gzip", help="Compress the GeoJSON files.")]
+AnnData = Annotated[
+    bool,
+    typer.Option(
+        "--anndata", help="Write the cells of each slide as AnnData (cells.h5ad) for scanpy and squidpy, too."
+    ),
+]
+DicomAnnotations = Annotated[
+    bool,
+    typer.Option(
+        "--dicom-annotations",
+        help="Write the outlines of each DICOM slide as DICOM annotations (annotations.dcm), too.",
+    ),
+]
 
 
 def batch(
@@ -117,6 +131,8 @@ def batch(
     gzip: Gzip = False,
     nuclei: Nuclei = None,
     map_of: Map = None,
+    anndata: AnnData = False,
+    dicom_annotations: DicomAnnotations = False,
 ) -> None:
     """Analyse whole slides and cohorts."""
     with report_errors(), needs_extra("batch"):
@@ -124,6 +140,13 @@ def batch(
         from app.jobs.command import TRY_AGAIN
         from app.shell.batch_run import BatchOptions, run_batch
 
+        # What is missing is said before an hour of work is done. The workers import it when they need it.
+        if anndata:
+            with needs_extra("anndata"):
+                import_module("anndata")
+        if dicom_annotations:
+            with needs_extra("dicom"):
+                import_module("highdicom")
         options = BatchOptions(
             sources=sources,
             out=out,
@@ -138,6 +161,8 @@ def batch(
             scheduler=scheduler,
             gzip=gzip,
             map=map_of,
+            anndata=anndata,
+            dicom_annotations=dicom_annotations,
         )
         try:
             is_complete = run_batch(options, read_settings())

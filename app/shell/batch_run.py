@@ -18,6 +18,7 @@ from rich.console import Console
 
 from app.answer.provenance import code_version
 from app.batch.folder import BatchFolder, BatchManifest, BatchSlide
+from app.batch.read.openslide_slide import is_dicom
 from app.batch.run.engine import run_on_workers
 from app.batch.run.resume import begin_or_resume
 from app.batch.summary import read_summary
@@ -33,6 +34,9 @@ from app.pipeline.measure.table import check_measurement
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings
 from app.shell.options import open_bundle, usage_errors
+
+SHOWN = 3
+"""The number of names that a warning shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class BatchOptions:
         scheduler: the address of a Dask scheduler; None for this machine.
         gzip: whether to compress GeoJSON.
         map: the measurement whose mean over each slide is drawn; None for none.
+        anndata: whether to write the cells as AnnData, too.
+        dicom_annotations: whether to write the outlines of DICOM slides as DICOM annotations, too.
     """
 
     sources: Sequence[str]
@@ -68,6 +74,8 @@ class BatchOptions:
     scheduler: str | None
     gzip: bool
     map: str | None
+    anndata: bool = False
+    dicom_annotations: bool = False
 
 
 def run_batch(options: BatchOptions, settings: Settings) -> bool:
@@ -92,6 +100,8 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
         slides = [source for source in find_slides(options.sources) if folder.path not in source.path.parents]
     if not slides:
         raise typer.BadParameter(f"there is no slide outside {options.out}, the folder for the results.")
+    if options.dicom_annotations:
+        _check_formats(slides)
     bundle = open_bundle(settings, options.bundle)
     batch = _manifest(options, slides, bundle, settings)
     with lock_folder(folder.path):
@@ -106,6 +116,17 @@ def run_batch(options: BatchOptions, settings: Settings) -> bool:
         write_progress(folder.path, progress, "finished")
     _print_outcome(folder, batch, progress)
     return not progress.failures
+
+
+def _check_formats(slides: Sequence[SlideSource]) -> None:
+    """Say which slides get no DICOM annotations, because these can only refer to DICOM."""
+    others = [readable(str(source.named)) for source in slides if not is_dicom(source.path)]
+    if len(others) == len(slides):
+        raise typer.BadParameter("--dicom-annotations is for DICOM slides, and no slide is one.")
+    if others:
+        gets = "1 slide is not DICOM and gets" if len(others) == 1 else f"{len(others)} slides are not DICOM and get"
+        shown = ", ".join(others[:SHOWN]) + (", …" if len(others) > SHOWN else "")
+        typer.echo(f"Warning: {gets} no annotations.dcm: {shown}", err=True)
 
 
 def _manifest(
@@ -128,6 +149,8 @@ def _manifest(
         max_pixels=settings.max_pixels,
         gzip=options.gzip,
         map=options.map,
+        anndata=options.anndata,
+        dicom_annotations=options.dicom_annotations,
         slides=tuple(
             BatchSlide(
                 slide=source.slide,

@@ -113,7 +113,7 @@ def small_tiles(monkeypatch) -> None:
 
 
 def source_and_batch(
-    path, bundle, *, mpp=None, frame="bounds", regions=None, nuclei=None, gzip=False, map_of=None
+    path, bundle, *, mpp=None, frame="bounds", regions=None, nuclei=None, gzip=False, map_of=None, **written
 ) -> tuple[BatchSlide, BatchManifest]:
     """Return a slide and the manifest of a batch that has no other slide."""
     source = BatchSlide(
@@ -130,6 +130,7 @@ def source_and_batch(
         max_pixels=MAX_PIXELS,
         gzip=gzip,
         map=map_of,
+        **written,
         slides=(source,),
     )
     return source, batch

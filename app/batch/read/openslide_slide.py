@@ -25,6 +25,8 @@ TAG_UNITS = {"inch": 2, "centimeter": 3}
 """OpenSlide's names of the tag ResolutionUnit, and the values of the tag."""
 OBJECTIVE = "openslide.objective-power"
 SERIES = "dicom.SeriesInstanceUID"
+DICOM = "dicom"
+"""OpenSlide's name for DICOM."""
 
 
 class OpenSlideSlide:
@@ -156,13 +158,18 @@ def vendor_of(path: Path) -> str | None:
     return found
 
 
+def is_dicom(path: Path) -> bool:
+    """Return whether a slide is DICOM: a file of any name, or a folder, which stands for no other slide."""
+    return path.is_dir() or vendor_of(path) == DICOM
+
+
 def dicom_file(folder: Path) -> Path:
     """Return a file of the DICOM slide in a folder; OpenSlide finds the other files of its series beside it.
 
     Raises:
         SlideError: the folder holds no DICOM slide, or several.
     """
-    files = [path for path in sorted(folder.glob("[!.]*.[dD][cC][mM]")) if vendor_of(path) == "dicom"]
+    files = [path for path in sorted(folder.glob("[!.]*.[dD][cC][mM]")) if vendor_of(path) == DICOM]
     if not files:
         raise SlideError("It is a folder without a DICOM slide (*.dcm).")
     series = set()

@@ -28,6 +28,7 @@ from app.batch.read.open import open_slide
 from app.batch.read.slide import Slide, SlideError
 from app.batch.run.resume import discard_outdated, existing_plan, finished_slide, missing_tiles
 from app.batch.summary import SlideInputs
+from app.batch.write.exchange import check_formats
 from app.batch.write.geojson import write_slide_geojson
 from app.batch.write.slide_results import publish_summary, write_slide
 from app.files import remove_directory, remove_unfinished, write_whole
@@ -171,6 +172,7 @@ def _planned(
 ) -> Plan:
     """Make and write the plan of a slide and its overview; the plan keeps what has changed until that was said."""
     with _unchanged(source, batch, inputs) as slide:
+        check_formats(slide, source, batch)
         plan, overview = prepare(slide, inputs, source, batch, _bundle(batch), folder.nuclei(source.slide))
     plan = plan.model_copy(update={"change": change})
     write_overview(overview, folder.overview(source.slide))

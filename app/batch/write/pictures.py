@@ -105,8 +105,8 @@ def slide_pictures(
     Raises:
         SlideError: a part of the slide is damaged.
     """
-    view, top = _view(slide, overview), density_top(maps)
-    view_px = max(plan.width, plan.height) / max(view.shape)
+    view, view_px = view_of(slide, overview)
+    top = density_top(maps)
     px_per_box = box_edge(plan.um_per_px) / view_px
     return Pictures(
         overview=overview_jpg(view, overview.tissue, plan.regions, view_px),
@@ -124,6 +124,25 @@ def _mean_picture(plan: Plan, means: Float32Array, view: UInt8Array, px_per_box:
     limits, scale_known = mean_limits(means), plan.mpp is not None
     png = map_png(means, view, limits, px_per_box)
     return MeanPicture(png, limits, MEASUREMENTS[INDEX[plan.inputs.map or ""]], scale_known)
+
+
+def view_of(slide: Slide, overview: Overview) -> tuple[UInt8Array, float]:
+    """Return the overview, or a larger picture of the slide if the overview is too small to show anything.
+
+    Args:
+        slide: the open slide.
+        overview: its overview.
+
+    Returns:
+        (h, w, 3) uint8 RGB, and the edge of one of its px, in px of level 0.
+
+    Raises:
+        SlideError: a part of the slide is damaged.
+    """
+    if max(overview.pixels.shape) >= VIEW_PX:
+        return overview.pixels, float(overview.px)
+    view_px = max(1.0, max(slide.width, slide.height) / VIEW_PX)
+    return slide.read(Window(0, 0, slide.width, slide.height), view_px), view_px
 
 
 def tissue_png(classes: UInt8Array, view: UInt8Array) -> bytes:
@@ -223,14 +242,6 @@ def nucleus_pictures(slide: Slide, plan: Plan, cells: SlideCells, ids: Sequence[
 
 def _jpg(bgr: UInt8Array) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-
-
-def _view(slide: Slide, overview: Overview) -> UInt8Array:
-    """Return the overview, or a larger picture of the slide if the overview is too small to show anything."""
-    if max(overview.pixels.shape) >= VIEW_PX:
-        return overview.pixels
-    whole = Window(0, 0, slide.width, slide.height)
-    return slide.read(whole, max(1.0, max(slide.width, slide.height) / VIEW_PX))
 
 
 def _draw_region(drawn: UInt8Array, area: shapely.Geometry, text: str, downsample: float, line: int) -> None:

@@ -34,6 +34,7 @@ from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
 from app.batch.summary import SUMMARY, RegionSummary, SlideInputs, SlideSummary, read_summary, write_summary
 from app.batch.write.cell_table import CellTableWriter, final_table, table_schema
+from app.batch.write.exchange import write_exchanged
 from app.batch.write.pictures import Pictures, slide_pictures
 from app.batch.write.report import slide_report
 from app.files import write_whole
@@ -98,11 +99,13 @@ def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: B
         for table in _tables(folder, plan, measured, manifest):
             writer.write(table)
     files, pictures = _maps(slide, plan, overview, measured, n_clusters)
-    links = [CELLS, folder.geojson(source.slide, batch).name, SUMMARY, *files]
+    exchanged = write_exchanged(results / CELLS, slide, source, summary, overview, batch, manifest)
+    links = [CELLS, *exchanged, folder.geojson(source.slide, batch).name, SUMMARY, *files]
     files |= {OVERVIEW: pictures.overview, REPORT: slide_report(summary, pictures, links)}
     for name, content in files.items():
         write_whole(content, results / name)
-    lengths = {CELLS: (results / CELLS).stat().st_size, **{name: len(content) for name, content in files.items()}}
+    lengths = {name: (results / name).stat().st_size for name in (CELLS, *exchanged)}
+    lengths |= {name: len(content) for name, content in files.items()}
     write_summary(summary.model_copy(update={"files": lengths}), folder.draft(source.slide))
 
 
