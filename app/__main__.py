@@ -285,7 +285,8 @@ def adapt_to_laboratory(
         list[str],
         typer.Argument(
             metavar="TILE",
-            help="A PNG, JPEG or TIFF with 8 bits per channel; a folder, for all such files below it; or a pattern.",
+            help="A PNG, JPEG or TIFF with 8 bits per channel, or a slide; a folder, for all of these below it; or a "
+            "pattern.",
             show_default=False,
         ),
     ],
@@ -309,16 +310,18 @@ def adapt_to_laboratory(
 ) -> None:
     """Adapt a bundle to the stain and scanner of your laboratory.
 
-    Give ten or more unlabelled tiles of healthy marrow, of several slides.
-    The new bundle recolours tiles before it analyses them, so that they look
-    like the training tiles, and knows what is usual in yours. Its networks
-    and clusters are those of --from.
+    Give ten or more unlabelled tiles of healthy marrow, of several slides,
+    or one or more slides: twenty tiles are cut from their tissue. The new
+    bundle recolours tiles before it analyses them, so that they look like
+    the training tiles, and knows what is usual in yours. Its networks and
+    clusters are those of --from.
 
     A page in HTML says what differs, and which flags and proportions the
     tiles had before and have now. Look at it before you use the bundle.
 
     Examples:
       marrowscope bundle adapt tiles --name ours
+      marrowscope bundle adapt s1.svs s2.svs --name ours
       marrowscope analyze tile.png --bundle ours
     """
     from app.shell.adapt import adapt_bundle

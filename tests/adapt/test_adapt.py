@@ -11,6 +11,7 @@ from app.pipeline.bundle.load import load_bundle
 from app.pipeline.errors import InvalidBundle, InvalidParameter, UnsuitableTiles
 from app.pipeline.quality.assess import HARMLESS
 from app.pipeline.run import analyse
+from tests.batch.read.drawn_slides import write_pyramid
 from tests.drawing import encoded
 from tests.shell.runs import run, usage_error
 from training.cells.tile_files import read_tile, tile_paths
@@ -78,12 +79,17 @@ def test_few_tiles_and_tiles_that_are_alike_are_warned_of(adapted):
     assert any(sentence.startswith("4 tiles are few") for sentence in result.warnings)
 
 
-def test_command_writes_the_next_version_and_its_report(adapted, recoloured, shipped_bundle, tmp_path, monkeypatch):
+def test_command_adapts_to_a_slide_and_writes_the_next_version_and_its_report(
+    adapted, recoloured, shipped_bundle, tmp_path, monkeypatch
+):
     _, target = adapted
     monkeypatch.setenv("MARROWSCOPE_BUNDLES_DIR", str(shipped_bundle.parent))
     monkeypatch.setenv("MARROWSCOPE_TAUGHT_DIR", str(target.parent))
     page = tmp_path / "page.html"
-    result = run("bundle", "adapt", recoloured, "--name", "ours", "--report", page)
+    # A slide, from which four tiles are cut.
+    pixels = np.concatenate([read_tile(path) for path in tile_paths(recoloured)])
+    slide = write_pyramid(tmp_path / "slide.tif", pixels, compression="deflate")
+    result = run("bundle", "adapt", slide, "--name", "ours", "--report", page)
     assert "ours 2, adapted to 4 tiles" in result.stdout
     assert json.loads((target / "manifest.json").read_text())["version"] == "2"
     text = page.read_text()
