@@ -1,35 +1,20 @@
-"""The notebooks run from their first cell to their last, on parts of real tiles; on drawn ones where there are none."""
+"""The notebooks run from their first cell to their last, on parts of the sample tile."""
 
+import io
 import json
 import os
 import sys
-from pathlib import Path
 
 import matplotlib.image
-import numpy as np
 import pytest
 from PIL import Image
 
-from tests.batch.read.drawn_slides import drawn_pixels
 from tests.conftest import REPOSITORY
 from tests.processes import ran
 
 NOTEBOOK = REPOSITORY / "docs" / "notebooks" / "cells.ipynb"
 LIMIT_S = 280
 """It takes 15 seconds on an idle machine."""
-
-
-def small_tiles():
-    """Two tiles of 300 x 300 pixels: the command must start its workers, and has little to analyse then."""
-    data = os.environ.get("MARROWSCOPE_DATA")
-    for path in sorted(Path(data).glob("bm_graz/tiles/*.png"))[:2] if data else ():
-        with Image.open(path) as tile:
-            yield tile.crop((400, 400, 700, 700))
-
-
-def drawn_tiles():
-    for shift in (0, 40):
-        yield Image.fromarray(np.roll(np.tile(drawn_pixels(300, 250), (2, 2, 1)), shift, axis=1))
 
 
 def test_notebook_holds_no_outputs():
@@ -41,12 +26,13 @@ def test_notebook_holds_no_outputs():
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_notebook_goes_from_tiles_to_a_figure(tmp_path):
-    pytest.importorskip("anndata")
+def test_notebook_goes_from_tiles_to_a_figure(sample, tmp_path):
     tiles = tmp_path / "tiles"
     tiles.mkdir()
-    for i, tile in enumerate(list(small_tiles()) or drawn_tiles()):
-        tile.save(tiles / f"{i}.png")
+    # Small tiles: the command must start its workers, and has little to analyse then.
+    with Image.open(io.BytesIO(sample)) as image:
+        for left in (0, 200):
+            image.crop((left, 100, left + 300, 400)).save(tiles / f"{left}.png")
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     program = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     results = tmp_path / "results"
