@@ -80,9 +80,10 @@ class FlagOut(_Answer):
         "little_tissue, saturated, not_he and many_outliers; a number of robust standard deviations for "
         "stain_out_of_range; the mean nuclear radius, or that radius over focus, in px at the bundle's scale, for "
         "scale_suspect; the difference as a share of the file's scale for scale_conflict; a number of cells for "
-        "few_cells; the mean surprise of the cells, in nats up to a constant, for unlike_training_tiles; a number of "
-        "nuclei for upload_nuclei_dropped; and null for no_stain, mpp_unknown, mpp_from_objective, "
-        "orientation_ignored, icc_profile_ignored and nuclei_uploaded."
+        "few_cells; the mean surprise of the cells, in nats up to a constant, or the distance of the medians from "
+        "those of the reference tiles, in half reference ranges, for unlike_training_tiles; a number of nuclei for "
+        "upload_nuclei_dropped; and null for no_stain, mpp_unknown, mpp_from_objective, orientation_ignored, "
+        "icc_profile_ignored and nuclei_uploaded."
     )
     threshold: Rounded | None = Field(
         description="The limit that the value passed, in the same unit; null where the value is null."

@@ -7,7 +7,7 @@ tiles like the reference tiles, as the reference intervals of a laboratory repor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -216,6 +216,32 @@ def compare(limits: Limits, value: float | None, n_cells: int, *, factor: float 
         indicative=limits.n_patients is None or limits.n_patients < MIN_SUBJECTS,
         flag=flag,
     )
+
+
+def distance_from(ranges: ReferenceRanges, names: Iterable[str], medians: Iterable[tuple[float, int]]) -> float | None:
+    """Say how far a tile's medians lie from those of the reference tiles.
+
+    Args:
+        ranges: from the manifest.
+        names: of measurements that do not depend on the scale.
+        medians: of each of these over the counted cells, NaN where there is none, and of how many cells.
+
+    Returns:
+        The root mean square, over the measurements, of the distance from the centre of the range as a multiple of half
+        the range: 1 for a tile whose medians all lie at an end of their ranges. Ranges of few cells are wider, as in
+        `compare`. None if no median can be compared, or there are fewer than five reference tiles.
+    """
+    squares = []
+    for name, (median, n_cells) in zip(names, medians, strict=True):
+        limits = ranges.of_median(name)
+        if limits is None or limits.n_tiles < MIN_TILES or not n_cells or not math.isfinite(median):
+            continue
+        low, high = _for_cells(limits, n_cells)[:2]
+        with np.errstate(divide="ignore", invalid="ignore"):  # a density of 0 or less has no logarithm
+            place = float(on_scale(np.array(median), limits.scale))
+        if low < high and math.isfinite(place):
+            squares.append(((place - limits.centre) / ((high - low) / 2)) ** 2)
+    return math.sqrt(sum(squares) / len(squares)) if squares else None
 
 
 def locate(region: Region, counts: Int64Array) -> Within | None:

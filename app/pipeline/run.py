@@ -23,7 +23,7 @@ from app.pipeline.errors import TileTooLarge
 from app.pipeline.geometry import Cells, rescale
 from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
-from app.pipeline.measure.cells import Measurements, measure_cells, medians
+from app.pipeline.measure.cells import Measurements, distance, measure_cells, medians
 from app.pipeline.measure.table import INDEX
 from app.pipeline.measure.very_large import VeryLargeNucleus, find_very_large
 from app.pipeline.memory import memory_errors
@@ -196,11 +196,13 @@ def analyse_stages(
         with _timed(timing, "label"):
             proportions = summarise(encoded.cluster_probs, encoded.surprise > manifest.outliers.threshold)
             quality, measured = judging.result(), measuring.result()
-            of_cells = cell_flags(proportions, encoded.surprise, manifest.outliers)
+            counted = measured.cells.values[~proportions.outlier]
+            afar = distance(counted.T, manifest.reference_ranges)
+            of_cells = cell_flags(proportions, encoded.surprise, manifest.outliers, afar)
             quality = replace(quality, flags=quality.flags + of_cells + upload_flags)
             doubts = [flag.message for flag in quality.flags if flag.prevents_label]
             names = [one.measurement for one in manifest.image_level.measurements]
-            known = medians(measured.cells.values[~proportions.outlier], names)
+            known = medians(counted, names)
             label = decide_label(proportions.values, proportions.n_counted, manifest.image_level, doubts, known)
             cells = Cells.of_tile(kept, encoded.cluster_probs, tile, measured.outlines)
             types = _types(encoded, measured.cells, kept, manifest)

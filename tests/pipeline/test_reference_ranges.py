@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
 from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
-from app.pipeline.reference_ranges import ReferenceRanges, compare, locate
+from app.pipeline.reference_ranges import ReferenceRanges, compare, distance_from, locate
 
 T_975_OF_4 = 2.776445
 """Student's t with 4 degrees of freedom has this 97.5% percentile, as any table says."""
@@ -253,3 +253,18 @@ def test_members_of_another_length_are_refused():
     for changed in ({"medians": [None]}, {"tiles": [{**values["tiles"][0], "counts": [1, 2]}] * 2}):
         with pytest.raises(ValidationError, match="must have"):
             ReferenceRanges.model_validate(values | changed)
+
+
+def test_distance_of_medians_is_in_half_ranges():
+    ranges = reference_of_values([-2, -1, 0, 1, 2])
+    (name,) = ranges.measurements
+    half = T_975_OF_4 * 2.5**0.5 * (1 + 1 / 5) ** 0.5
+    assert distance_from(ranges, [name], [(0, 9)]) == pytest.approx(0, abs=1e-9)
+    assert distance_from(ranges, [name], [(-half, 9)]) == pytest.approx(1, rel=1e-5)
+    assert distance_from(ranges, [name, name], [(half, 9), (-2 * half, 9)]) == pytest.approx(2.5**0.5, rel=1e-5)
+    # What is not measured, or not known to the bundle, does not count.
+    medians = [(half, 9), (9, 9), (np.nan, 0)]
+    assert distance_from(ranges, [name, "no such", name], medians) == pytest.approx(1, rel=1e-5)
+    assert distance_from(ranges, [name], [(np.nan, 0)]) is None
+    # Four tiles do not show enough of how others differ.
+    assert distance_from(reference_of_values([-1, 0, 1, 2]), [name], [(0, 9)]) is None

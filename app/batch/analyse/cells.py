@@ -26,7 +26,7 @@ from app.files import whole_file
 from app.pipeline.cell_types import CellTypes, classify
 from app.pipeline.label.decide import Label, decide_label
 from app.pipeline.manifest import Manifest
-from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS, medians
+from app.pipeline.measure.cells import NEIGHBOUR_COLUMNS, distance, medians
 from app.pipeline.measure.table import INDEX, MEASUREMENTS
 from app.pipeline.measure.very_large import VeryLargeNucleus
 from app.pipeline.proportions import Proportions, summarise
@@ -241,7 +241,7 @@ def label_cells(
         scale_known: whether the scale of the slide is known, so that its measurements are in µm.
     """
     proportions = summarise(cells.cluster_probs[members], cells.outlier[members])
-    flags = quality_with(quality, proportions, cells.surprise[members], manifest).flags
+    flags = quality_with(quality, cells, members, manifest).flags
     doubts = [flag.message for flag in flags if flag.prevents_label]
     known: dict[str, float] = {}
     if names := [one.measurement for one in manifest.image_level.measurements]:
@@ -306,12 +306,13 @@ def _very_large(cells: SlideCells, members: BoolArray, tissue_mm2: float | None)
     return present.very_large_out(found, tissue_mm2)
 
 
-def quality_with(
-    quality: QualityOut, proportions: Proportions, surprise: Float32Array, manifest: Manifest
-) -> QualityOut:
-    """Return the quality of a slide, with the flags that its cells give cause for; `surprise` is that of each."""
-    flags = [FlagOut.model_validate(flag) for flag in cell_flags(proportions, surprise, manifest.outliers)]
-    return quality.model_copy(update={"flags": [*quality.flags, *flags]})
+def quality_with(quality: QualityOut, cells: SlideCells, members: BoolArray, manifest: Manifest) -> QualityOut:
+    """Return the quality of a slide, with the flags that some of its cells, (N,) bool, give cause for."""
+    proportions, counted = summarise(cells.cluster_probs[members], cells.outlier[members]), members & ~cells.outlier
+    columns = (exact(cells.measurements, i, counted) for i in range(len(MEASUREMENTS)))
+    afar = distance(columns, manifest.reference_ranges)
+    found = cell_flags(proportions, cells.surprise[members], manifest.outliers, afar)
+    return quality.model_copy(update={"flags": [*quality.flags, *map(FlagOut.model_validate, found)]})
 
 
 def _read_tile(folder: BatchFolder, plan: Plan, number: int, columns: list[str] | None) -> pa.Table:

@@ -41,7 +41,6 @@ from app.files import write_whole
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.manifest import Manifest
 from app.pipeline.measure.table import INDEX
-from app.pipeline.proportions import summarise
 from app.pipeline.types import BoolArray, Float32Array, Int32Array
 
 CELLS, OVERVIEW, DENSITY, REPORT = "cells.parquet", "overview.jpg", "density.tif", "report.html"
@@ -182,7 +181,7 @@ def _summary(
         patient=source.patient,
         notice=NOTICE,
         tiles=len(plan.tiles),
-        quality=quality_with(plan.quality, summarise(cells.cluster_probs, cells.outlier), cells.surprise, manifest),
+        quality=quality_with(plan.quality, cells, every, manifest),
         regions=list(_region_summaries(measured, plan, overview, manifest)),
         regions_skipped=list(plan.regions_skipped),
         types_warning=manifest.cell_classifier.validation.warning if manifest.cell_classifier else None,

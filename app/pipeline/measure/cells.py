@@ -19,6 +19,7 @@ from app.pipeline.measure.table import (
     DECIMALS,
     DENSITY,
     INDEX,
+    LENGTH_POWERS,
     MEASUREMENTS,
     NO_CYTOPLASM,
     NO_STAIN,
@@ -30,6 +31,7 @@ from app.pipeline.measure.table import (
     Measurement,
 )
 from app.pipeline.nuclei.outlines import contours
+from app.pipeline.reference_ranges import ReferenceRanges, distance_from
 from app.pipeline.types import BoolArray, Float64Array, Int32Array, Int64Array, Nuclei, Stain, UInt8Array
 
 
@@ -92,6 +94,27 @@ def medians(values: Float64Array, columns: Iterable[str]) -> dict[str, float]:
     places = {measurement.column(scale_known=True): i for i, measurement in enumerate(MEASUREMENTS)}
     measured = {name: values[~np.isnan(values[:, places[name]]), places[name]] for name in columns if name in places}
     return {name: float(np.median(found)) for name, found in measured.items() if found.size}
+
+
+def distance(columns: Iterable[Float64Array], ranges: ReferenceRanges | None) -> float | None:
+    """Say how far the medians of a tile or slide lie from those of the reference tiles; see `distance_from`.
+
+    Measurements that grow with the scale are left out: it may not be known, and a flag of its own judges it.
+
+    Args:
+        columns: for each of MEASUREMENTS (N,) float64, its values on the counted cells, NaN where one is missing; in
+            any unit. They may come one by one.
+        ranges: of the bundle; without them, there is no distance.
+    """
+    if ranges is None:
+        return None
+    names, found = [], []
+    for measurement, values in zip(MEASUREMENTS, columns, strict=True):
+        if measurement.unit not in LENGTH_POWERS:
+            measured = values[~np.isnan(values)]
+            names.append(measurement.name)
+            found.append((float(np.median(measured)) if measured.size else np.nan, measured.size))
+    return distance_from(ranges, names, found)
 
 
 def shown(

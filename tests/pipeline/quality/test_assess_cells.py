@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
 
+from app.pipeline.bundle.load import load_bundle
 from app.pipeline.manifest import TileSurprise
 from app.pipeline.proportions import summarise
 from app.pipeline.quality.assess import cell_flags
+from app.pipeline.run import analyse
+from tests.drawing import encoded
+from training.cells.tile_files import read_tile
 
 
 def flags_of(n, n_outliers, manifest):
@@ -70,3 +74,34 @@ def test_bundle_that_did_not_measure_tiles_flags_none(manifest):
     limits = manifest.outliers.model_copy(update={"tile_surprise": None})
     proportions = summarise(np.eye(5, dtype=np.float32)[np.zeros(600, int)], np.zeros(600, bool))
     assert cell_flags(proportions, np.full(600, 1e6, np.float32), limits) == ()
+
+
+@pytest.mark.parametrize(("distance", "flagged"), [(None, False), (1.25, False), (1.26, True)])
+def test_tile_that_measures_otherwise_than_the_reference_tiles_gets_no_label(manifest, distance, flagged):
+    proportions = summarise(np.eye(5, dtype=np.float32)[np.zeros(600, int)], np.zeros(600, bool))
+    flags = cell_flags(proportions, np.zeros(600, np.float32), manifest.outliers, distance)
+    assert [flag.code for flag in flags] == ["unlike_training_tiles"] * flagged
+    if flagged:
+        assert flags[0].prevents_label
+        assert (flags[0].value, flags[0].threshold) == (1.26, 1.25)
+
+
+def test_a_tile_is_called_unlike_once(manifest):
+    usual = TileSurprise(mean=10, tile_margin=3, cell_margin=40, tiles=5)
+    limits = manifest.outliers.model_copy(update={"tile_surprise": usual})
+    proportions = summarise(np.eye(5, dtype=np.float32)[np.zeros(600, int)], np.zeros(600, bool))
+    (flag,) = cell_flags(proportions, np.full(600, 99, np.float32), limits, 9.0)
+    assert flag.value == pytest.approx(99)
+
+
+def test_nuclei_of_a_lymph_node_are_not_taken_for_marrow_and_a_jpeg_of_marrow_is(bm_graz, shipped_bundle):
+    node = bm_graz.parent / "fl_reactive" / "tiles" / "reactive_tissue_036.jpg"
+    if not node.is_file():
+        pytest.skip("fl_reactive is not among the public data")
+    marrow = encoded(read_tile(bm_graz / "tiles" / "BM_GRAZ_HE_0001_01.png"), "JPEG", quality=75)
+    bundle = load_bundle(shipped_bundle, 1)
+    found = [
+        analyse(data, bundle, max_pixels=10**7, mpp=mpp) for data, mpp in ((node.read_bytes(), 0.46), (marrow, 0.25))
+    ]
+    assert ["unlike_training_tiles" in {flag.code for flag in one.quality.flags} for one in found] == [True, False]
+    assert found[0].label.value == "indeterminate"

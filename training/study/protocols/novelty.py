@@ -13,15 +13,20 @@ import torch
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import seen, to_network
 from app.pipeline.manifest import Outliers
+from app.pipeline.measure.cells import distance
+from app.pipeline.networks.architecture import pooled
 from app.pipeline.networks.pytorch import TorchBackend
 from app.pipeline.proportions import summarise
 from app.pipeline.quality.assess import HARMLESS, cell_flags
+from app.pipeline.quality.reference import ORDINARY_JPEG, jpeg
+from app.pipeline.reference_ranges import ReferenceRanges
 from app.pipeline.run import analyse
-from app.pipeline.types import Float32Array
+from app.pipeline.types import Float32Array, Float64Array
 from training.bundle.outliers import fit_outliers
 from training.cells.extract import Cells
-from training.cells.tile_files import MAX_TILE_PIXELS, tile_paths
+from training.cells.tile_files import MAX_TILE_PIXELS, png_bytes, read_tile, tile_paths
 from training.gan.checks import in_chunks
+from training.label.reference_ranges import fit_ranges
 from training.study.protocols.adaptation import MPP
 from training.study.protocols.outliers import OTHER_ORGANS
 from training.study.protocols.segmentation import Track
@@ -53,7 +58,7 @@ def evaluate_novelty(data: Path, bundle: Bundle, cells: Cells, track: Track = it
         for name in OTHER_ORGANS
         if (data / name / "tiles").is_dir()
     }
-    return {"other": other, "marrow": left_out(bundle, cells)}
+    return {"other": other, "marrow": left_out(bundle, cells, data / "bm_graz" / "tiles")}
 
 
 def _labelled(paths: Any, bundle: Bundle, mpp: float) -> dict[str, Any]:
@@ -75,8 +80,13 @@ def _labelled(paths: Any, bundle: Bundle, mpp: float) -> dict[str, Any]:
     }
 
 
-def left_out(bundle: Bundle, cells: Cells) -> dict[str, dict[str, int]]:
+def left_out(bundle: Bundle, cells: Cells, directory: Path) -> dict[str, dict[str, int]]:
     """Count the tiles of marrow, and crops of them, whose cells are called unlike by a fit that leaves the tile out.
+
+    Args:
+        bundle: the bundle.
+        cells: those that it was trained on.
+        directory: that of their tiles, which are measured once more as JPEG.
 
     Returns:
         whole, jpeg and crops, each with n and refused.
@@ -84,26 +94,45 @@ def left_out(bundle: Bundle, cells: Cells) -> dict[str, dict[str, int]]:
     manifest = bundle.manifest
     crops, compressed = (seen(form, manifest.architecture.crops) for form in (cells.crops, cells.compressed))
     q = TorchBackend(bundle.directory, manifest).q.cpu()
+    logits = in_chunks(lambda x: q.code_logits(pooled(q.trunk.maps(x))), torch.from_numpy(to_network(crops)))
+    clusters = logits.argmax(1).numpy()
+    paths = {path.stem: path for path in tile_paths(directory)}
     counts = {name: {"n": 0, "refused": 0} for name in ("whole", "jpeg", "crops")}
     for tile in np.unique(cells.tile_index):
         own = cells.tile_index == tile
         fitted = fit_outliers(q, crops[~own], cells.tile_index[~own], compressed[~own])
+        kept = ~own
+        kept[~own] = ~fitted.outlier
+        ranges = fit_ranges(cells.only(kept), clusters[kept], manifest.n_clusters)
         surprise = [
             in_chunks(fitted.surprise, torch.from_numpy(to_network(form[own]))).numpy() for form in (crops, compressed)
         ]
-        pieces = [("whole", surprise[0]), ("jpeg", surprise[1])]
-        pieces += [("crops", surprise[0][inside]) for inside in _windows(cells.centroids[own], int(tile))]
-        for name, of_piece in pieces:
+        measured = cells.measurements[own]
+        saved = png_bytes(jpeg(read_tile(paths[cells.tiles[tile]]), ORDINARY_JPEG))
+        as_jpeg = analyse(saved, bundle, max_pixels=MAX_TILE_PIXELS, mpp=cells.mpp)
+        of_jpeg = distance(as_jpeg.measurements.values[~as_jpeg.proportions.outlier].T, ranges)
+        pieces = [("whole", surprise[0], _distance(measured, surprise[0], fitted.limits, ranges))]
+        pieces.append(("jpeg", surprise[1], of_jpeg))
+        for inside in _windows(cells.centroids[own], int(tile)):
+            of_crop = surprise[0][inside]
+            pieces.append(("crops", of_crop, _distance(measured[inside], of_crop, fitted.limits, ranges)))
+        for name, of_piece, afar in pieces:
             counts[name]["n"] += 1
-            counts[name]["refused"] += is_unlike(of_piece, fitted.limits)
+            counts[name]["refused"] += is_unlike(of_piece, fitted.limits, afar)
     return counts
 
 
-def is_unlike(surprise: Float32Array, limits: Outliers) -> bool:
-    """Return whether the cells of a tile, of which each has a surprise, get a flag that prevents a label."""
+def _distance(
+    measured: Float64Array, surprise: Float32Array, limits: Outliers, ranges: ReferenceRanges | None
+) -> float | None:
+    return distance(measured[surprise <= limits.threshold].T, ranges)
+
+
+def is_unlike(surprise: Float32Array, limits: Outliers, afar: float | None) -> bool:
+    """Return whether a tile gets a flag of its cells that prevents a label: each has a surprise, and all a distance."""
     outlier = surprise > limits.threshold
     proportions = summarise(np.full((len(surprise), 2), 0.5, np.float32), outlier)
-    return any(flag.code in OF_CELLS for flag in cell_flags(proportions, surprise, limits))
+    return any(flag.code in OF_CELLS for flag in cell_flags(proportions, surprise, limits, afar))
 
 
 def _windows(centroids: np.ndarray, seed: int) -> Iterator[np.ndarray]:
