@@ -87,8 +87,9 @@ the tiles that many_outliers or unlike_training_tiles would refuse even if their
 
 """
 NOVELTY_OF_MARROW = """
-Tiles of the training marrow, held against limits and a score that were fitted without them, though the networks have
-seen them: refused are those with many_outliers or unlike_training_tiles.
+Tiles of the training marrow, held against limits, a score and reference ranges that were fitted without them, though
+the networks have seen them: refused are those with many_outliers or unlike_training_tiles. How far the measurements of
+a tile may lie from the reference ranges was chosen on these tiles as JPEG, and on tiles of `fl_reactive`.
 
 """
 ADAPTATION = """## Adapting to another laboratory
