@@ -72,7 +72,7 @@ def test_answer_without_a_classifier_is_what_it_was(result):
 
 def test_types_are_all_that_a_classifier_adds_to_an_answer(result, answer):
     plain = as_json(result)
-    added = {"types", "cells_without_type", "myeloid_erythroid_ratio"}
+    added = {"types", "cells_without_type", "cells_sha256", "myeloid_erythroid_ratio"}
     cells = [{name: of for name, of in cell.items() if not name.startswith("type")} for cell in answer["cells"]]
     rest = {name: of for name, of in answer.items() if name not in added} | {"cells": cells}
     differing = {"result_sha256", "timing_ms"}
