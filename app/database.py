@@ -29,6 +29,7 @@ class Database:
         holds: what is in it, for messages.
         unavailable: the error.
         tables: its tables.
+        journal: the journal of SQLite. With WAL, readers and a writer do not wait for each other.
 
     Args:
         url: its address, as SQLAlchemy writes it. If it is none, or its driver is not installed, `unavailable` is
@@ -38,6 +39,7 @@ class Database:
     holds: ClassVar[str]
     unavailable: ClassVar[type[PipelineError]]
     tables: ClassVar[MetaData]
+    journal: ClassVar[str] = "WAL"
 
     def __init__(self, url: str) -> None:
         try:
@@ -50,7 +52,7 @@ class Database:
         except (SQLAlchemyError, ImportError) as error:
             raise self.unavailable(f"MARROWSCOPE_DATABASE_URL cannot be used: {error}") from error
         if is_file:
-            _make_durable(self._engine)
+            _make_durable(self._engine, self.journal)
 
     def create(self) -> None:
         """Make the tables if they do not exist."""
@@ -82,14 +84,14 @@ class Database:
             raise self.unavailable(text) from error
 
 
-def _make_durable(engine: Engine) -> None:
-    """Let SQLite keep each transaction through a crash and a power cut, and let readers and a writer not wait."""
+def _make_durable(engine: Engine, journal: str) -> None:
+    """Let SQLite keep each transaction through a crash and a power cut."""
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # Python's driver would begin transactions by itself, and too late.
         cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {BUSY_S * 1000}"):
+        for pragma in (f"journal_mode = {journal}", "synchronous = FULL", f"busy_timeout = {BUSY_S * 1000}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

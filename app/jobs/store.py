@@ -75,6 +75,8 @@ class Store(Database):
     """The batches, for any number of threads, processes and machines at once."""
 
     holds, unavailable, tables = "batches", StoreUnavailable, metadata
+    journal = "DELETE"
+    """Its folder may lie on a disk that machines share, where WAL does not work."""
 
     def add(self, batch: Batch) -> None:
         """Store a new batch."""
