@@ -6,7 +6,6 @@ from app.batch.analyse.cells import count, kept_rows, quality_with, slide_cells
 from app.batch.plan.plan import Region
 from app.batch.plan.regions import region_members
 from app.pipeline.measure.table import INDEX
-from app.pipeline.proportions import summarise
 from app.pipeline.run import analyse
 from tests.batch.cells import cells_at
 from tests.batch.one_slide import MAX_PIXELS, prepared
@@ -72,9 +71,9 @@ def test_what_is_wrong_with_the_slide_prevents_the_labels_of_its_regions(cells, 
 def test_many_outliers_are_flagged_beside_what_was_measured(cells, quality, manifest):
     odd = cells_at(cells.centroids, cells.clusters, np.arange(300) % 2 == 0)
     before = quality.model_copy(update={"flags": ["kept"]})
-    before_them, *flags = quality_with(before, summarise(odd.cluster_probs, odd.outlier), odd.surprise, manifest).flags
+    before_them, *flags = quality_with(before, odd, np.ones(300, bool), manifest).flags
     assert (before_them, [flag.code for flag in flags]) == ("kept", ["few_cells", "many_outliers"])
-    flags = quality_with(quality, summarise(cells.cluster_probs, cells.outlier), cells.surprise, manifest).flags
+    flags = quality_with(quality, cells, np.ones(300, bool), manifest).flags
     assert [flag.code for flag in flags] == ["few_cells"]
 
 

@@ -128,7 +128,7 @@ def _distance(
     return distance(measured[surprise <= limits.threshold].T, ranges)
 
 
-def is_unlike(surprise: Float32Array, limits: Outliers, afar: float | None) -> bool:
+def is_unlike(surprise: Float32Array, limits: Outliers, afar: float | None = None) -> bool:
     """Return whether a tile gets a flag of its cells that prevents a label: each has a surprise, and all a distance."""
     outlier = surprise > limits.threshold
     proportions = summarise(np.full((len(surprise), 2), 0.5, np.float32), outlier)
