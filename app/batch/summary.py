@@ -157,6 +157,14 @@ class IslandSummary(_Summary):
     )
 
 
+class NoveltySummary(_Summary):
+    """Where the slide is unlike the training tiles: each square is judged by its cells, as a tile is."""
+
+    squares: int = Field(description="The number of squares with enough cells to be judged.")
+    unlike: int = Field(description="The number of these that are unlike the training tiles.")
+    square_um: float = Field(description="The edge of a square, in µm.")
+
+
 class SlideSummary(Counted):
     """The content of summary.json: everything that was found on one slide, apart from the single cells."""
 
@@ -179,6 +187,10 @@ class SlideSummary(Counted):
     um_per_px: float = Field(description="µm per px of level 0 with which distances and areas were computed.")
     tiles: int = Field(description="The number of tiles that were analysed.")
     quality: QualityOut
+    novelty: NoveltySummary | None = Field(
+        default=None,
+        description="Where the slide is unlike the training tiles; null if the bundle knows nothing to compare with.",
+    )
     regions: list[RegionSummary] = Field(description="The regions; empty if the whole slide was analysed.")
     regions_skipped: list[str] = Field(
         default=[],

@@ -82,7 +82,9 @@ def _is_slide(path: Path) -> bool:
         return True
     try:
         with catch_warnings(action="ignore"), Image.open(path) as image:
-            return image.width * image.height > MAX_TILE_PIXELS or (getattr(image, "n_frames", 1) > 1)
+            # A photograph may have frames, too: the preview of a camera, or an animation.
+            has_levels = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
+            return has_levels or image.width * image.height > MAX_TILE_PIXELS
     except Image.DecompressionBombError:
         return True
     except (OSError, SyntaxError, ValueError):

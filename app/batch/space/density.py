@@ -53,9 +53,9 @@ def density_maps(
     Returns:
         (K, ⌈height / box_px⌉, ⌈width / box_px⌉) float32.
     """
-    rows, columns = _grid(width, height, box_px)
+    rows, columns = grid(width, height, box_px)
     counted = ~cells.outlier
-    index = cells.clusters[counted] * rows * columns + _boxes(cells.centroids[counted], rows, columns, box_px)
+    index = cells.clusters[counted] * rows * columns + boxes(cells.centroids[counted], rows, columns, box_px)
     counts = np.bincount(index, minlength=n_clusters * rows * columns).reshape(n_clusters, rows, columns)
     heights = np.minimum(box_px, height - box_px * np.arange(rows))
     widths = np.minimum(box_px, width - box_px * np.arange(columns))
@@ -76,22 +76,29 @@ def mean_map(cells: SlideCells, values: Float32Array, width: int, height: int, b
     Returns:
         (⌈height / box_px⌉, ⌈width / box_px⌉) float32 in the unit of the values; NaN in a box without such a cell.
     """
-    rows, columns = _grid(width, height, box_px)
+    rows, columns = grid(width, height, box_px)
     counted = ~cells.outlier & np.isfinite(values)
-    index = _boxes(cells.centroids[counted], rows, columns, box_px)
+    index = boxes(cells.centroids[counted], rows, columns, box_px)
     n_cells = np.bincount(index, minlength=rows * columns)
     sums = np.bincount(index, weights=values[counted], minlength=rows * columns)
     means = np.divide(sums, n_cells, out=np.full(rows * columns, np.nan), where=n_cells > 0)
     return np.asarray(means.reshape(rows, columns), np.float32)
 
 
-def _grid(width: int, height: int, box_px: int) -> tuple[int, int]:
-    """Return the number of rows and of columns of boxes."""
+def grid(width: int, height: int, box_px: int) -> tuple[int, int]:
+    """Return how many rows and columns of boxes cover a slide; all sizes are in px of level 0."""
     return -(-height // box_px), -(-width // box_px)
 
 
-def _boxes(centroids: Float64Array, rows: int, columns: int, box_px: int) -> Int64Array:
-    """Return (N,) int64, the number of the box in which each centroid lies, row by row."""
+def boxes(centroids: Float64Array, rows: int, columns: int, box_px: int) -> Int64Array:
+    """Return (N,) int64, the number of the box in which each centroid lies, row by row.
+
+    Args:
+        centroids: (N, 2) float64 x, y in px of level 0, pixels named by their centres.
+        rows: the number of rows of boxes.
+        columns: the number of columns of boxes.
+        box_px: the edge of a box, in px of level 0.
+    """
     # A centroid names a pixel by its centre, and the edge of a box is the edge of a pixel.
     at = ((centroids + 0.5) / box_px).astype(np.int64).clip(0, [columns - 1, rows - 1])
     return np.asarray(at[:, 1] * columns + at[:, 0])

@@ -50,6 +50,8 @@ OF_CLUSTER = {
     "density": pa.float64(),
     "reference": pa.string(),
 }
+NOVELTY = {"novelty_squares": pa.int64(), "novelty_unlike": pa.int64()}
+"""How many squares of a slide were compared with the training tiles, and how many are unlike them."""
 TYPES = {"cells_without_type": pa.int64(), "myeloid_erythroid_ratio": pa.float64()}
 USED = ("segmentation_source", "segmentation_method", "bundle", "bundle_version", "bundle_sha256", "precision")
 ORIGIN = dict.fromkeys((*USED, "code_version", "fingerprint", "inputs_sha256"), pa.string())
@@ -117,6 +119,7 @@ def slides_table(
         **SIZE,
         "tiles": pa.int64(),
         "flags": pa.string(),
+        **NOVELTY,
         **_counted_columns(n_clusters, types),
         **{name: kind for k in range(n_clusters) for name, kind in _island_columns(k).items()},
         **{name: pa.float64() for i in range(n_clusters) for j in range(n_clusters) for name in _pair_columns(i, j)},
@@ -206,6 +209,7 @@ def _slide_row(summary: SlideSummary) -> Row:
         "mpp_source": summary.mpp_source,
         "tiles": summary.tiles,
         "flags": " ".join(flag.code for flag in summary.quality.flags),
+        **_novelty(summary),
         **_counted(summary),
         **_origin(summary),
     }
@@ -214,6 +218,11 @@ def _slide_row(summary: SlideSummary) -> Row:
     for pair in summary.neighbours:
         row.update(zip(_pair_columns(pair.cluster, pair.other), (pair.median_um, pair.ratio), strict=True))
     return row
+
+
+def _novelty(summary: SlideSummary) -> Row:
+    counts = (summary.novelty.squares, summary.novelty.unlike) if summary.novelty else (None, None)
+    return dict(zip(NOVELTY, counts, strict=True))
 
 
 def _identity(summary: SlideSummary) -> Row:

@@ -16,6 +16,7 @@ from app.batch.plan.stain_sample import evenly
 from app.batch.plan.tissue import Overview
 from app.batch.read.slide import Slide, Window
 from app.batch.space.density import OPACITY, PALENESS, box_edge, density_png, density_top, map_png, mean_limits
+from app.batch.space.novelty import NoveltyMap
 from app.pipeline.measure.table import INDEX, MEASUREMENTS, Measurement
 from app.pipeline.tissue.classes import BACKGROUND, CLASS_COLORS, CLASSES
 from app.pipeline.tissue.classes import picture as class_picture
@@ -34,6 +35,8 @@ LARGE_PX = 192
 TISSUE_COLOR, REGION_COLOR = (93, 47, 142), (213, 94, 0)
 """RGB: the accent colour of the page, and a colour that stands out from H&E."""
 JPEG_QUALITY = 85
+BRIGHTEST_NOVELTY = 2.0
+"""The novelty with the brightest colour; that of the limit, 1, is in the middle."""
 GREY_STEP = 32
 """Step of the greys of the slide under its tissue."""
 LEGEND_PX = 24
@@ -53,6 +56,7 @@ class Pictures:
         large: a JPEG of each of the largest of the very large nuclei.
         large_um: the edge of these pictures, µm.
         mean: the mean of the measurement that was asked for; None if none was.
+        novelty: a PNG of where the slide is unlike the training tiles; None if nothing could be compared.
     """
 
     overview: bytes
@@ -63,6 +67,7 @@ class Pictures:
     large: Sequence[bytes] = ()
     large_um: float = 0.0
     mean: MeanPicture | None = None
+    novelty: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ def slide_pictures(
     maps: Float32Array,
     means: Float32Array | None = None,
     classes: UInt8Array | None = None,
+    novelty: NoveltyMap | None = None,
 ) -> Pictures:
     """Make the pictures of a slide's report.
 
@@ -101,6 +107,7 @@ def slide_pictures(
         maps: (K, h, w) float32, the result of `density_maps`.
         means: (h, w) float32, the result of `mean_map` for the measurement that the plan names.
         classes: (h, w) uint8, the class map of the slide; None if its tissue is not known.
+        novelty: the result of `novelty_map`.
 
     Raises:
         SlideError: a part of the slide is damaged.
@@ -117,6 +124,7 @@ def slide_pictures(
         large=nucleus_pictures(slide, plan, cells, largest(cells)),
         large_um=LARGE_PX * plan.downsample * plan.um_per_px,
         mean=None if means is None else _mean_picture(plan, means, view, px_per_box),
+        novelty=None if novelty is None else _novelty_picture(novelty, view, view_px),
     )
 
 
@@ -124,6 +132,10 @@ def _mean_picture(plan: Plan, means: Float32Array, view: UInt8Array, px_per_box:
     limits, scale_known = mean_limits(means), plan.mpp is not None
     png = map_png(means, view, limits, px_per_box)
     return MeanPicture(png, limits, MEASUREMENTS[INDEX[plan.inputs.map or ""]], scale_known)
+
+
+def _novelty_picture(novelty: NoveltyMap, view: UInt8Array, view_px: float) -> bytes:
+    return map_png(novelty.values, view, (0.0, BRIGHTEST_NOVELTY), novelty.square_px / view_px)
 
 
 def view_of(slide: Slide, overview: Overview) -> tuple[UInt8Array, float]:

@@ -14,8 +14,9 @@ from app.answer.present import base64_pngs
 from app.answer.schemas import NOTICE, ClusterOut, TypeOut
 from app.batch.space.density import scale_colors
 from app.batch.space.islands import MIN_CELLS, RADIUS_UM
+from app.batch.space.novelty import MIN_CELLS as JUDGED_CELLS
 from app.batch.summary import FailedSlide, PairSummary, SlideSummary
-from app.batch.write.pictures import Pictures
+from app.batch.write.pictures import BRIGHTEST_NOVELTY, Pictures
 from app.pipeline.measure.table import INDEX, SYMBOLS
 from app.pipeline.tissue.classes import CLASS_COLORS
 
@@ -65,6 +66,9 @@ def slide_report(summary: SlideSummary, pictures: Pictures, files: Sequence[str]
         tissue_colors={name: hex_color(color) for name, color in CLASS_COLORS.items()},
         mean=pictures.mean,
         mean_png=base64.b64encode(pictures.mean.png).decode() if pictures.mean else "",
+        novelty_png=base64.b64encode(pictures.novelty).decode() if pictures.novelty else "",
+        brightest_novelty=BRIGHTEST_NOVELTY,
+        judged_cells=JUDGED_CELLS,
         min_cells=MIN_CELLS,
         radius_um=RADIUS_UM,
         files=files,

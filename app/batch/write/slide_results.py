@@ -32,7 +32,16 @@ from app.batch.read.slide import Slide
 from app.batch.space.density import box_edge, density_maps, density_tif, map_tif, mean_map
 from app.batch.space.islands import island_summaries, islands
 from app.batch.space.neighbours import nearest_um, pair_summaries
-from app.batch.summary import SUMMARY, RegionSummary, SlideInputs, SlideSummary, read_summary, write_summary
+from app.batch.space.novelty import NoveltyMap, novelty_map
+from app.batch.summary import (
+    SUMMARY,
+    NoveltySummary,
+    RegionSummary,
+    SlideInputs,
+    SlideSummary,
+    read_summary,
+    write_summary,
+)
 from app.batch.write.cell_table import CellTableWriter, final_table, table_schema
 from app.batch.write.exchange import write_exchanged
 from app.batch.write.pictures import Pictures, slide_pictures
@@ -44,7 +53,7 @@ from app.pipeline.measure.table import INDEX
 from app.pipeline.types import BoolArray, Float32Array, Int32Array
 
 CELLS, OVERVIEW, DENSITY, REPORT = "cells.parquet", "overview.jpg", "density.tif", "report.html"
-TISSUE = "tissue.png"
+TISSUE, NOVELTY = "tissue.png", "novelty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class _Measured:
         nearest: (N, K) float32 µm to the nearest cell of each cluster.
         islands: (N,) int32, the number of a cell's island; −1 for none.
         tissue: what the tissue of the slide consists of; None if that is not known.
+        novelty: where the slide is unlike the training tiles; None if the bundle knows nothing to compare with.
     """
 
     cells: SlideCells
@@ -66,6 +76,7 @@ class _Measured:
     nearest: Float32Array
     islands: Int32Array
     tissue: SlideTissue | None
+    novelty: NoveltyMap | None
 
 
 def write_slide(slide: Slide, source: BatchSlide, folder: BatchFolder, bundle: Bundle, batch: BatchManifest) -> None:
@@ -119,11 +130,16 @@ def _maps(
     means = None
     if plan.inputs.map is not None:
         means = mean_map(cells, cells.measurements[:, INDEX[plan.inputs.map]], plan.width, plan.height, box_px)
-    pictures = slide_pictures(slide, plan, overview, cells, maps, means, tissue.classes if tissue else None)
+    classes, novelty = tissue.classes if tissue else None, measured.novelty
+    pictures = slide_pictures(slide, plan, overview, cells, maps, means, classes, novelty)
     files = {DENSITY: density_tif(maps, box_um)}
     files |= {f"density-{k}.png": png for k, png in enumerate(pictures.density)}
     if pictures.tissue is not None:
         files[TISSUE] = pictures.tissue
+    if novelty is not None and pictures.novelty is not None:
+        what = "novelty: above 1 is unlike the training tiles"
+        files[f"{NOVELTY}.tif"] = map_tif({what: novelty.values}, novelty.square_px * plan.um_per_px)
+        files[f"{NOVELTY}.png"] = pictures.novelty
     if means is not None and pictures.mean is not None:
         column = pictures.mean.measurement.column(pictures.mean.scale_known)
         files[f"map-{plan.inputs.map}.tif"] = map_tif({f"mean {column}": means}, box_um)
@@ -165,6 +181,7 @@ def _measure(folder: BatchFolder, plan: Plan, manifest: Manifest) -> _Measured:
         nearest=nearest_um(cells, plan.um_per_px, manifest.n_clusters),
         islands=islands(cells, plan.um_per_px),
         tissue=slide_tissue(folder, plan),
+        novelty=novelty_map(cells, manifest, plan.width, plan.height, plan.um_per_px),
     )
 
 
@@ -182,6 +199,12 @@ def _summary(
         notice=NOTICE,
         tiles=len(plan.tiles),
         quality=quality_with(plan.quality, cells, every, manifest),
+        novelty=measured.novelty
+        and NoveltySummary(
+            squares=measured.novelty.judged,
+            unlike=measured.novelty.unlike,
+            square_um=measured.novelty.square_px * plan.um_per_px,
+        ),
         regions=list(_region_summaries(measured, plan, overview, manifest)),
         regions_skipped=list(plan.regions_skipped),
         types_warning=manifest.cell_classifier.validation.warning if manifest.cell_classifier else None,

@@ -17,6 +17,7 @@ from app.pipeline.metadata import AS_STORED, Metadata
 from app.pipeline.presets import StainParams
 from app.pipeline.proportions import Proportions
 from app.pipeline.quality.measure import STAIN_FEATURES, Colours, QualityMeasures, mean_radius, measure_quality
+from app.pipeline.quality.novelty import MAX_DISTANCE
 from app.pipeline.types import Float32Array, Float64Array, Stain, Tile, UInt8Array
 
 MESSAGES = {
@@ -57,12 +58,6 @@ HARMLESS = frozenset(
 MAX_CONFLICT, MAX_CONFLICT_OF_OBJECTIVE = 0.05, 0.25
 """Largest difference of the request's scale from the file's, as a share of the file's. An objective tells it only
 roughly: scanners differ by a tenth at the same power."""
-MAX_DISTANCE = 1.25
-"""How far a tile's medians may lie from those of the reference tiles, as `distance_from` measures it.
-
-Chosen between the training tiles of `marrow` saved as JPEG of quality 75, which reach 1.01, and tiles of lymph nodes
-that no other flag refused, which begin at 1.40.
-"""
 DIFFERENTIAL_COUNT = 500
 """Fewest cells of a differential count of marrow (Lee et al. 2008, ICSH guideline)."""
 

@@ -20,7 +20,18 @@ from tests.descriptions import described
 from tests.drawing import encoded
 
 REGIONS = {"left": shapely.box(0, 0, 300, 500), "middle": shapely.box(200, 150, 400, 350)}
-FILES = {"cells.parquet", "cells.geojson", "summary.json", "density.tif", "overview.jpg", "report.html", "tissue.png"}
+FILES = {
+    "cells.parquet",
+    "cells.geojson",
+    "summary.json",
+    "density.tif",
+    "overview.jpg",
+    "report.html",
+    "tissue.png",
+} | {
+    "novelty.png",
+    "novelty.tif",
+}
 
 
 def summary_of(folder) -> SlideSummary:
