@@ -23,7 +23,7 @@ from reliability.contract_hooks import KEYED
 
 PER_EXAMPLE = 12
 """Least number of requests that schemathesis sends for each example of an operation that it is asked for."""
-QUICK_CASES = 500
+QUICK_CASES = 250
 REQUEST_TIMEOUT_S = 120
 """Longer than the service may take, so that a busy machine makes no error."""
 

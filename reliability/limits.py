@@ -61,7 +61,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     Returns:
         The longest pause of a body, and a row for each attack.
     """
-    seconds, n_slow = (1.5, 50) if quick else (10.0, 400)
+    seconds, n_slow = (1.0, 50) if quick else (10.0, 400)
     settings = {"MARROWSCOPE_BODY_TIMEOUT_S": str(3 if quick else BODY_TIMEOUT_S)}
     with serving(**settings) as server:
         expected = first_answer(server.url)

@@ -40,17 +40,16 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, address):
-    """Open a page: `open_page(width=…, height=…, color_scheme=…, url=…, path=…, touch=…)`, and wait until it is ready.
+    """Open a page: `open_page(width=…, height=…, url=…, path=…, touch=…)`, and wait until it is ready.
 
     Afterwards nothing may have been asked of another host, and the console must be free of errors but for the browser's
     own note of each answer that the test wanted refused (`page.refused`).
     """
     opened = []
 
-    def open_(width=1280, height=800, color_scheme="light", url=address, path="", ready="#card-title", touch=False):
+    def open_(width=1280, height=800, url=address, path="", ready="#card-title", touch=False):
         context = browser.new_context(
             viewport={"width": width, "height": height},
-            color_scheme=color_scheme,
             accept_downloads=True,
             has_touch=touch,
         )

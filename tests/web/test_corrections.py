@@ -209,9 +209,8 @@ def test_corrected_cells_go_to_the_review(corrected, service, cells):
     assert [(one["name"], one["n_names"]) for one in progress["reviewers"]] == [("A. Smith", 2)]
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_corrections_put_up_no_barrier(corrected, cells, color_scheme):
-    page = corrected(color_scheme=color_scheme)
+def test_corrections_put_up_no_barrier(corrected, cells):
+    page = corrected()
     choose(page, cells[0])
     page.select_option("#cell-type", PALE)
     said(page, "1 cell corrected")

@@ -227,9 +227,8 @@ def test_names_are_shown_as_they_were_written(shown):
     assert page.locator("img[src=x]").count() == 0
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_measurements_have_no_serious_barrier(shown, color_scheme):
-    page = shown(color_scheme=color_scheme, width=800)
+def test_measurements_have_no_serious_barrier(shown):
+    page = shown(width=800)
     page.click("#cells-columns summary")
     page.focus("svg.cells")
     assert page.is_visible("#cell")

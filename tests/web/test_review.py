@@ -377,19 +377,18 @@ def test_fingers_select_and_name(open_review, begun):
     assert chosen(page) == [0, 1, columns(page), columns(page) + 1]
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(360, 800), (820, 1180), (1280, 800)], ids=["phone", "tablet", "laptop"])
-def test_nothing_sticks_out_and_nobody_is_shut_out(open_review, begun, shoot, size, color_scheme):
+def test_nothing_sticks_out_and_nobody_is_shut_out(open_review, begun, shoot, size):
     cells = [cell["id"] for cell in cells_of(begun)][:6]
     name(begun, dict.fromkeys(cells, SMALL))
-    page = open_review(width=size[0], height=size[1], color_scheme=color_scheme)
+    page = open_review(width=size[0], height=size[1])
     page.evaluate("() => document.querySelectorAll('details').forEach((part) => (part.open = true))")
     page.locator(".one").nth(1).click()
     assert violations(page) == []
     assert page.evaluate("() => document.documentElement.scrollWidth") == size[0]
     boxes = [canvas.bounding_box() for canvas in page.locator(".one canvas").all()[:8]]
     assert min(min(box["width"], box["height"]) for box in boxes) >= 96
-    shoot(page, f"review-{size[0]}-{color_scheme}", full_page=True)
+    shoot(page, f"review-{size[0]}", full_page=True)
     page.click("#edit-types")
     assert violations(page) == []
     assert page.evaluate("() => document.documentElement.scrollWidth") == size[0]

@@ -189,9 +189,8 @@ def test_page_warns_of_figures_that_are_optimistic(shown):
     assert "the intervals too narrow" in page.text_content("#types")
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_types_put_up_no_barrier(shown, color_scheme):
-    page = shown(color_scheme=color_scheme, optimistic=True)
+def test_types_put_up_no_barrier(shown):
+    page = shown(optimistic=True)
     hover(page, 1)
     page.click("#model-card details summary")
     assert violations(page) == []
