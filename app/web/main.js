@@ -66,8 +66,8 @@ async function card(name) {
 
 async function done(entry) {
   say(`${entry.name}: ${plural(entry.answer.cells.length, "cell")}, label ${entry.answer.label.value}.`);
-  // The first result is shown when it arrives. After that, the user chooses.
-  if (!queue.selected) await select(entry);
+  // Of the tiles that were added last, the first result is shown when it arrives. After that, the user chooses.
+  if (queue.added.includes(entry)) await select(entry);
   else if (shown) showReference(queue.entries, shown.entry, shown.card);
 }
 

@@ -12,13 +12,14 @@ const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
 export class Queue {
   /** `onDone(entry)` or `onFailed(entry)` is called after each tile, `onSelect(entry)` after a click on its name. */
   constructor({ onDone, onFailed, onSelect }) {
-    Object.assign(this, { onDone, onFailed, onSelect, entries: [], selected: null, isRunning: false });
+    Object.assign(this, { onDone, onFailed, onSelect, entries: [], selected: null, added: [], isRunning: false });
     byId("clear").addEventListener("click", () => this.clear());
     byId("summary-csv").addEventListener("click", () => this.download());
   }
 
   add(files, options) {
-    for (const file of files) this.entries.push({ file, options, name: file.name, state: "waiting", answer: null, problem: null });
+    this.added = Array.from(files, (file) => ({ file, options, name: file.name, state: "waiting", answer: null, problem: null }));
+    this.entries.push(...this.added);
     this.draw();
     this.run();
   }
@@ -43,7 +44,7 @@ export class Queue {
   }
 
   select(entry) {
-    this.selected = entry;
+    Object.assign(this, { selected: entry, added: [] });
     this.draw();
   }
 
@@ -54,6 +55,7 @@ export class Queue {
   }
 
   draw() {
+    const bundles = new Set(this.entries.flatMap(({ answer }) => (answer ? [bundleOf(answer)] : [])));
     const finished = this.entries.filter(({ state }) => state === "done" || state === "failed").length;
     byId("queue").hidden = this.entries.length < 2;
     byId("progress").hidden = finished === this.entries.length;
@@ -63,12 +65,12 @@ export class Queue {
     else byId("progress").removeAttribute("value");
     byId("summary-csv").disabled = finished === 0;
     byId("summary").replaceChildren(
-      html("thead", {}, html("tr", {}, headings(["Tile"], ["State"], ["Cells", "value"], ["Cellularity", "value"], ["Proportions"], ["Label"], ["Flags"]))),
-      html("tbody", {}, this.entries.map((entry) => this.row(entry))),
+      html("thead", {}, html("tr", {}, headings(["Tile"], ["State"], ["Cells", "value"], ["Cellularity", "value"], ["Proportions"], ["Label"], ["Flags"], ...(bundles.size > 1 ? [["Bundle"]] : [])))),
+      html("tbody", {}, this.entries.map((entry) => this.row(entry, bundles.size > 1))),
     );
   }
 
-  row(entry) {
+  row(entry, withBundle) {
     const { answer, problem, state } = entry;
     const name = answer
       ? html("button", { type: "button", class: "link", "aria-pressed": String(entry === this.selected), onclick: () => this.onSelect(entry) }, entry.name)
@@ -83,6 +85,7 @@ export class Queue {
       html("td", {}, answer ? stack(answer.clusters) : ""),
       html("td", {}, answer ? answer.label.value : ""),
       html("td", {}, answer ? answer.quality.flags.map(({ code }) => flagName(code)).join(", ") : ""),
+      withBundle ? html("td", {}, answer ? bundleOf(answer) : "") : [],
     );
   }
 
@@ -90,12 +93,15 @@ export class Queue {
     const k = Math.max(0, ...this.entries.map(({ answer }) => answer?.clusters.length ?? 0));
     const each = (prefix) => Array.from({ length: k }, (_, i) => `${prefix}_${i}`);
     const types = [...new Set(this.entries.flatMap(({ answer }) => (answer?.types ?? []).map(({ type }) => type)))];
-    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion"), "cellularity", ...types.flatMap(typeColumns), ...(types.length ? ["corrected_cells", "corrected_by"] : [])];
+    const header = ["tile", "status", "error", "cells", "outliers", "label", "score", "reason", "basis", "flags", ...each("count"), ...each("proportion"), "cellularity", ...types.flatMap(typeColumns), ...(types.length ? ["corrected_cells", "corrected_by"] : []), "bundle", "bundle_version"];
     const rows = this.entries.filter(({ state }) => state === "done" || state === "failed").map((entry) => summaryRow(entry, k, types));
-    const csv = [header, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n");
+    // The row of a tile that failed ends early.
+    const csv = [header, ...rows].map((row) => header.map((_, i) => quoted(row[i])).join(",")).join("\r\n");
     save(new Blob([csv + "\r\n"], { type: "text/csv" }), "summary.csv");
   }
 }
+
+const bundleOf = ({ bundle }) => `${bundle.name} ${bundle.version}`;
 
 const typeColumns = (type) => [`type_count_${type}`, `type_proportion_${type}`];
 
@@ -115,6 +121,7 @@ function summaryRow({ name, answer, problem }, k, types) {
       return [found?.count, found?.proportion];
     }),
     ...(types.length ? [answer.corrections?.n, answer.corrections?.by] : []),
+    answer.bundle.name, answer.bundle.version,
   ];
 }
 

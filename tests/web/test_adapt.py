@@ -59,6 +59,10 @@ def test_tiles_that_look_different_lead_to_a_bundle_of_ones_own(open_page, lab, 
     assert "ours 1" in report.text_content("h1")
     page.click("#adapt-close")
     assert not page.is_visible("#adapt")
+    upload(page, "again.png", list(tiles.values())[-1])
+    page.wait_for_function("() => document.querySelector('#tile-facts').textContent.includes('bundle ours 1')")
+    rows = page.locator("#summary tbody tr").all_inner_texts()
+    assert [row.split()[-2] for row in rows] == ["marrow", "ours"], "each says whose it is"
 
 
 def test_service_that_adapts_nothing_does_not_speak_of_it(open_page, tiles):

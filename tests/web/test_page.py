@@ -198,6 +198,15 @@ def test_several_tiles_are_worked_off_and_listed(page, sample_bytes, shoot):
     assert [row["status"] for row in rows] == ["ok", "ok", "failed"]
     assert [row["tile"] for row in rows] == ["one.png", "two.png", "'=1+2.png"]
     assert float(rows[0]["score"]) < 0  # a number is no formula
+    assert [row["bundle"] for row in rows] == ["marrow", "marrow", ""]
+
+    upload(page, "three.png", sample_bytes)
+    page.wait_for_function("() => document.querySelector('#tile-name').textContent === 'three.png'")
+    upload(page, "four.png", sample_bytes)
+    page.click("#summary button >> text=one.png")
+    page.wait_for_selector("#summary tbody tr:nth-child(5) >> text=normal")
+    assert page.text_content("#tile-name") == "one.png", "who has chosen a tile goes on looking at it"
+    assert "Bundle" not in page.text_content("#summary"), "all are of one"
 
     page.click("#clear")
     assert not page.is_visible("#result")
