@@ -15,7 +15,7 @@ from bench.server import Server, serving
 from reliability.soak.clients import Tally, address_of, ask_alone, under_load
 from reliability.soak.requests import MAX_BYTES, mix
 
-QUICK_MINUTES = 0.3
+QUICK_MINUTES = 0.2
 SAMPLE_S = 0.25
 ROWS = 10
 """Rows of the table over time."""
