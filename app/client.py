@@ -34,7 +34,7 @@ ExportFormat = Literal["geojson", "dsa", "csv", "overlay", "labels"]
 # `app.answer.formats` has the table of formats, but would import the whole pipeline with it.
 MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "geojson": "application/geo+json",
-    "dsa": "application/json",
+    "dsa": "application/x.dsa-annotation+json",
     "csv": "text/csv",
     "overlay": "image/png",
     "labels": "image/png",

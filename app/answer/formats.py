@@ -38,7 +38,7 @@ class Format:
 FORMATS: Mapping[FormatName, Format] = {
     "json": Format("application/json", ".json", Result.json),
     "geojson": Format("application/geo+json", ".geojson", geojson),
-    "dsa": Format("application/json", ".anot", dsa),
+    "dsa": Format("application/x.dsa-annotation+json", ".anot", dsa),
     "csv": Format("text/csv", ".csv", cell_table),
     "overlay": Format(PNG, ".overlay.png", overlay),
     "labels": Format(PNG, ".labels.png", label_png),

@@ -25,6 +25,7 @@ from app.review.names import MAX_PERSON
 
 CONTENT = {
     FORMATS["geojson"].media_type: {"schema": {"type": "object"}},
+    FORMATS["dsa"].media_type: {"schema": {"type": "object"}},
     FORMATS["csv"].media_type: {"schema": {"type": "string"}},
     PNG: {"schema": {"type": "string", "format": "binary"}},
 }
@@ -33,7 +34,7 @@ NUCLEI_TYPES = ", ".join((FORMATS["geojson"].media_type, FORMATS["json"].media_t
 ENCODING = {"tile": {"contentType": UPLOAD_TYPES}, "nuclei": {"contentType": NUCLEI_TYPES}}
 UPLOAD = {"requestBody": {"content": {"multipart/form-data": {"encoding": ENCODING}}}}
 
-_LEAST_WANTED_FIRST: tuple[FormatName, ...] = ("overlay", "csv", "geojson", "json")
+_LEAST_WANTED_FIRST: tuple[FormatName, ...] = ("overlay", "csv", "dsa", "geojson", "json")
 """One format for each media type. Of those that a request wants equally, the last one is given."""
 _BY_TYPE = {FORMATS[name].media_type: name for name in _LEAST_WANTED_FIRST}
 MAX_SHOWN = 80

@@ -14,7 +14,7 @@ from tests.drawing import draw_tile, encoded, grid_of_centres
 TYPES = {
     "json": "application/json",
     "geojson": "application/geo+json",
-    "dsa": "application/json",
+    "dsa": "application/x.dsa-annotation+json",
     "csv": "text/csv; charset=utf-8",
     "overlay": "image/png",
     "labels": "image/png",
@@ -41,7 +41,9 @@ def test_format_has_its_content_type(client, form):
     assert response.headers["content-type"] == TYPES[form]
 
 
-@pytest.mark.parametrize(("accept", "form"), [(TYPES[form], form) for form in ("json", "geojson", "csv", "overlay")])
+@pytest.mark.parametrize(
+    ("accept", "form"), [(TYPES[form], form) for form in ("json", "geojson", "dsa", "csv", "overlay")]
+)
 def test_accept_says_the_same_as_format(client, accept, form):
     asked, named = ask(client, accept=accept), ask(client, format=form)
     assert asked.headers["content-type"] == named.headers["content-type"] == TYPES[form]
