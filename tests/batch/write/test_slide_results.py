@@ -28,7 +28,6 @@ FILES = {
     "overview.jpg",
     "report.html",
     "tissue.png",
-} | {
     "novelty.png",
     "novelty.tif",
 }

@@ -206,6 +206,7 @@ def told_by(head, views, tiles, neighbours):
 def test_the_best_of_several_random_beginnings_is_kept(few):
     views, tiles, neighbours = few
     several = learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1, random_starts=3)
+    assert same(several, learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1, random_starts=3))
     alone = learn_head(views, tiles, neighbours, 3, seed=1, view_weight=0.1, random_starts=1)
     assert told_by(several, views, tiles, neighbours) > told_by(alone, views, tiles, neighbours) - 0.01
 
