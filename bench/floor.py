@@ -38,10 +38,10 @@ BYTES_PER_PIXEL = 3
 COPIED_BYTES = 256 * 1024**2
 """More than any cache holds, so that memory itself is measured."""
 GEMM_SIDE = 2048
-SEGMENTER_SIDE_PX = 64
-"""Edge of the picture on which the multiply-adds of the segmenter are counted, a multiple of its grid, px."""
+SEGMENTER_SIDE = 64
+"""Rows and columns, of pixels or of blocks, of the picture on which the segmenter's multiply-adds are counted."""
 RUNS = 7
-COUNTED = frozenset({"Conv", "MatMul", "Gemm"})
+COUNTED = frozenset({"Conv", "QLinearConv", "MatMul", "Gemm"})
 NOT_COUNTED = frozenset({"ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "MatMulInteger", "ConvInteger", "FusedConv"})
 """Other operators of ONNX that multiply and add, which `multiply_adds` does not know how to count."""
 
@@ -146,7 +146,8 @@ def segmenter_multiply_adds(bundle: Path, height: int, width: int) -> int:
     if not isinstance(params, NetworkParams):
         return 0
     seen = math.ceil(height / params.reduction) * math.ceil(width / params.reduction)
-    return multiply_adds(bundle / SEGMENTER_ONNX, side_px=SEGMENTER_SIDE_PX) * seen // SEGMENTER_SIDE_PX**2
+    counted = multiply_adds(bundle / SEGMENTER_ONNX, SEGMENTER_SIDE)
+    return counted * seen // pixels_shown(bundle / SEGMENTER_ONNX, SEGMENTER_SIDE)
 
 
 def machine_rates(tile: Path) -> Rates:
@@ -192,14 +193,21 @@ def _seconds(operation: Callable[[], object]) -> list[float]:
     return seconds
 
 
-def multiply_adds(path: Path, side_px: int = 1) -> int:
+def pixels_shown(path: Path, side: int) -> int:
+    """Return how many RGB pixels a network of one input is shown where the free dimensions of that are so large."""
+    import onnx
+
+    return math.prod(_zeros(onnx.load(path), side).shape) // 3
+
+
+def multiply_adds(path: Path, side: int = 1) -> int:
     """Count the multiply-adds of a network for one item: those of its convolutions and its matrix products.
 
     What the network does element by element is not counted.
 
     Args:
-        path: an ONNX file; the first dimension of its inputs is the batch.
-        side_px: the other free dimensions of its inputs are so large.
+        path: an ONNX file of one input, whose first dimension is the batch.
+        side: the other free dimensions of its input are so large.
 
     Raises:
         ValueError: the graph has an operator of `NOT_COUNTED`.
@@ -208,11 +216,11 @@ def multiply_adds(path: Path, side_px: int = 1) -> int:
     import onnx
 
     model = onnx.load(path)
-    shapes = _shapes(model, side_px)
+    shapes = _shapes(model, side)
     return sum(_of_node(node, shapes) for node in model.graph.node)
 
 
-def _shapes(model: onnx.ModelProto, side_px: int) -> Shapes:
+def _shapes(model: onnx.ModelProto, side: int) -> Shapes:
     """Return the shape of each value that an operator of COUNTED reads or makes, by computing the network for one item.
 
     ONNX's own inference of shapes gives up where a shape is computed, as that of a picture that is cut into blocks is.
@@ -221,15 +229,9 @@ def _shapes(model: onnx.ModelProto, side_px: int) -> Shapes:
     from onnx import ValueInfoProto
 
     tensors = {tensor.name: np.empty(tensor.dims, bool) for tensor in model.graph.initializer}
-    fed = {
-        value.name: np.zeros(
-            [size.dim_value or (side_px if axis else 1) for axis, size in enumerate(value.type.tensor_type.shape.dim)],
-            np.float32,
-        )
-        for value in model.graph.input
-    }
+    fed = {model.graph.input[0].name: _zeros(model, side)}
     nodes = [node for node in model.graph.node if node.op_type in COUNTED]
-    asked = sorted({name for node in nodes for name in (*node.input[:2], node.output[0])} - {*tensors, *fed})
+    asked = sorted({name for node in nodes for name in (*_factors(node), node.output[0])} - {*tensors, *fed})
     del model.graph.output[:]
     model.graph.output.extend(ValueInfoProto(name=name) for name in asked)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -237,12 +239,26 @@ def _shapes(model: onnx.ModelProto, side_px: int) -> Shapes:
     return {name: list(value.shape) for name, value in {**tensors, **fed, **made}.items()}
 
 
+def _zeros(model: onnx.ModelProto, side: int) -> np.ndarray:
+    """Return one item of a network's input, all 0, whose free dimensions are so large."""
+    from onnx import helper
+
+    seen = model.graph.input[0].type.tensor_type
+    shape = [size.dim_value or (side if axis else 1) for axis, size in enumerate(seen.shape.dim)]
+    return np.zeros(shape, helper.tensor_dtype_to_np_dtype(seen.elem_type))
+
+
+def _factors(node: onnx.NodeProto) -> tuple[str, str]:
+    """Return the names of what an operator of COUNTED multiplies with each other."""
+    return (node.input[0], node.input[3]) if node.op_type == "QLinearConv" else (node.input[0], node.input[1])
+
+
 def _of_node(node: onnx.NodeProto, shapes: Shapes) -> int:
     if node.op_type in NOT_COUNTED:
         raise ValueError(f"The multiply-adds of {node.op_type} are not counted here.")
-    if node.op_type == "Conv":
+    if node.op_type in ("Conv", "QLinearConv"):
         # A weight is (out, in / groups, height, width): an output takes in / groups x height x width of them.
-        return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+        return math.prod(shapes[node.output[0]]) * math.prod(shapes[_factors(node)[1]][1:])
     if node.op_type == "MatMul":
         return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
     if node.op_type == "Gemm":

@@ -1,7 +1,6 @@
 """Analyse a tile without HTTP, and read what the formats make of it."""
 
 import io
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 
 from app.answer.formats import FORMATS
 from app.answer.present import Result
+from app.answer.schemas import AnalysisOut
 from app.pipeline.manifest import ClusterName, ClusterNames
 from app.pipeline.run import analyse
 from tests.api.answers import strict_json
@@ -23,7 +23,9 @@ def render(result, form) -> bytes:
 
 
 def as_json(result) -> dict:
-    return json.loads(render(result, "json"))
+    # The service does not check the cells against the schema, which takes long.
+    AnalysisOut.model_validate_json(render(result, "json"), strict=True)
+    return strict_json(render(result, "json"))
 
 
 def as_geojson(result) -> dict:

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
+from app.pipeline.networks.architecture import Segmenter
 from app.pipeline.presets import DEFAULT, LEARNED
 from bench import floor as floor_module
 from bench.floor import (
@@ -17,6 +19,8 @@ from bench.floor import (
     pixel_bytes,
     segmenter_multiply_adds,
 )
+from training.bundle.onnx_export import write_segmenter
+from training.bundle.quantise import quantise_segmenter
 
 
 def test_each_stage_reads_and_writes_three_bytes_a_pixel():
@@ -60,6 +64,16 @@ def test_segmenter_counts_on_each_pixel_that_it_sees(tmp_path, monkeypatch):
     monkeypatch.setattr(floor_module, "read_manifest", lambda _: (SimpleNamespace(segmentation=LEARNED), ""))
     # It sees 50 × 41 px, and each gets 2 sums of 3 × 3 × 3 products.
     assert segmenter_multiply_adds(tmp_path, 100, 81) == 50 * 41 * 2 * 27
+
+
+def test_segmenter_in_integers_counts_as_the_exact_one_does(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    write_segmenter(Segmenter(4).eval(), tmp_path)
+    monkeypatch.setattr(floor_module, "read_manifest", lambda _: (SimpleNamespace(segmentation=LEARNED), ""))
+    exact = segmenter_multiply_adds(tmp_path, 128, 160)
+    tiles = np.random.default_rng(0).uniform(-1, 1, (2, 1, 3, 64, 64)).astype(np.float32)
+    quantise_segmenter(tmp_path / "segmenter.onnx", tmp_path / "segmenter.onnx", list(tiles))
+    assert segmenter_multiply_adds(tmp_path, 128, 160) == exact > 0
 
 
 def test_bundle_without_a_segmenter_has_none_to_count(tmp_path, monkeypatch):
@@ -113,7 +127,7 @@ def test_shape_that_the_network_computes_counts_too(tmp_path):
         helper.make_node("Conv", ["again", "w"], ["y"]),
     ]
     path = write(tmp_path / "q.onnx", nodes, {"w": [2, 3, 1, 1]}, [3, None, None], 4)
-    assert multiply_adds(path, side_px=10) == 2 * 10 * 10 * 3
+    assert multiply_adds(path, side=10) == 2 * 10 * 10 * 3
 
 
 def test_product_that_cannot_be_counted_is_refused(tmp_path):

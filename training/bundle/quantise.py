@@ -19,6 +19,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from app.files import write_whole
 from app.pipeline.types import Float32Array, Float64Array
+from training.bundle.channels_last import channels_last
 
 CALIBRATION_CELLS = 768
 """Number of cells that the ranges of the activations are measured on."""
@@ -60,7 +61,7 @@ def quantise(full: Path, fast: Path, crops: Float32Array) -> None:
 
 
 def quantise_segmenter(full: Path, fast: Path, tiles: Sequence[Float32Array]) -> None:
-    """Write the segmenter with all layers but the last in 8-bit integers.
+    """Write the segmenter with all layers but the last in 8-bit integers, see `channels_last`.
 
     Args:
         full: the segmenter's ONNX file.
@@ -72,7 +73,8 @@ def quantise_segmenter(full: Path, fast: Path, tiles: Sequence[Float32Array]) ->
     """
     # The last convolution gives the logits, whose small differences part neighbouring nuclei.
     last = [node.name for node in onnx.load(full).graph.node if node.op_type == "Conv"][-1]
-    write_whole(_rounded(full, "tiles", tiles, nodes_to_exclude=[last]).SerializeToString(), fast)
+    rounded = _rounded(full, "tiles", tiles, nodes_to_exclude=[last])
+    write_whole(channels_last(rounded).SerializeToString(), fast)
 
 
 def _rounded(full: Path, name: str, batches: Sequence[Float32Array], **chosen: Any) -> onnx.ModelProto:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from app.pipeline.crops import to_network
 from app.pipeline.nuclei.network import MapNetwork, divide, predict_maps
 from app.pipeline.presets import LEARNED
 from app.pipeline.types import Float32Array, Int32Array, UInt8Array
@@ -25,13 +26,13 @@ PALE, DARK = 0.67, 1.2
 
 
 def as_map_network(net: nn.Module, device: torch.device, precision: str = "float32") -> MapNetwork:
-    """Return the network as the pipeline asks it: from pictures to probabilities, in numpy."""
+    """Return the network as the pipeline asks it: from pixels to probabilities, in numpy."""
 
-    def network(tiles: Float32Array) -> Float32Array:
+    def network(pixels: UInt8Array) -> Float32Array:
         narrow = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
         with torch.inference_mode(), narrow:
-            asked = torch.from_numpy(tiles).to(device, memory_format=torch.channels_last)
-            return np.asarray(torch.sigmoid(net(asked).float()).cpu().numpy())
+            asked = torch.from_numpy(to_network(pixels[None])).to(device, memory_format=torch.channels_last)
+            return np.asarray(torch.sigmoid(net(asked).float())[0].cpu().numpy())
 
     return network
 

@@ -310,8 +310,7 @@ def golden_maps(cells: UInt8Array, segmenter: MapNetwork) -> Float32Array:
         cells: (M, 32, 32, C) uint8.
         segmenter: network that finds nuclei.
     """
-    picture = np.concatenate(to_network(pictures(cells)), axis=1)[None]
-    maps = segmenter(picture)[0].reshape(2, len(cells), -1)
+    maps = segmenter(np.concatenate(pictures(cells))).reshape(2, len(cells), -1)
     return np.asarray(maps.mean(axis=2).T, dtype=np.float32)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from app.cpus import usable_cpus
+from app.pipeline.crops import to_network
 from app.pipeline.manifest import GENERATOR_ONNX, Q_FAST_ONNX, Q_ONNX
 from app.pipeline.networks.backend import BackendName, Described, Device, Precision
-from app.pipeline.types import Float32Array
+from app.pipeline.types import Float32Array, UInt8Array
 
 CUDA = "CUDAExecutionProvider"
 PROVIDERS: dict[str, dict[str, str]] = {
@@ -56,28 +57,51 @@ class OnnxSegmenter:
     """Computes the maps of nuclei by one ONNX Runtime session, which all requests share.
 
     Args:
-        path: the ONNX file of the segmenter.
+        path: the ONNX file of the segmenter. One in 8-bit integers takes blocks of pixels and is made for CPUs
+            (`training.bundle.channels_last`); an exact one, and those of earlier bundles, take planes of float32.
         threads: threads within one operator; 0 means one per core that may be used.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        self._session = open_session(path, threads)
+        session = open_session(path, threads, on_cpu=True)
+        self._takes_blocks = session.get_inputs()[0].name == "blocks"
+        self._session = session if self._takes_blocks else open_session(path, threads)
 
-    def __call__(self, tiles: Float32Array) -> Float32Array:
+    def __call__(self, pixels: UInt8Array) -> Float32Array:
         """See `nuclei.network.MapNetwork`."""
-        return np.asarray(self._session.run(None, {"tiles": tiles})[0])
+        if not self._takes_blocks:
+            return np.asarray(self._session.run(None, {"tiles": to_network(pixels[None])})[0][0])
+        height, width = pixels.shape[:2]
+        of_blocks = self._session.run(None, {"blocks": to_blocks(pixels)})[0]
+        return from_blocks(of_blocks, height, width)
 
 
-def open_session(path: Path, threads: int) -> Any:
+def to_blocks(pixels: UInt8Array) -> UInt8Array:
+    """(h, w, 3) uint8 RGB → (1, h/2, w/2, 12), the 2 × 2 pixels of each block in the order row, column, colour."""
+    height, width = pixels.shape[:2]
+    # Two pixels side by side are one item: NumPy copies few large items faster than many small ones.
+    pairs = np.ascontiguousarray(pixels).reshape(height // 2, 2, width // 2, 6).view("V6")[..., 0]
+    blocks = np.ascontiguousarray(pairs.transpose(0, 2, 1))[..., None].view(np.uint8)
+    return blocks.reshape(1, height // 2, width // 2, 12)
+
+
+def from_blocks(of_blocks: Float32Array, height: int, width: int) -> Float32Array:
+    """(h/2 · w/2, 8) float32, the maps of each block in the order map, row, column → (2, h, w)."""
+    pairs = of_blocks.view(np.complex64).reshape(height // 2, width // 2, 2, 2)
+    return np.ascontiguousarray(pairs.transpose(2, 0, 3, 1)).view(np.float32).reshape(2, height, width)
+
+
+def open_session(path: Path, threads: int, *, on_cpu: bool = False) -> Any:
     """Open an ONNX file, on CUDA where there is a GPU.
 
     Args:
         path: the file.
         threads: threads within one operator; 0 means one per core that may be used.
+        on_cpu: whether a GPU is left alone.
     """
     import onnxruntime
 
-    available = onnxruntime.get_available_providers()
+    available = ["CPUExecutionProvider"] if on_cpu else onnxruntime.get_available_providers()
     if CUDA in available:
         # The GPU build finds the CUDA libraries that pip installed beside it only when it is asked to.
         onnxruntime.preload_dlls()

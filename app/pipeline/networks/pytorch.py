@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from app.pipeline.crops import to_network
 from app.pipeline.errors import InvalidBundle
 from app.pipeline.manifest import WEIGHTS, Manifest
 from app.pipeline.networks.architecture import (
@@ -22,7 +23,7 @@ from app.pipeline.networks.architecture import (
     new_surprise,
 )
 from app.pipeline.networks.backend import BackendName, Described, Device, Precision
-from app.pipeline.types import CHANNELS, Float32Array
+from app.pipeline.types import CHANNELS, Float32Array, UInt8Array
 
 
 class TorchBackend:
@@ -95,7 +96,8 @@ class TorchSegmenter:
             raise InvalidBundle(f"{path.name} does not hold the weights of a segmenter.") from error
         self._net = net.eval().to(self._device)
 
-    def __call__(self, tiles: Float32Array) -> Float32Array:
+    def __call__(self, pixels: UInt8Array) -> Float32Array:
         """See `nuclei.network.MapNetwork`."""
         with torch.inference_mode():
-            return torch.sigmoid(self._net(torch.from_numpy(tiles).to(self._device))).cpu().numpy()
+            tiles = torch.from_numpy(to_network(pixels[None])).to(self._device)
+            return torch.sigmoid(self._net(tiles))[0].cpu().numpy()

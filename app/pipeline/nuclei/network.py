@@ -20,8 +20,8 @@ from app.pipeline.presets import NetworkParams
 from app.pipeline.stain.unmix import on_white
 from app.pipeline.types import Float32Array, Int32Array, Nuclei, Stain, UInt8Array
 
-MapNetwork = Callable[[Float32Array], Float32Array]
-"""(B, 3, h, w) float32 in [-1, 1], h and w multiples of GRID_PX → (B, 2, h, w) float32, nucleus and depth, 0–1."""
+MapNetwork = Callable[[UInt8Array], Float32Array]
+"""(h, w, 3) uint8 RGB, h and w multiples of GRID_PX → (2, h, w) float32, nucleus and depth, 0–1."""
 GRID_PX = 8
 """A shift of the network's input by this many px shifts its maps and changes nothing else."""
 REACH_PX = 48
@@ -80,8 +80,7 @@ def predict_maps(tile: UInt8Array, network: MapNetwork, block_px: int = BLOCK_PX
     maps = np.empty((2, height + rows[1] - REACH_PX, width + columns[1] - REACH_PX), np.float32)
     for y, x in _blocks(maps.shape[1:], block_px):
         seen = framed[y.start : y.stop + 2 * REACH_PX, x.start : x.stop + 2 * REACH_PX]
-        asked = np.ascontiguousarray((seen.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))[None]
-        maps[:, y, x] = network(asked)[0, :, REACH_PX:-REACH_PX, REACH_PX:-REACH_PX]
+        maps[:, y, x] = network(seen)[:, REACH_PX:-REACH_PX, REACH_PX:-REACH_PX]
     return maps[:, :height, :width]
 
 

@@ -21,6 +21,7 @@ from app.pipeline.presets import DEFAULT, LEARNED
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.types import Later
 from tests.drawing import disc, draw_tile, grid_of_centres
+from training.segmenter.agreement import as_map_network
 
 
 def ideal_maps(*nuclei):
@@ -48,17 +49,13 @@ def network():
     torch.manual_seed(0)
     net = Segmenter(4).eval()
 
-    def maps(tiles):
-        with torch.inference_mode():
-            return torch.sigmoid(net(torch.from_numpy(tiles))).numpy()
-
-    return maps
+    return as_map_network(net, torch.device("cpu"))
 
 
-def stained_by_density(tiles):
+def stained_by_density(pixels):
     """A "network" that takes what lets little red through for a nucleus, and the darkest of it for its core."""
-    darkness = cv2.GaussianBlur((1 - tiles[0, 0]) / 2, (0, 0), 2)
-    return np.stack([darkness > 0.3, np.clip(darkness * 2, 0, 1)])[None].astype(np.float32)
+    darkness = cv2.GaussianBlur(1 - pixels[..., 0] / np.float32(255), (0, 0), 2)
+    return np.stack([darkness > 0.3, np.clip(darkness * 2, 0, 1)]).astype(np.float32)
 
 
 @pytest.mark.parametrize("major_px", [10, 12, 20, 35, 60])
@@ -100,9 +97,9 @@ def test_blocks_give_the_maps_of_the_whole(network):
 def test_blocks_are_about_equally_large(size_px, parts_px):
     asked = []
 
-    def network(tiles):
-        asked.append(tiles.shape[3] - 2 * REACH_PX)
-        return np.zeros((1, 2, *tiles.shape[2:]), np.float32)
+    def network(pixels):
+        asked.append(pixels.shape[1] - 2 * REACH_PX)
+        return np.zeros((2, *pixels.shape[:2]), np.float32)
 
     predict_maps(np.zeros((8, size_px, 3), np.uint8), network, block_px=8 * GRID_PX)
     assert asked == parts_px

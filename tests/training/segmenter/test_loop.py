@@ -153,13 +153,13 @@ def test_only_the_depth_is_unknown_of_what_may_be_several_nuclei():
 
 def test_a_network_that_finds_nothing_does_not_agree_with_itself():
     tile = draw_tile(grid_of_centres())
-    nothing = self_agreement([tile], lambda tiles: np.zeros((1, 2, *tiles.shape[2:]), np.float32))
+    nothing = self_agreement([tile], lambda pixels: np.zeros((2, *pixels.shape[:2]), np.float32))
     assert nothing == {"agreement": 0, "nuclei": 0}
 
 
 def test_a_network_that_takes_the_tile_for_one_nucleus_does_not_agree_with_itself():
     tile = draw_tile(grid_of_centres())
-    everything = self_agreement([tile], lambda tiles: np.ones((1, 2, *tiles.shape[2:]), np.float32))
+    everything = self_agreement([tile], lambda pixels: np.ones((2, *pixels.shape[:2]), np.float32))
     assert everything == {"agreement": 0, "nuclei": 0}
 
 
@@ -177,13 +177,13 @@ def test_it_is_exported_in_8_bit_integers_only_where_that_changes_no_nuclei(fini
     tiles = [tile.pixels for tile in load_tiles(run)]
     agreement = segmenter_export.export_segmenter(trainer.average, tiles, tmp_path)
     assert agreement >= segmenter_export.MIN_AGREEMENT
-    assert "QuantizeLinear" in operators(tmp_path / "segmenter.onnx")
+    assert "QLinearConv" in operators(tmp_path / "segmenter.onnx")
     exact, rounded = open_segmenter(run_of(trainer, tmp_path / "exact")), open_segmenter(tmp_path)
     for pixels in tiles:
         np.testing.assert_allclose(predict_maps(pixels, rounded), predict_maps(pixels, exact), atol=0.25)
     monkeypatch.setattr(segmenter_export, "MIN_AGREEMENT", 1.1)
     segmenter_export.export_segmenter(trainer.average, tiles, tmp_path)
-    assert "QuantizeLinear" not in operators(tmp_path / "segmenter.onnx")
+    assert "QLinearConv" not in operators(tmp_path / "segmenter.onnx")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "segmenter.onnx",
         "segmenter.safetensors",
