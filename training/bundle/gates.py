@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from app.pipeline.manifest import Metrics
 
 MAX_ONNX_DIFFERENCE = 1e-4
-"""Largest difference between ONNX Runtime and PyTorch, see `export.max_difference`.
-
-The surprise is a sum of squares that are divided by their small spread: its last digits, in float32, come to 1.4e-4.
-"""
+"""Largest difference between ONNX Runtime and PyTorch, see `export.max_difference`."""
 
 
 @dataclass(frozen=True)
