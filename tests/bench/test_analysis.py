@@ -45,8 +45,8 @@ def test_learned_preset_is_measured_where_the_bundle_has_a_network(monkeypatch):
     bundle = load_bundle(BUNDLE)
     learned = bundle.manifest.model_copy(update={"segmentation": LEARNED})
 
-    def dark(tiles):
-        return np.repeat(np.float32(tiles[:, :1] < 0), 2, axis=1)
+    def dark(pixels):
+        return np.repeat(np.float32(pixels[None, ..., 0] < 128), 2, axis=0)
 
     monkeypatch.setattr(analysis, "load_bundle", lambda _: replace(bundle, manifest=learned, segmenter=dark))
     default, found = analysis.measure_presets(SAMPLE, 1)
