@@ -13,12 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from app import __version__
 from app.access.keyring import Keyring, KeysUnreadable
 from app.api import adaptations, analyze, batches, bundles, classifiers, health, pages, reviews
-from app.api.audit import AuditMiddleware
-from app.api.forms import install_form_parser
-from app.api.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware
-from app.api.middleware import RequestMiddleware
-from app.api.openapi import install_document
-from app.api.problems import install_problem_handlers
+from app.api.http.audit import AuditMiddleware
+from app.api.http.forms import install_form_parser
+from app.api.http.limits import MAX_FIELDS, MAX_FILES, LimitsMiddleware
+from app.api.http.middleware import RequestMiddleware
+from app.api.http.openapi import install_document
+from app.api.http.problems import install_problem_handlers
 from app.audit.log import AuditLog
 from app.jobs.batches import open_batches
 from app.observe.metrics import Metrics

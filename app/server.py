@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from app.api.connection import Connection
+from app.api.http.connection import Connection
 from app.cpus import usable_cpus
 from app.main import create_app
 from app.observe.logs import log_config

@@ -14,7 +14,7 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.pipeline.inputs import FORMATS
+from app.pipeline.headers.inputs import FORMATS
 
 KEYED = "MARROWSCOPE_CONTRACT_KEYED"
 """This environment variable is set if the service under test has keys."""

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from app.api.limits import MAX_HEADERS, MAX_TARGET_BYTES
+from app.api.http.limits import MAX_HEADERS, MAX_TARGET_BYTES
 from app.pipeline.decode import MAX_SIDE_PX
-from app.pipeline.uploaded_nuclei import MAX_NUCLEI
+from app.pipeline.uploaded_nuclei.read import MAX_NUCLEI
 from app.settings import Settings
 from bench.process import rss_mb
 from bench.server import Server, serving

@@ -4,7 +4,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from app.api.adaptations import TILES_PER_TIME_LIMIT
-from app.api.limits import MAX_ADAPTATION_TILES
+from app.api.http.limits import MAX_ADAPTATION_TILES
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 

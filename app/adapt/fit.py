@@ -14,14 +14,14 @@ from app.adapt.report import write_report
 from app.adapt.tiles import MAX_TILE_PIXELS, Found, Track, find_in, fit_transfer, look_at
 from app.files import whole_directory
 from app.pipeline.bundle.load import MANIFEST, Bundle, load_bundle
-from app.pipeline.describe import describe
 from app.pipeline.errors import InvalidBundle, InvalidParameter, UnsuitableTiles
+from app.pipeline.fit.describe import describe
+from app.pipeline.fit.reference_fit import ReferenceCells, fit_reference_ranges
 from app.pipeline.manifest import SCHEMA_VERSION, Adaptation, Manifest
 from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.presets import Appearance
 from app.pipeline.quality.novelty import outlier_limits
 from app.pipeline.quality.reference import fit_reference
-from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
 from app.review.bundle import FIRST_VERSION, check_name, copy_files
 
 REPORT = "report.html"

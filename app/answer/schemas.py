@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.pipeline.cell_classifier import Lineage
-from app.pipeline.declared_scale import MppSource
 from app.pipeline.descriptions import ClusterDescription
+from app.pipeline.headers.declared_scale import MppSource
 from app.pipeline.manifest import LabelCounts, LabelValue, Manifest
 from app.pipeline.measure.table import Group
 from app.pipeline.networks.backend import Precision

@@ -22,14 +22,14 @@ from app.adapt.fit import FEWEST_TILES, REPORT, adapt, check_source
 from app.api.batch_form import DiskParser, FileOnDisk, safe_names
 from app.api.batches import REPORT_HEADERS
 from app.api.bundles import AnalyzerDep
-from app.api.keys import keyed_router
-from app.api.limits import MAX_ADAPTATION_TILES
-from app.api.parameters import suggestion
-from app.api.problems import declare
+from app.api.http.keys import keyed_router
+from app.api.http.limits import MAX_ADAPTATION_TILES
+from app.api.http.parameters import suggestion
+from app.api.http.problems import declare
 from app.files import UNFINISHED
 from app.pipeline.bundle.load import Bundle, bundle_directory
 from app.pipeline.errors import InvalidBundle, InvalidParameter, TileTooLarge, UnsuitableTiles
-from app.pipeline.inputs import MPP_RANGE
+from app.pipeline.headers.inputs import MPP_RANGE
 from app.pipeline.manifest import NAME_PATTERN
 from app.service import Analyzer, Busy, TookTooLong
 from app.settings import Settings

@@ -11,14 +11,14 @@ from app.answer.formats import FORMATS, PNG, FormatName
 from app.answer.present import Result
 from app.answer.schemas import AnalysisOut
 from app.api.bundles import AnalyzerDep, BundleQuery
-from app.api.keys import keyed_router, reviewer_of
-from app.api.parameters import form_refusal
-from app.api.problems import declare
+from app.api.http.keys import keyed_router, reviewer_of
+from app.api.http.parameters import form_refusal
+from app.api.http.problems import declare
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.corrections import Corrections, check_known, read_corrections
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.inputs import FORMATS as UPLOADS
-from app.pipeline.inputs import MPP_RANGE
+from app.pipeline.headers.inputs import FORMATS as UPLOADS
+from app.pipeline.headers.inputs import MPP_RANGE
 from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Analysis
 from app.review.names import MAX_PERSON
@@ -162,7 +162,7 @@ async def read_uploads(
 ) -> tuple[bytes, bytes | None]:
     """Return the bytes of the tile, and those of the nuclei if they came with it, and close the form.
 
-    FastAPI has parsed the form into memory (`app.api.forms`). From here on these bytes are the only
+    FastAPI has parsed the form into memory (`app.api.http.forms`). From here on these bytes are the only
     copy of the uploads; they are freed when the request ends.
 
     Args:

@@ -18,12 +18,12 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
-from app.api.forms import FormParser
-from app.api.parameters import suggestion
+from app.api.http.forms import FormParser
+from app.api.http.parameters import suggestion
 from app.cohort.regions import SUFFIXES as REGION_SUFFIXES
 from app.jobs.folder import PATIENTS, REGIONS, TILES
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.inputs import (
+from app.pipeline.headers.inputs import (
     MPP_RANGE,
     PICTURE_SUFFIXES,
     SEVERAL_FILES_SUFFIXES,

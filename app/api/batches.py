@@ -18,8 +18,8 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.batch_form import SCHEMA, Sent, read_batch_form
 from app.api.batch_schemas import BatchesOut, BatchOut, batch_out, batch_summary
 from app.api.bundles import AnalyzerDep
-from app.api.keys import keyed_router
-from app.api.problems import declare, problem
+from app.api.http.keys import keyed_router
+from app.api.http.problems import declare, problem
 from app.jobs.batch import Batch, Order, Parameters
 from app.jobs.batches import Batches
 from app.jobs.belongings import give_to_slides

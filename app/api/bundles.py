@@ -9,8 +9,8 @@ from fastapi import Depends, Query, Request, Response
 from app.answer import present
 from app.answer.formats import PNG
 from app.answer.schemas import BundleOut, BundlesOut, PrototypeGridOut, PrototypesOut
-from app.api.keys import keyed_router
-from app.api.problems import declare
+from app.api.http.keys import keyed_router
+from app.api.http.problems import declare
 from app.pipeline.prototypes import MAX_PROTOTYPES, MAX_SEED, square_grid, tile_grid
 from app.service import Analyzer
 

@@ -8,8 +8,8 @@ import logging
 from fastapi import HTTPException, Request, Response
 
 from app.api.bundles import AnalyzerDep
-from app.api.keys import keyed_router
-from app.api.problems import declare
+from app.api.http.keys import keyed_router
+from app.api.http.problems import declare
 from app.api.review_schemas import ClassifierIn, ClassifierOut
 from app.api.reviews import ReviewsDep
 from app.pipeline.bundle.load import bundle_directory

@@ -7,8 +7,8 @@ from starlette.concurrency import run_in_threadpool
 
 from app.answer.schemas import HealthOut
 from app.api.bundles import AnalyzerDep
-from app.api.parameters import Route
-from app.api.problems import STATUS, declare
+from app.api.http.parameters import Route
+from app.api.http.problems import STATUS, declare
 from app.audit.log import AuditLog
 from app.observe.metrics import CONTENT_TYPE, Metrics
 

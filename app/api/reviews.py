@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from app.answer.present import base64_pngs
 from app.api.analyze import UPLOAD_TYPES, read_uploads
 from app.api.bundles import AnalyzerDep, BundleQuery, SeedQuery
-from app.api.keys import keyed_router, reviewer_of
-from app.api.problems import declare
+from app.api.http.keys import keyed_router, reviewer_of
+from app.api.http.problems import declare
 from app.api.review_schemas import (
     DeletedOut,
     GivenName,
@@ -33,7 +33,7 @@ from app.api.review_schemas import (
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import pictures, surroundings
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.inputs import MPP_RANGE
+from app.pipeline.headers.inputs import MPP_RANGE
 from app.pipeline.run import Analysis, Stages
 from app.pipeline.types import Int64Array
 from app.review.candidates import Candidates, Review, ReviewTile, check_reviewable, review_of

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.batch.summary import SUMMARY
 from app.pipeline.errors import PipelineError
-from app.pipeline.inputs import FrameName
+from app.pipeline.headers.inputs import FrameName
 from app.pipeline.networks.backend import Precision
 
 MANIFEST = "manifest.json"

@@ -23,8 +23,8 @@ from app.answer.schemas import (
     VeryLargeNucleiOut,
 )
 from app.files import write_whole
-from app.pipeline.declared_scale import MppSource
-from app.pipeline.inputs import FrameName
+from app.pipeline.headers.declared_scale import MppSource
+from app.pipeline.headers.inputs import FrameName
 from app.pipeline.networks.backend import Precision
 
 SUMMARY = "summary.json"

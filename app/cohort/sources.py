@@ -13,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.inputs import PICTURE_SUFFIXES, SLIDE_SUFFIXES, TILE_SUFFIXES
+from app.pipeline.headers.inputs import PICTURE_SUFFIXES, SLIDE_SUFFIXES, TILE_SUFFIXES
 
 DICOM = ".dcm"
 KINDS = "PNG, JPEG or TIFF"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.progress import Progress
 from app.pipeline.errors import PipelineError
-from app.pipeline.inputs import FrameName
+from app.pipeline.headers.inputs import FrameName
 from app.pipeline.networks.backend import Precision
 
 State = Literal["queued", "running", "finished", "failed", "cancelled"]

@@ -13,12 +13,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from app.pipeline.declared_scale import chosen_mpp
 from app.pipeline.errors import PipelineError, TileTooLarge, UnreadableTile, UnsupportedTile
-from app.pipeline.inputs import check_mpp, other_format
-from app.pipeline.metadata import Metadata, metadata_of, metadata_of_tiff
-from app.pipeline.tiff_directories import HEADERS
-from app.pipeline.tiff_pages import as_stored, check_block, check_samples, check_single, pages_of
+from app.pipeline.headers.declared_scale import chosen_mpp
+from app.pipeline.headers.inputs import check_mpp, other_format
+from app.pipeline.headers.metadata import Metadata, metadata_of, metadata_of_tiff
+from app.pipeline.headers.tiff_directories import HEADERS
+from app.pipeline.headers.tiff_pages import as_stored, check_block, check_samples, check_single, pages_of
 from app.pipeline.types import Tile, UInt8Array
 
 MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})

@@ -40,7 +40,7 @@ from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.classes import Tissue
 from app.pipeline.tissue.compose import compose
 from app.pipeline.types import BoolArray, Float32Array, Int32Array, Nuclei, Segmentation, Stain, Tile, UInt8Array
-from app.pipeline.uploaded_nuclei import UploadedNuclei, read_nuclei
+from app.pipeline.uploaded_nuclei.read import UploadedNuclei, read_nuclei
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ def analyse(
         max_pixels: largest number of pixels, as uploaded and at the bundle's scale.
         mpp: µm per pixel of the upload; None takes the tile to be at the bundle's scale.
         precision: which Q to ask; where the backend has no fast one, the full one is asked.
-        nuclei: the uploaded bytes of nuclei to take instead of seeking them; see `uploaded_nuclei.read_nuclei`.
+        nuclei: the uploaded bytes of nuclei to take instead of seeking them; see `uploaded_nuclei.read.read_nuclei`.
         corrections: the types that a person has given to cells; None if nobody has.
 
     Raises:

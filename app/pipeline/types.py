@@ -10,8 +10,8 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pipeline.declared_scale import MppSource
-from app.pipeline.metadata import NOTHING, Metadata
+from app.pipeline.headers.declared_scale import MppSource
+from app.pipeline.headers.metadata import NOTHING, Metadata
 
 T = TypeVar("T")
 

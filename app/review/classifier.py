@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 import numpy as np
 from scipy.special import log_softmax, softmax
 
-from app.pipeline.calibration import calibration_error, fit_temperature
 from app.pipeline.cell_classifier import (
     MIN_GROUPS,
     CellClassifier,
@@ -23,6 +22,7 @@ from app.pipeline.cell_classifier import (
     LearningPoint,
 )
 from app.pipeline.cell_types import NO_TYPE
+from app.pipeline.fit.calibration import calibration_error, fit_temperature
 from app.pipeline.measure.table import MEASUREMENTS
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
 from app.review.folds import FOLDS, folds_of_cells, folds_of_groups, some_of

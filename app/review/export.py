@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from app.pipeline.drawn_nuclei import Outlines, draw_outlines
 from app.pipeline.errors import InvalidParameter
 from app.pipeline.geometry import Cells
 from app.pipeline.types import Tile
+from app.pipeline.uploaded_nuclei.draw import Outlines, draw_outlines
 from app.review.candidates import Review, ReviewTile
 from app.review.errors import NotInReview
 from app.review.named_cells import MatchedNames, NamesOfFile, match_names, read_names

@@ -20,10 +20,10 @@ from app.pipeline.cell_types import neighbour_means
 from app.pipeline.errors import InvalidNuclei, PipelineError
 from app.pipeline.geometry import Cells
 from app.pipeline.networks.encode import rounded_features
-from app.pipeline.qupath import ANNOTATION, CELL, QuPathObject, objects_of
 from app.pipeline.run import Analysis
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, Tile
-from app.pipeline.uploaded_nuclei import DETECTIONS, check_tile, of_kind, polygons_of, read_json, read_points
+from app.pipeline.uploaded_nuclei.qupath import ANNOTATION, CELL, QuPathObject, objects_of
+from app.pipeline.uploaded_nuclei.read import DETECTIONS, check_tile, of_kind, polygons_of, read_json, read_points
 
 GroupKind = Literal["patients", "slides", "tiles", "groups"]
 """What is left out together: all cells of a patient, of a slide, of a tile, or of a group of which no more was said."""

@@ -18,7 +18,7 @@ from app.cohort.sources import NoSuchTile, find_slides
 from app.files import write_whole
 from app.pipeline.bundle.load import Bundle, bundle_directory
 from app.pipeline.errors import PipelineError
-from app.pipeline.inputs import SLIDE_SUFFIXES
+from app.pipeline.headers.inputs import SLIDE_SUFFIXES
 from app.pipeline.quality.assess import HARMLESS
 from app.settings import Settings
 from app.shell.analyze import progress

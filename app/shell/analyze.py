@@ -24,7 +24,7 @@ from app.cohort.sources import STDIN, NoSuchTile, Source, find_tiles
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.corrections import Corrections, read_corrections
 from app.pipeline.errors import InvalidCorrections, InvalidNuclei, PipelineError
-from app.pipeline.inputs import check_mpp
+from app.pipeline.headers.inputs import check_mpp
 from app.pipeline.networks.backend import Precision
 from app.pipeline.run import Stages, analyse_stages
 from app.review.names import ANYBODY, MAX_PERSON, checked_text

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.pipeline.inputs import FrameName
+from app.pipeline.headers.inputs import FrameName
 from app.shell.options import BundleOption, PrecisionOption, needs_extra, read_settings, report_errors
 
 HELP = """Analyse whole slides and cohorts, on all cores of this machine or on a

@@ -29,7 +29,7 @@ from app.cpus import usable_cpus
 from app.jobs.progress import Progress, write_progress
 from app.lock import lock_folder
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.inputs import FrameName, check_mpp
+from app.pipeline.headers.inputs import FrameName, check_mpp
 from app.pipeline.measure.table import check_measurement
 from app.pipeline.networks.backend import Precision
 from app.settings import Settings

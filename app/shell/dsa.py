@@ -12,9 +12,9 @@ from app.answer.present import Result, png
 from app.batch.read.open import open_slide
 from app.batch.read.slide import Slide, SlideError, Window
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.declared_scale import MppSource, chosen_mpp
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.inputs import FrameName, check_mpp
+from app.pipeline.headers.declared_scale import MppSource, chosen_mpp
+from app.pipeline.headers.inputs import FrameName, check_mpp
 from app.pipeline.run import analyse
 from app.shell.outputs import write
 

@@ -137,7 +137,7 @@ def _put_in(
     """Analyse the tiles of some files that are not in the review yet, and put them in."""
     import hashlib
 
-    from app.pipeline.inputs import TILE_SUFFIXES, check_mpp
+    from app.pipeline.headers.inputs import TILE_SUFFIXES, check_mpp
     from app.pipeline.run import analyse_stages
     from app.review.candidates import check_reviewable
     from app.shell.options import open_bundle

@@ -27,7 +27,7 @@ from app.pipeline.bundle.load import Bundle, bundle_directory
 from app.pipeline.cell_classifier import CellType, ClassifierValidation, Lineage, TypeValidation
 from app.pipeline.decode import decode
 from app.pipeline.errors import InvalidParameter, PipelineError
-from app.pipeline.inputs import check_mpp
+from app.pipeline.headers.inputs import check_mpp
 from app.pipeline.run import Analysis, analyse
 from app.pipeline.types import Int64Array
 from app.review.bundle import check_name, check_target, write_taught

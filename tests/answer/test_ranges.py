@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from app.answer.ranges import quartiles_of
+from app.pipeline.fit.reference_fit import ReferenceCells, fit_reference_ranges
 from app.pipeline.measure.table import INDEX, MEASUREMENTS
-from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
 from tests.answer.rendering import analysed, as_json
 from tests.drawing import draw_tile, encoded, grid_of_centres
 

@@ -7,8 +7,8 @@ import tifffile
 
 from app.pipeline.decode import decode
 from app.pipeline.errors import TileTooLarge
-from app.pipeline.tiff_directories import directories
-from app.pipeline.tiff_pages import BLOCK_LENGTH, BLOCK_WIDTH
+from app.pipeline.headers.tiff_directories import directories
+from app.pipeline.headers.tiff_pages import BLOCK_LENGTH, BLOCK_WIDTH
 from bench.process import peak_rss_mb
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)

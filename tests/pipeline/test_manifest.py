@@ -6,9 +6,9 @@ import pytest
 
 from app.pipeline.bundle.load import read_manifest
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.fit.reference_fit import ReferenceCells, fit_reference_ranges
 from app.pipeline.manifest import Manifest
 from app.pipeline.presets import DEFAULT, LevelParams
-from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
 from tests.descriptors import AREA, with_area
 
 NAME = {"cluster": 0, "name": "round", "by": "somebody", "when": "2026-01-01", "cells": 60}

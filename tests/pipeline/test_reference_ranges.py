@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
-from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
+from app.pipeline.fit.reference_fit import ReferenceCells, fit_reference_ranges
 from app.pipeline.reference_ranges import ReferenceRanges, compare, distance_from, locate
 
 T_975_OF_4 = 2.776445

@@ -20,9 +20,9 @@ from app import __version__
 from app.files import whole_directory, write_whole
 from app.pipeline.bundle.load import MANIFEST, Golden, golden_maps, golden_picture, load_bundle, read_manifest
 from app.pipeline.crops import from_network, seen, to_network
-from app.pipeline.describe import describe
 from app.pipeline.descriptions import Descriptions
 from app.pipeline.errors import InvalidBundle
+from app.pipeline.fit.describe import describe
 from app.pipeline.manifest import (
     FILES,
     GENERATOR_ONNX,

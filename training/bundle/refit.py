@@ -15,7 +15,7 @@ import torch
 from app.files import write_whole
 from app.pipeline.bundle.load import MANIFEST, load_bundle
 from app.pipeline.crops import seen
-from app.pipeline.describe import describe
+from app.pipeline.fit.describe import describe
 from app.pipeline.manifest import SCHEMA_VERSION, Manifest
 from app.pipeline.networks.encode import encode
 from app.pipeline.networks.pytorch import TorchBackend

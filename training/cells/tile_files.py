@@ -10,7 +10,7 @@ from PIL import Image
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.decode import read_picture
 from app.pipeline.errors import PipelineError
-from app.pipeline.inputs import TILE_SUFFIXES
+from app.pipeline.headers.inputs import TILE_SUFFIXES
 from app.pipeline.run import Analysis, Stages, analyse_stages
 from app.pipeline.types import UInt8Array
 from training.errors import DataError

@@ -16,8 +16,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.model_selection import GroupKFold
 
-from app.pipeline.calibration import calibration_error, fit_temperature
 from app.pipeline.crops import seen, to_network
+from app.pipeline.fit.calibration import calibration_error, fit_temperature
 from app.pipeline.networks.architecture import AnyQ, ClusterNet, pooled
 from app.pipeline.types import Float64Array, Int64Array
 from training.cells.extract import Cells

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.pipeline.fit.reference_fit import ReferenceCells, fit_reference_ranges
 from app.pipeline.measure.table import MEASUREMENTS
-from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
 from app.pipeline.reference_ranges import ReferenceRanges
 from app.pipeline.types import Int64Array
 from training.cells.extract import Cells

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.pipeline.crops import pictures
-from app.pipeline.describe import explained
+from app.pipeline.fit.describe import explained
 from app.pipeline.types import Float64Array, Int64Array, UInt8Array
 
 BACKGROUND = 250

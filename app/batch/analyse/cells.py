@@ -33,7 +33,7 @@ from app.pipeline.proportions import Proportions, summarise
 from app.pipeline.quality.assess import cell_flags
 from app.pipeline.tissue.classes import Composition
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array
-from app.pipeline.uploaded_nuclei import IN_PIECES, upload_flags
+from app.pipeline.uploaded_nuclei.read import IN_PIECES, upload_flags
 
 INPUTS = b"inputs_sha256"
 """The key in the metadata of a tile's table that says from which inputs it was made."""

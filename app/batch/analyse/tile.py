@@ -22,7 +22,6 @@ from app.batch.plan.regions import middles, region_members
 from app.batch.read.slide import Slide, Window
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.crops import crop_cells
-from app.pipeline.drawn_nuclei import Outlines, draw_outlines
 from app.pipeline.geometry import PixelMap
 from app.pipeline.manifest import Manifest
 from app.pipeline.measure.cells import measure_cells
@@ -38,7 +37,8 @@ from app.pipeline.presets import SegmentationParams
 from app.pipeline.stain.unmix import unmix
 from app.pipeline.tissue.compose import compose
 from app.pipeline.types import BoolArray, Float32Array, Float64Array, Int64Array, Nuclei, Stain, UInt8Array
-from app.pipeline.uploaded_nuclei import min_nucleus_px
+from app.pipeline.uploaded_nuclei.draw import Outlines, draw_outlines
+from app.pipeline.uploaded_nuclei.read import min_nucleus_px
 
 DECIMALS = 3
 """Decimals of a px that centroids keep."""

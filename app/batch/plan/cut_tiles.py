@@ -12,7 +12,7 @@ from app.batch.plan.grid import squares
 from app.batch.plan.tissue import Overview, overview_of
 from app.batch.read.open import open_slide
 from app.batch.read.slide import Slide, SlideError, Window
-from app.pipeline.declared_scale import chosen_mpp
+from app.pipeline.headers.declared_scale import chosen_mpp
 from app.pipeline.manifest import Manifest
 
 EDGE_PX = 1000

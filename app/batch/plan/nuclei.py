@@ -22,10 +22,10 @@ from app.batch.plan.feature_stream import FeatureStream, feature_stream
 from app.batch.read.slide import SlideError
 from app.batch.summary import Frame
 from app.files import whole_file
-from app.pipeline.drawn_nuclei import MAX_LENGTH_PX, Outlines
-from app.pipeline.qupath import ANNOTATION, QuPathObject, objects_of
 from app.pipeline.types import BoolArray, Float64Array, Int64Array
-from app.pipeline.uploaded_nuclei import DETECTIONS, LARGE, NO_AREA, of_kind, polygons_of, why_no_polygon
+from app.pipeline.uploaded_nuclei.draw import MAX_LENGTH_PX, Outlines
+from app.pipeline.uploaded_nuclei.qupath import ANNOTATION, QuPathObject, objects_of
+from app.pipeline.uploaded_nuclei.read import DETECTIONS, LARGE, NO_AREA, of_kind, polygons_of, why_no_polygon
 
 TABLE = """
 CREATE TABLE nuclei (
@@ -83,7 +83,7 @@ def keep_nuclei(path: Path, target: Path, grid: CoreGrid) -> SlideNuclei:
     """Read the nuclei of a slide, and keep them by their cores.
 
     Args:
-        path: GeoJSON, gzipped or not, in px of level 0 of the frame; forms as in `uploaded_nuclei.read_outlines`.
+        path: GeoJSON, gzipped or not, in px of level 0 of the frame; forms as in `uploaded_nuclei.read.read_outlines`.
         target: the path of the database to write.
         grid: the cores of the slide.
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.answer.schemas import QualityOut
 from app.batch.plan.nuclei import CoreGrid, SlideNuclei
 from app.batch.summary import Frame, SlideInputs
-from app.pipeline.declared_scale import MppSource
+from app.pipeline.headers.declared_scale import MppSource
 from app.pipeline.types import LabStatistics, Segmentation, StainEstimate
 
 

@@ -19,7 +19,7 @@ from app.batch.plan.tissue import Overview, overview_of, tissue_mm2
 from app.batch.read.slide import Slide, SlideError, Window
 from app.batch.summary import SlideInputs
 from app.pipeline.bundle.load import Bundle
-from app.pipeline.declared_scale import MppSource, chosen_mpp
+from app.pipeline.headers.declared_scale import MppSource, chosen_mpp
 from app.pipeline.memory import memory_errors
 
 

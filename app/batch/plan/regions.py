@@ -26,8 +26,8 @@ from shapely.geometry import shape
 from app.batch.plan.plan import Region
 from app.batch.read.slide import SlideError
 from app.cohort.sources import readable
-from app.pipeline.qupath import CORE, RESULTS, ROOT, QuPathObject, objects_of
 from app.pipeline.types import BoolArray, Float64Array
+from app.pipeline.uploaded_nuclei.qupath import CORE, RESULTS, ROOT, QuPathObject, objects_of
 
 AREAS = ("Polygon", "MultiPolygon")
 POINTS, LINES = ("Point", "MultiPoint"), ("LineString", "MultiLineString")

@@ -11,7 +11,7 @@ import numpy as np
 from app.batch.plan.grid import ONE_TILE_PX, squares
 from app.batch.plan.tissue import Overview
 from app.batch.read.slide import Slide, Window
-from app.pipeline.declared_scale import MppSource
+from app.pipeline.headers.declared_scale import MppSource
 from app.pipeline.manifest import Manifest
 from app.pipeline.quality.assess import Quality, assess
 from app.pipeline.stain.slide import APRON_PX, Piece, estimate_stain

@@ -8,8 +8,8 @@ from app.batch.read.slide import SlideError, Window, whole_canvas
 from app.pipeline.decode import read_picture, reader_of
 from app.pipeline.errors import PipelineError
 from app.pipeline.geometry import resize
-from app.pipeline.inputs import LONGEST_MARK, other_format
-from app.pipeline.metadata import NOTHING, Metadata
+from app.pipeline.headers.inputs import LONGEST_MARK, other_format
+from app.pipeline.headers.metadata import NOTHING, Metadata
 from app.pipeline.types import UInt8Array
 
 

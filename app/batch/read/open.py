@@ -12,9 +12,9 @@ from app.batch.read.openslide_slide import OpenSlideSlide, dicom_file, vendor_of
 from app.batch.read.slide import Slide, SlideError
 from app.batch.read.tiff_slide import TiffSlide, check_complete, check_pixels, levels_of
 from app.pipeline.decode import MAX_SIDE_PX
-from app.pipeline.inputs import FrameName
-from app.pipeline.tiff_directories import HEADERS
-from app.pipeline.tiff_pages import READ_COMPRESSIONS
+from app.pipeline.headers.inputs import FrameName
+from app.pipeline.headers.tiff_directories import HEADERS
+from app.pipeline.headers.tiff_pages import READ_COMPRESSIONS
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for a TIFF of no vendor. It would give the same pixels more slowly, and without OME's levels and

@@ -16,9 +16,9 @@ from app.batch.read.resampling import Box, read_window
 from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, whole_canvas
 from app.batch.read.tiff_slide import JPEG, orientation_of
 from app.batch.summary import Frame
-from app.pipeline.declared_scale import DeclaredScale, number, scale_of_axes, scale_of_objective, scale_of_tiff
-from app.pipeline.inputs import FrameName
-from app.pipeline.metadata import AS_STORED, UNNAMED, Metadata, profile_name
+from app.pipeline.headers.declared_scale import DeclaredScale, number, scale_of_axes, scale_of_objective, scale_of_tiff
+from app.pipeline.headers.inputs import FrameName
+from app.pipeline.headers.metadata import AS_STORED, UNNAMED, Metadata, profile_name
 from app.pipeline.types import UInt8Array
 
 TAG_UNITS = {"inch": 2, "centimeter": 3}
@@ -144,7 +144,7 @@ def _orientation(path: Path) -> int:
 
 
 def _profile(slide: OpenSlide) -> str | None:
-    """Return the name of the slide's colour profile, as `app.pipeline.metadata.Metadata` has it."""
+    """Return the name of the slide's colour profile, as `app.pipeline.headers.metadata.Metadata` has it."""
     try:
         profile = slide.color_profile
     except ImageCms.PyCMSError:

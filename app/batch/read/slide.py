@@ -7,7 +7,7 @@ from typing import Protocol
 
 from app.batch.summary import Frame
 from app.pipeline.errors import PipelineError
-from app.pipeline.metadata import Metadata
+from app.pipeline.headers.metadata import Metadata
 from app.pipeline.types import UInt8Array
 
 MAX_BLOCK_PIXELS = 64_000_000

@@ -12,8 +12,8 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
 from app.batch.read.resampling import Box, read_window
 from app.batch.read.slide import MAX_BLOCK_PIXELS, SlideError, Window, whole_canvas
-from app.pipeline.declared_scale import scale_of_tiff
-from app.pipeline.metadata import AS_STORED, ORIENTATION, Metadata, profile_name
+from app.pipeline.headers.declared_scale import scale_of_tiff
+from app.pipeline.headers.metadata import AS_STORED, ORIENTATION, Metadata, profile_name
 from app.pipeline.types import UInt8Array
 
 # The library logs every oddity of a file; what matters is raised once, as an error.

@@ -34,7 +34,7 @@ from app.batch.write.slide_results import publish_summary, write_slide
 from app.files import remove_directory, remove_unfinished, write_whole
 from app.pipeline.bundle.load import Bundle, load_bundle
 from app.pipeline.errors import InvalidBundle, PipelineError
-from app.pipeline.inputs import FrameName
+from app.pipeline.headers.inputs import FrameName
 from app.pipeline.memory import keep_buffers
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.pipeline.declared_scale import UM_OF_OBJECTIVE, DeclaredScale
+from app.pipeline.headers.declared_scale import UM_OF_OBJECTIVE, DeclaredScale
+from app.pipeline.headers.metadata import AS_STORED, Metadata
 from app.pipeline.manifest import Outliers, QualityReference, TileSurprise
-from app.pipeline.metadata import AS_STORED, Metadata
 from app.pipeline.presets import StainParams
 from app.pipeline.proportions import Proportions
 from app.pipeline.quality.measure import STAIN_FEATURES, Colours, QualityMeasures, mean_radius, measure_quality

@@ -9,9 +9,9 @@ from app.batch.plan.inputs import inputs_of
 from app.batch.plan.prepare import prepare
 from app.batch.read.image_slide import ImageSlide
 from app.batch.read.slide import SlideError
-from app.pipeline.declared_scale import scale_of_axes
 from app.pipeline.errors import UnequalAxes
-from app.pipeline.metadata import Metadata
+from app.pipeline.headers.declared_scale import scale_of_axes
+from app.pipeline.headers.metadata import Metadata
 from tests.batch.one_slide import MAX_PIXELS, small_tiles, source_and_batch
 from tests.batch.read.drawn_slides import drawn_pixels
 

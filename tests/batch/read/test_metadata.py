@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from app.batch.read.open import open_slide
 from app.batch.read.slide import SlideError, Window
-from app.pipeline.declared_scale import chosen_mpp
+from app.pipeline.headers.declared_scale import chosen_mpp
 from tests.batch.read.drawn_slides import drawn_pixels, write_aperio, write_leica, write_pyramid, write_striped
 from tests.batch.read.mrxs import write_mrxs
 from tests.batch.read.test_mpp import write_ome

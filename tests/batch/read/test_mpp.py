@@ -6,7 +6,7 @@ import tifffile
 
 from app.batch.read.open import open_slide
 from app.batch.read.slide import Window
-from app.pipeline.declared_scale import chosen_mpp
+from app.pipeline.headers.declared_scale import chosen_mpp
 from tests.batch.read.dicom import write_dicom
 from tests.batch.read.drawn_slides import drawn_pixels, halves, write_aperio, write_pyramid, write_striped
 

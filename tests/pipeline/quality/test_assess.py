@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from app.pipeline.bundle.load import read_manifest
-from app.pipeline.declared_scale import DeclaredScale
-from app.pipeline.metadata import Metadata
+from app.pipeline.headers.declared_scale import DeclaredScale
+from app.pipeline.headers.metadata import Metadata
 from app.pipeline.presets import DEFAULT
 from app.pipeline.quality.assess import MESSAGES, assess, file_flags, he_share, judge, stain_distance
 from app.pipeline.quality.measure import STAIN_FEATURES, QualityMeasures, measure_blockiness, measure_quality

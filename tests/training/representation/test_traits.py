@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.pipeline.describe import explained
+from app.pipeline.fit.describe import explained
 from training.representation.traits import explained_traits, measure_traits
 
 

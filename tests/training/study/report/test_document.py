@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.pipeline.bundle.load import read_manifest
-from app.pipeline.reference_fit import ReferenceCells, fit_reference_ranges
+from app.pipeline.fit.reference_fit import ReferenceCells, fit_reference_ranges
 from app.pipeline.reference_ranges import compare
 from tests.descriptions import describe_by_hand
 from training.bundle.gates import GATES

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 
 from app.access.keyring import KeysUnreadable
 from app.answer.schemas import Problem
-from app.api.middleware import safe_headers
-from app.api.parameters import form_refusal
+from app.api.http.middleware import safe_headers
+from app.api.http.parameters import form_refusal
 from app.audit.log import NotWritten
 from app.jobs.batch import StoreUnavailable
 from app.jobs.slides_root import NotUnderRoot

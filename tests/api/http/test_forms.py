@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.forms import MAX_PREAMBLE_BYTES
+from app.api.http.forms import MAX_PREAMBLE_BYTES
 from tests.api.answers import assert_problem
 from tests.drawing import draw_tile, encoded, grid_of_centres
 

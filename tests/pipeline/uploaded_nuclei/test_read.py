@@ -16,12 +16,12 @@ from shapely.geometry import mapping
 
 from app.answer.formats import FORMATS
 from app.answer.present import Result
-from app.pipeline import uploaded_nuclei
 from app.pipeline.bundle.load import Bundle
 from app.pipeline.errors import InvalidNuclei, PipelineError, TooManyNuclei
 from app.pipeline.manifest import Manifest
 from app.pipeline.run import analyse
-from app.pipeline.uploaded_nuclei import LARGE, MAX_NUCLEI
+from app.pipeline.uploaded_nuclei import read as uploaded_nuclei
+from app.pipeline.uploaded_nuclei.read import LARGE, MAX_NUCLEI
 from tests.conftest import MANIFEST_VALUES
 from tests.drawing import draw_tile, encoded, grid_of_centres
 from tests.fakes import FakeBackend

@@ -42,7 +42,7 @@ class Turn(Enum):
     ANSWER = auto()
     """The client is to receive what was written."""
     SERVICE = auto()
-    """The application is to read the body or to answer. `app.api.limits` bounds how long a body may take."""
+    """The application is to read the body or to answer. `app.api.http.limits` bounds how long a body may take."""
 
 
 LIMITS_S = {Turn.HEAD: 10.0, Turn.REST: 120.0, Turn.ANSWER: 120.0}

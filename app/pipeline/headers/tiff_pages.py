@@ -11,8 +11,8 @@ import struct
 from collections.abc import Sequence
 
 from app.pipeline.errors import TileTooLarge, UnreadableTile, UnsupportedTile
-from app.pipeline.metadata import DESCRIPTION, METADATA_TAGS, ORIENTATION
-from app.pipeline.tiff_directories import MAX_DIRECTORIES, Directory, directories
+from app.pipeline.headers.metadata import DESCRIPTION, METADATA_TAGS, ORIENTATION
+from app.pipeline.headers.tiff_directories import MAX_DIRECTORIES, Directory, directories
 
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 SAMPLES, BLOCK_WIDTH, BLOCK_LENGTH, EXTRA_SAMPLES, SAMPLE_FORMAT, NDPI = 277, 322, 323, 338, 339, 65420

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from app.pipeline.calibration import TEMPERATURES, calibration_error, fit_temperature
+from app.pipeline.fit.calibration import TEMPERATURES, calibration_error, fit_temperature
 
 
 def drawn(n=5000):

@@ -9,7 +9,7 @@ import tifffile
 
 from app.pipeline.decode import decode
 from app.pipeline.errors import PipelineError, UnreadableTile, UnsupportedTile
-from app.pipeline.tiff_directories import directories
+from app.pipeline.headers.tiff_directories import directories
 from bench.process import peak_rss_mb
 
 LIMIT = 1_000_000

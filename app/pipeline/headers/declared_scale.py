@@ -13,7 +13,7 @@ from typing import Literal
 from xml.parsers import expat
 
 from app.pipeline.errors import UnequalAxes
-from app.pipeline.inputs import is_possible_mpp
+from app.pipeline.headers.inputs import is_possible_mpp
 
 ScaleSource = Literal[
     "ome_xml", "imagej", "aperio", "tiff_resolution", "png_phys", "jfif", "objective", "slide_metadata"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.pipeline.describe import (
+from app.pipeline.fit.describe import (
     ALIKE,
     TOO_FEW,
     WORDS,

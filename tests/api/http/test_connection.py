@@ -7,8 +7,8 @@ from time import monotonic, sleep
 import pytest
 import uvicorn
 
-from app.api import connection
-from app.api.connection import Connection, Turn
+from app.api.http import connection
+from app.api.http.connection import Connection, Turn
 from tests.waiting import PATIENCE_S, until
 
 ANSWER_BYTES = 30_000_000

@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from app.pipeline.declared_scale import (
+from app.pipeline.errors import UnequalAxes
+from app.pipeline.headers.declared_scale import (
     DeclaredScale,
     scale_of_axes,
     scale_of_jpeg,
@@ -10,7 +11,6 @@ from app.pipeline.declared_scale import (
     scale_of_png,
     scale_of_tiff,
 )
-from app.pipeline.errors import UnequalAxes
 
 NONE = (None, None)
 APERIO = "Aperio Image Library v12.0.15\r\n400x400 [0,0 400x400] (208x208) JPEG/RGB Q=88"

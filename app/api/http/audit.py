@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.answer.provenance import Record
-from app.api.problems import problem
+from app.api.http.problems import problem
 from app.audit.log import AuditLog, NotWritten
 
 ASKED = ("bundle", "mpp", "precision", "prototypes", "format")

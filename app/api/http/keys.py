@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import APIKeyHeader
 
 from app.access.keyring import Keyring
-from app.api.parameters import Route
-from app.api.problems import declare
-from app.api.sites import refuse_other_sites
+from app.api.http.parameters import Route
+from app.api.http.problems import declare
+from app.api.http.sites import refuse_other_sites
 from app.pipeline.errors import InvalidParameter
 from app.review.names import ANYBODY, MAX_PERSON, checked_text
 

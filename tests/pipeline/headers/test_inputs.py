@@ -3,7 +3,7 @@ import math
 import pytest
 
 from app.pipeline.errors import InvalidParameter
-from app.pipeline.inputs import MPP_RANGE, check_mpp, is_possible_mpp
+from app.pipeline.headers.inputs import MPP_RANGE, check_mpp, is_possible_mpp
 
 
 @pytest.mark.parametrize("mpp", [*MPP_RANGE, 0.25, 1])

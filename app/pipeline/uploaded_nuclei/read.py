@@ -23,15 +23,22 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pydantic_core import from_json
 
 from app.pipeline.decode import reader_of
-from app.pipeline.drawn_nuclei import MAX_LENGTH_PX, DrawnNuclei, Outlines, draw_numbers, draw_outlines, enlarged
 from app.pipeline.errors import InvalidNuclei, PipelineError, TooManyNuclei
-from app.pipeline.inputs import other_format
+from app.pipeline.headers.inputs import other_format
+from app.pipeline.headers.tiff_directories import HEADERS
+from app.pipeline.headers.tiff_pages import BITS, PHOTOMETRIC, as_stored, check_block, check_single, pages_of
 from app.pipeline.presets import SegmentationParams, ThresholdParams
 from app.pipeline.quality.assess import Flag
-from app.pipeline.qupath import ANNOTATION, CELL, QuPathObject, objects_of
-from app.pipeline.tiff_directories import HEADERS
-from app.pipeline.tiff_pages import BITS, PHOTOMETRIC, as_stored, check_block, check_single, pages_of
 from app.pipeline.types import Float64Array, Int32Array, Nuclei, Segmentation, Tile
+from app.pipeline.uploaded_nuclei.draw import (
+    MAX_LENGTH_PX,
+    DrawnNuclei,
+    Outlines,
+    draw_numbers,
+    draw_outlines,
+    enlarged,
+)
+from app.pipeline.uploaded_nuclei.qupath import ANNOTATION, CELL, QuPathObject, objects_of
 
 UploadMethod = Literal["geojson", "label_image"]
 MAX_NUCLEI = 65_535

@@ -9,8 +9,14 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.pipeline.declared_scale import DeclaredScale, scale_of_jpeg, scale_of_png, scale_of_resolution, scale_of_tiff
-from app.pipeline.tiff_directories import Directory, directories
+from app.pipeline.headers.declared_scale import (
+    DeclaredScale,
+    scale_of_jpeg,
+    scale_of_png,
+    scale_of_resolution,
+    scale_of_tiff,
+)
+from app.pipeline.headers.tiff_directories import Directory, directories
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from app.access.keys import add_key, remove_key
-from app.api.keys import require_key
+from app.api.http.keys import require_key
 from tests.api.answers import assert_problem, post_tile
 from tests.keys_file import write_keys
 

@@ -1,0 +1,1 @@
+"""What every endpoint shares: keys, limits, problems, forms, the audit log, the document of the API."""

@@ -1,0 +1,1 @@
+"""What a file says before its pixels: its format, its scale, its metadata, its directories."""

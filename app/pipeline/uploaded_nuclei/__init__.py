@@ -1,0 +1,1 @@
+"""Nuclei that come with a tile or a slide: read, and drawn at the analysed scale."""
