@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from typing import Any
@@ -35,8 +36,7 @@ def serve(settings: Settings, processes: int) -> None:
             Runtime has, the processes share the cores that they may use.
     """
     if processes == 1:
-        keep_buffers()
-        uvicorn.run(create_app(settings), **_options(settings))
+        uvicorn.run(create_served_app(settings), **_options(settings))
         return
     if settings.threads == 0:
         settings = settings.model_copy(update={"threads": max(1, usable_cpus() // processes)})
@@ -61,10 +61,13 @@ class Supervisor(Multiprocess):
         super().keep_subprocess_alive()
 
 
-def create_served_app() -> FastAPI:
-    """Make the application in one of several processes, with the settings of the environment."""
+def create_served_app(settings: Settings | None = None) -> FastAPI:
+    """Make the application in a process that serves it alone; the settings are by default those of the environment."""
     keep_buffers()
-    return create_app(Settings())
+    app = create_app(settings or Settings())
+    # Modules live as long as the process. Without this, the collector of cycles looks through them for every answer.
+    gc.freeze()
+    return app
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
