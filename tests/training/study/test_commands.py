@@ -14,7 +14,7 @@ from tests.processes import ran
 from tests.training.study.drawn_cells import ByGrey, labelled, unlabelled
 from training import __main__ as command_line
 from training.representation.pretrain import EncoderTrainer
-from training.study import commands
+from training.study.commands import clusters
 from training.study.labelled_tiles import LabelledTiles, split_into_blocks
 from training.study.protocols import teach
 from training.study.systems import cell_systems
@@ -123,7 +123,7 @@ def test_ablation_takes_over_what_was_measured_of_ours(results, run, tmp_path, m
         return ByGrey(n_clusters, seed)
 
     variants = {name: partial(create, name) for name in ("ours", "without a part")}
-    monkeypatch.setattr(commands, "VARIANTS", SimpleNamespace(load=lambda: lambda: variants))
+    monkeypatch.setattr(clusters, "VARIANTS", SimpleNamespace(load=lambda: lambda: variants))
     assert run("evaluate", "clustering", tmp_path / "drawn", results, "--system", "ours", "--seeds", 1) == 0
     assert run("evaluate", "ablation", tmp_path / "drawn", results, "--seeds", 1) == 0
     assert made == ["without a part"]

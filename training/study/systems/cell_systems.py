@@ -59,7 +59,7 @@ class LazySystem:
 
 _CNN = "training.study.baselines.imagenet_cnn"
 _RESNET50 = "RESNET50_WEIGHTS"
-_OURS = "training.study.systems.marrowscope_system"
+_MARROWSCOPE = "training.study.systems.marrowscope_system"
 _BY_PLACES = (
     "`ours, by places` is our method with another recipe of the encoder, for tissue where the place of a cell says its "
     "type. The recipe was chosen on the agreement with types within the tiles of `crchisto`, seed 0: its figures for "
@@ -75,9 +75,9 @@ CLUSTERERS = {
     "catgan": LazySystem("CatGAN", "training.study.baselines.catgan", "CatGan"),
     "infogan": LazySystem("InfoGAN (DCGAN)", "training.study.baselines.infogan", "InfoGan"),
     "gmvae": LazySystem("GMVAE", "training.study.baselines.gmvae", "Gmvae"),
-    "paper-recipe": LazySystem("the paper's recipe", _OURS, "PaperRecipe"),
-    "ours": LazySystem("ours", _OURS, "OurSystem"),
-    "ours-places": LazySystem("ours, by places", _OURS, "PlacesSystem", remark=_BY_PLACES),
+    "paper-recipe": LazySystem("the paper's recipe", _MARROWSCOPE, "PaperRecipe"),
+    "ours": LazySystem("ours", _MARROWSCOPE, "OurSystem"),
+    "ours-places": LazySystem("ours, by places", _MARROWSCOPE, "PlacesSystem", remark=_BY_PLACES),
 }
 """Systems of Table III, in its order."""
 DESCRIBERS = {
@@ -85,8 +85,8 @@ DESCRIBERS = {
     "cnn": LazySystem("EfficientNet-Lite0", _CNN, "ImageNetFeatures"),
     "cnn-surroundings": LazySystem("EfficientNet-Lite0, surroundings", _CNN, "SurroundingsFeatures"),
     "resnet50": LazySystem("ResNet-50", _CNN, "ImageNetFeatures", weights=_RESNET50),
-    "ours": LazySystem("ours", _OURS, "OurSystem", (N_CLUSTERS,)),
-    "ours-places": LazySystem("ours, by places", _OURS, "PlacesSystem", (N_CLUSTERS,), remark=_BY_PLACES),
+    "ours": LazySystem("ours", _MARROWSCOPE, "OurSystem", (N_CLUSTERS,)),
+    "ours-places": LazySystem("ours, by places", _MARROWSCOPE, "PlacesSystem", (N_CLUSTERS,), remark=_BY_PLACES),
 }
 """Systems of Table I, in its order."""
 CEILINGS = {
@@ -97,11 +97,13 @@ CEILINGS = {
     ),
 }
 """Systems of Table I that are told the types of the training cells, and so are no rivals of the others."""
+OURS = "ours"
+"""Name of this method in every table."""
 WHOLE_TILES = "cnn"
 """Name in Table IV of the system that sees whole tiles instead of cells."""
 BUNDLE = "bundle"
 """Name in Table IV of the shipped bundle, whose clusters are not learned from the set."""
-VARIANTS = LazySystem("variants of ours", _OURS, "variants")
+VARIANTS = LazySystem("variants of ours", _MARROWSCOPE, "variants")
 """Its factory returns the clusterers of the ablation by name."""
 BY_KMEANS = ("mf-kmeans", "cnn-kmeans")
 """Systems that the paper compares with in Table II."""
