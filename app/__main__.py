@@ -77,7 +77,7 @@ what went wrong. The answer for a single tile goes to stdout if there is
 no --out and the only format is json, geojson, dsa or csv.
 
 A tile that cannot be read is named on stderr, and the others go on; the
-exit status is then 1. It is 2 if no tile was analysed at all.
+exit status is then 1. It is 2 if the command itself is wrong.
 """
 Tiles = Annotated[
     list[str],

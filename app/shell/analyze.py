@@ -318,7 +318,7 @@ class _Report:
                 typer.echo(os.fsencode(file))
         n_failed = len(self.rows) - self.n_answered
         of_them = "" if len(self.rows) == n_tiles else f" of {n_tiles}"
-        noun = "tile" if n_tiles == 1 else "tiles"
+        noun = "tile" if (n_tiles if of_them else self.n_answered) == 1 else "tiles"
         self.console.out(
             f"{self.n_answered}{of_them} {noun} analysed, {n_failed} failed; see {folder / SUMMARY}", highlight=False
         )

@@ -55,10 +55,10 @@ Bundle `{bundle}`, measured {date}. Command: `python -m training evaluate outlie
 A cell is an outlier if its surprise is above {threshold:.1f}, which is above that of {share:.0%} of the training cells,
 each scored without its own tile. A tile with more than {max_share:.1%} of outliers, beyond two standard errors, gets no
 label (many_outliers), and neither does one whose cells are, on average, more surprising than those of 98% of the
-tiles of this marrow would be, left out of the fit (unlike_training_tiles). Both limits of tiles also hold for these
+tiles of this marrow, each scored by a fit without it (unlike_training_tiles). Both limits of tiles also hold for these
 tiles as JPEG of quality 75, because other tissue is not the only thing that looks unusual. The bundle was trained on
-this marrow, so its share is lower than that; nothing is known about marrow from another laboratory. Every set is
-segmented by the bundle, as if it were marrow at the bundle's scale.
+this marrow, so the share of outliers in it is lower than in marrow that it has not seen; nothing is known about marrow
+from another laboratory. Every set is segmented by the bundle, as if it were marrow at the bundle's scale.
 
 """
 NOT_CELLS = """
