@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import jsonschema
 import typer.main
 from ruamel.yaml import YAML
 
@@ -93,14 +94,17 @@ def test_requests_fit_the_description_of_the_service(page):
                 addresses.append(word)
             elif word not in CURL_FLAGS:
                 options.setdefault(word, []).append(next(rest))
-        assert set(options) <= {"-F", "-H", "-o", "-X", "--cacert"}, words
-        method = options.get("-X", ["POST" if "-F" in options else "GET"])[0].lower()
+        assert set(options) <= {"-F", "-H", "-d", "-o", "-X", "--cacert"}, words
+        sends = set(options) & {"-F", "-d"}
+        assert "-d" not in sends or options["-H"] == ["Content-Type: application/json"], words
+        method = options.get("-X", ["POST" if sends else "GET"])[0].lower()
+        fields = [field.partition("=")[0] for field in options.get("-F", [])]
         for address in addresses:
-            check_request(method, address, [field.partition("=")[0] for field in options.get("-F", [])])
+            check_request(method, address, fields, *map(json.loads, options.get("-d", [])))
 
 
-def check_request(method, address, fields):
-    """Check path, query and form of a request against openapi.json."""
+def check_request(method, address, fields, body=None):
+    """Check path, query, and form or JSON of a request against openapi.json."""
     url = urlsplit(address)
     if url.path in OTHERS:
         return
@@ -117,6 +121,9 @@ def check_request(method, address, fields):
         if "$ref" in schema:
             schema = OPENAPI["components"]["schemas"][schema["$ref"].split("/")[-1]]
         assert set(fields) <= set(schema["properties"]), address
+    if body is not None:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        jsonschema.validate(body, {**schema, "components": OPENAPI["components"]})
 
 
 def pattern_of(path):

@@ -39,9 +39,9 @@ those that differ most and do not say the same, with the size of the difference 
 |---|---|---|
 """
 CALIBRATED = """
-Calibration of Q, by `python -m training fit` or `refit`: for each of {folds} folds of {held_out}, a head of Q on the same
-encoder was trained without it. On the {cells} cells left out, {agreement:.3f} are put into the cluster that Q gives
-them. The largest probability differs from the share of right cells by {error_before:.3f} on average
+Calibration of Q, by `python -m training fit` or `refit`: for each of {folds} folds of {held_out}, a head of Q on the
+same encoder was trained without it. On the {cells} cells left out, {agreement:.3f} are put into the cluster that Q
+gives them. The largest probability differs from the share of right cells by {error_before:.3f} on average
 (expected calibration error); once the logits are divided by a temperature of {temperature:.2f}, by {error_after:.3f}.
 """
 CLUSTERS = """
