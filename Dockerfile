@@ -9,6 +9,9 @@ WORKDIR /src
 RUN python3 -m venv /opt/venv
 COPY requirements/${REQUIREMENTS}.txt requirements.txt
 RUN /opt/venv/bin/pip install --no-deps --require-hashes -r requirements.txt
+# Left out of the image: the tests of the libraries, and the C library of ONNX Runtime, whose Python module has all of it within.
+RUN find /opt/venv/lib -type d -name tests -prune -exec rm -r {} + \
+    && rm -f /opt/venv/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so.*
 COPY pyproject.toml README.md LICENSE marrowscope.py ./
 COPY app app
 RUN /opt/venv/bin/pip install --no-deps . \

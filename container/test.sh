@@ -27,7 +27,7 @@ check_image() {
     bytes=$(engine image inspect -f '{{.Size}}' marrowscope)
     fact image_mb $((bytes / 1000000))
     fact base_mb $(($(engine image inspect -f '{{.Size}}' "$BASE") / 1000000))
-    ((bytes <= 800000000)) || fail "the image has $bytes bytes, more than 800 million"
+    ((bytes <= 700000000)) || fail "the image has $bytes bytes, more than 700 million"
     local tools
     tools=$(inside find / -xdev \( -name pip -o -name setuptools \) 2>/dev/null || true)
     [[ -z $tools ]] || fail "the image has what installs packages: $tools"
