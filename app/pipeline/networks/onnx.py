@@ -63,9 +63,10 @@ class OnnxSegmenter:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        session = open_session(path, threads, on_cpu=True)
-        self._takes_blocks = session.get_inputs()[0].name == "blocks"
-        self._session = session if self._takes_blocks else open_session(path, threads)
+        self._session = open_session(path, threads)
+        self._takes_blocks = self._session.get_inputs()[0].name == "blocks"
+        if self._takes_blocks and self._session.get_providers()[0] == CUDA:
+            self._session = open_session(path, threads, on_cpu=True)
 
     def __call__(self, pixels: UInt8Array) -> Float32Array:
         """See `nuclei.network.MapNetwork`."""
