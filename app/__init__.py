@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# ONNX Runtime would keep a database of what it does, with the machine, the paths of models and the texts of errors, and
-# send it to its maker. It asks this variable when it is imported, which nothing does before it imports this package.
+# ONNX Runtime would keep a database of what it does, with the machine, the paths of models and the texts of errors, as
+# a queue for its maker's server. It reads this variable when it is imported, always after this package.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

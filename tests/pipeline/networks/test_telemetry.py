@@ -10,7 +10,7 @@ LOAD = (
 
 
 def test_loading_a_bundle_leaves_nothing_in_the_home_of_its_user(tmp_path):
-    """ONNX Runtime keeps what it would send to its maker under ~/.cache, unless it is told not to."""
+    """ONNX Runtime queues what is for its maker's server under ~/.cache, unless it is told not to."""
     inherited = {
         name: value for name, value in os.environ.items() if name not in {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}
     }
