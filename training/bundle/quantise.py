@@ -71,10 +71,14 @@ def quantise_segmenter(full: Path, fast: Path, tiles: Sequence[Float32Array]) ->
     Raises:
         OSError: the file cannot be written.
     """
+    write_whole(channels_last(rounded_segmenter(full, tiles)).SerializeToString(), fast)
+
+
+def rounded_segmenter(full: Path, tiles: Sequence[Float32Array]) -> onnx.ModelProto:
+    """Return the segmenter as the quantiser leaves it, see `quantise_segmenter`."""
     # The last convolution gives the logits, whose small differences part neighbouring nuclei.
     last = [node.name for node in onnx.load(full).graph.node if node.op_type == "Conv"][-1]
-    rounded = _rounded(full, "tiles", tiles, nodes_to_exclude=[last])
-    write_whole(channels_last(rounded).SerializeToString(), fast)
+    return _rounded(full, "tiles", tiles, nodes_to_exclude=[last])
 
 
 def _rounded(full: Path, name: str, batches: Sequence[Float32Array], **chosen: Any) -> onnx.ModelProto:
